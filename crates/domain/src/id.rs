@@ -1,0 +1,131 @@
+//! Identifiers: 128-bit, sortable by the time they were made, written as 26 lower-case letters and digits (ULID).
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use ulid::Ulid;
+
+use crate::rejection::Rejection;
+
+/// An identifier of one kind of thing; ids of different kinds do not mix.
+pub struct Id<Kind>(Ulid, PhantomData<fn() -> Kind>);
+
+/// The kinds of things that have ids; only used as type parameters.
+pub mod kind {
+    /// A registered thing with an identity and credentials.
+    pub enum Device {}
+    /// A named source text with versions.
+    pub enum Script {}
+    /// The intention that devices run an artifact.
+    pub enum Deployment {}
+    /// A person who logs in.
+    pub enum User {}
+    /// A token with which a program calls the API.
+    pub enum Token {}
+    /// A permission of devices on MQTT topics.
+    pub enum Grant {}
+}
+
+/// Id of a device.
+pub type DeviceId = Id<kind::Device>;
+/// Id of a script.
+pub type ScriptId = Id<kind::Script>;
+/// Id of a deployment.
+pub type DeploymentId = Id<kind::Deployment>;
+/// Id of a user.
+pub type UserId = Id<kind::User>;
+/// Id of an API token.
+pub type TokenId = Id<kind::Token>;
+/// Id of a topic grant.
+pub type GrantId = Id<kind::Grant>;
+
+impl<Kind> Id<Kind> {
+    /// An id made of a time (milliseconds since 1970) and 80 random bits, both given by the caller.
+    pub fn from_parts(time_ms: u64, random: u128) -> Self {
+        Self(Ulid::from_parts(time_ms, random), PhantomData)
+    }
+
+    /// The id as a number, for compact keys.
+    pub fn to_u128(self) -> u128 {
+        self.0.into()
+    }
+}
+
+impl<Kind> fmt::Display for Id<Kind> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut buffer = [0u8; ulid::ULID_LEN];
+        let text = self.0.array_to_str(&mut buffer);
+        for c in text.chars() {
+            fmt::Write::write_char(f, c.to_ascii_lowercase())?;
+        }
+        Ok(())
+    }
+}
+
+impl<Kind> fmt::Debug for Id<Kind> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<Kind> FromStr for Id<Kind> {
+    type Err = Rejection;
+
+    fn from_str(text: &str) -> Result<Self, Rejection> {
+        match Ulid::from_string(text) {
+            Ok(ulid) => Ok(Self(ulid, PhantomData)),
+            Err(_) => Err(Rejection::invalid("id", "an id is 26 letters and digits")),
+        }
+    }
+}
+
+impl<Kind> Clone for Id<Kind> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<Kind> Copy for Id<Kind> {}
+impl<Kind> PartialEq for Id<Kind> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl<Kind> Eq for Id<Kind> {}
+impl<Kind> PartialOrd for Id<Kind> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<Kind> Ord for Id<Kind> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+impl<Kind> std::hash::Hash for Id<Kind> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_its_text_form_in_either_case() {
+        let id = DeviceId::from_parts(1_700_000_000_000, 0xabcdef);
+        let text = id.to_string();
+        assert_eq!(text.len(), 26);
+        assert_eq!(text, text.to_lowercase());
+        assert_eq!(text.parse::<DeviceId>(), Ok(id));
+        assert_eq!(text.to_uppercase().parse::<DeviceId>(), Ok(id));
+    }
+
+    #[test]
+    fn what_is_not_an_id_is_refused() {
+        for text in ["", "1", "../../etc/passwd", "ilou", "zzzzzzzzzzzzzzzzzzzzzzzzzzz", "ÄÄÄÄÄÄÄÄÄÄÄÄÄ"] {
+            assert!(text.parse::<DeviceId>().is_err(), "{text} was taken for an id");
+        }
+    }
+}

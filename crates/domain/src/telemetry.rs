@@ -1,0 +1,125 @@
+//! Measurements: a point is a metric, a time and a value; a series is the points of one metric of one device.
+
+use crate::rejection::Rejection;
+use crate::time::{Span, Time};
+
+/// Longest metric name in bytes.
+pub const METRIC_BYTES_MAX: usize = 64;
+/// Longest text or JSON value in bytes.
+pub const VALUE_BYTES_MAX: usize = 4096;
+/// Most points in one message.
+pub const POINTS_PER_MESSAGE_MAX: usize = 1000;
+/// Earliest device time that is accepted: 2000-01-01 UTC. A board without a clock sends no time at all.
+pub const TIME_MIN: Time = Time(946_684_800_000);
+/// How far a device's clock may be ahead of ours.
+pub const TIME_AHEAD_MAX: Span = Span::days(1);
+
+/// The name of a metric: 1 to 64 bytes without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Metric(String);
+
+impl Metric {
+    /// Checks a metric name.
+    pub fn parse(text: &str) -> Result<Self, Rejection> {
+        if text.is_empty() || text.len() > METRIC_BYTES_MAX {
+            return Err(Rejection::invalid("metric", format!("a name has 1 to {METRIC_BYTES_MAX} bytes")));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(Rejection::invalid("metric", "a name has no control characters"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The value of a point.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PointValue {
+    /// A finite number.
+    Number(f64),
+    /// True or false.
+    Boolean(bool),
+    /// Text without NUL, at most [`VALUE_BYTES_MAX`] bytes.
+    Text(String),
+    /// An object or array as compact JSON text, at most [`VALUE_BYTES_MAX`] bytes.
+    Json(String),
+}
+
+impl PointValue {
+    /// A value out of JSON; `null` is no value.
+    pub fn from_json(json: &serde_json::Value) -> Result<Option<Self>, Rejection> {
+        use serde_json::Value;
+        let value = match json {
+            Value::Null => return Ok(None),
+            Value::Bool(b) => Self::Boolean(*b),
+            Value::Number(n) => match n.as_f64() {
+                Some(n) if n.is_finite() => Self::Number(n),
+                _ => return Err(Rejection::invalid("value", "a number is finite and fits 64 bits")),
+            },
+            Value::String(text) => {
+                if text.contains('\0') {
+                    return Err(Rejection::invalid("value", "a text has no NUL character"));
+                }
+                Self::Text(text.clone())
+            }
+            Value::Array(_) | Value::Object(_) => Self::Json(json.to_string()),
+        };
+        match &value {
+            Self::Text(text) | Self::Json(text) if text.len() > VALUE_BYTES_MAX => Err(Rejection::too_large(
+                "value",
+                format!("a text or JSON value has at most {VALUE_BYTES_MAX} bytes"),
+            )),
+            _ => Ok(Some(value)),
+        }
+    }
+
+    /// The value as JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Number(n) if n.fract() == 0.0 && n.abs() < 9e15 => serde_json::Value::from(*n as i64),
+            Self::Number(n) => serde_json::Value::from(*n),
+            Self::Boolean(b) => serde_json::Value::from(*b),
+            Self::Text(text) => serde_json::Value::from(text.as_str()),
+            Self::Json(text) => serde_json::from_str(text).unwrap_or(serde_json::Value::Null),
+        }
+    }
+}
+
+/// One measurement as a device sent it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// Which metric.
+    pub metric: Metric,
+    /// When it was measured, by the device; `None` if it said nothing: then the arrival time counts.
+    pub time: Option<Time>,
+    /// What was measured.
+    pub value: PointValue,
+}
+
+/// Refuses a message whose points are too many or whose times cannot be true; nothing of it is stored then.
+pub fn check(points: &[Point], now: Time) -> Result<(), Rejection> {
+    if points.len() > POINTS_PER_MESSAGE_MAX {
+        return Err(Rejection::too_large(
+            "telemetry",
+            format!("a message has at most {POINTS_PER_MESSAGE_MAX} points"),
+        ));
+    }
+    for point in points {
+        if let Some(time) = point.time
+            && (time < TIME_MIN || time > now + TIME_AHEAD_MAX)
+        {
+            return Err(Rejection::invalid(
+                "time",
+                format!(
+                    "{} of {} is before 2000 or more than a day ahead; send milliseconds since 1970, or no time",
+                    time.0,
+                    point.metric.as_str()
+                ),
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! The one narrow door between gateways and the rest of the product.
+//!
+//! A gateway knows sockets and dialects; the hub knows devices, rights and storage. `uplink().await` is the
+//! acknowledgement: it resolves when everything in the batch is on disk, and PUBACK, PUBREC or the HTTP answer
+//! is sent only then. Calls are per batch, not per message, so a boxed future is cheap.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use motehub_domain::id::DeviceId;
+use motehub_domain::message::{Downlink, Offer, Uplink};
+use motehub_domain::script::Digest;
+use motehub_domain::topic::TopicRights;
+use motehub_protocol::Identity;
+use tokio::sync::mpsc;
+
+/// What the hub answers, some time later.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The methods through which gateways reach the product. Two implementations: in this process, and at the far
+/// end of a link to another host.
+pub trait Hub: Send + Sync + 'static {
+    /// Who knocks, and what may they do?
+    fn authenticate(&self, knock: Knock) -> Answer<'_, Result<Client, Refusal>>;
+
+    /// Takes what devices said. One outcome per arrival, in order; resolves when every `Ok` is durable.
+    fn uplink(&self, batch: Vec<Arrival>) -> Answer<'_, Vec<Result<(), UplinkError>>>;
+
+    /// Like [`Hub::uplink`] for what needs no acknowledgement (QoS 0): returns at once. If the bounded queue is
+    /// full the arrivals are dropped and counted.
+    fn offer(&self, batch: Vec<Arrival>);
+
+    /// A device's live connection begins: it is online from now on, and its downlinks come to `downlinks`.
+    /// A former connection of the device stays attached until it detaches; presence is keyed by connection.
+    fn attach(&self, connection: Connection, downlinks: mpsc::Sender<Downlink>) -> Answer<'_, ()>;
+
+    /// A connection is over. The device is offline if no other connection of it is attached.
+    fn detach(&self, connection: ConnectionId) -> Answer<'_, ()>;
+
+    /// What waits for a device, recomputed from stored state; `None` if nothing does.
+    fn pending(&self, device: DeviceId) -> Answer<'_, Result<Option<Offer>, UplinkError>>;
+
+    /// What the device shall run now: what waits for it, or else what it was last given.
+    fn current(&self, device: DeviceId) -> Answer<'_, Result<Option<Offer>, UplinkError>>;
+
+    /// The bytes of an artifact.
+    fn artifact(&self, digest: Digest) -> Answer<'_, Result<Option<Bytes>, UplinkError>>;
+}
+
+/// Somebody who asks to be let in.
+#[derive(Debug, Clone)]
+pub struct Knock {
+    /// The remote address.
+    pub address: SocketAddr,
+    /// Through which transport, for the activity log.
+    pub transport: Transport,
+    /// What they show.
+    pub credentials: Credentials,
+}
+
+/// The transports gateways listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// MQTT over TCP, TLS or WebSocket.
+    Mqtt,
+    /// HTTP requests of devices.
+    Http,
+}
+
+/// What somebody shows to be let in. Secrets here are never logged: `Debug` leaves them out.
+#[derive(Clone)]
+pub enum Credentials {
+    /// An MQTT CONNECT.
+    Mqtt {
+        /// The client identifier (a device without user name may be known by it).
+        client_id: String,
+        /// The user name, if given.
+        user: Option<String>,
+        /// The password, if given.
+        password: Option<Vec<u8>>,
+    },
+    /// The NodeMCU HTTP rules: a chip id, and the secret path prefix if there was one.
+    Nodemcu {
+        /// The chip id in decimal digits.
+        chip_id: String,
+        /// The credential in the path, if there was one.
+        secret: Option<String>,
+    },
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Mqtt { client_id, user, .. } => write!(f, "mqtt client {client_id:?} user {user:?}"),
+            Self::Nodemcu { chip_id, .. } => write!(f, "nodemcu {chip_id:?}"),
+        }
+    }
+}
+
+/// Somebody who was let in.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The device it is; `None` for programs, people and anonymous clients, which only publish and subscribe.
+    pub device: Option<Identity>,
+    /// A name for logs and the connections page: the device's, token's or "anonymous".
+    pub name: String,
+    /// Topics it may use, including those its dialect gives it.
+    pub rights: TopicRights,
+}
+
+/// Why somebody was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Unknown, or a wrong secret; which of the two is not said.
+    BadCredentials,
+    /// Known, but not allowed here (disabled, or this transport is not allowed for it).
+    NotAllowed,
+    /// The hub cannot tell at present (store away, too many at once): try again later.
+    Unavailable,
+}
+
+/// One message of a device.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Who said it.
+    pub device: DeviceId,
+    /// What it said.
+    pub uplink: Uplink,
+    /// Identifies one message of one session, where the transport can repeat it (MQTT QoS 1 and 2): the same
+    /// message sent again has the same mark. Points without a time of their own are recognised by it.
+    pub mark: Option<u64>,
+    /// Whether the transport says that this may be a repetition (the DUP flag).
+    pub again: bool,
+}
+
+/// Why an arrival was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UplinkError {
+    /// It cannot be accepted, now or later; the sentence says why.
+    #[error("{0}")]
+    Refused(String),
+    /// It cannot be stored at present (disk full, database away). It is not stored: send it again later.
+    #[error("it cannot be stored at present: {0}")]
+    Unavailable(String),
+}
+
+/// Identifies one live connection of a device; larger for later ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// A live connection of a device.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Unique while the hub runs.
+    pub id: ConnectionId,
+    /// Whose.
+    pub device: DeviceId,
+    /// The remote address.
+    pub address: SocketAddr,
+    /// Over what.
+    pub transport: Transport,
+}

@@ -1,0 +1,3 @@
+//! Sockets towards devices: MQTT and HTTP. A gateway reaches the product only through [`hub::Hub`].
+
+pub mod hub;

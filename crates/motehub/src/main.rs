@@ -1,0 +1,2 @@
+//! The binary: serve, sim, demo, user, token.
+fn main() {}

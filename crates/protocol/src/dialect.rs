@@ -1,0 +1,64 @@
+//! The one visible table of dialects, and what they have in common.
+
+use motehub_domain::device::Dialect;
+use motehub_domain::id::DeviceId;
+use motehub_domain::message::{Downlink, Uplink};
+use motehub_domain::topic::{TopicFilter, TopicRights};
+
+use crate::{native, nodemcu};
+
+/// Who a device is, as far as its dialect needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id with us.
+    pub device: DeviceId,
+    /// Its own id, such as the chip id of a NodeMCU board.
+    pub external_id: Option<String>,
+    /// How it speaks.
+    pub dialect: Dialect,
+}
+
+/// Bytes that do not mean anything; the sentence says what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(pub String);
+
+/// A message to publish to a device's own session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MqttMessage {
+    /// Where to.
+    pub topic: String,
+    /// What.
+    pub payload: Vec<u8>,
+    /// Quality of service, 0 to 2.
+    pub qos: u8,
+}
+
+/// What a publish of this device means to the product: `None` if the topic is no address of its dialect (plain
+/// pub/sub), an error if the topic is but the payload is not.
+pub fn mqtt_uplink(identity: &Identity, topic: &str, payload: &[u8]) -> Option<Result<Uplink, DecodeError>> {
+    match identity.dialect {
+        Dialect::Native => native::mqtt_uplink(identity, topic, payload),
+        Dialect::Nodemcu => nodemcu::mqtt_uplink(identity, topic, payload),
+    }
+}
+
+/// How a downlink is said over MQTT; `None` if this dialect does not say it over MQTT.
+pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Option<MqttMessage> {
+    match identity.dialect {
+        Dialect::Native => native::mqtt_downlink(identity, downlink),
+        Dialect::Nodemcu => nodemcu::mqtt_downlink(identity, downlink),
+    }
+}
+
+/// The topics that belong to a device of this dialect.
+pub fn mqtt_rights(identity: &Identity) -> TopicRights {
+    let own = native::own_prefixes(identity).filter_map(|p| TopicFilter::parse(&format!("{p}/#")).ok());
+    let mut rights = TopicRights { publish: own.collect(), subscribe: Vec::new() };
+    rights.subscribe = rights.publish.clone();
+    match identity.dialect {
+        Dialect::Native => {}
+        Dialect::Nodemcu => rights.subscribe.extend(TopicFilter::parse(nodemcu::WAKE_TOPIC)),
+    }
+    rights
+}

@@ -1,0 +1,1 @@
+//! The shell: HTTP API, ingest, rollouts, live feed, dashboard.

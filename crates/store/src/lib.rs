@@ -1,0 +1,1 @@
+//! Remembering: the only crate that speaks SQL.
