@@ -1,0 +1,135 @@
+#!/bin/sh
+# Brings a machine to the point where cargo can do the rest. It is a shell script and not Rust because a bare
+# Debian has no linker yet. When everything is there it says nothing and takes less than a second.
+#
+#   xtask/setup.sh run     what building and running the hub needs, the built dashboard included
+#   xtask/setup.sh test    that, and what the tests need: a browser, MQTT clients, Python packages
+set -eu
+cd "$(dirname "$0")/.."
+
+# A C compiler and linker: ring, SQLite and Lua are C and are compiled with the hub.
+run_packages="gcc libc6-dev make"
+# Not Debian's mosquitto broker: installing it would start it, on the port that the hub itself uses.
+test_packages="chromium curl fonts-dejavu-core git lua5.1 mosquitto-clients python3 python3-venv strace"
+rust_wanted=1.95
+node_wanted=20
+
+export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1
+
+main() {
+    case "${1:-}" in
+    run) packages=$run_packages ;;
+    test) packages="$run_packages $test_packages" ;;
+    *) stop "usage: xtask/setup.sh run|test" ;;
+    esac
+    debian_packages
+    rust
+    node
+    npm_packages web
+    if [ "$1" = test ]; then
+        if [ -f tests/browser/package-lock.json ]; then npm_packages tests/browser; fi
+        python_packages
+    fi
+    dashboard
+}
+
+debian_packages() {
+    if ! command -v dpkg-query >/dev/null; then
+        command -v cc >/dev/null || stop "this is not Debian: install what corresponds to its packages $packages"
+        return
+    fi
+    # shellcheck disable=SC2086 # The list is split into words on purpose, here and below.
+    installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $packages 2>/dev/null || true)
+    missing=
+    for package in $packages; do
+        case "
+$installed
+" in
+        *"
+installed $package
+"*) ;;
+        *) missing="$missing $package" ;;
+        esac
+    done
+    [ -n "$missing" ] || return 0
+    if [ "$(id -u)" = 0 ]; then
+        as_root="env"
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        as_root="sudo -n env"
+    else
+        stop "these Debian packages are missing:$missing
+Install them with:  sudo apt-get update && sudo apt-get install -y --no-install-recommends$missing"
+    fi
+    say "installing Debian packages:$missing"
+    # Another apt may be at work (a fresh machine updates itself): wait for it, at most five minutes.
+    $as_root apt-get update -qq </dev/null
+    # shellcheck disable=SC2086
+    $as_root DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
+        install -y -qq --no-install-recommends $missing </dev/null
+}
+
+rust() {
+    if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
+        stop "cargo and rustc are missing: install Rust $rust_wanted or newer (with rustup: the stable toolchain)"
+    fi
+    has=$(rustc --version) || stop "rustc does not start: install the stable toolchain (rustup toolchain install stable)"
+    has=${has#rustc }
+    has=${has%% *}
+    at_least "$has" "$rust_wanted" || stop "rustc is $has; Rust $rust_wanted or newer is needed (rustup update stable)"
+}
+
+node() {
+    if ! command -v npm >/dev/null; then
+        stop "node and npm are missing: install Node $node_wanted or newer (it builds the dashboard)"
+    fi
+    has=$(command node --version) || stop "node does not start: install Node $node_wanted or newer"
+    at_least "${has#v}" "$node_wanted.0" || stop "node is $has; Node $node_wanted or newer is needed"
+}
+
+# Exactly what the lock file says, when it is newer than what is installed.
+npm_packages() {
+    [ ! "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ] || return 0
+    say "installing the npm packages of $1/package-lock.json"
+    npm --prefix "$1" ci --no-audit --no-fund </dev/null
+}
+
+# Exactly what tests/requirements.txt says, when it differs from what was installed last.
+python_packages() {
+    venv=.tools/venv
+    if cmp -s tests/requirements.txt $venv/installed.txt; then return; fi
+    say "installing the Python packages of tests/requirements.txt"
+    # Debian's own Python first: python3-venv belongs to it.
+    python=/usr/bin/python3
+    [ -x $python ] || python=python3
+    rm -rf $venv
+    $python -m venv $venv
+    $venv/bin/pip install --quiet --require-hashes --requirement tests/requirements.txt </dev/null
+    cp tests/requirements.txt $venv/installed.txt
+}
+
+# Built when something in web/ is newer than the last build; cargo embeds it.
+dashboard() {
+    built=web/dist/index.html
+    if [ -f $built ]; then
+        newer=$(find web -mindepth 1 \( -name node_modules -o -name dist \) -prune -o -newer $built -print)
+        [ -n "$newer" ] || return 0
+    fi
+    say "building the dashboard"
+    npm --prefix web run --silent build </dev/null
+}
+
+# at_least 1.96.2 1.95: is the first version the second one or a later one? Compares major and minor.
+at_least() {
+    has_minor=${1#*.}
+    want_minor=${2#*.}
+    [ "${1%%.*}" -gt "${2%%.*}" ] || { [ "${1%%.*}" -eq "${2%%.*}" ] && [ "${has_minor%%.*}" -ge "$want_minor" ]; }
+}
+
+say() { echo "setup: $1"; }
+
+stop() {
+    echo "setup: $1" >&2
+    exit 1
+}
+
+main "$@"
