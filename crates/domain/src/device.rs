@@ -1,4 +1,18 @@
-//! x
+//! Devices: registered things with an identity and a credential.
+
+use serde_json::{Map, Value, json};
+
+use crate::change::{Actor, Change, ChangeKind};
+use crate::effects::{Effects, Save};
+use crate::id::{DeploymentId, DeviceId, ScriptId};
+use crate::rejection::Rejection;
+use crate::script::{Artifact, Digest};
+use crate::text;
+use crate::time::Time;
+
+/// Longest external id in bytes.
+pub const EXTERNAL_ID_BYTES_MAX: usize = 64;
+
 /// The firmware families a device may belong to: how its addresses and payloads map to uplinks and downlinks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dialect {
@@ -6,4 +20,327 @@ pub enum Dialect {
     Native,
     /// NodeMCU Lua boards with the IoT Executor firmware.
     Nodemcu,
+}
+
+impl Dialect {
+    /// Every dialect.
+    pub const ALL: [Dialect; 2] = [Dialect::Native, Dialect::Nodemcu];
+
+    /// The name in the API and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Nodemcu => "nodemcu",
+        }
+    }
+    /// A dialect by its name.
+    pub fn parse(text: &str) -> Result<Self, Rejection> {
+        let known = Self::ALL.map(Self::as_str).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|dialect| dialect.as_str() == text)
+            .ok_or_else(|| Rejection::invalid("dialect", format!("the dialects are {known}")))
+    }
+}
+
+/// A registered device. What it runs is in [`Software`], whether it is there in [`Presence`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its id with us.
+    pub id: DeviceId,
+    /// For people; need not be unique.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// How it speaks.
+    pub dialect: Dialect,
+    /// Its own id, unique in its dialect: the chip id of a NodeMCU board.
+    pub external_id: Option<String>,
+    /// Sorted.
+    pub tags: Vec<String>,
+    /// Whether an operator lets it speak without a credential.
+    pub unauthenticated_allowed: bool,
+    /// When it was registered.
+    pub created_at: Time,
+    /// Guard against lost updates, from 1.
+    pub revision: i64,
+}
+
+/// What a device runs and what waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Software {
+    /// Whose.
+    pub device: DeviceId,
+    /// What people chose for it last.
+    pub active: Option<Artifact>,
+    /// What waits for it, with the deployment that says so.
+    pub pending: Option<(DeploymentId, Artifact)>,
+    /// What it runs, as far as its signals tell.
+    pub running: Option<Artifact>,
+    /// What was Done last: the version to return to.
+    pub good: Option<Artifact>,
+    /// When it last took an artifact in full.
+    pub fetched_at: Option<Time>,
+    /// When it was last woken.
+    pub woken_at: Option<Time>,
+    /// When it last started, newest last, at most [`crate::rollout::BOOTS_KEPT`].
+    pub boots: Vec<Time>,
+    /// What is wrong with it, in words for people; `None` if nothing is.
+    pub problem: Option<String>,
+    /// Guard against lost updates, from 1.
+    pub revision: i64,
+}
+
+impl Software {
+    /// A device that was never given anything; not stored yet.
+    pub fn none(device: DeviceId) -> Self {
+        Self {
+            device,
+            active: None,
+            pending: None,
+            running: None,
+            good: None,
+            fetched_at: None,
+            woken_at: None,
+            boots: Vec::new(),
+            problem: None,
+            revision: 0,
+        }
+    }
+}
+
+/// Whether a device is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// Whose.
+    pub device: DeviceId,
+    /// Whether it has a live connection.
+    pub online: bool,
+    /// When it was last heard.
+    pub seen_at: Time,
+    /// From which address, without port.
+    pub address: String,
+}
+
+/// A script that may be activated on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assignment {
+    /// On which device.
+    pub device: DeviceId,
+    /// Which script.
+    pub script: ScriptId,
+}
+
+/// What a person says to register a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// For people.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// How it speaks.
+    pub dialect: Dialect,
+    /// Its own id.
+    pub external_id: Option<String>,
+    /// In any order.
+    pub tags: Vec<String>,
+}
+
+/// What a person wants changed; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Edit {
+    /// New name.
+    pub name: Option<String>,
+    /// New description.
+    pub description: Option<String>,
+    /// New tags, all of them.
+    pub tags: Option<Vec<String>>,
+    /// New external id.
+    pub external_id: Option<String>,
+    /// Whether it may speak without a credential.
+    pub unauthenticated_allowed: Option<bool>,
+}
+
+/// Registers a device with the digest of its first credential.
+pub fn register(
+    id: DeviceId,
+    request: &Registration,
+    credential: Digest,
+    actor: &Actor,
+    now: Time,
+) -> Result<(Device, Effects), Rejection> {
+    let device = Device {
+        id,
+        name: text::name("name", &request.name)?,
+        description: text::description("description", &request.description)?,
+        dialect: request.dialect,
+        external_id: external_id(request.dialect, request.external_id.as_deref())?,
+        tags: text::tags(&request.tags)?,
+        unauthenticated_allowed: false,
+        created_at: now,
+        revision: 1,
+    };
+    let after = json!({
+        "name": device.name, "dialect": device.dialect.as_str(), "external_id": device.external_id,
+        "tags": device.tags,
+    });
+    let change = fact(ChangeKind::DeviceRegistered, &device, actor, None, Some(after));
+    let save = vec![Save::Device(Box::new(device.clone())), Save::Credential(id, Some(credential))];
+    Ok((device, Effects { save, changes: vec![change], send: Vec::new() }))
+}
+
+/// Changes a device. Returns it as it is then; nothing is written if nothing differs.
+pub fn edit(device: &Device, edit: &Edit, actor: &Actor) -> Result<(Device, Effects), Rejection> {
+    let mut edited = device.clone();
+    if let Some(name) = &edit.name {
+        edited.name = text::name("name", name)?;
+    }
+    if let Some(description) = &edit.description {
+        edited.description = text::description("description", description)?;
+    }
+    if let Some(tags) = &edit.tags {
+        edited.tags = text::tags(tags)?;
+    }
+    if let Some(id) = &edit.external_id {
+        edited.external_id = external_id(device.dialect, Some(id))?;
+    }
+    if let Some(allowed) = edit.unauthenticated_allowed {
+        edited.unauthenticated_allowed = allowed;
+    }
+    let (before, after) = difference(&described(device), &described(&edited));
+    if after.is_empty() {
+        return Ok((edited, Effects::none()));
+    }
+    edited.revision += 1;
+    let change = fact(ChangeKind::DeviceEdited, &edited, actor, Some(before.into()), Some(after.into()));
+    let effects = Effects {
+        save: vec![Save::Device(Box::new(edited.clone()))],
+        changes: vec![change],
+        send: Vec::new(),
+    };
+    Ok((edited, effects))
+}
+
+/// Deletes a device and all that belongs to it.
+pub fn delete(device: &Device, actor: &Actor) -> Effects {
+    let change = fact(ChangeKind::DeviceDeleted, device, actor, Some(described(device).into()), None);
+    Effects { save: vec![Save::DeleteDevice(device.id)], changes: vec![change], send: Vec::new() }
+}
+
+/// Gives a device a new credential; the former one stops at once. `None` revokes it.
+pub fn set_credential(device: &Device, credential: Option<Digest>, actor: &Actor) -> Effects {
+    let kind = match credential {
+        Some(_) => ChangeKind::CredentialIssued,
+        None => ChangeKind::CredentialRevoked,
+    };
+    let change = fact(kind, device, actor, None, None);
+    Effects { save: vec![Save::Credential(device.id, credential)], changes: vec![change], send: Vec::new() }
+}
+
+/// Assigns a script to a device, so that a manager may activate it.
+pub fn assign(device: &Device, script: ScriptId, script_name: &str, actor: &Actor) -> Effects {
+    let after = json!({ "script": script.to_string(), "name": script_name });
+    let change = fact(ChangeKind::ScriptAssigned, device, actor, None, Some(after));
+    let save = vec![Save::Assign(Assignment { device: device.id, script })];
+    Effects { save, changes: vec![change], send: Vec::new() }
+}
+
+/// Takes an assignment back; what runs goes on running.
+pub fn unassign(device: &Device, script: ScriptId, script_name: &str, actor: &Actor) -> Effects {
+    let before = json!({ "script": script.to_string(), "name": script_name });
+    let change = fact(ChangeKind::ScriptUnassigned, device, actor, Some(before), None);
+    let save = vec![Save::Unassign(Assignment { device: device.id, script })];
+    Effects { save, changes: vec![change], send: Vec::new() }
+}
+
+/// A device came or went, or came back from another address.
+pub fn presence(device: &Device, was: Option<&Presence>, is: Presence) -> Effects {
+    let changed = was.is_none_or(|was| was.online != is.online);
+    let kind = if is.online { ChangeKind::DeviceOnline } else { ChangeKind::DeviceOffline };
+    let after = json!({ "online": is.online, "address": is.address });
+    let change = fact(kind, device, &Actor::Device(device.name.clone()), None, Some(after));
+    let changes = if changed && (is.online || was.is_some()) { vec![change] } else { Vec::new() };
+    Effects { save: vec![Save::Presence(is)], changes, send: Vec::new() }
+}
+
+/// A message of a device was refused: stated as a fact, so that its owner can see why nothing arrives.
+pub fn uplink_refused(device: &Device, why: &str) -> Effects {
+    let after = json!({ "reason": why });
+    let actor = Actor::Device(device.name.clone());
+    let change = fact(ChangeKind::UplinkRefused, device, &actor, None, Some(after));
+    Effects { save: Vec::new(), changes: vec![change], send: Vec::new() }
+}
+
+/// A fact about a device.
+pub(crate) fn fact(
+    kind: ChangeKind,
+    device: &Device,
+    actor: &Actor,
+    before: Option<Value>,
+    after: Option<Value>,
+) -> Change {
+    Change {
+        actor: actor.clone(),
+        kind,
+        subject: device.id.to_string(),
+        subject_name: device.name.clone(),
+        device: Some(device.id),
+        before,
+        after,
+    }
+}
+
+fn external_id(dialect: Dialect, given: Option<&str>) -> Result<Option<String>, Rejection> {
+    let id = given.map(str::trim).filter(|id| !id.is_empty());
+    match (dialect, id) {
+        (Dialect::Nodemcu, None) => Err(Rejection::invalid(
+            "external_id",
+            "a NodeMCU board is registered with its chip id, in decimal digits",
+        )),
+        (Dialect::Nodemcu, Some(id)) => {
+            let is_number = id.bytes().all(|b| b.is_ascii_digit()) && id.parse::<u32>().is_ok();
+            match is_number && !(id.len() > 1 && id.starts_with('0')) {
+                true => Ok(Some(id.to_owned())),
+                false => Err(Rejection::invalid(
+                    "external_id",
+                    "a chip id is the decimal number that node.chipid() prints, such as 10801015",
+                )),
+            }
+        }
+        (Dialect::Native, None) => Ok(None),
+        (Dialect::Native, Some(id)) => {
+            let is_plain =
+                id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
+            match is_plain && id.len() <= EXTERNAL_ID_BYTES_MAX && !id.starts_with('.') {
+                true => Ok(Some(id.to_owned())),
+                false => Err(Rejection::invalid(
+                    "external_id",
+                    format!(
+                        "1 to {EXTERNAL_ID_BYTES_MAX} letters, digits or the signs - _ . : and no leading dot"
+                    ),
+                )),
+            }
+        }
+    }
+}
+
+fn described(device: &Device) -> Map<String, Value> {
+    let mut map = Map::new();
+    map.insert("name".into(), json!(device.name));
+    map.insert("description".into(), json!(device.description));
+    map.insert("tags".into(), json!(device.tags));
+    map.insert("external_id".into(), json!(device.external_id));
+    map.insert("unauthenticated_allowed".into(), json!(device.unauthenticated_allowed));
+    map
+}
+
+fn difference(
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+) -> (Map<String, Value>, Map<String, Value>) {
+    let differs = |key: &String| before.get(key) != after.get(key);
+    let pick = |map: &Map<String, Value>| {
+        map.iter().filter(|(key, _)| differs(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    (pick(before), pick(after))
 }

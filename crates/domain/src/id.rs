@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn what_is_not_an_id_is_refused() {
-        for text in ["", "1", "../../etc/passwd", "ilou", "zzzzzzzzzzzzzzzzzzzzzzzzzzz", "ÄÄÄÄÄÄÄÄÄÄÄÄÄ"] {
+        for text in ["", "1", "../../etc/passwd", "ilou", "zzzzzzzzzzzzzzzzzzzzzzzzzzz", "ÄÄÄÄÄÄÄÄÄÄÄÄÄ"]
+        {
             assert!(text.parse::<DeviceId>().is_err(), "{text} was taken for an id");
         }
     }

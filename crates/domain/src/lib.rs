@@ -3,11 +3,19 @@
 //! Nothing here does IO, awaits, reads a clock or makes a random number: the time and new ids are arguments.
 //! A verb takes state and arguments, then `now`, and returns `Result<Effects, Rejection>`.
 
-pub mod id;
-pub mod time;
-pub mod rejection;
-pub mod topic;
-pub mod message;
-pub mod telemetry;
+pub mod access;
+pub mod change;
+pub mod deployment;
 pub mod device;
+pub mod effects;
+pub mod id;
+pub mod message;
+pub mod person;
+pub mod rejection;
+pub mod rollout;
 pub mod script;
+pub mod selector;
+pub mod telemetry;
+pub mod text;
+pub mod time;
+pub mod topic;

@@ -36,7 +36,11 @@ impl Rejection {
     }
     /// Something that does not exist.
     pub fn not_found(noun: &str, name: impl std::fmt::Display) -> Self {
-        Self { kind: RejectionKind::NotFound, code: "not_found", sentence: format!("there is no {noun} {name}") }
+        Self {
+            kind: RejectionKind::NotFound,
+            code: "not_found",
+            sentence: format!("there is no {noun} {name}"),
+        }
     }
     /// A contradiction with the present state.
     pub fn conflict(code: &'static str, sentence: impl Into<String>) -> Self {
@@ -48,6 +52,10 @@ impl Rejection {
     }
     /// A size or count above its limit.
     pub fn too_large(field: &str, why: impl Into<String>) -> Self {
-        Self { kind: RejectionKind::TooLarge, code: "too_large", sentence: format!("{field}: {}", why.into()) }
+        Self {
+            kind: RejectionKind::TooLarge,
+            code: "too_large",
+            sentence: format!("{field}: {}", why.into()),
+        }
     }
 }

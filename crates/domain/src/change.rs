@@ -1,0 +1,157 @@
+//! Facts about our own state. A change feeds the activity log, the live page and the audit trail; its row is
+//! written in the same transaction as the state it tells of.
+
+use serde_json::Value;
+
+use crate::id::DeviceId;
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A person, by name.
+    User(String),
+    /// A program with an API token, by the token's name.
+    Token(String),
+    /// A device, by its name.
+    Device(String),
+    /// Motehub itself.
+    System,
+}
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// Who did it.
+    pub actor: Actor,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// To what, by id (or by name, for a login of nobody known).
+    pub subject: String,
+    /// The subject's name at that moment, for people.
+    pub subject_name: String,
+    /// The device concerned, if it is about one.
+    pub device: Option<DeviceId>,
+    /// What was before; only the fields that changed. Never a secret.
+    pub before: Option<Value>,
+    /// What is now; only the fields that changed. Never a secret.
+    pub after: Option<Value>,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal, $noun:literal;)*) => {
+        /// The closed list of facts the product can state.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ChangeKind { $($(#[$doc])* $variant),* }
+
+        impl ChangeKind {
+            /// Every kind.
+            pub const ALL: &'static [ChangeKind] = &[$(ChangeKind::$variant),*];
+            /// The name in the API and in the store.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+            /// What the fact is about: the subject's noun.
+            pub fn noun(self) -> &'static str {
+                match self { $(Self::$variant => $noun),* }
+            }
+            /// A kind by its name.
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A device was registered.
+    DeviceRegistered = "device_registered", "device";
+    /// Its name, description, tags, external id or permissions changed.
+    DeviceEdited = "device_edited", "device";
+    /// A device was deleted with its telemetry.
+    DeviceDeleted = "device_deleted", "device";
+    /// A device got a new credential; the former one stopped.
+    CredentialIssued = "credential_issued", "device";
+    /// A device's credential was revoked.
+    CredentialRevoked = "credential_revoked", "device";
+    /// A device came online.
+    DeviceOnline = "device_online", "device";
+    /// A device went offline.
+    DeviceOffline = "device_offline", "device";
+    /// A message of a device was refused.
+    UplinkRefused = "uplink_refused", "device";
+    /// A script was created with its first version.
+    ScriptCreated = "script_created", "script";
+    /// A script's name, description or category changed.
+    ScriptEdited = "script_edited", "script";
+    /// A script was deleted.
+    ScriptDeleted = "script_deleted", "script";
+    /// A new version of a script was saved.
+    VersionSaved = "version_saved", "script";
+    /// A script was assigned to a device.
+    ScriptAssigned = "script_assigned", "device";
+    /// A script is no longer assigned to a device.
+    ScriptUnassigned = "script_unassigned", "device";
+    /// An assigned script became the active one.
+    ScriptActivated = "script_activated", "device";
+    /// A deployment began.
+    DeploymentStarted = "deployment_started", "deployment";
+    /// A deployment was cancelled by a person.
+    DeploymentCancelled = "deployment_cancelled", "deployment";
+    /// The last task of a deployment ended.
+    DeploymentEnded = "deployment_ended", "deployment";
+    /// A task changed its state.
+    TaskMoved = "task_moved", "deployment";
+    /// A user was created.
+    UserCreated = "user_created", "user";
+    /// A user's role changed, or the user was disabled or enabled.
+    UserEdited = "user_edited", "user";
+    /// A user was deleted.
+    UserDeleted = "user_deleted", "user";
+    /// A password was changed or reset.
+    PasswordChanged = "password_changed", "user";
+    /// An API token was created.
+    TokenCreated = "token_created", "token";
+    /// An API token was revoked.
+    TokenRevoked = "token_revoked", "token";
+    /// A person logged in.
+    LoginSucceeded = "login_succeeded", "login";
+    /// Somebody did not get in.
+    LoginFailed = "login_failed", "login";
+    /// A person logged out.
+    LoggedOut = "logged_out", "login";
+    /// A topic grant was added.
+    GrantAdded = "grant_added", "grant";
+    /// A topic grant was removed.
+    GrantRemoved = "grant_removed", "grant";
+    /// The first administrator was made.
+    SetupDone = "setup_done", "user";
+}
+
+impl Actor {
+    /// The name that is shown.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::User(name) | Self::Token(name) | Self::Device(name) => name,
+            Self::System => "motehub",
+        }
+    }
+    /// What the actor is, as in the API and the store.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::User(_) => "user",
+            Self::Token(_) => "token",
+            Self::Device(_) => "device",
+            Self::System => "system",
+        }
+    }
+    /// The actor from its two stored parts.
+    pub fn from_parts(kind: &str, name: &str) -> Option<Self> {
+        match kind {
+            "user" => Some(Self::User(name.to_owned())),
+            "token" => Some(Self::Token(name.to_owned())),
+            "device" => Some(Self::Device(name.to_owned())),
+            "system" => Some(Self::System),
+            _ => None,
+        }
+    }
+}

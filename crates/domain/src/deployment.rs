@@ -1,0 +1,467 @@
+//! Deployments: the intention that devices run an artifact, as people begin, cancel, retry and roll it back.
+//! How a device's share of it proceeds is in [`crate::rollout`].
+
+use serde_json::json;
+
+use crate::change::{Actor, Change, ChangeKind};
+use crate::device::{Assignment, Device, Software};
+use crate::effects::{Effects, Save};
+use crate::id::{DeploymentId, DeviceId};
+use crate::message::{Downlink, Offer};
+use crate::rejection::Rejection;
+use crate::rollout;
+use crate::script::Artifact;
+use crate::time::{Span, Time};
+
+/// How long a board must run a new version without trouble, by default.
+pub const HEALTH_WINDOW: Span = Span::seconds(30);
+/// The shortest and longest health window that can be asked for.
+pub const HEALTH_WINDOW_RANGE: (Span, Span) = (Span::seconds(5), Span::seconds(3600));
+/// How long a device may stay away before its task is TimedOut.
+pub const DEADLINE: Span = Span::days(7);
+/// Most devices of one deployment.
+pub const TASKS_MAX: usize = 100_000;
+
+/// The intention that devices run an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    /// Its id.
+    pub id: DeploymentId,
+    /// Why there is this deployment.
+    pub cause: Cause,
+    /// The selector that picked the devices, if one did.
+    pub selector: Option<String>,
+    /// How it stands as a whole.
+    pub state: DeploymentState,
+    /// How long a board must run it without trouble.
+    pub health_window: Span,
+    /// The name of whoever began it.
+    pub created_by: String,
+    /// When it was begun.
+    pub created_at: Time,
+    /// When its last task ended.
+    pub ended_at: Option<Time>,
+    /// Guard against lost updates, from 1.
+    pub revision: i64,
+}
+
+/// Why there is a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A person asked for this version.
+    Asked(Artifact),
+    /// A person asked to return to what ran before this deployment.
+    Rollback(DeploymentId),
+    /// Devices on which this deployment failed return to their last good version by themselves.
+    Recovery(DeploymentId),
+}
+
+/// How a deployment stands as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeploymentState {
+    /// At least one task is open.
+    Running,
+    /// All tasks ended, none badly.
+    Done,
+    /// All tasks ended, at least one Failed or TimedOut.
+    Failed,
+    /// A person cancelled it.
+    Cancelled,
+    /// A person rolled it back.
+    RolledBack,
+}
+
+impl DeploymentState {
+    /// Every state.
+    pub const ALL: [DeploymentState; 5] =
+        [Self::Running, Self::Done, Self::Failed, Self::Cancelled, Self::RolledBack];
+
+    /// The name in the API and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "Running",
+            Self::Done => "Done",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+            Self::RolledBack => "RolledBack",
+        }
+    }
+    /// A state by its name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// One device's share of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// Of which deployment.
+    pub deployment: DeploymentId,
+    /// On which device.
+    pub device: DeviceId,
+    /// What it shall run.
+    pub artifact: Artifact,
+    /// What it ran before: where a roll back returns to.
+    pub previous: Option<Artifact>,
+    /// How it stands.
+    pub state: TaskState,
+    /// Why it stands so, in words for people.
+    pub reason: Option<String>,
+    /// In Fetching: how often the device asked; in Applying: how often it started since it took the artifact.
+    pub tries: i64,
+    /// How long the device must run it without trouble.
+    pub health_window: Span,
+    /// When it was made.
+    pub created_at: Time,
+    /// When its state last changed.
+    pub updated_at: Time,
+    /// When to look at it again if nothing happens; `None` for a task that ended.
+    pub deadline: Option<Time>,
+    /// Guard against lost updates, from 1.
+    pub revision: i64,
+}
+
+/// The states of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TaskState {
+    /// The device is away; it gets the artifact when it comes.
+    Waiting,
+    /// The device was told.
+    Offered,
+    /// The device asked for it.
+    Fetching,
+    /// The device took it in full; it must prove that it runs.
+    Applying,
+    /// It ran for the health window without trouble.
+    Done,
+    /// It does not run.
+    Failed,
+    /// The device did not come in time.
+    TimedOut,
+    /// The device returned to what it ran before.
+    RolledBack,
+    /// It is not wanted any more.
+    Cancelled,
+}
+
+impl TaskState {
+    /// Every state, in the order of a task's life.
+    pub const ALL: [TaskState; 9] = [
+        Self::Waiting,
+        Self::Offered,
+        Self::Fetching,
+        Self::Applying,
+        Self::Done,
+        Self::Failed,
+        Self::TimedOut,
+        Self::RolledBack,
+        Self::Cancelled,
+    ];
+
+    /// The name in the API and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "Waiting",
+            Self::Offered => "Offered",
+            Self::Fetching => "Fetching",
+            Self::Applying => "Applying",
+            Self::Done => "Done",
+            Self::Failed => "Failed",
+            Self::TimedOut => "TimedOut",
+            Self::RolledBack => "RolledBack",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+    /// A state by its name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+    /// Whether the task is still on its way.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::Offered | Self::Fetching | Self::Applying)
+    }
+}
+
+/// How many tasks of a deployment are in each state, in the order of [`TaskState::ALL`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts(pub [i64; 9]);
+
+impl Counts {
+    /// How many are in a state.
+    pub fn of(&self, state: TaskState) -> i64 {
+        TaskState::ALL.iter().position(|s| *s == state).map_or(0, |i| self.0[i])
+    }
+    /// How many there are in all.
+    pub fn total(&self) -> i64 {
+        self.0.iter().sum()
+    }
+    /// How many are still on their way.
+    pub fn open(&self) -> i64 {
+        TaskState::ALL.iter().zip(self.0).filter(|(state, _)| state.is_open()).map(|(_, n)| n).sum()
+    }
+}
+
+/// A device as deployments see it.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The device.
+    pub device: Device,
+    /// What it runs and what waits for it.
+    pub software: Software,
+    /// Whether it has a live connection.
+    pub online: bool,
+    /// Its open task, which a new one replaces.
+    pub open: Option<Task>,
+}
+
+/// What a person asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Why.
+    pub cause: Cause,
+    /// The selector that picked the devices, if one did.
+    pub selector: Option<String>,
+    /// `None` for the default.
+    pub health_window: Option<Span>,
+}
+
+/// Begins a deployment: one task per device, each with its artifact. An open task of a device is replaced.
+pub fn begin(
+    id: DeploymentId,
+    request: &Request,
+    targets: Vec<(Target, Artifact)>,
+    actor: &Actor,
+    now: Time,
+) -> Result<(Deployment, Effects), Rejection> {
+    if targets.is_empty() {
+        return Err(Rejection::invalid("devices", "no device is meant: name some, or widen the selector"));
+    }
+    if targets.len() > TASKS_MAX {
+        return Err(Rejection::too_large("devices", format!("at most {TASKS_MAX} devices at once")));
+    }
+    let health_window = request.health_window.unwrap_or(HEALTH_WINDOW);
+    if health_window < HEALTH_WINDOW_RANGE.0 || health_window > HEALTH_WINDOW_RANGE.1 {
+        return Err(Rejection::invalid("health_window_seconds", "a health window is 5 to 3600 seconds"));
+    }
+    let deployment = Deployment {
+        id,
+        cause: request.cause,
+        selector: request.selector.clone(),
+        state: DeploymentState::Running,
+        health_window,
+        created_by: actor.name().to_owned(),
+        created_at: now,
+        ended_at: None,
+        revision: 1,
+    };
+    let mut effects = Effects::none();
+    effects.save.push(Save::Deployment(Box::new(deployment.clone())));
+    let after =
+        json!({ "cause": cause_word(request.cause), "selector": request.selector, "devices": targets.len() });
+    effects.changes.push(fact(ChangeKind::DeploymentStarted, id, actor, Some(after)));
+    for (target, artifact) in targets {
+        effects = effects.and(offer(&deployment, target, artifact, actor, now));
+    }
+    Ok((deployment, effects))
+}
+
+/// Adds a device to a running deployment, or gives a device its task again.
+pub(crate) fn offer(
+    deployment: &Deployment,
+    target: Target,
+    artifact: Artifact,
+    actor: &Actor,
+    now: Time,
+) -> Effects {
+    let Target { device, mut software, online, open } = target;
+    let mut effects = Effects::none();
+    if let Some(open) = open
+        && open.deployment != deployment.id
+    {
+        let why = "a later deployment took its place".to_owned();
+        effects = effects.and(rollout::ended(&device, &open, TaskState::Cancelled, Some(why), actor, now));
+    }
+    let may_wake = online && software.woken_at.is_none_or(|at| now - at >= rollout::WAKE_AGAIN);
+    let task = Task {
+        deployment: deployment.id,
+        device: device.id,
+        artifact,
+        previous: software.running.or(software.good),
+        state: if online { TaskState::Offered } else { TaskState::Waiting },
+        reason: None,
+        tries: 0,
+        health_window: deployment.health_window,
+        created_at: now,
+        updated_at: now,
+        deadline: Some(if online { now + rollout::WAKE_AGAIN } else { now + DEADLINE }),
+        revision: 1,
+    };
+    software.pending = Some((deployment.id, artifact));
+    if matches!(deployment.cause, Cause::Asked(_)) {
+        software.active = Some(artifact);
+        effects.save.push(Save::Assign(Assignment { device: device.id, script: artifact.script }));
+    }
+    if may_wake {
+        software.woken_at = Some(now);
+        let offer = Offer { digest: artifact.digest, size_bytes: artifact.size_bytes.unsigned_abs() };
+        effects.send.push((device.id, Downlink::Offer(offer)));
+    }
+    software.revision += 1;
+    effects.save.push(Save::Task(Box::new(task)));
+    effects.save.push(Save::Software(Box::new(software)));
+    effects
+}
+
+/// Cancels what is still on its way; what is done stays done. Tasks that a board is applying run on.
+pub fn cancel(
+    deployment: &Deployment,
+    open: Vec<(Target, Task)>,
+    actor: &Actor,
+    now: Time,
+) -> Result<Effects, Rejection> {
+    if deployment.state != DeploymentState::Running {
+        return Err(Rejection::conflict(
+            "conflict",
+            format!("the deployment is {} already", deployment.state.as_str()),
+        ));
+    }
+    let mut ended = deployment.clone();
+    ended.state = DeploymentState::Cancelled;
+    ended.ended_at = Some(now);
+    ended.revision += 1;
+    let mut effects = Effects::none();
+    effects.save.push(Save::Deployment(Box::new(ended)));
+    effects.changes.push(fact(ChangeKind::DeploymentCancelled, deployment.id, actor, None));
+    for (target, task) in open {
+        if task.state != TaskState::Applying {
+            effects = effects.and(withdraw(target, &task, actor, now));
+        }
+    }
+    Ok(effects)
+}
+
+/// Takes one task back before the device has it.
+pub fn cancel_task(target: Target, task: &Task, actor: &Actor, now: Time) -> Result<Effects, Rejection> {
+    match task.state {
+        TaskState::Waiting | TaskState::Offered | TaskState::Fetching => {
+            Ok(withdraw(target, task, actor, now))
+        }
+        TaskState::Applying => Err(Rejection::conflict(
+            "conflict",
+            "the board has the new version already: roll it back instead",
+        )),
+        TaskState::Done
+        | TaskState::Failed
+        | TaskState::TimedOut
+        | TaskState::RolledBack
+        | TaskState::Cancelled => {
+            Err(Rejection::conflict("conflict", format!("the task is {} already", task.state.as_str())))
+        }
+    }
+}
+
+fn withdraw(target: Target, task: &Task, actor: &Actor, now: Time) -> Effects {
+    let Target { device, mut software, .. } = target;
+    let why = format!("cancelled by {}", actor.name());
+    let mut effects = rollout::ended(&device, task, TaskState::Cancelled, Some(why), actor, now);
+    if software.pending.is_some_and(|(deployment, _)| deployment == task.deployment) {
+        software.pending = None;
+        software.active = software.running.or(software.active);
+        software.revision += 1;
+        effects.save.push(Save::Software(Box::new(software)));
+    }
+    effects
+}
+
+/// Gives devices whose task ended badly or was cancelled the artifact again.
+pub fn retry(
+    deployment: &Deployment,
+    failed: Vec<(Target, Task)>,
+    actor: &Actor,
+    now: Time,
+) -> Result<Effects, Rejection> {
+    if failed.is_empty() {
+        return Err(Rejection::conflict(
+            "conflict",
+            "no task of it ended badly: there is nothing to try again",
+        ));
+    }
+    let mut running = deployment.clone();
+    running.state = DeploymentState::Running;
+    running.ended_at = None;
+    running.revision += 1;
+    let mut effects = Effects::none();
+    effects.save.push(Save::Deployment(Box::new(running.clone())));
+    for (target, task) in failed {
+        let device = target.device.clone();
+        let mut again = offer(&running, target, task.artifact, actor, now);
+        for save in &mut again.save {
+            if let Save::Task(fresh) = save
+                && fresh.deployment == task.deployment
+            {
+                fresh.revision = task.revision + 1;
+                fresh.created_at = task.created_at;
+                fresh.previous = task.previous;
+                effects.changes.push(rollout::moved(&device, &task, fresh.state, None, actor));
+            }
+        }
+        effects = effects.and(again);
+    }
+    Ok(effects)
+}
+
+/// What a roll back does to one task: where its device returns to, if it ever took the artifact.
+pub fn way_back(task: &Task, software: &Software) -> Option<Artifact> {
+    let took_it =
+        matches!(task.state, TaskState::Applying | TaskState::Done | TaskState::Failed | TaskState::TimedOut);
+    let back = task.previous.or(software.good).filter(|artifact| *artifact != task.artifact);
+    if took_it { back } else { None }
+}
+
+/// Whether all tasks have ended, and how the deployment stands then.
+pub fn settle(deployment: &Deployment, counts: Counts, now: Time) -> Effects {
+    if counts.open() > 0 {
+        return Effects::none();
+    }
+    let bad = counts.of(TaskState::Failed) + counts.of(TaskState::TimedOut);
+    let state = match deployment.state {
+        DeploymentState::Cancelled => DeploymentState::Cancelled,
+        _ if counts.of(TaskState::RolledBack) > 0 && counts.of(TaskState::Done) == 0 => {
+            DeploymentState::RolledBack
+        }
+        _ if bad > 0 => DeploymentState::Failed,
+        _ if counts.of(TaskState::Cancelled) == counts.total() => DeploymentState::Cancelled,
+        _ => DeploymentState::Done,
+    };
+    if state == deployment.state {
+        return Effects::none();
+    }
+    let mut ended = deployment.clone();
+    ended.state = state;
+    ended.ended_at = Some(now);
+    ended.revision += 1;
+    let after = json!({ "state": state.as_str() });
+    let change = fact(ChangeKind::DeploymentEnded, deployment.id, &Actor::System, Some(after));
+    Effects { save: vec![Save::Deployment(Box::new(ended))], changes: vec![change], send: Vec::new() }
+}
+
+fn cause_word(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Asked(_) => "asked",
+        Cause::Rollback(_) => "rollback",
+        Cause::Recovery(_) => "recovery",
+    }
+}
+
+fn fact(kind: ChangeKind, id: DeploymentId, actor: &Actor, after: Option<serde_json::Value>) -> Change {
+    let subject = id.to_string();
+    Change {
+        actor: actor.clone(),
+        kind,
+        subject_name: subject.clone(),
+        subject,
+        device: None,
+        before: None,
+        after,
+    }
+}

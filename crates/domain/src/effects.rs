@@ -1,0 +1,96 @@
+//! What a verb wants done. One function in the shell performs it: commit, then publish, then send.
+
+use crate::change::Change;
+use crate::deployment::{Deployment, Task};
+use crate::device::{Assignment, Device, Presence, Software};
+use crate::id::{DeviceId, GrantId, ScriptId, TokenId, UserId};
+use crate::message::Downlink;
+use crate::person::{Grant, Login, Token, User};
+use crate::script::{Digest, Script, ScriptVersion};
+use crate::time::Time;
+
+/// All that a verb may return.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Effects {
+    /// Records to write, in this order, in one transaction. If a guarded record was changed by somebody else
+    /// meanwhile, nothing is written.
+    pub save: Vec<Save>,
+    /// Facts to write in the same transaction.
+    pub changes: Vec<Change>,
+    /// What to say to devices once that is on disk.
+    pub send: Vec<(DeviceId, Downlink)>,
+}
+
+/// One record to write.
+///
+/// Records with a `revision` are guarded: `revision == 1` inserts and conflicts if the id exists; otherwise the
+/// stored revision must be one less.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Save {
+    /// Guarded. Unique: (dialect, external id).
+    Device(Box<Device>),
+    /// With its credential, presence, software, assignments, tasks, grants and telemetry.
+    DeleteDevice(DeviceId),
+    /// Guarded. Written by deployments only, so that edits of a device never collide with them.
+    Software(Box<Software>),
+    /// Replaces the hash of a device's credential; `None` revokes it.
+    Credential(DeviceId, Option<Digest>),
+    /// Adds an assignment; nothing happens if it exists.
+    Assign(Assignment),
+    /// Removes an assignment.
+    Unassign(Assignment),
+    /// Guarded. Unique: name. The store gives it its `number` at insert.
+    Script(Box<Script>),
+    /// With its versions.
+    DeleteScript(ScriptId),
+    /// Always an insert; conflicts if that version exists.
+    Version(Box<ScriptVersion>),
+    /// Guarded.
+    Deployment(Box<Deployment>),
+    /// Guarded; keyed by (deployment, device).
+    Task(Box<Task>),
+    /// Guarded. Unique: name.
+    User(Box<User>),
+    /// With its logins.
+    DeleteUser(UserId),
+    /// Insert or replace, by the digest of the cookie.
+    Login(Login),
+    /// Ends one login.
+    EndLogin(Digest),
+    /// Ends all logins of a user.
+    EndLoginsOf(UserId),
+    /// Insert. Unique: name.
+    Token(Token),
+    /// Removes a token.
+    DeleteToken(TokenId),
+    /// Insert.
+    Grant(Grant),
+    /// Removes a grant.
+    DeleteGrant(GrantId),
+    /// Replaces a device's presence.
+    Presence(Presence),
+    /// The device was heard at this time; nothing else changes.
+    Seen(DeviceId, Time),
+    /// The token was used at this time.
+    TokenUsed(TokenId, Time),
+    /// Keeps a small note under a key, or removes it.
+    Note(String, Option<Vec<u8>>),
+}
+
+impl Effects {
+    /// Nothing to do.
+    pub fn none() -> Self {
+        Self::default()
+    }
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.save.is_empty() && self.changes.is_empty() && self.send.is_empty()
+    }
+    /// Adds the effects of another verb behind these.
+    pub fn and(mut self, other: Self) -> Self {
+        self.save.extend(other.save);
+        self.changes.extend(other.changes);
+        self.send.extend(other.send);
+        self
+    }
+}
