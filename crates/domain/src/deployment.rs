@@ -278,7 +278,7 @@ pub(crate) fn offer(
     if let Some(open) = open
         && open.deployment != deployment.id
     {
-        let why = "a later deployment took its place".to_owned();
+        let why = "a later deployment took its place";
         effects = effects.and(rollout::ended(&device, &open, TaskState::Cancelled, Some(why), actor, now));
     }
     let may_wake = online && software.woken_at.is_none_or(|at| now - at >= rollout::WAKE_AGAIN);
@@ -363,7 +363,7 @@ pub fn cancel_task(target: Target, task: &Task, actor: &Actor, now: Time) -> Res
 fn withdraw(target: Target, task: &Task, actor: &Actor, now: Time) -> Effects {
     let Target { device, mut software, .. } = target;
     let why = format!("cancelled by {}", actor.name());
-    let mut effects = rollout::ended(&device, task, TaskState::Cancelled, Some(why), actor, now);
+    let mut effects = rollout::ended(&device, task, TaskState::Cancelled, Some(&why), actor, now);
     if software.pending.is_some_and(|(deployment, _)| deployment == task.deployment) {
         software.pending = None;
         software.active = software.running.or(software.active);

@@ -46,7 +46,7 @@ pub fn polled(target: Target, now: Time) -> (bool, Effects) {
         software.pending = None;
         software.problem = Some(why.clone());
         software.revision += 1;
-        let effects = ended(&device, &task, TaskState::Failed, Some(why), &Actor::System, now);
+        let effects = ended(&device, &task, TaskState::Failed, Some(&why), &Actor::System, now);
         return (false, effects.and(save_software(software)));
     }
     let reason = (next.tries > 1)
@@ -106,17 +106,17 @@ pub(crate) fn ended(
     device: &Device,
     task: &Task,
     state: TaskState,
-    reason: Option<String>,
+    reason: Option<&str>,
     actor: &Actor,
     now: Time,
 ) -> Effects {
     let mut next = task.clone();
     next.deadline = None;
     next.state = state;
-    next.reason.clone_from(&reason);
+    next.reason = reason.map(str::to_owned);
     next.updated_at = now;
     next.revision += 1;
-    let change = moved(device, task, state, reason.as_deref(), actor);
+    let change = moved(device, task, state, reason, actor);
     Effects { save: vec![Save::Task(Box::new(next))], changes: vec![change], send: Vec::new() }
 }
 
@@ -182,7 +182,7 @@ fn started_anew(device: &Device, mut software: Software, task: &Task, now: Time)
             next.tries
         );
         software.problem = Some(why.clone());
-        let effects = ended(device, task, TaskState::Failed, Some(why), &Actor::System, now);
+        let effects = ended(device, task, TaskState::Failed, Some(&why), &Actor::System, now);
         return effects.and(save_software(bumped(software)));
     }
     next.deadline = Some(now + task.health_window);
@@ -214,7 +214,7 @@ fn judged(target: Target, task: &Task, now: Time) -> Effects {
         format!("the board is silent since it took the script {} s ago", waited.0 / 1000)
     };
     software.problem = Some(why.clone());
-    ended(&device, task, TaskState::Failed, Some(why), &Actor::System, now)
+    ended(&device, task, TaskState::Failed, Some(&why), &Actor::System, now)
         .and(save_software(bumped(software)))
 }
 
@@ -222,7 +222,7 @@ fn timed_out(target: Target, task: &Task, now: Time) -> Effects {
     let Target { device, mut software, .. } = target;
     software.pending = None;
     let why = format!("the device did not take it within {} days", DEADLINE.0 / Span::days(1).0);
-    let effects = ended(&device, task, TaskState::TimedOut, Some(why), &Actor::System, now);
+    let effects = ended(&device, task, TaskState::TimedOut, Some(&why), &Actor::System, now);
     effects.and(save_software(bumped(software)))
 }
 
