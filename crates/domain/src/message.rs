@@ -8,6 +8,8 @@ use crate::telemetry::Point;
 pub enum Uplink {
     /// Measurements.
     Telemetry(Vec<Point>),
+    /// The device said that it is alive, and nothing more.
+    Alive,
     /// A device that pulls asked whether something waits for it. Says also that it is alive.
     Polled,
     /// A device that pulls took an artifact, to the last byte.

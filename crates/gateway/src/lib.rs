@@ -1,3 +1,4 @@
 //! Sockets towards devices: MQTT and HTTP. A gateway reaches the product only through [`hub::Hub`].
 
+pub mod http;
 pub mod hub;
