@@ -118,13 +118,13 @@ pub(crate) fn build_output(tree: &Tree) -> Vec<Problem> {
         .collect()
 }
 
-/// The numbered lines of a page that are not in a block of code.
+/// The numbered lines of a page that are neither in a block of code nor a comment.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut in_code = false;
     text.lines().enumerate().filter_map(move |(index, line)| {
         let is_fence = line.trim_start().starts_with("```");
         in_code ^= is_fence;
-        (!in_code && !is_fence).then_some((index + 1, line))
+        (!in_code && !is_fence && !line.starts_with("<!--")).then_some((index + 1, line))
     })
 }
 
