@@ -1,10 +1,24 @@
 //! Virtual devices. They see the product only over the wire, so they are an independent witness.
 
+pub mod nodemcu;
+
 /// The kinds of virtual devices.
 #[derive(clap::Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Run virtual NodeMCU (ESP8266, Lua) boards
+    Nodemcu(Box<nodemcu::Options>),
+    /// One killable group of virtual boards; started by `nodemcu`, spoken to over stdin and stdout
+    #[command(hide = true)]
+    NodemcuGroup,
+}
 
 /// Runs virtual devices until a signal ends them.
+///
+/// # Errors
+/// When the settings contradict each other or a flash folder cannot be prepared.
 pub fn run(command: Command) -> anyhow::Result<()> {
-    match command {}
+    match command {
+        Command::Nodemcu(options) => nodemcu::run(*options),
+        Command::NodemcuGroup => nodemcu::run_group(),
+    }
 }

@@ -1,0 +1,203 @@
+//! The command line of virtual boards: settings from flags, commands as JSON lines on standard input, facts as JSON
+//! lines on standard output.
+
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::fleet::{BoardConfig, FleetConfig, FleetHandle, spawn};
+use super::order::{Command, Fact};
+
+/// Lines of standard input that wait.
+const LINES_MAX: usize = 64;
+/// Chip id of the first board when none is named.
+const FIRST_CHIP_ID: u32 = 10_801_015;
+
+const EXAMPLE: &str = r#"Example: a board whose credential is in boards.txt as the line `10801015 SECRET`
+  motehub sim nodemcu --http 127.0.0.1:8080 --mqtt 127.0.0.1:1883 --boards boards.txt --flash flash/
+
+Each board's flash is the folder DIR/CHIP_ID. An init.lua or config.txt in it is left as it is, so put your own there.
+
+Commands, one JSON object per line on standard input; without "board" for all boards:
+  {"board":"10801015","do":"power_cut"}   power_on, restart (the reset button), wifi_off, wifi_on
+  {"do":"power_cut_at_byte","bytes":120}  during the next download of a .lua file, after so many bytes of its body
+  {"do":"slow_link","bytes_per_second":200}  0 is full speed again
+
+Facts, one JSON object per line on standard output, named by "fact": ready, boot, print, panic, http, mqtt_connected,
+mqtt_disconnected, compiled, power_cut, group_reset, refused, lost."#;
+
+/// Settings of virtual NodeMCU boards.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Options {
+    /// The web server that boards poll, with a path prefix if it has one
+    #[arg(long, value_name = "HOST:PORT[/PREFIX]")]
+    http: String,
+    /// The MQTT broker
+    #[arg(long, value_name = "HOST:PORT")]
+    mqtt: String,
+    /// Boards without a credential, with consecutive chip ids [default: 1 if no board is named]
+    #[arg(long)]
+    count: Option<u32>,
+    /// Chip id of the first of --count boards
+    #[arg(long, value_name = "FIRST", default_value_t = FIRST_CHIP_ID)]
+    chip_id: u32,
+    /// A board with a credential (others on this machine can read it; --boards keeps it private)
+    #[arg(long = "board", value_name = "CHIP_ID:CREDENTIAL")]
+    board: Vec<String>,
+    /// A file of boards: lines of CHIP_ID or CHIP_ID CREDENTIAL, # starts a comment
+    #[arg(long, value_name = "FILE")]
+    boards: Option<PathBuf>,
+    /// Where flash folders live [default: a temporary folder]
+    #[arg(long, value_name = "DIR")]
+    flash: Option<PathBuf>,
+    /// What init.lua is: `iot-executor`, or a file
+    #[arg(long, value_name = "iot-executor|PATH", default_value = "iot-executor")]
+    firmware: String,
+    /// Lua memory above the empty state
+    #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024)]
+    memory: usize,
+    /// Time that a restart takes
+    #[arg(long, value_name = "MS", default_value_t = 300)]
+    boot_delay_ms: u64,
+    /// Time that Wi-Fi takes to connect
+    #[arg(long, value_name = "MS", default_value_t = 500)]
+    wifi_join_ms: u64,
+    /// Lua that does not return for longer resets its board
+    #[arg(long, value_name = "MS", default_value_t = 3000)]
+    watchdog_ms: u64,
+    /// A longer HTTP response, headers included, is an error to the firmware
+    #[arg(long, value_name = "BYTES", default_value_t = 8192)]
+    http_response_max: usize,
+    /// What a pin feels: adc, gpio, gpio0…gpio12, temperature or humidity as sine:MIN:MAX:SECONDS, walk:MIN:MAX:STEP or
+    /// const:VALUE
+    #[arg(long, value_name = "CHANNEL=WAVE")]
+    sensor: Vec<String>,
+    /// Boards per process
+    #[arg(long, default_value_t = 50)]
+    group_size: usize,
+    /// Leave out what boards print
+    #[arg(long)]
+    quiet: bool,
+    /// End when standard input ends
+    #[arg(long)]
+    until_eof: bool,
+}
+
+impl Options {
+    fn config(self) -> anyhow::Result<FleetConfig> {
+        let mut config = FleetConfig::new(self.http, self.mqtt);
+        for text in &self.board {
+            config.boards.push(parse_board(text, ':')?);
+        }
+        if let Some(path) = &self.boards {
+            config.boards.extend(read_boards(path)?);
+        }
+        let count = self.count.unwrap_or(u32::from(config.boards.is_empty()));
+        let last = self.chip_id.checked_add(count).context("chip ids above 4294967295")?;
+        config.boards.extend((self.chip_id..last).map(|chip_id| BoardConfig { chip_id, credential: None }));
+        if self.firmware != "iot-executor" {
+            config.firmware = std::fs::read_to_string(&self.firmware)
+                .with_context(|| format!("reading the firmware {}", self.firmware))?;
+        }
+        config.flash = self.flash;
+        config.memory_bytes = self.memory;
+        config.boot_delay_ms = self.boot_delay_ms;
+        config.wifi_join_ms = self.wifi_join_ms;
+        config.watchdog_ms = self.watchdog_ms;
+        config.http_response_max_bytes = self.http_response_max;
+        config.sensors = self.sensor;
+        config.group_size = self.group_size;
+        config.quiet = self.quiet;
+        Ok(config)
+    }
+}
+
+fn parse_board(text: &str, separator: char) -> anyhow::Result<BoardConfig> {
+    let (chip_id, credential) = match text.split_once(separator) {
+        None => (text, None),
+        Some((chip_id, credential)) => (chip_id, Some(credential.trim().to_owned())),
+    };
+    let chip_id = chip_id.trim().parse().with_context(|| format!("`{chip_id}` is not a chip id"))?;
+    Ok(BoardConfig { chip_id, credential })
+}
+
+fn read_boards(path: &Path) -> anyhow::Result<Vec<BoardConfig>> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading the boards of {}", path.display()))?;
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines.filter(|line| !line.is_empty()).map(|line| parse_board(line, ' ')).collect()
+}
+
+/// Runs a fleet until a signal, or the end of standard input if asked to.
+///
+/// # Errors
+/// When the settings are wrong or the flash cannot be prepared.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    let until_eof = options.until_eof;
+    let config = options.config()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut fleet = spawn(config)?;
+        serve(&mut fleet, until_eof).await?;
+        fleet.stop().await;
+        Ok(())
+    })
+}
+
+async fn serve(fleet: &mut FleetHandle, until_eof: bool) -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut lines = read_lines();
+    let mut is_open = true;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            line = lines.recv(), if is_open => match line {
+                Some(line) => obey(fleet, line).await?,
+                None if until_eof => return Ok(()),
+                None => is_open = false,
+            },
+            fact = fleet.next_fact() => match fact {
+                Some(fact) => write(&fact)?,
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+async fn obey(fleet: &FleetHandle, line: String) -> anyhow::Result<()> {
+    match serde_json::from_str::<Command>(&line) {
+        Ok(command) => fleet.command(command).await,
+        Err(error) if !line.trim().is_empty() => write(&Fact::Refused { line, reason: error.to_string() })?,
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+/// A reader that went away ends the fleet.
+fn write(fact: &Fact) -> anyhow::Result<()> {
+    let line = serde_json::to_string(fact)? + "\n";
+    let mut output = std::io::stdout().lock();
+    output
+        .write_all(line.as_bytes())
+        .and_then(|()| output.flush())
+        .context("writing facts to standard output")
+}
+
+/// Standard input has no cancellable read, so a thread that ends with the process does it.
+fn read_lines() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(LINES_MAX);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            let Ok(line) = line else { return };
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}

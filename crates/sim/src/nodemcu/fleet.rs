@@ -1,0 +1,396 @@
+//! A fleet of virtual boards in child processes: prepares their flash, starts a process per group, forwards commands
+//! and facts, kills a group that does not beat any more and starts it again.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::group::{BEAT, FACT};
+use super::order::{BoardSettings, BootReason, Command, Fact, GroupConfig, Order};
+use super::sensor::Setting;
+
+/// The firmware that boards get unless told otherwise.
+const IOT_EXECUTOR: &str = include_str!("../../firmware/iot-executor/init.lua");
+/// Facts that wait for a reader.
+const FACTS_MAX: usize = 16 * 1024;
+const COMMANDS_MAX: usize = 64;
+/// Longest credential; more would not fit into what the firmware reads of its settings.
+const CREDENTIAL_MAX_BYTES: usize = 200;
+/// A group that cannot be started or dies at once is tried again this often.
+const GROUP_RESTART_AFTER: Duration = Duration::from_millis(500);
+/// How long a group may take to end by itself.
+const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// One board.
+#[derive(Clone, Debug)]
+pub struct BoardConfig {
+    /// `node.chipid()`.
+    pub chip_id: u32,
+    /// The secret of the path `/d/<credential>` and the MQTT password; without one the board is not authenticated.
+    pub credential: Option<String>,
+}
+
+/// How to run a fleet.
+#[derive(Clone, Debug)]
+pub struct FleetConfig {
+    /// The boards; chip ids must differ.
+    pub boards: Vec<BoardConfig>,
+    /// `HOST:PORT[/prefix]` of the web server.
+    pub http: String,
+    /// `HOST:PORT` of the MQTT broker.
+    pub mqtt: String,
+    /// Holds a folder per board; without it the flash is temporary. Existing files are left as they are.
+    pub flash: Option<PathBuf>,
+    /// The text of `init.lua`.
+    pub firmware: String,
+    /// Lua memory of a board above its empty state.
+    pub memory_bytes: usize,
+    /// From the end of a Lua state to the next boot.
+    pub boot_delay_ms: u64,
+    /// From asking for Wi-Fi to having an address.
+    pub wifi_join_ms: u64,
+    /// How long Lua may run without returning before the board is reset.
+    pub watchdog_ms: u64,
+    /// Longest HTTP response that the firmware takes, headers included.
+    pub http_response_max_bytes: usize,
+    /// `channel=wave` texts, as `--sensor` takes them.
+    pub sensors: Vec<String>,
+    /// Boards per process.
+    pub group_size: usize,
+    /// A group that has not beaten for so long is killed.
+    pub beat_max_ms: u64,
+    /// Leave out prints.
+    pub quiet: bool,
+    /// Program and arguments of a group's process; empty is this program with `sim nodemcu-group`.
+    pub group_command: Vec<OsString>,
+}
+
+impl FleetConfig {
+    /// The usual settings, without boards.
+    pub fn new(http: impl Into<String>, mqtt: impl Into<String>) -> Self {
+        Self {
+            boards: Vec::new(),
+            http: http.into(),
+            mqtt: mqtt.into(),
+            flash: None,
+            firmware: IOT_EXECUTOR.to_owned(),
+            memory_bytes: 64 * 1024,
+            boot_delay_ms: 300,
+            wifi_join_ms: 500,
+            watchdog_ms: 3000,
+            http_response_max_bytes: 8192,
+            sensors: Vec::new(),
+            group_size: 50,
+            beat_max_ms: 5000,
+            quiet: false,
+            group_command: Vec::new(),
+        }
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(!self.boards.is_empty(), "a fleet needs at least one board");
+        ensure!(self.group_size > 0, "a group needs at least one board");
+        let mut seen = std::collections::BTreeSet::new();
+        for board in &self.boards {
+            ensure!(seen.insert(board.chip_id), "chip id {} is given twice", board.chip_id);
+            let credential = board.credential.as_deref().unwrap_or("-");
+            let is_usable = !credential.is_empty()
+                && credential.len() <= CREDENTIAL_MAX_BYTES
+                && credential.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
+            ensure!(is_usable, "the credential of board {} has characters a path cannot hold", board.chip_id);
+        }
+        for sensor in &self.sensors {
+            sensor.parse::<Setting>().map_err(|reason| anyhow::anyhow!("sensor `{sensor}`: {reason}"))?;
+        }
+        let port = self.mqtt.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        ensure!(port.is_some(), "`{}` is not HOST:PORT of an MQTT broker", self.mqtt);
+        Ok(())
+    }
+
+    /// Fills the flash of a board, except for files that are there already.
+    fn prepare(&self, flash: &Path, board: &BoardConfig) -> anyhow::Result<()> {
+        let folder = flash.join(board.chip_id.to_string());
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("making the flash folder {}", folder.display()))?;
+        for (name, content) in [("init.lua", self.firmware.clone()), ("config.txt", self.config_text(board))]
+        {
+            let path = folder.join(name);
+            if !path.exists() {
+                std::fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings file of the firmware, see [`IOT_EXECUTOR`].
+    fn config_text(&self, board: &BoardConfig) -> String {
+        let domain = self.http.strip_prefix("http://").unwrap_or(&self.http).trim_end_matches('/');
+        let (host, port) = self.mqtt.rsplit_once(':').unwrap_or((&self.mqtt, "1883"));
+        let mut text =
+            format!("update=0\nboot=\nssid=virtual\npwd=virtual\nmqttport={port}\nmqttbroker={host}\n");
+        match &board.credential {
+            None => text += &format!("domain={domain}\n"),
+            Some(credential) => {
+                let chip_id = board.chip_id;
+                text +=
+                    &format!("domain={domain}/d/{credential}\nmqttuser={chip_id}\nmqttpass={credential}\n");
+            }
+        }
+        text + "err=No error\n"
+    }
+
+    fn group(&self, flash: &Path, boards: &[BoardConfig]) -> GroupConfig {
+        GroupConfig {
+            boards: boards.iter().map(|board| (board.chip_id, true)).collect(),
+            flash: flash.to_owned(),
+            reason: BootReason::PowerOn,
+            board: BoardSettings {
+                memory_bytes: self.memory_bytes,
+                boot_delay_ms: self.boot_delay_ms,
+                http_response_max_bytes: self.http_response_max_bytes,
+                watchdog_ms: self.watchdog_ms,
+                wifi_join_ms: self.wifi_join_ms,
+                sensors: self.sensors.clone(),
+                quiet: self.quiet,
+            },
+        }
+    }
+}
+
+/// A running fleet. Dropping it kills the boards; [`FleetHandle::stop`] waits for their end.
+pub struct FleetHandle {
+    facts: mpsc::Receiver<Fact>,
+    groups: Vec<mpsc::Sender<Command>>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    /// Removed with the handle.
+    _temporary_flash: Option<tempfile::TempDir>,
+}
+
+/// Starts a fleet. Must be called in a tokio runtime with IO and time.
+///
+/// # Errors
+/// When the settings contradict each other or the flash cannot be prepared.
+pub fn spawn(config: FleetConfig) -> anyhow::Result<FleetHandle> {
+    config.check()?;
+    let (flash, temporary) = match &config.flash {
+        Some(flash) => (std::path::absolute(flash)?, None),
+        None => {
+            let folder = tempfile::Builder::new().prefix("motehub-flash-").tempdir()?;
+            (folder.path().to_owned(), Some(folder))
+        }
+    };
+    for board in &config.boards {
+        config.prepare(&flash, board)?;
+    }
+    let command = match config.group_command.is_empty() {
+        false => config.group_command.clone(),
+        true => vec![std::env::current_exe()?.into_os_string(), "sim".into(), "nodemcu-group".into()],
+    };
+    let (reports, facts) = mpsc::channel(FACTS_MAX);
+    let (stop, stopped) = watch::channel(false);
+    let chunks: Vec<&[BoardConfig]> = config.boards.chunks(config.group_size).collect();
+    let starting = Arc::new(AtomicUsize::new(chunks.len()));
+    let (mut groups, mut tasks) = (Vec::new(), JoinSet::new());
+    for boards in chunks {
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        groups.push(sender);
+        let group = Group {
+            command: command.clone(),
+            config: config.group(&flash, boards),
+            commands,
+            reports: reports.clone(),
+            starting: starting.clone(),
+            fleet_size: config.boards.len(),
+            beat_max: Duration::from_millis(config.beat_max_ms),
+            lost: 0,
+        };
+        tasks.spawn(group.supervise(stopped.clone()));
+    }
+    Ok(FleetHandle { facts, groups, stop, tasks, _temporary_flash: temporary })
+}
+
+impl FleetHandle {
+    /// The next fact; `None` when the fleet has ended. Facts that nobody reads are counted and dropped.
+    pub async fn next_fact(&mut self) -> Option<Fact> {
+        self.facts.recv().await
+    }
+
+    /// Tells a board, or all, what to do.
+    pub async fn command(&self, command: Command) {
+        for group in &self.groups {
+            // A group ends only with the fleet.
+            let _ = group.send(command.clone()).await;
+        }
+    }
+
+    /// Ends all boards and waits for it.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// The parent's side of one group.
+struct Group {
+    command: Vec<OsString>,
+    config: GroupConfig,
+    commands: mpsc::Receiver<Command>,
+    reports: mpsc::Sender<Fact>,
+    /// Groups of the fleet that have not beaten yet.
+    starting: Arc<AtomicUsize>,
+    fleet_size: usize,
+    beat_max: Duration,
+    lost: u64,
+}
+
+impl Group {
+    async fn supervise(mut self, mut stopped: watch::Receiver<bool>) {
+        let mut has_started = false;
+        loop {
+            let mut run = match Run::start(&self.command, &self.config).await {
+                Ok(run) => run,
+                Err(error) => {
+                    self.report_reset(format!("cannot start: {error:#}"));
+                    tokio::select! {
+                        () = until_stopped(&mut stopped) => return,
+                        () = sleep(GROUP_RESTART_AFTER) => continue,
+                    }
+                }
+            };
+            let reason = tokio::select! {
+                () = until_stopped(&mut stopped) => {
+                    run.stop().await;
+                    return;
+                }
+                reason = self.attend(&mut run, &mut has_started) => reason,
+            };
+            let _ = run.child.kill().await;
+            self.report_reset(reason.to_owned());
+            self.config.reason = BootReason::GroupReset;
+            tokio::select! {
+                () = until_stopped(&mut stopped) => return,
+                () = sleep(GROUP_RESTART_AFTER) => {}
+            }
+        }
+    }
+
+    fn report_reset(&mut self, reason: String) {
+        let boards = self.config.boards.iter().map(|(chip_id, _)| chip_id.to_string()).collect();
+        self.report(Fact::GroupReset { boards, reason });
+    }
+
+    /// Serves a running group until it has to be started again; says why.
+    async fn attend(&mut self, run: &mut Run, has_started: &mut bool) -> &'static str {
+        let mut silent_at = Instant::now() + self.beat_max;
+        loop {
+            tokio::select! {
+                line = run.output.next_line() => {
+                    let Ok(Some(line)) = line else { return "the process ended" };
+                    if line == BEAT {
+                        silent_at = Instant::now() + self.beat_max;
+                        self.note_start(has_started);
+                    } else if let Some(fact) = line.strip_prefix(FACT).and_then(|json| serde_json::from_str(json).ok()) {
+                        self.note(fact);
+                    }
+                }
+                () = sleep_until(silent_at) => return "the process did not answer any more",
+                command = self.commands.recv() => {
+                    let Some(command) = command else { return "nobody commands it" };
+                    self.note_power(&command);
+                    let line = serde_json::to_string(&command).unwrap_or_default() + "\n";
+                    match timeout(self.beat_max, run.input.write_all(line.as_bytes())).await {
+                        Ok(Ok(())) => {}
+                        _ => return "the process takes no commands",
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_start(&mut self, has_started: &mut bool) {
+        if !*has_started {
+            *has_started = true;
+            if self.starting.fetch_sub(1, Ordering::Relaxed) == 1 {
+                self.report(Fact::Ready { boards: self.fleet_size });
+            }
+        }
+    }
+
+    /// Remembers which boards have power, for the case that the group has to be started again.
+    fn note_power(&mut self, command: &Command) {
+        let has_power = match command.order {
+            Order::PowerCut => false,
+            Order::PowerOn => true,
+            _ => return,
+        };
+        for (chip_id, power) in &mut self.config.boards {
+            if command.board.as_ref().is_none_or(|board| *board == chip_id.to_string()) {
+                *power = has_power;
+            }
+        }
+    }
+
+    fn note(&mut self, fact: Fact) {
+        if let Fact::PowerCut { board } = &fact {
+            self.note_power(&Command { board: Some(board.clone()), order: Order::PowerCut });
+        }
+        self.report(fact);
+    }
+
+    fn report(&mut self, fact: Fact) {
+        if self.lost > 0 && self.reports.try_send(Fact::Lost { facts: self.lost }).is_ok() {
+            self.lost = 0;
+        }
+        if self.reports.try_send(fact).is_err() {
+            self.lost += 1;
+        }
+    }
+}
+
+async fn until_stopped(stopped: &mut watch::Receiver<bool>) {
+    // A fleet that was dropped has stopped too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// A running process of a group.
+struct Run {
+    child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Run {
+    async fn start(command: &[OsString], config: &GroupConfig) -> anyhow::Result<Self> {
+        let (program, arguments) = command.split_first().context("the group command is empty")?;
+        let mut child = tokio::process::Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let mut input = child.stdin.take().context("a piped standard input")?;
+        let output = BufReader::new(child.stdout.take().context("a piped standard output")?).lines();
+        input.write_all((serde_json::to_string(config)? + "\n").as_bytes()).await?;
+        Ok(Self { child, input, output })
+    }
+
+    /// The end of its standard input ends a group; the rest is impatience.
+    async fn stop(mut self) {
+        drop(self.input);
+        if timeout(STOP_MAX, self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
+        }
+    }
+}

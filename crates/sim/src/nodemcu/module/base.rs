@@ -1,0 +1,75 @@
+//! Globals that the firmware has in its own way: `print` to the console, `dofile`, `loadfile` and `require` from flash,
+//! and `debug.traceback` (the rest of `debug` is left out, as are `io` and `os`, which boards do not have).
+
+use std::rc::Rc;
+
+use mlua::{Function, Lua, LuaString, MultiValue, Value};
+
+use super::{add, lossy};
+use crate::nodemcu::machine::Machine;
+
+pub(super) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
+    let globals = lua.globals();
+    let at_work = machine.clone();
+    let tostring: Function = globals.get("tostring")?;
+    add(lua, &globals, "print", move |_, values: MultiValue| {
+        let mut line = Vec::new();
+        for (index, value) in values.into_iter().enumerate() {
+            if index > 0 {
+                line.push(b'\t');
+            }
+            line.extend_from_slice(&tostring.call::<LuaString>(value)?.as_bytes());
+        }
+        at_work.print(&line);
+        Ok(())
+    })?;
+    let at_work = machine.clone();
+    add(lua, &globals, "dofile", move |lua, name: LuaString| {
+        load(lua, &at_work, &name.as_bytes())?.call::<MultiValue>(())
+    })?;
+    let at_work = machine.clone();
+    add(lua, &globals, "loadfile", move |lua, name: LuaString| {
+        match load(lua, &at_work, &name.as_bytes()) {
+            Ok(function) => Ok((Some(function), None)),
+            Err(error) => Ok((None, Some(error.to_string()))),
+        }
+    })?;
+    install_require(lua, machine)?;
+    let debug = lua.create_table()?;
+    add(lua, &debug, "traceback", |lua, message: Option<LuaString>| {
+        lua.traceback(message.as_ref().map(lossy).as_deref(), 1)
+    })?;
+    globals.set("debug", debug)
+}
+
+fn install_require(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
+    let globals = lua.globals();
+    let (package, loaded) = (lua.create_table()?, lua.create_table()?);
+    package.set("loaded", &loaded)?;
+    globals.set("package", package)?;
+    let at_work = machine.clone();
+    add(lua, &globals, "require", move |lua, name: LuaString| {
+        let known: Value = loaded.get(&name)?;
+        if !known.is_nil() {
+            return Ok(known);
+        }
+        let plain = name.as_bytes().to_vec();
+        let candidates = [[&plain[..], b".lc"].concat(), [&plain[..], b".lua"].concat()];
+        let Some(file) = candidates.iter().find(|file| at_work.board.flash.size(file).is_some()) else {
+            return Err(mlua::Error::runtime(format!("module '{}' not found", lossy(&name))));
+        };
+        let value: Value = load(lua, &at_work, file)?.call(&name)?;
+        let value = if value.is_nil() { Value::Boolean(true) } else { value };
+        loaded.set(name, &value)?;
+        Ok(value)
+    })
+}
+
+/// Loads a source or compiled file from flash.
+pub(super) fn load(lua: &Lua, machine: &Machine, name: &[u8]) -> mlua::Result<Function> {
+    let shown = String::from_utf8_lossy(name).into_owned();
+    let Some(content) = machine.board.flash.read(name) else {
+        return Err(mlua::Error::runtime(format!("cannot open {shown}")));
+    };
+    lua.load(content).set_name(format!("@{shown}")).into_function()
+}
