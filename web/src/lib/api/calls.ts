@@ -1,0 +1,115 @@
+//! Every call of the API that the dashboard makes, by noun. Page modules use these; components never do.
+import type {
+  AssignedScript, Change, ChangePage, Deployment, Device, DeviceEdit, DiffLine, Grant, List, Me, Metric, NewDevice,
+  Overview, Point, Role, Script, Syntax, System, Target, Task, Token, User, Version, VersionWithSource,
+} from './contract';
+import { addressOf, get, patch, post, put, remove, type Query } from './client';
+
+type Signal = AbortSignal | undefined;
+type Page = { offset?: number; limit?: number };
+type Items<T> = { items: T[] };
+
+const id = encodeURIComponent;
+
+export const session = {
+  setupNeeded: () => get<{ needed: boolean }>('/setup'),
+  setup: (code: string, name: string, password: string) => post<Me>('/setup', { code, name, password }),
+  me: () => get<Me>('/me'),
+  login: (name: string, password: string) => post<Me>('/login', { name, password }),
+  logout: () => post<void>('/logout'),
+  logoutEverywhere: () => post<void>('/logout-everywhere'),
+  changePassword: (current: string, next: string) => post<void>('/me/password', { current, new: next }),
+};
+
+export const users = {
+  list: (signal?: Signal) => get<List<User>>('/users', { limit: 1000 }, signal),
+  add: (name: string, role: Role) => post<{ id: string; password: string }>('/users', { name, role }),
+  edit: (user: string, edit: { role?: Role; disabled?: boolean }) => patch<User>(`/users/${id(user)}`, edit),
+  resetPassword: (user: string) => post<{ password: string }>(`/users/${id(user)}/password`),
+  delete: (user: string) => remove(`/users/${id(user)}`),
+};
+
+export const tokens = {
+  list: (signal?: Signal) => get<List<Token>>('/tokens', { limit: 1000 }, signal),
+  add: (name: string, role: Role, expiresAt: string | null) =>
+    post<{ id: string; token: string }>('/tokens', { name, role, ...(expiresAt ? { expires_at: expiresAt } : {}) }),
+  delete: (token: string) => remove(`/tokens/${id(token)}`),
+};
+
+export const devices = {
+  list: (query: Query, signal?: Signal) => get<List<Device>>('/devices', query, signal),
+  get: (device: string, signal?: Signal) => get<Device>(`/devices/${id(device)}`, {}, signal),
+  register: (device: NewDevice) => post<Device & { credential: string }>('/devices', device),
+  edit: (device: string, edit: DeviceEdit) => patch<Device>(`/devices/${id(device)}`, edit),
+  delete: (device: string) => remove(`/devices/${id(device)}`),
+  rotate: (device: string) => post<{ credential: string }>(`/devices/${id(device)}/credential`),
+  revoke: (device: string) => remove(`/devices/${id(device)}/credential`),
+  metrics: (device: string, signal?: Signal) => get<Items<Metric>>(`/devices/${id(device)}/metrics`, {}, signal),
+  telemetry: (device: string, query: Query, signal?: Signal) =>
+    get<Items<Point> & { more: boolean }>(`/devices/${id(device)}/telemetry`, query, signal),
+  tasks: (device: string, signal?: Signal) => get<Items<Task>>(`/devices/${id(device)}/tasks`, {}, signal),
+  scripts: (device: string, signal?: Signal) =>
+    get<Items<AssignedScript>>(`/devices/${id(device)}/scripts`, {}, signal),
+  assign: (device: string, script: string) => put<void>(`/devices/${id(device)}/scripts/${id(script)}`),
+  unassign: (device: string, script: string) => remove(`/devices/${id(device)}/scripts/${id(script)}`),
+  activate: (device: string, script: string, version?: number) =>
+    post<{ id: string }>(`/devices/${id(device)}/activate`, { script, ...(version ? { version } : {}) }),
+  force: (device: string) => post<{ id: string }>(`/devices/${id(device)}/force`),
+  cancel: (device: string) => post<void>(`/devices/${id(device)}/cancel`),
+  rollBack: (device: string) => post<{ id: string }>(`/devices/${id(device)}/rollback`),
+};
+
+export const scripts = {
+  list: (query: Query, signal?: Signal) => get<List<Script>>('/scripts', query, signal),
+  get: (script: string, signal?: Signal) => get<Script>(`/scripts/${id(script)}`, {}, signal),
+  add: (script: { name: string; source: string; description?: string; category?: string; comment?: string }) =>
+    post<{ id: string; version: number; number: number; syntax: Syntax }>('/scripts', { language: 'lua', ...script }),
+  edit: (script: string, edit: Partial<Pick<Script, 'name' | 'description' | 'category'>>) =>
+    patch<Script>(`/scripts/${id(script)}`, edit),
+  delete: (script: string) => remove(`/scripts/${id(script)}`),
+  versions: (script: string, signal?: Signal) =>
+    get<Items<Version>>(`/scripts/${id(script)}/versions`, { limit: 1000 }, signal),
+  version: (script: string, version: number, signal?: Signal) =>
+    get<VersionWithSource>(`/scripts/${id(script)}/versions/${version}`, {}, signal),
+  save: (script: string, source: string, comment: string, basedOn: number | undefined) =>
+    post<{ version: number; syntax: Syntax }>(`/scripts/${id(script)}/versions`, {
+      source, comment, ...(basedOn ? { based_on: basedOn } : {}),
+    }),
+  diff: (script: string, from: number, to: number, signal?: Signal) =>
+    get<{ lines: DiffLine[] }>(`/scripts/${id(script)}/diff`, { from, to }, signal),
+  check: (source: string, signal?: Signal) => post<Syntax>('/scripts/check', { language: 'lua', source }, signal),
+};
+
+export const deployments = {
+  list: (query: Query, signal?: Signal) => get<List<Deployment>>('/deployments', query, signal),
+  get: (deployment: string, signal?: Signal) =>
+    get<Deployment & { tasks: Task[] }>(`/deployments/${id(deployment)}`, {}, signal),
+  tasks: (deployment: string, query: Query & Page, signal?: Signal) =>
+    get<List<Task>>(`/deployments/${id(deployment)}/tasks`, query, signal),
+  start: (order: Target & { script: string; version?: number; health_window_seconds?: number }) =>
+    post<{ id: string; total: number }>('/deployments', order),
+  preview: (target: Target, signal?: Signal) => post<List<Device>>('/deployments/preview', target, signal),
+  cancel: (deployment: string) => post<void>(`/deployments/${id(deployment)}/cancel`),
+  retry: (deployment: string, list?: string[]) =>
+    post<{ tasks: number }>(`/deployments/${id(deployment)}/retry`, list ? { devices: list } : {}),
+  rollBack: (deployment: string, list?: string[]) =>
+    post<{ id: string; total: number }>(`/deployments/${id(deployment)}/rollback`, list ? { devices: list } : {}),
+};
+
+export const grants = {
+  list: (signal?: Signal) => get<List<Grant>>('/grants', { limit: 1000 }, signal),
+  add: (grant: Omit<Grant, 'id'>) => post<{ id: string }>('/grants', grant),
+  delete: (grant: string) => remove(`/grants/${id(grant)}`),
+};
+
+export const activity = {
+  list: (query: Query, signal?: Signal) => get<ChangePage>('/activity', query, signal),
+  exportAddress: (query: Query) => addressOf('/activity/export', query),
+};
+
+export const hub = {
+  overview: (signal?: Signal) => get<Overview>('/overview', {}, signal),
+  system: (signal?: Signal) => get<System>('/system', {}, signal),
+};
+
+export type { Change };

@@ -1,0 +1,107 @@
+//! One door to the server: JSON in, JSON out, the CSRF header on everything that changes something, and every
+//! failure turned into a Problem, which is what is thrown.
+import type { Problem } from './contract';
+
+const BASE = '/api/v1';
+/** Longer than any answer of the server should take, so that a dead link is seen as one. */
+const TIMEOUT_MS = 30_000;
+
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+export type Query = Record<string, string | number | boolean | undefined | null>;
+type Options = { query?: Query; body?: unknown; signal?: AbortSignal | undefined };
+
+let csrf = '';
+let onRefusal: (problem: Problem) => void = () => undefined;
+
+export function setCsrf(token: string): void {
+  csrf = token;
+}
+
+/** Called with problems that concern the session itself: 401, a password that must be changed, set-up not done. */
+export function listenForRefusals(listener: (problem: Problem) => void): void {
+  onRefusal = listener;
+}
+
+export function addressOf(path: string, query: Query = {}): string {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined && value !== null && value !== '') params.set(name, String(value));
+  }
+  const text = params.toString();
+  return `${BASE}${path}${text === '' ? '' : `?${text}`}`;
+}
+
+export function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  return send<T>('GET', path, { query, signal });
+}
+
+export function post<T>(path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  return send<T>('POST', path, { body, signal });
+}
+
+export function patch<T>(path: string, body: unknown): Promise<T> {
+  return send<T>('PATCH', path, { body });
+}
+
+export function put<T>(path: string): Promise<T> {
+  return send<T>('PUT', path, {});
+}
+
+export function remove(path: string): Promise<void> {
+  return send<void>('DELETE', path, {});
+}
+
+async function send<T>(method: Method, path: string, options: Options): Promise<T> {
+  const headers: Record<string, string> = { accept: 'application/json' };
+  if (options.body !== undefined) headers['content-type'] = 'application/json';
+  if (method !== 'GET' && csrf !== '') headers['x-csrf-token'] = csrf;
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  let response: Response;
+  try {
+    response = await fetch(addressOf(path, options.query), {
+      method,
+      headers,
+      credentials: 'same-origin',
+      cache: 'no-store',
+      body: options.body === undefined ? null : JSON.stringify(options.body),
+      signal: options.signal ? AbortSignal.any([options.signal, timeout]) : timeout,
+    });
+  } catch (error) {
+    throw unreachable(error, options.signal);
+  }
+  if (!response.ok) throw await refused(response);
+  if (response.status === 204) return undefined as T;
+  const text = await response.text();
+  return (text === '' ? undefined : JSON.parse(text)) as T;
+}
+
+function unreachable(error: unknown, signal: AbortSignal | undefined): Problem {
+  if (signal?.aborted) return { title: 'Aborted', status: 0, code: 'aborted', detail: '' };
+  const late = error instanceof DOMException && error.name === 'TimeoutError';
+  const detail = late ? 'The hub did not answer in time.' : 'The hub cannot be reached from this browser.';
+  return { title: 'No connection', status: 0, code: 'unreachable', detail };
+}
+
+async function refused(response: Response): Promise<Problem> {
+  const body: unknown = await response.json().catch(() => undefined);
+  const known = typeof body === 'object' && body !== null ? (body as Partial<Problem>) : {};
+  const problem: Problem = {
+    title: known.title ?? response.statusText,
+    status: response.status,
+    code: known.code ?? `http_${response.status}`,
+    detail: known.detail ?? `The hub answered ${response.status} ${response.statusText}.`,
+  };
+  if (known.field !== undefined) problem.field = known.field;
+  if (known.line !== undefined) problem.line = known.line;
+  const retryAfter = Number(response.headers.get('retry-after'));
+  if (retryAfter > 0) problem.retry_after = retryAfter;
+  if (['unauthenticated', 'password_change_required', 'setup_required'].includes(problem.code)) onRefusal(problem);
+  return problem;
+}
+
+/** Whatever was thrown, as a Problem that can be shown. */
+export function asProblem(error: unknown): Problem {
+  if (typeof error === 'object' && error !== null && 'code' in error && 'detail' in error) return error as Problem;
+  const detail = error instanceof Error ? error.message : String(error);
+  return { title: 'Unexpected', status: 0, code: 'unexpected', detail };
+}

@@ -1,0 +1,26 @@
+//! Every page and its address. A page is loaded when it is first visited. New pages are one folder and one line.
+import type { Component } from 'svelte';
+import { match } from '../lib/router.svelte';
+
+export type PageProps = { id: string };
+type Load = () => Promise<{ default: Component<PageProps> | Component }>;
+
+const PAGES: [pattern: string, load: Load][] = [
+  ['/', () => import('./overview/Page.svelte')],
+  ['/devices', () => import('./devices/Page.svelte')],
+  ['/scripts', () => import('./scripts/Page.svelte')],
+  ['/scripts/new', () => import('./script/New.svelte')],
+  ['/scripts/:id', () => import('./script/Page.svelte')],
+];
+
+export type Found = { pattern: string; load: () => Promise<Component<PageProps>>; id: string };
+
+export function pageAt(path: string): Found | null {
+  for (const [pattern, load] of PAGES) {
+    const params = match(pattern, path);
+    if (params !== null) {
+      return { pattern, id: params.id ?? '', load: async () => (await load()).default as Component<PageProps> };
+    }
+  }
+  return null;
+}
