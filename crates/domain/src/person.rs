@@ -235,12 +235,12 @@ pub fn delete_user(user: &User, users: &[User], actor: &Actor) -> Result<Effects
 
 /// Makes an API token; only its digest is kept. `tokens` are all there are.
 pub fn create_token(
-    token: Token,
+    token: &Token,
     tokens: &[Token],
     actor: &Actor,
     now: Time,
 ) -> Result<(Token, Effects), Rejection> {
-    let token = Token { name: text::name("name", &token.name)?, ..token };
+    let token = Token { name: text::name("name", &token.name)?, ..token.clone() };
     if tokens.iter().any(|other| other.name == token.name) {
         return Err(Rejection::conflict("name_taken", "name: another token has it already, choose another"));
     }
@@ -514,10 +514,13 @@ mod tests {
 
     #[test]
     fn tokens_have_their_own_name_and_expire_in_the_future() {
-        let make = |token: Token, tokens: &[Token]| create_token(token, tokens, &ada(), NOW);
+        let make = |token: Token, tokens: &[Token]| create_token(&token, tokens, &ada(), NOW);
         let (made, effects) = make(token("ci", Some(NOW + Span::days(1))), &[]).expect("is made");
         assert_eq!(effects.save, [Save::Token(made.clone())]);
-        assert_eq!(make(token(" ci ", None), &[made.clone()]).expect_err("is refused").code, "name_taken");
+        assert_eq!(
+            make(token(" ci ", None), std::slice::from_ref(&made)).expect_err("is refused").code,
+            "name_taken"
+        );
         for at in [NOW, NOW - Span::days(1)] {
             let rejection = make(token("late", Some(at)), &[]).expect_err("is refused");
             assert!(rejection.sentence.starts_with("expires_at: "), "{rejection}");
