@@ -297,8 +297,8 @@ pub(crate) fn offer(
         revision: 1,
     };
     software.pending = Some((deployment.id, artifact));
+    software.active = Some(artifact);
     if matches!(deployment.cause, Cause::Asked(_)) {
-        software.active = Some(artifact);
         effects.save.push(Save::Assign(Assignment { device: device.id, script: artifact.script }));
     }
     if may_wake {
@@ -416,6 +416,67 @@ pub fn way_back(task: &Task, software: &Software) -> Option<Artifact> {
         matches!(task.state, TaskState::Applying | TaskState::Done | TaskState::Failed | TaskState::TimedOut);
     let back = task.previous.or(software.good).filter(|artifact| *artifact != task.artifact);
     if took_it { back } else { None }
+}
+
+/// The device on which a deployment failed is offered its last good version, once. All such devices of one
+/// deployment share one recovery; `former` is the device's task in it if it had one.
+pub fn recover(
+    id: DeploymentId,
+    failed: &Deployment,
+    existing: Option<Deployment>,
+    former: Option<Task>,
+    target: Target,
+    artifact: Artifact,
+    now: Time,
+) -> Effects {
+    let good = target.software.good.or(target.software.running).filter(|good| *good != artifact);
+    let Some(good) = good else {
+        return give_up(target);
+    };
+    let mut effects = Effects::none();
+    let recovery = match existing {
+        Some(mut recovery) => {
+            recovery.revision += 1;
+            recovery.state = DeploymentState::Running;
+            recovery.ended_at = None;
+            recovery
+        }
+        None => Deployment {
+            id,
+            cause: Cause::Recovery(failed.id),
+            selector: None,
+            state: DeploymentState::Running,
+            health_window: failed.health_window,
+            created_by: Actor::System.name().to_owned(),
+            created_at: now,
+            ended_at: None,
+            revision: 1,
+        },
+    };
+    if recovery.revision == 1 {
+        let after = json!({ "cause": "recovery", "of": failed.id.to_string() });
+        effects.changes.push(fact(ChangeKind::DeploymentStarted, recovery.id, &Actor::System, Some(after)));
+    }
+    effects.save.push(Save::Deployment(Box::new(recovery.clone())));
+    let mut offered = offer(&recovery, target, good, &Actor::System, now);
+    for save in &mut offered.save {
+        if let Save::Task(task) = save {
+            task.previous = Some(artifact);
+            task.revision = former.as_ref().map_or(1, |former| former.revision + 1);
+        }
+    }
+    effects.and(offered)
+}
+
+/// There is nothing to return to: nothing waits for the device any more.
+fn give_up(target: Target) -> Effects {
+    let mut software = target.software;
+    if software.pending.is_none() {
+        return Effects::none();
+    }
+    software.pending = None;
+    software.revision += 1;
+    Effects { save: vec![Save::Software(Box::new(software))], changes: Vec::new(), send: Vec::new() }
 }
 
 /// Whether all tasks have ended, and how the deployment stands then.
