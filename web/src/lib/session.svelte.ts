@@ -47,8 +47,8 @@ export function leave(expired: boolean): void {
   door = { kind: 'login', expired };
 }
 
+/** Asks the server who this is: at the start, and after a deed that gave this browser a new session. */
 export async function start(): Promise<void> {
-  door = { kind: 'loading' };
   try {
     enter(await calls.me());
   } catch (error) {

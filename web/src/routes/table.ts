@@ -8,9 +8,17 @@ type Load = () => Promise<{ default: Component<PageProps> | Component }>;
 const PAGES: [pattern: string, load: Load][] = [
   ['/', () => import('./overview/Page.svelte')],
   ['/devices', () => import('./devices/Page.svelte')],
+  ['/devices/:id', () => import('./device/Page.svelte')],
   ['/scripts', () => import('./scripts/Page.svelte')],
   ['/scripts/new', () => import('./script/New.svelte')],
   ['/scripts/:id', () => import('./script/Page.svelte')],
+  ['/deployments', () => import('./deployments/Page.svelte')],
+  ['/deployments/:id', () => import('./deployment/Page.svelte')],
+  ['/activity', () => import('./activity/Page.svelte')],
+  ['/users', () => import('./users/Page.svelte')],
+  ['/tokens', () => import('./tokens/Page.svelte')],
+  ['/grants', () => import('./grants/Page.svelte')],
+  ['/account', () => import('./account/Page.svelte')],
 ];
 
 export type Found = { pattern: string; load: () => Promise<Component<PageProps>>; id: string };
