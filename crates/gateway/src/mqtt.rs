@@ -1,0 +1,42 @@
+//! MQTT 3.1.1 and 5.0 over TCP, TLS and WebSocket.
+//!
+//! The [`Broker`] is one plain structure: what happens goes in, what is to be done comes out in an [`Out`]. It has
+//! no socket, no clock, no task and no randomness, so every sentence of the specification can be tested with a
+//! text file. The [`Gateway`] around it owns the sockets: one task per connection, one lock per read of a socket,
+//! never held across an await.
+//!
+//! An uplink of QoS 1 or 2 is acknowledged, and passed on to subscribers, when the hub says that it is on disk.
+
+mod broker;
+mod connect;
+mod connection;
+mod deliver;
+mod ending;
+mod gateway;
+mod limits;
+mod message;
+mod publish;
+mod reply;
+mod retained;
+mod routes;
+mod session;
+mod subscribe;
+mod websocket;
+mod wire;
+
+pub use broker::{Broker, ConnectionView, Counters, Out, Slot, Token};
+pub use gateway::{Addresses, Gateway, Handle, Settings};
+pub use limits::Limits;
+pub use message::Message;
+
+/// Milliseconds on a clock that only goes forward; where it begins does not matter.
+pub type Millis = u64;
+
+/// The protocol versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// 3.1.1
+    V3,
+    /// 5.0
+    V5,
+}

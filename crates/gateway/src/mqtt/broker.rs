@@ -1,0 +1,498 @@
+//! The broker as one structure: its tables, the way bytes come in, and the way bytes and deeds go out.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use motehub_domain::id::DeviceId;
+
+use super::deliver::Delivery;
+use super::message::Message;
+use super::reply::{self, Connect};
+use super::retained::Retained;
+use super::routes::Routes;
+use super::session::{Key, Principal, Session, Will};
+use super::wire::{self, Fault, Frame, kind, reason};
+use super::{Limits, Millis, Version};
+use crate::hub::{Arrival, Connection, ConnectionId, Knock, UplinkError};
+
+/// A place in the table of connections, from [`Broker::opened`] until [`Broker::forget`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Slot(pub u32);
+
+/// Identifies an uplink of one connection until it is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token(pub u64);
+
+/// What a call wants done. The caller empties it; it may be used again.
+#[derive(Debug, Default)]
+pub struct Out {
+    /// Connections that have something to write or are to be closed: see [`Broker::take`].
+    pub ready: Vec<Slot>,
+    /// Ask the hub about the connection that the call was about; then [`Broker::authenticated`].
+    pub knock: Option<Knock>,
+    /// For [`crate::hub::Hub::uplink`], in one batch; then [`Broker::settled`].
+    pub uplinks: Vec<(Token, Arrival)>,
+    /// For [`crate::hub::Hub::offer`].
+    pub offers: Vec<Arrival>,
+    /// For [`crate::hub::Hub::refused`].
+    pub refusals: Vec<(DeviceId, String)>,
+    /// For [`crate::hub::Hub::attach`], before any `detach`; then [`Broker::attached`].
+    pub attach: Option<Connection>,
+    /// For [`crate::hub::Hub::detach`].
+    pub detach: Vec<ConnectionId>,
+}
+
+/// Whether a connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// It goes on.
+    Open,
+    /// It is to be closed when everything is written.
+    Closing,
+}
+
+/// A live connection, for the connections page.
+#[derive(Debug, Clone)]
+pub struct ConnectionView {
+    /// Its client identifier.
+    pub client_id: String,
+    /// The device, if it is one.
+    pub device: Option<DeviceId>,
+    /// The remote address.
+    pub address: SocketAddr,
+    /// How long it has been open, in milliseconds.
+    pub open_ms: u64,
+    /// Topic filters it is subscribed to.
+    pub subscriptions: Vec<String>,
+    /// Messages that wait for it or for its acknowledgement.
+    pub queued: usize,
+    /// Messages for it that were dropped.
+    pub dropped: u64,
+}
+
+/// What was counted since the broker was made.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages published by clients.
+    pub messages_in: u64,
+    /// Messages sent to clients.
+    pub messages_out: u64,
+    /// Connections refused for their credentials or because the hub could not tell.
+    pub refused_credentials: u64,
+    /// Connections, sessions or subscriptions beyond a limit.
+    pub refused_limit: u64,
+    /// Publishes, subscriptions and wills without the right to it.
+    pub refused_rights: u64,
+    /// Publishes that mean nothing in the device's dialect, or that the product does not take.
+    pub refused_payload: u64,
+    /// Uplinks that could not be stored.
+    pub refused_unavailable: u64,
+    /// Connections ended because of malformed or forbidden packets.
+    pub refused_protocol: u64,
+    /// QoS 0 messages to a subscriber that does not read fast enough.
+    pub dropped_slow: u64,
+    /// Messages beyond the limit of a session's queue.
+    pub dropped_full: u64,
+    /// Messages larger than the subscriber takes.
+    pub dropped_large: u64,
+    /// Messages the subscriber has no longer the right to.
+    pub dropped_rights: u64,
+    /// Messages that expired while they waited.
+    pub dropped_expired: u64,
+    /// Messages that could not be retained.
+    pub dropped_retained: u64,
+}
+
+pub(super) enum Phase {
+    /// CONNECT is awaited.
+    Greeting,
+    /// The hub is asked.
+    Asking(Box<Connect>),
+    /// CONNACK was sent.
+    Open,
+    /// Nothing more is taken or sent; uplinks may still be settled.
+    Closed,
+}
+
+#[derive(PartialEq, Eq)]
+pub(super) enum Attachment {
+    None,
+    Asked,
+    Done,
+}
+
+/// How a QoS 1 or 2 publish ended.
+pub(super) enum Outcome {
+    /// Taken; pass it on and acknowledge.
+    Taken,
+    /// Not taken, now or later: a reason code and a sentence.
+    Refused(u8, String),
+    /// Not taken now.
+    Unavailable,
+}
+
+/// A QoS 1 or 2 publish that is not acknowledged.
+pub(super) struct Pending {
+    pub packet_id: u16,
+    pub qos: u8,
+    pub outcome: Option<Outcome>,
+    /// To pass on, if anybody wants it.
+    pub message: Option<Arc<Message>>,
+}
+
+pub(super) struct Conn {
+    pub id: ConnectionId,
+    pub peer: SocketAddr,
+    pub opened_at: Millis,
+    pub phase: Phase,
+    pub version: Version,
+    /// A packet that is not there in full yet.
+    pub inbound: Vec<u8>,
+    pub output: Vec<u8>,
+    /// It is in an `Out::ready` that was not answered by `take` yet.
+    pub is_ready: bool,
+    /// Index and serial of its session.
+    pub session: Option<(u32, u64)>,
+    pub attachment: Attachment,
+    /// One and a half times the keep-alive; 0 is never.
+    pub silence_max_ms: u64,
+    pub last_at: Millis,
+    /// When its CONNECT has to be there; later, nothing.
+    pub connect_by: Option<Millis>,
+    /// When its timer goes off next.
+    pub timer_at: Option<Millis>,
+    pub send_max: usize,
+    pub packet_bytes_max: usize,
+    pub wants_reasons: bool,
+    pub aliases: Vec<Option<Box<str>>>,
+    pub pending: VecDeque<Pending>,
+    /// The token of the first of `pending`.
+    pub first_token: u64,
+    /// QoS 1 and 2 messages of the client that are not acknowledged in full.
+    pub taken: u16,
+    pub will: Option<Will>,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    Connection(u32, u64),
+    Session(u32, u64),
+}
+
+/// The broker. See the module's description.
+pub struct Broker {
+    pub(super) limits: Limits,
+    pub(super) conns: Vec<Option<Conn>>,
+    pub(super) free_slots: Vec<u32>,
+    pub(super) per_address: HashMap<IpAddr, usize>,
+    pub(super) sessions: Vec<Option<Session>>,
+    pub(super) free_sessions: Vec<u32>,
+    pub(super) session_of: HashMap<Key, u32>,
+    pub(super) per_principal: HashMap<Principal, usize>,
+    pub(super) next_serial: u64,
+    pub(super) routes: Routes,
+    pub(super) retained: Retained,
+    pub(super) timers: BinaryHeap<Reverse<(Millis, Timer)>>,
+    pub(super) retained_swept_at: Millis,
+    pub(super) counters: Counters,
+    /// Kept for its capacity.
+    pub(super) deliveries: Vec<Delivery>,
+    /// Per session: in which round it was last met, and where in `deliveries` it is.
+    pub(super) marks: Vec<(u64, u32)>,
+    pub(super) round: u64,
+}
+
+impl Broker {
+    /// A broker without connections.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            conns: Vec::new(),
+            free_slots: Vec::new(),
+            per_address: HashMap::new(),
+            sessions: Vec::new(),
+            free_sessions: Vec::new(),
+            session_of: HashMap::new(),
+            per_principal: HashMap::new(),
+            next_serial: 1,
+            routes: Routes::default(),
+            retained: Retained::default(),
+            timers: BinaryHeap::new(),
+            retained_swept_at: 0,
+            counters: Counters::default(),
+            deliveries: Vec::new(),
+            marks: Vec::new(),
+            round: 0,
+        }
+    }
+
+    /// A transport connection was made. `None` if there are too many: close it without a word.
+    pub fn opened(&mut self, now: Millis, id: ConnectionId, peer: SocketAddr) -> Option<Slot> {
+        let here = self.per_address.get(&peer.ip()).copied().unwrap_or(0);
+        let open = self.conns.len() - self.free_slots.len();
+        if open >= self.limits.connections_max || here >= self.limits.connections_per_address_max {
+            self.counters.refused_limit += 1;
+            return None;
+        }
+        self.per_address.insert(peer.ip(), here + 1);
+        let conn = Conn {
+            id,
+            peer,
+            opened_at: now,
+            phase: Phase::Greeting,
+            version: Version::V3,
+            inbound: Vec::new(),
+            output: Vec::new(),
+            is_ready: false,
+            session: None,
+            attachment: Attachment::None,
+            silence_max_ms: 0,
+            last_at: now,
+            connect_by: Some(now + self.limits.connect_wait_ms),
+            timer_at: None,
+            send_max: 0,
+            packet_bytes_max: usize::MAX,
+            wants_reasons: false,
+            aliases: Vec::new(),
+            pending: VecDeque::new(),
+            first_token: 0,
+            taken: 0,
+            will: None,
+        };
+        let index = self.free_slots.pop().unwrap_or_else(|| {
+            self.conns.push(None);
+            (self.conns.len() - 1) as u32
+        });
+        self.conns[index as usize] = Some(conn);
+        self.arm_connection(now, Slot(index));
+        Some(Slot(index))
+    }
+
+    /// Bytes came. There may be many packets in them, or a part of one.
+    pub fn received(&mut self, now: Millis, slot: Slot, bytes: &[u8], out: &mut Out) {
+        let Some(conn) = self.conn_mut(slot) else { return };
+        conn.last_at = now;
+        let mut held = std::mem::take(&mut conn.inbound);
+        let rest = if held.is_empty() {
+            let used = self.consume(now, slot, bytes, out);
+            bytes[used..].to_vec()
+        } else {
+            held.extend_from_slice(bytes);
+            let used = self.consume(now, slot, &held, out);
+            held.drain(..used);
+            if held.is_empty() { Vec::new() } else { held }
+        };
+        if let Some(conn) = self.conn_mut(slot)
+            && !matches!(conn.phase, Phase::Closed)
+        {
+            conn.inbound = rest;
+        }
+    }
+
+    /// Handles whole packets as long as the connection takes any; returns how many bytes they had.
+    fn consume(&mut self, now: Millis, slot: Slot, bytes: &[u8], out: &mut Out) -> usize {
+        let mut used = 0;
+        while let Some(conn) = self.conn(slot) {
+            let bytes_max = match conn.phase {
+                Phase::Greeting => self.limits.connect_bytes_max,
+                Phase::Open => self.limits.packet_bytes_max,
+                Phase::Asking(_) | Phase::Closed => break,
+            };
+            let rest = &bytes[used..];
+            let done = match wire::frame(rest, bytes_max) {
+                Ok(None) => break,
+                Ok(Some(frame)) => {
+                    used += frame.end;
+                    self.packet(now, slot, &frame, &rest[frame.body..frame.end], out)
+                }
+                Err(fault) => Err(fault),
+            };
+            if let Err(Fault(code, why)) = done {
+                self.counters.refused_protocol += 1;
+                self.end(now, slot, code, why, true, out);
+            }
+        }
+        used
+    }
+
+    fn packet(
+        &mut self,
+        now: Millis,
+        slot: Slot,
+        frame: &Frame,
+        body: &[u8],
+        out: &mut Out,
+    ) -> Result<(), Fault> {
+        if !wire::flags_are_right(frame) {
+            return Err(Fault(reason::MALFORMED, "the flags of the packet are wrong"));
+        }
+        let Some(conn) = self.conn(slot) else { return Ok(()) };
+        let version = conn.version;
+        if let Phase::Greeting = conn.phase {
+            return match frame.kind {
+                kind::CONNECT => self.greet(now, slot, body, out),
+                _ => Err(Fault(reason::PROTOCOL_ERROR, "the first packet is a CONNECT")),
+            };
+        }
+        match frame.kind {
+            kind::PUBLISH => self.take_publish(now, slot, frame.flags, body, out),
+            kind::PUBACK | kind::PUBREC | kind::PUBREL | kind::PUBCOMP => {
+                let (packet_id, code) = wire::acknowledgement(version, body)?;
+                match frame.kind {
+                    kind::PUBREL => self.take_release(slot, packet_id, out),
+                    kind => self.take_acknowledgement(now, slot, kind, packet_id, code, out),
+                }
+                Ok(())
+            }
+            kind::SUBSCRIBE => self.take_subscribe(now, slot, body, out),
+            kind::UNSUBSCRIBE => self.take_unsubscribe(slot, body, out),
+            kind::PINGREQ if body.is_empty() => {
+                self.write(slot, &[0xd0, 0], out);
+                Ok(())
+            }
+            kind::DISCONNECT => {
+                let (code, expiry_s) = reply::farewell(version, body)?;
+                self.take_disconnect(now, slot, code, expiry_s, out)
+            }
+            kind::CONNECT => Err(Fault(reason::PROTOCOL_ERROR, "a second CONNECT")),
+            kind::AUTH => Err(Fault(reason::PROTOCOL_ERROR, "there is no extended authentication here")),
+            _ => Err(Fault(reason::PROTOCOL_ERROR, "only servers send such packets")),
+        }
+    }
+
+    /// Gives the bytes to write, in exchange for an empty buffer, and refills from what waits in the session.
+    /// Call it again after writing, until it gives nothing.
+    pub fn take(&mut self, now: Millis, slot: Slot, buffer: &mut Vec<u8>, out: &mut Out) -> Flow {
+        let Some(conn) = self.conn_mut(slot) else { return Flow::Closing };
+        buffer.clear();
+        std::mem::swap(&mut conn.output, buffer);
+        conn.is_ready = false;
+        if let Phase::Closed = conn.phase {
+            return Flow::Closing;
+        }
+        if !buffer.is_empty() {
+            self.pump(now, slot, out);
+        }
+        Flow::Open
+    }
+
+    /// Whether so much is unacknowledged that the socket should not be read for now.
+    pub fn is_full(&self, slot: Slot) -> bool {
+        self.conn(slot)
+            .is_some_and(|conn| conn.pending.len() >= usize::from(self.limits.taken_unacknowledged_max))
+    }
+
+    /// The connection is closed and everything it asked of the hub is settled: its place is free.
+    pub fn forget(&mut self, slot: Slot) {
+        let Some(conn) = self.conns.get_mut(slot.0 as usize).and_then(Option::take) else { return };
+        self.free_slots.push(slot.0);
+        let address = conn.peer.ip();
+        match self.per_address.get_mut(&address) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.per_address.remove(&address)),
+        }
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many connections, sessions and retained messages there are.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        (self.conns.len() - self.free_slots.len(), self.session_of.len(), self.retained.len())
+    }
+
+    /// The live connections.
+    pub fn views(&self, now: Millis) -> Vec<ConnectionView> {
+        let open = self.conns.iter().flatten().filter(|conn| matches!(conn.phase, Phase::Open));
+        let view = |conn: &Conn| {
+            let session = self.session(conn.session)?;
+            Some(ConnectionView {
+                client_id: session.key.client_id.to_string(),
+                device: session.identity.as_ref().map(|identity| identity.device),
+                address: conn.peer,
+                open_ms: now.saturating_sub(conn.opened_at),
+                subscriptions: session.subscriptions.iter().map(|s| s.text.to_string()).collect(),
+                queued: session.queue.len() + session.in_flight.len(),
+                dropped: session.dropped,
+            })
+        };
+        open.filter_map(view).collect()
+    }
+
+    pub(super) fn conn(&self, slot: Slot) -> Option<&Conn> {
+        self.conns.get(slot.0 as usize)?.as_ref()
+    }
+
+    pub(super) fn conn_mut(&mut self, slot: Slot) -> Option<&mut Conn> {
+        self.conns.get_mut(slot.0 as usize)?.as_mut()
+    }
+
+    pub(super) fn session(&self, at: Option<(u32, u64)>) -> Option<&Session> {
+        let (index, serial) = at?;
+        self.sessions.get(index as usize)?.as_ref().filter(|session| session.serial == serial)
+    }
+
+    pub(super) fn session_mut(&mut self, at: Option<(u32, u64)>) -> Option<&mut Session> {
+        let (index, serial) = at?;
+        self.sessions.get_mut(index as usize)?.as_mut().filter(|session| session.serial == serial)
+    }
+
+    /// Appends to a connection's output.
+    pub(super) fn write(&mut self, slot: Slot, bytes: &[u8], out: &mut Out) {
+        if let Some(conn) = self.conn_mut(slot)
+            && !matches!(conn.phase, Phase::Closed)
+        {
+            conn.output.extend_from_slice(bytes);
+            conn.mark_ready(slot, out);
+        }
+    }
+
+    /// The hub's outcomes of uplinks, in any order.
+    pub fn settled(
+        &mut self,
+        now: Millis,
+        slot: Slot,
+        outcomes: impl IntoIterator<Item = (Token, Result<(), UplinkError>)>,
+        out: &mut Out,
+    ) {
+        let Some(conn) = self.conn_mut(slot) else { return };
+        let mut counters = (0, 0);
+        for (token, outcome) in outcomes {
+            let at = token.0.checked_sub(conn.first_token).and_then(|at| usize::try_from(at).ok());
+            let Some(pending) = at.and_then(|at| conn.pending.get_mut(at)) else { continue };
+            pending.outcome = Some(match outcome {
+                Ok(()) => Outcome::Taken,
+                Err(UplinkError::Refused(why)) => {
+                    counters.0 += 1;
+                    Outcome::Refused(reason::BAD_PAYLOAD, why)
+                }
+                Err(UplinkError::Unavailable(_)) => {
+                    counters.1 += 1;
+                    Outcome::Unavailable
+                }
+            });
+        }
+        self.counters.refused_payload += counters.0;
+        self.counters.refused_unavailable += counters.1;
+        self.acknowledge(now, slot, out);
+    }
+}
+
+impl Conn {
+    /// When it is to be ended unless something comes.
+    pub(super) fn due_at(&self) -> Option<Millis> {
+        let silent_at = (self.silence_max_ms > 0).then_some(self.last_at + self.silence_max_ms);
+        self.connect_by.or(silent_at)
+    }
+
+    pub(super) fn mark_ready(&mut self, slot: Slot, out: &mut Out) {
+        if !self.is_ready {
+            self.is_ready = true;
+            out.ready.push(slot);
+        }
+    }
+}

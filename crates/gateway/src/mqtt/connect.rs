@@ -1,0 +1,235 @@
+//! How a connection becomes a session: CONNECT, the hub's answer, take-over, CONNACK.
+
+use super::broker::{Attachment, Broker, Out, Phase, Slot};
+use super::message::Message;
+use super::reply::{self, Connect, Welcome};
+use super::session::{Key, Principal, Session, Will};
+use super::wire::{Fault, reason};
+use super::{Millis, Version};
+use crate::hub::{Client, Connection, Credentials, Knock, Refusal, Transport};
+use motehub_domain::topic::check_topic_name;
+
+impl Broker {
+    /// Takes a CONNECT and has the hub asked.
+    pub(super) fn greet(&mut self, now: Millis, slot: Slot, body: &[u8], out: &mut Out) -> Result<(), Fault> {
+        let client_id_bytes_max = self.limits.client_id_bytes_max;
+        let Some(version) = reply::version_of(body)? else {
+            self.refuse(slot, reason::UNSUPPORTED_VERSION, "", out);
+            self.end(now, slot, reason::SUCCESS, "", false, out);
+            return Ok(());
+        };
+        let Some(conn) = self.conn_mut(slot) else { return Ok(()) };
+        conn.version = version;
+        let checked = reply::connect(version, body).and_then(|connect| {
+            check_connect(&connect, client_id_bytes_max)?;
+            Ok(connect)
+        });
+        let mut connect = match checked {
+            Ok(connect) => connect,
+            Err(Fault(code, why)) => {
+                self.counters.refused_protocol += 1;
+                // A malformed CONNECT of 3.1.1 has no return code (section 3.1.4); it is only closed.
+                if version == Version::V5 || matches!(code, reason::BAD_CLIENT_ID | reason::BAD_CREDENTIALS) {
+                    self.refuse(slot, code, why, out);
+                }
+                self.end(now, slot, reason::SUCCESS, "", false, out);
+                return Ok(());
+            }
+        };
+        out.knock = Some(Knock {
+            address: conn.peer,
+            transport: Transport::Mqtt,
+            credentials: Credentials::Mqtt {
+                client_id: connect.client_id.clone(),
+                user: connect.user.take(),
+                password: connect.password.take(),
+            },
+        });
+        conn.phase = Phase::Asking(Box::new(connect));
+        Ok(())
+    }
+
+    /// The hub has answered.
+    pub fn authenticated(&mut self, now: Millis, slot: Slot, answer: Result<Client, Refusal>, out: &mut Out) {
+        let Some(conn) = self.conn_mut(slot) else { return };
+        conn.last_at = now;
+        let phase = std::mem::replace(&mut conn.phase, Phase::Greeting);
+        let Phase::Asking(connect) = phase else {
+            conn.phase = phase;
+            return;
+        };
+        if let Err((code, why)) = self.admit(now, slot, *connect, answer, out) {
+            match code {
+                reason::NOT_AUTHORIZED => self.counters.refused_rights += 1,
+                reason::QUOTA => self.counters.refused_limit += 1,
+                _ => self.counters.refused_credentials += 1,
+            }
+            self.refuse(slot, code, why, out);
+            self.end(now, slot, reason::SUCCESS, "", false, out);
+            return;
+        }
+        self.pump(now, slot, out);
+        self.received(now, slot, &[], out);
+    }
+
+    fn admit(
+        &mut self,
+        now: Millis,
+        slot: Slot,
+        mut connect: Connect,
+        answer: Result<Client, Refusal>,
+        out: &mut Out,
+    ) -> Result<(), (u8, &'static str)> {
+        let client = answer.map_err(|refusal| match refusal {
+            Refusal::BadCredentials => (reason::BAD_CREDENTIALS, "unknown, or a wrong secret"),
+            Refusal::NotAllowed => (reason::NOT_AUTHORIZED, "not allowed here"),
+            Refusal::Unavailable => (reason::UNAVAILABLE, "please try again later"),
+        })?;
+        let will = connect.will.take().map(|will| checked_will(will, &client)).transpose()?;
+        let Some(conn) = self.conn(slot) else { return Ok(()) };
+        let (connection_id, peer) = (conn.id, conn.peer);
+        let assigned = connect.client_id.is_empty().then(|| format!("auto-{:x}", connection_id.0));
+        let client_id = assigned.clone().unwrap_or_else(|| connect.client_id.clone());
+        let principal = match &client.device {
+            Some(identity) => Principal::Device(identity.device),
+            None => Principal::Named(client.name.as_str().into()),
+        };
+        let key = Key { principal, client_id: client_id.into() };
+        let (index, serial, is_resumed) = self.session_for(now, key, connect.clean_start, out)?;
+        let expiry_s = connect.session_expiry_s.min(self.limits.session_expiry_max_s);
+        let keep_alive_s = match connect.version {
+            Version::V5 if connect.keep_alive_s == 0 => self.limits.keep_alive_max_s,
+            Version::V5 => connect.keep_alive_s.min(self.limits.keep_alive_max_s),
+            Version::V3 => connect.keep_alive_s,
+        };
+        let bytes = reply::welcome(
+            &Welcome {
+                version: connect.version,
+                session_present: is_resumed,
+                assigned_client_id: assigned.as_deref(),
+                session_expiry_s: (expiry_s != connect.session_expiry_s).then_some(expiry_s),
+                keep_alive_s: (keep_alive_s != connect.keep_alive_s).then_some(keep_alive_s),
+            },
+            &self.limits,
+        );
+        let device = client.device.as_ref().map(|identity| identity.device);
+        let send_max = usize::from(connect.receive_max.min(self.limits.sent_unacknowledged_max));
+        if let Some(session) = self.session_mut(Some((index, serial))) {
+            session.connection = Some(slot);
+            session.expiry_ms = u64::from(expiry_s) * 1000;
+            session.ends_at = None;
+            session.will = None;
+            session.identity = client.device;
+        }
+        self.set_session_rights(index, &client.rights);
+        let Some(conn) = self.conn_mut(slot) else { return Ok(()) };
+        conn.phase = Phase::Open;
+        conn.session = Some((index, serial));
+        conn.connect_by = None;
+        conn.silence_max_ms = u64::from(keep_alive_s) * 1500;
+        conn.send_max = send_max;
+        conn.packet_bytes_max = connect.packet_bytes_max;
+        conn.wants_reasons = connect.wants_reasons;
+        conn.will = will;
+        if let Some(device) = device {
+            conn.attachment = Attachment::Asked;
+            out.attach =
+                Some(Connection { id: connection_id, device, address: peer, transport: Transport::Mqtt });
+        }
+        self.write(slot, &bytes, out);
+        self.arm_connection(now, slot);
+        self.send_again(now, slot, out);
+        Ok(())
+    }
+
+    /// The session of a key: resumed, or new. Takes it from a connection that still has it.
+    fn session_for(
+        &mut self,
+        now: Millis,
+        key: Key,
+        clean_start: bool,
+        out: &mut Out,
+    ) -> Result<(u32, u64, bool), (u8, &'static str)> {
+        let former = self.session_of.get(&key).and_then(|i| self.sessions[*i as usize].as_ref()?.connection);
+        if let Some(former) = former {
+            self.end(now, former, reason::TAKEN_OVER, "another connection has taken the session", true, out);
+        }
+        if let Some(index) = self.session_of.get(&key).copied() {
+            match self.sessions[index as usize].as_ref() {
+                Some(session) if !clean_start => return Ok((index, session.serial, true)),
+                _ => self.end_session(now, index, out),
+            }
+        }
+        let count = self.per_principal.get(&key.principal).copied().unwrap_or(0);
+        if count >= self.limits.sessions_per_principal_max {
+            return Err((reason::QUOTA, "too many sessions of the same user"));
+        }
+        self.per_principal.insert(key.principal.clone(), count + 1);
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let index = self.free_sessions.pop().unwrap_or_else(|| {
+            self.sessions.push(None);
+            self.marks.push((0, 0));
+            (self.sessions.len() - 1) as u32
+        });
+        self.session_of.insert(key.clone(), index);
+        self.sessions[index as usize] = Some(Session::new(key, serial));
+        Ok((index, serial, false))
+    }
+
+    fn refuse(&mut self, slot: Slot, code: u8, why: &str, out: &mut Out) {
+        if let Some(conn) = self.conn(slot) {
+            let bytes = reply::unwelcome(conn.version, code, why);
+            self.write(slot, &bytes, out);
+        }
+    }
+
+    /// The hub knows of the connection. Must follow each [`Out::attach`].
+    pub fn attached(&mut self, slot: Slot, out: &mut Out) {
+        if let Some(conn) = self.conn_mut(slot) {
+            match conn.phase {
+                Phase::Closed => out.detach.push(conn.id),
+                Phase::Greeting | Phase::Asking(_) | Phase::Open => conn.attachment = Attachment::Done,
+            }
+        }
+    }
+}
+
+fn check_connect(connect: &Connect, client_id_bytes_max: usize) -> Result<(), Fault> {
+    let id = &connect.client_id;
+    if id.len() > client_id_bytes_max || id.chars().any(char::is_control) {
+        return Err(Fault(
+            reason::BAD_CLIENT_ID,
+            "the client identifier is too long or has control characters",
+        ));
+    }
+    if connect.version == Version::V3 && id.is_empty() && !connect.clean_start {
+        return Err(Fault(reason::BAD_CLIENT_ID, "a session without client identifier cannot be kept"));
+    }
+    if connect.has_authentication_method {
+        return Err(Fault(reason::BAD_AUTHENTICATION_METHOD, "there is no extended authentication here"));
+    }
+    Ok(())
+}
+
+fn checked_will(will: reply::Will, client: &Client) -> Result<Will, (u8, &'static str)> {
+    if check_topic_name(&will.topic).is_err() {
+        return Err((reason::BAD_TOPIC, "the topic of the will is not valid"));
+    }
+    if !client.rights.may_publish(&will.topic) {
+        return Err((reason::NOT_AUTHORIZED, "the will is for a topic that may not be published to"));
+    }
+    let message = Message {
+        topic: will.topic.into(),
+        payload: will.payload.into(),
+        qos: will.qos,
+        retain: will.retain,
+        properties: will.attributes.forwarded.into(),
+        expires_at: None,
+    };
+    Ok(Will {
+        message: message.into(),
+        delay_ms: u64::from(will.attributes.delay_s) * 1000,
+        expiry_ms: will.attributes.expiry_s.map(|s| u64::from(s) * 1000),
+    })
+}

@@ -1,0 +1,281 @@
+//! The listeners, and the handle by which the rest of the program reaches the live connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use motehub_domain::id::DeviceId;
+use motehub_domain::topic::{TopicRights, check_topic_name};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Shared, serve};
+use super::{Broker, ConnectionView, Counters, Limits, Message, websocket};
+use crate::hub::{ConnectionId, Hub};
+
+/// Connections that may wait to be accepted: a whole fleet comes back at once after a power cut.
+const BACKLOG: u32 = 4_096;
+/// How long the handshakes of TLS and WebSocket may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// After this much silence the operating system looks whether the other side is still there.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+/// How long connections may take to finish what they have begun when the program ends.
+const DRAIN_MAX: Duration = Duration::from_millis(2_500);
+/// Timers are looked at at least and at most this often.
+const TICK_MAX: Duration = Duration::from_secs(1);
+const TICK_MIN: Duration = Duration::from_millis(20);
+
+/// Where to listen and how much to allow.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// MQTT over TCP.
+    pub tcp: Option<SocketAddr>,
+    /// MQTT over TLS.
+    pub tls: Option<(SocketAddr, Arc<ServerConfig>)>,
+    /// MQTT over WebSocket.
+    pub ws: Option<SocketAddr>,
+    /// MQTT over WebSocket over TLS.
+    pub wss: Option<(SocketAddr, Arc<ServerConfig>)>,
+    /// How much is allowed.
+    pub limits: Limits,
+    /// Connections are numbered from here on. Choose it larger than what was used before.
+    pub first_connection: u64,
+}
+
+/// Where a gateway listens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// MQTT over TCP.
+    pub tcp: Option<SocketAddr>,
+    /// MQTT over TLS.
+    pub tls: Option<SocketAddr>,
+    /// MQTT over WebSocket.
+    pub ws: Option<SocketAddr>,
+    /// MQTT over WebSocket over TLS.
+    pub wss: Option<SocketAddr>,
+}
+
+/// What lies between TCP and MQTT.
+#[derive(Clone)]
+struct Layers {
+    tls: Option<TlsAcceptor>,
+    is_websocket: bool,
+    message_bytes_max: usize,
+}
+
+/// An MQTT gateway whose listeners are bound.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    listeners: Vec<(TcpListener, Layers)>,
+    addresses: Addresses,
+    next_connection: Arc<AtomicU64>,
+}
+
+impl Gateway {
+    /// Binds the listeners. Fails if an address is taken or not ours.
+    pub fn bind(settings: Settings, hub: Arc<dyn Hub>) -> io::Result<Self> {
+        let mut listeners = Vec::new();
+        // A message may hold a packet and the WebSocket client's own idea of a batch.
+        let message_bytes_max = settings.limits.packet_bytes_max + 64 * 1024;
+        let mut listen = |address: Option<SocketAddr>, tls: Option<&Arc<ServerConfig>>, is_websocket| {
+            let Some(address) = address else { return Ok(None) };
+            let listener = listen(address)?;
+            let bound = listener.local_addr()?;
+            let tls = tls.map(|config| TlsAcceptor::from(config.clone()));
+            listeners.push((listener, Layers { tls, is_websocket, message_bytes_max }));
+            io::Result::Ok(Some(bound))
+        };
+        let (tls, wss) = (settings.tls.as_ref(), settings.wss.as_ref());
+        let addresses = Addresses {
+            tcp: listen(settings.tcp, None, false)?,
+            tls: listen(tls.map(|t| t.0), tls.map(|t| &t.1), false)?,
+            ws: listen(settings.ws, None, true)?,
+            wss: listen(wss.map(|t| t.0), wss.map(|t| &t.1), true)?,
+        };
+        let shared = Arc::new(Shared::new(Broker::new(settings.limits), hub));
+        let next_connection = Arc::new(AtomicU64::new(settings.first_connection));
+        Ok(Self { shared, listeners, addresses, next_connection })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// For the rest of the program.
+    pub fn handle(&self) -> Handle {
+        Handle { shared: self.shared.clone() }
+    }
+
+    /// Serves until `shutdown`; then accepts nothing more, acknowledges what is stored, says good-bye, and ends
+    /// within three seconds.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { shared, listeners, next_connection, .. } = self;
+        for (listener, layers) in listeners {
+            let (shared, shutdown, next) = (shared.clone(), shutdown.clone(), next_connection.clone());
+            let tasks = shared.tasks.clone();
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = accept(&listener, &layers, &shared, &next) => {}
+                    () = shutdown.cancelled() => {}
+                }
+            });
+        }
+        tokio::select! {
+            () = keep_time(&shared) => {}
+            () = shutdown.cancelled() => {}
+        }
+        shared.stop.cancel();
+        shared.tasks.close();
+        if timeout(DRAIN_MAX, shared.tasks.wait()).await.is_err() {
+            shared.kill.cancel();
+            let _ = timeout(TICK_MAX / 4, shared.tasks.wait()).await;
+        }
+        publish_metrics(&shared);
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn accept(listener: &TcpListener, layers: &Layers, shared: &Arc<Shared>, next_connection: &AtomicU64) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let id = ConnectionId(next_connection.fetch_add(1, Ordering::Relaxed));
+                if let Some(slot) = shared.call(None, |broker, now, _| broker.opened(now, id, peer)).0 {
+                    let _ = stream.set_nodelay(true);
+                    let probes = socket2::TcpKeepalive::new().with_time(PROBE_AFTER);
+                    let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&probes);
+                    start(stream, layers, shared.clone(), slot);
+                }
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: without a pause the loop would spin until some are free.
+                tracing::warn!(%error, "an MQTT connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn start(stream: TcpStream, layers: &Layers, shared: Arc<Shared>, slot: super::Slot) {
+    let bytes_max = layers.message_bytes_max;
+    let tasks = shared.tasks.clone();
+    match (layers.tls.clone(), layers.is_websocket) {
+        (None, false) => drop(tasks.spawn(serve(shared, slot, std::future::ready(Ok(stream))))),
+        (Some(tls), false) => {
+            drop(tasks.spawn(serve(shared, slot, in_time(async move { tls.accept(stream).await }))));
+        }
+        (None, true) => {
+            let transport =
+                async move { websocket::accept(stream, bytes_max).await.map_err(io::Error::other) };
+            drop(tasks.spawn(serve(shared, slot, in_time(transport))));
+        }
+        (Some(tls), true) => {
+            let transport = async move {
+                let stream = tls.accept(stream).await?;
+                websocket::accept(stream, bytes_max).await.map_err(io::Error::other)
+            };
+            drop(tasks.spawn(serve(shared, slot, in_time(transport))));
+        }
+    }
+}
+
+async fn in_time<S>(transport: impl Future<Output = io::Result<S>>) -> io::Result<S> {
+    match timeout(HANDSHAKE_MAX, transport).await {
+        Ok(stream) => stream,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Calls the broker when something is due, and publishes what it counted. Never ends.
+async fn keep_time(shared: &Arc<Shared>) {
+    loop {
+        let due_in = shared.look(|broker, now| broker.deadline().map(|at| at.saturating_sub(now)));
+        let wait = due_in.map_or(TICK_MAX, |ms| Duration::from_millis(ms).clamp(TICK_MIN, TICK_MAX));
+        tokio::time::sleep(wait).await;
+        shared.call_aside(|broker, now, out| broker.tick(now, out));
+        publish_metrics(shared);
+    }
+}
+
+fn publish_metrics(shared: &Shared) {
+    let (counters, (connections, sessions, retained)) =
+        shared.look(|broker, _| (broker.counters().clone(), broker.sizes()));
+    let Counters { messages_in, messages_out, .. } = counters;
+    metrics::gauge!("motehub_mqtt_connections").set(connections as f64);
+    metrics::gauge!("motehub_mqtt_sessions").set(sessions as f64);
+    metrics::gauge!("motehub_mqtt_retained_messages").set(retained as f64);
+    metrics::counter!("motehub_mqtt_messages_total", "direction" => "in").absolute(messages_in);
+    metrics::counter!("motehub_mqtt_messages_total", "direction" => "out").absolute(messages_out);
+    let refused = [
+        ("credentials", counters.refused_credentials),
+        ("limit", counters.refused_limit),
+        ("rights", counters.refused_rights),
+        ("payload", counters.refused_payload),
+        ("unavailable", counters.refused_unavailable),
+        ("protocol", counters.refused_protocol),
+    ];
+    for (reason, count) in refused {
+        metrics::counter!("motehub_mqtt_refused_total", "reason" => reason).absolute(count);
+    }
+    let dropped = [
+        ("slow", counters.dropped_slow),
+        ("full", counters.dropped_full),
+        ("large", counters.dropped_large),
+        ("rights", counters.dropped_rights),
+        ("expired", counters.dropped_expired),
+        ("retained", counters.dropped_retained),
+    ];
+    for (reason, count) in dropped {
+        metrics::counter!("motehub_mqtt_dropped_total", "reason" => reason).absolute(count);
+    }
+}
+
+/// Reaches the live connections.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// Ends the connections of a device, because it was disabled, deleted or has a new credential.
+    pub fn disconnect_device(&self, device: DeviceId) {
+        self.shared.call_aside(|broker, now, out| broker.disconnect_device(now, device, out));
+    }
+
+    /// Changes what a device may do, at once, also for what waits for it.
+    pub fn set_rights(&self, device: DeviceId, rights: &TopicRights) {
+        self.shared.call_aside(|broker, _, _| broker.set_rights(device, rights));
+    }
+
+    /// Publishes in the name of the server. False if the topic is not valid.
+    pub fn publish(&self, topic: &str, payload: &[u8], qos: u8, retain: bool) -> bool {
+        let is_valid = check_topic_name(topic).is_ok() && qos <= 2;
+        if is_valid {
+            let message = Message::plain(topic, payload, qos, retain);
+            self.shared.call_aside(|broker, now, out| broker.publish_from_server(now, &message, out));
+        }
+        is_valid
+    }
+
+    /// The live connections.
+    pub fn connections(&self) -> Vec<ConnectionView> {
+        self.shared.look(|broker, now| broker.views(now))
+    }
+
+    /// What was counted since the start.
+    pub fn counters(&self) -> Counters {
+        self.shared.look(|broker, _| broker.counters().clone())
+    }
+}

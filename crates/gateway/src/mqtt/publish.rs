@@ -1,0 +1,330 @@
+//! What clients publish: judged by rights, understood by the dialect, stored by the hub, then passed on and
+//! acknowledged in the order it came.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use motehub_domain::message::Uplink;
+use motehub_domain::topic::check_topic_name;
+use motehub_protocol::dialect;
+
+use super::broker::{Broker, Conn, Out, Outcome, Pending, Phase, Slot, Token};
+use super::message::Message;
+use super::session::{Received, Session};
+use super::wire::{self, Fault, Publish, kind, reason};
+use super::{Millis, Version};
+use crate::hub::Arrival;
+
+/// Most refusals told to the hub for one read of a socket; all are counted.
+const REFUSALS_MAX: usize = 4;
+
+/// What becomes of a publish.
+enum Verdict {
+    /// The product takes it, and subscribers.
+    Uplink(Uplink),
+    /// Subscribers only.
+    Plain,
+    /// Nobody: a reason code and a sentence.
+    No(u8, String),
+}
+
+impl Broker {
+    /// Takes a PUBLISH.
+    pub(super) fn take_publish(
+        &mut self,
+        now: Millis,
+        slot: Slot,
+        flags: u8,
+        body: &[u8],
+        out: &mut Out,
+    ) -> Result<(), Fault> {
+        let topic_alias_max = self.limits.topic_alias_max;
+        let Some(conn) = self.conn_mut(slot) else { return Ok(()) };
+        let publish = wire::publish(conn.version, flags, body)?;
+        let topic = resolve_alias(conn, &publish, topic_alias_max)?;
+        let at = conn.session;
+        self.counters.messages_in += 1;
+        match publish.packet_id {
+            Some(packet_id) => self.take_acknowledged(now, slot, packet_id, &publish, &topic, out),
+            None => {
+                let Some(session) = self.session(at) else { return Ok(()) };
+                match judge(session, &publish, &topic) {
+                    Verdict::No(code, why) => {
+                        out.refuse(session, &why);
+                        self.counters.count_refused(code);
+                    }
+                    Verdict::Uplink(uplink) => {
+                        if let Some(device) = session.identity.as_ref().map(|i| i.device) {
+                            out.offers.push(Arrival { device, uplink, mark: None, again: false });
+                        }
+                        self.pass_on(now, at, &publish, &topic, out);
+                    }
+                    Verdict::Plain => self.pass_on(now, at, &publish, &topic, out),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn pass_on(
+        &mut self,
+        now: Millis,
+        at: Option<(u32, u64)>,
+        publish: &Publish<'_>,
+        topic: &str,
+        out: &mut Out,
+    ) {
+        if let Some(message) = self.message(now, publish, topic) {
+            self.route(now, at.map(|(index, _)| index), &message, out);
+        }
+    }
+
+    /// The message to pass on; `None` if nobody wants it.
+    fn message(&self, now: Millis, publish: &Publish<'_>, topic: &str) -> Option<Arc<Message>> {
+        if !publish.retain && !self.routes.has_match(topic) {
+            return None;
+        }
+        Some(Arc::new(Message {
+            topic: topic.into(),
+            payload: publish.payload.into(),
+            qos: publish.qos,
+            retain: publish.retain,
+            properties: publish.attributes.forwarded.as_slice().into(),
+            expires_at: publish.attributes.expiry_s.map(|s| now + u64::from(s) * 1000),
+        }))
+    }
+
+    /// QoS 1 and 2.
+    fn take_acknowledged(
+        &mut self,
+        now: Millis,
+        slot: Slot,
+        packet_id: u16,
+        publish: &Publish<'_>,
+        topic: &str,
+        out: &mut Out,
+    ) -> Result<(), Fault> {
+        let taken_max = self.limits.taken_unacknowledged_max;
+        let message = self.message(now, publish, topic);
+        let Some(conn) = self.conns.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return Ok(()) };
+        let Some((index, _)) = conn.session else { return Ok(()) };
+        let Some(session) = self.sessions[index as usize].as_mut() else { return Ok(()) };
+        let mut pending = Pending { packet_id, qos: publish.qos, outcome: None, message };
+        if publish.qos == 2 {
+            let has_room = session.received.len() < usize::from(taken_max);
+            match session.received_mut(packet_id) {
+                Some(received) if received.is_settled => {
+                    pending.outcome = Some(Outcome::Taken);
+                    pending.message = None;
+                    conn.pending.push_back(pending);
+                    self.acknowledge(now, slot, out);
+                    return Ok(());
+                }
+                // It is being stored; its PUBREC is on the way.
+                Some(_) if conn.pending.iter().any(|p| p.qos == 2 && p.packet_id == packet_id) => {
+                    return Ok(());
+                }
+                // A former connection brought it and did not live to see its end.
+                Some(_) => {}
+                None if has_room => session.received.push(Received { packet_id, is_settled: false }),
+                None => return Err(Fault(reason::RECEIVE_MAXIMUM, "too many messages without PUBREL")),
+            }
+        }
+        if conn.version == Version::V5 && conn.taken >= taken_max {
+            return Err(Fault(reason::RECEIVE_MAXIMUM, "more unacknowledged messages than were allowed"));
+        }
+        conn.taken = conn.taken.saturating_add(1);
+        let token = Token(conn.first_token + conn.pending.len() as u64);
+        match judge(session, publish, topic) {
+            Verdict::Uplink(uplink) => {
+                if let Some(device) = session.identity.as_ref().map(|i| i.device) {
+                    let mark = Some(mark(&session.key.client_id, packet_id, topic, publish.payload));
+                    out.uplinks.push((token, Arrival { device, uplink, mark, again: publish.dup }));
+                }
+            }
+            Verdict::Plain => pending.outcome = Some(Outcome::Taken),
+            Verdict::No(code, why) => {
+                out.refuse(session, &why);
+                self.counters.count_refused(code);
+                pending.outcome = Some(Outcome::Refused(code, why));
+            }
+        }
+        conn.pending.push_back(pending);
+        self.acknowledge(now, slot, out);
+        Ok(())
+    }
+
+    /// Passes on and acknowledges what is settled, in the order it came (section 4.6).
+    pub(super) fn acknowledge(&mut self, now: Millis, slot: Slot, out: &mut Out) {
+        loop {
+            let Some(conn) = self.conn_mut(slot) else { return };
+            let Some(Pending { outcome: Some(_), .. }) = conn.pending.front() else { return };
+            let Some(Pending { packet_id, qos, outcome: Some(outcome), message }) = conn.pending.pop_front()
+            else {
+                return;
+            };
+            conn.first_token += 1;
+            let (at, version, wants_reasons) = (conn.session, conn.version, conn.wants_reasons);
+            let is_first = match qos {
+                1 => true,
+                _ => match self.session_mut(at).and_then(|session| session.received_mut(packet_id)) {
+                    Some(received) => {
+                        let is_first = !received.is_settled;
+                        // What 3.1.1 cannot be told is acknowledged, so that it is not sent for ever.
+                        received.is_settled = match outcome {
+                            Outcome::Taken => true,
+                            Outcome::Refused(..) => received.is_settled || version == Version::V3,
+                            Outcome::Unavailable => received.is_settled,
+                        };
+                        is_first
+                    }
+                    None => false,
+                },
+            };
+            match outcome {
+                Outcome::Taken => {
+                    if let Some(message) = message.filter(|_| is_first) {
+                        self.route(now, at.map(|(index, _)| index), &message, out);
+                    }
+                    self.answer(slot, qos, packet_id, reason::SUCCESS, "", out);
+                }
+                Outcome::Refused(code, why) => {
+                    let (code, why) = if version == Version::V5 { (code, why) } else { (0, String::new()) };
+                    self.answer(slot, qos, packet_id, code, if wants_reasons { &why } else { "" }, out);
+                }
+                Outcome::Unavailable if version == Version::V5 => {
+                    self.answer(slot, qos, packet_id, reason::QUOTA, "it cannot be stored at present", out);
+                }
+                Outcome::Unavailable => {
+                    self.forget_received(slot, packet_id);
+                    self.end(now, slot, reason::SUCCESS, "", true, out);
+                }
+            }
+        }
+    }
+
+    /// PUBACK or PUBREC.
+    fn answer(&mut self, slot: Slot, qos: u8, packet_id: u16, code: u8, why: &str, out: &mut Out) {
+        let is_refused = code >= 0x80;
+        if qos == 2 && is_refused {
+            self.forget_received(slot, packet_id);
+        }
+        let Some(conn) = self.conn_mut(slot) else { return };
+        if qos == 1 || is_refused {
+            conn.taken = conn.taken.saturating_sub(1);
+        }
+        if !matches!(conn.phase, Phase::Open) {
+            return;
+        }
+        let kind = if qos == 1 { kind::PUBACK } else { kind::PUBREC };
+        wire::put_acknowledgement(&mut conn.output, conn.version, kind, packet_id, code, why);
+        conn.mark_ready(slot, out);
+    }
+
+    fn forget_received(&mut self, slot: Slot, packet_id: u16) {
+        let at = self.conn(slot).and_then(|conn| conn.session);
+        if let Some(session) = self.session_mut(at) {
+            session.received.retain(|r| r.packet_id != packet_id || r.is_settled);
+        }
+    }
+
+    /// PUBREL: the client knows that we have its message.
+    pub(super) fn take_release(&mut self, slot: Slot, packet_id: u16, out: &mut Out) {
+        let at = self.conn(slot).and_then(|conn| conn.session);
+        let Some(session) = self.session_mut(at) else { return };
+        let known = session.received.iter().position(|r| r.packet_id == packet_id && r.is_settled);
+        if let Some(known) = known {
+            session.received.swap_remove(known);
+        }
+        let Some(conn) = self.conn_mut(slot) else { return };
+        conn.taken = conn.taken.saturating_sub(u16::from(known.is_some()));
+        let code = if known.is_some() { reason::SUCCESS } else { reason::UNKNOWN_PACKET_ID };
+        wire::put_acknowledgement(&mut conn.output, conn.version, kind::PUBCOMP, packet_id, code, "");
+        conn.mark_ready(slot, out);
+    }
+}
+
+impl Out {
+    fn refuse(&mut self, session: &Session, why: &str) {
+        if let Some(identity) = &session.identity
+            && self.refusals.len() < REFUSALS_MAX
+        {
+            self.refusals.push((identity.device, why.to_owned()));
+        }
+    }
+}
+
+impl super::Counters {
+    fn count_refused(&mut self, code: u8) {
+        match code {
+            reason::NOT_AUTHORIZED => self.refused_rights += 1,
+            _ => self.refused_payload += 1,
+        }
+    }
+}
+
+fn resolve_alias<'a>(conn: &mut Conn, publish: &Publish<'a>, alias_max: u16) -> Result<Cow<'a, str>, Fault> {
+    const BAD_ALIAS: Fault = Fault(reason::BAD_ALIAS, "the topic alias is not valid");
+    if publish.topic.contains(['+', '#', '\0']) {
+        return Err(Fault(reason::BAD_TOPIC, "a topic to publish to has no +, # or NUL"));
+    }
+    let Some(alias) = publish.attributes.alias else {
+        return match publish.topic {
+            "" => Err(Fault(reason::PROTOCOL_ERROR, "a PUBLISH has a topic or an alias")),
+            topic => Ok(Cow::Borrowed(topic)),
+        };
+    };
+    if alias == 0 || alias > alias_max {
+        return Err(BAD_ALIAS);
+    }
+    let at = usize::from(alias) - 1;
+    if publish.topic.is_empty() {
+        let known = conn.aliases.get(at).and_then(Option::as_deref).ok_or(BAD_ALIAS)?;
+        return Ok(Cow::Owned(known.to_owned()));
+    }
+    if conn.aliases.len() <= at {
+        conn.aliases.resize(at + 1, None);
+    }
+    conn.aliases[at] = Some(publish.topic.into());
+    Ok(Cow::Borrowed(publish.topic))
+}
+
+/// Rights come first: what is not allowed is not even decoded.
+fn judge(session: &Session, publish: &Publish<'_>, topic: &str) -> Verdict {
+    if let Err(rejection) = check_topic_name(topic) {
+        return Verdict::No(reason::BAD_TOPIC, rejection.sentence);
+    }
+    if !session.rights.may_publish(topic) {
+        return Verdict::No(reason::NOT_AUTHORIZED, "this client may not publish to this topic".to_owned());
+    }
+    if publish.attributes.is_text && std::str::from_utf8(publish.payload).is_err() {
+        return Verdict::No(reason::BAD_PAYLOAD, "the payload is said to be UTF-8 and is not".to_owned());
+    }
+    let Some(identity) = &session.identity else { return Verdict::Plain };
+    match dialect::mqtt_uplink(identity, topic, publish.payload) {
+        None => Verdict::Plain,
+        Some(Ok(uplink)) => Verdict::Uplink(uplink),
+        Some(Err(error)) => Verdict::No(reason::BAD_PAYLOAD, error.to_string()),
+    }
+}
+
+/// FNV-1a over client, packet identifier, topic and payload, each ended by a byte that UTF-8 does not have. The
+/// same over restarts and versions of the program.
+fn mark(client_id: &str, packet_id: u16, topic: &str, payload: &[u8]) -> u64 {
+    let end = [0xff_u8];
+    let id = packet_id.to_be_bytes();
+    let parts = [client_id.as_bytes(), &end, &id, topic.as_bytes(), &end, payload];
+    parts.into_iter().flatten().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_never_changes() {
+        assert_eq!(mark("lamp-1", 7, "devices/1/telemetry", b"21.5"), 0x5e71_26bd_21f7_7c3e);
+    }
+}

@@ -1,0 +1,394 @@
+//! The packets that come once per connection or subscription, read and written by `mqtt-protocol-core` and shaped
+//! so that the rest of the broker need not care which version speaks.
+
+use motehub_domain::topic::{TopicFilter, check_topic_name};
+use mqtt_protocol_core::mqtt::packet::{
+    AssignedClientIdentifier, MaximumPacketSize, Properties, Property, ReasonString, ReceiveMaximum,
+    RetainHandling, ServerKeepAlive, SessionExpiryInterval, TopicAliasMaximum, v3_1_1, v5_0,
+};
+use mqtt_protocol_core::mqtt::result_code::{
+    ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, SubackReasonCode,
+    SubackReturnCode, UnsubackReasonCode,
+};
+
+use super::message::Attributes;
+use super::wire::{Fault, reason};
+use super::{Limits, Version};
+
+/// A will as it was given.
+#[derive(Debug)]
+pub(super) struct Will {
+    pub topic: String,
+    pub payload: Vec<u8>,
+    pub qos: u8,
+    pub retain: bool,
+    pub attributes: Attributes,
+}
+
+/// A CONNECT.
+#[derive(Debug)]
+pub(super) struct Connect {
+    pub version: Version,
+    pub client_id: String,
+    pub clean_start: bool,
+    pub keep_alive_s: u16,
+    pub user: Option<String>,
+    pub password: Option<Vec<u8>>,
+    pub will: Option<Will>,
+    /// How long the session outlives the connection, as asked.
+    pub session_expiry_s: u32,
+    /// Most unacknowledged messages the client takes.
+    pub receive_max: u16,
+    /// Largest packet the client takes.
+    pub packet_bytes_max: usize,
+    /// Whether reasons may be put into words.
+    pub wants_reasons: bool,
+    /// Whether it asks for an extended authentication, which we do not have.
+    pub has_authentication_method: bool,
+}
+
+/// Which version a CONNECT speaks. An error where no answer in any version is possible or useful.
+pub(super) fn version_of(body: &[u8]) -> Result<Option<Version>, Fault> {
+    match body {
+        [0, 4, b'M', b'Q', b'T', b'T', 4, flags, ..] | [0, 4, b'M', b'Q', b'T', b'T', 5, flags, ..] => {
+            let (has_will, will_bits) = (flags & 4 != 0, flags & 0b0011_1000);
+            if flags & 1 != 0 || will_bits & 0b0001_1000 == 0b0001_1000 || !has_will && will_bits != 0 {
+                return Err(Fault(reason::MALFORMED, "the flags of the CONNECT contradict each other"));
+            }
+            Ok(Some(if body[6] == 4 { Version::V3 } else { Version::V5 }))
+        }
+        [0, 4, b'M', b'Q', b'T', b'T', _, _, ..] | [0, 6, b'M', b'Q', b'I', b's', b'd', b'p', ..] => Ok(None),
+        _ => Err(Fault(reason::MALFORMED, "this is no MQTT")),
+    }
+}
+
+/// Reads the body of a CONNECT.
+pub(super) fn connect(version: Version, body: &[u8]) -> Result<Connect, Fault> {
+    let (connect, length) = match version {
+        Version::V3 => v3_1_1::Connect::parse(body).map(|(packet, length)| (connect_v3(&packet), length)),
+        Version::V5 => v5_0::Connect::parse(body).map(|(packet, length)| (connect_v5(&packet), length)),
+    }
+    .map_err(|error| match error {
+        MqttError::ClientIdentifierNotValid => {
+            Fault(reason::BAD_CLIENT_ID, "the client identifier is malformed")
+        }
+        MqttError::BadUserNameOrPassword => {
+            Fault(reason::BAD_CREDENTIALS, "the user name or password is malformed")
+        }
+        MqttError::ProtocolError => Fault(reason::PROTOCOL_ERROR, "the CONNECT contradicts the protocol"),
+        _ => Fault(reason::MALFORMED, "the CONNECT is malformed"),
+    })?;
+    if length != body.len() {
+        return Err(Fault(reason::MALFORMED, "the CONNECT is longer than its content"));
+    }
+    if connect.receive_max == 0 || connect.packet_bytes_max == 0 {
+        return Err(Fault(reason::PROTOCOL_ERROR, "a maximum is never 0"));
+    }
+    Ok(connect)
+}
+
+fn connect_v3(packet: &v3_1_1::Connect) -> Connect {
+    let will = packet.will_topic().map(|topic| Will {
+        topic: topic.to_owned(),
+        payload: packet.will_payload().unwrap_or_default().to_vec(),
+        qos: packet.will_qos() as u8,
+        retain: packet.will_retain(),
+        attributes: Attributes::default(),
+    });
+    Connect {
+        version: Version::V3,
+        client_id: packet.client_id().to_owned(),
+        clean_start: packet.clean_session(),
+        keep_alive_s: packet.keep_alive(),
+        user: packet.user_name().map(str::to_owned),
+        password: packet.password().map(<[u8]>::to_vec),
+        will,
+        session_expiry_s: if packet.clean_session() { 0 } else { u32::MAX },
+        receive_max: u16::MAX,
+        packet_bytes_max: usize::MAX,
+        wants_reasons: false,
+        has_authentication_method: false,
+    }
+}
+
+fn connect_v5(packet: &v5_0::Connect) -> Connect {
+    let will = packet.will_topic().map(|topic| Will {
+        topic: topic.to_owned(),
+        payload: packet.will_payload().unwrap_or_default().to_vec(),
+        qos: packet.will_qos() as u8,
+        retain: packet.will_retain(),
+        attributes: Attributes::of(packet.will_props()),
+    });
+    let mut connect = Connect {
+        version: Version::V5,
+        client_id: packet.client_id().to_owned(),
+        clean_start: packet.clean_start(),
+        keep_alive_s: packet.keep_alive(),
+        user: packet.user_name().map(str::to_owned),
+        password: packet.password().map(<[u8]>::to_vec),
+        will,
+        session_expiry_s: 0,
+        receive_max: u16::MAX,
+        packet_bytes_max: usize::MAX,
+        wants_reasons: true,
+        has_authentication_method: false,
+    };
+    for property in packet.props() {
+        match property {
+            Property::SessionExpiryInterval(v) => connect.session_expiry_s = v.val(),
+            Property::ReceiveMaximum(v) => connect.receive_max = v.val(),
+            Property::MaximumPacketSize(v) => connect.packet_bytes_max = v.val() as usize,
+            Property::RequestProblemInformation(v) => connect.wants_reasons = v.val() != 0,
+            Property::AuthenticationMethod(_) => connect.has_authentication_method = true,
+            _ => {}
+        }
+    }
+    connect
+}
+
+/// What an accepted client is told.
+#[derive(Debug)]
+pub(super) struct Welcome<'a> {
+    pub version: Version,
+    pub session_present: bool,
+    pub assigned_client_id: Option<&'a str>,
+    /// If it differs from what was asked.
+    pub session_expiry_s: Option<u32>,
+    /// If it differs from what was asked.
+    pub keep_alive_s: Option<u16>,
+}
+
+/// The CONNACK of somebody who was let in.
+pub(super) fn welcome(welcome: &Welcome<'_>, limits: &Limits) -> Vec<u8> {
+    const VALID: &str = "because the limits are within what the packet can say";
+    if welcome.version == Version::V3 {
+        return vec![0x20, 2, u8::from(welcome.session_present), 0];
+    }
+    let packet_bytes_max = u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX).max(1);
+    let mut properties: Properties = vec![
+        ReceiveMaximum::new(limits.taken_unacknowledged_max.max(1)).expect(VALID).into(),
+        MaximumPacketSize::new(packet_bytes_max).expect(VALID).into(),
+        TopicAliasMaximum::new(limits.topic_alias_max).expect(VALID).into(),
+    ];
+    properties
+        .extend(welcome.session_expiry_s.and_then(|s| SessionExpiryInterval::new(s).ok().map(Into::into)));
+    properties.extend(welcome.keep_alive_s.and_then(|s| ServerKeepAlive::new(s).ok().map(Into::into)));
+    properties.extend(
+        welcome.assigned_client_id.and_then(|id| AssignedClientIdentifier::new(id).ok().map(Into::into)),
+    );
+    let packet = v5_0::Connack::builder()
+        .reason_code(ConnectReasonCode::Success)
+        .session_present(welcome.session_present)
+        .props(properties)
+        .build();
+    packet.expect("because every field is given").to_continuous_buffer()
+}
+
+/// The CONNACK of somebody who is not let in.
+pub(super) fn unwelcome(version: Version, code: u8, why: &str) -> Vec<u8> {
+    if version == Version::V3 {
+        let code = match code {
+            reason::UNSUPPORTED_VERSION => ConnectReturnCode::UnacceptableProtocolVersion,
+            reason::BAD_CLIENT_ID => ConnectReturnCode::IdentifierRejected,
+            reason::BAD_CREDENTIALS => ConnectReturnCode::BadUserNameOrPassword,
+            reason::UNAVAILABLE | reason::QUOTA => ConnectReturnCode::ServerUnavailable,
+            _ => ConnectReturnCode::NotAuthorized,
+        };
+        return vec![0x20, 2, 0, code as u8];
+    }
+    let code = ConnectReasonCode::try_from(code).unwrap_or(ConnectReasonCode::UnspecifiedError);
+    let packet =
+        v5_0::Connack::builder().reason_code(code).session_present(false).props(reason_string(why)).build();
+    packet.map(|p| p.to_continuous_buffer()).unwrap_or_default()
+}
+
+/// A DISCONNECT; nothing for 3.1.1, where servers have none.
+pub(super) fn disconnect(version: Version, code: u8, why: &str) -> Vec<u8> {
+    let Ok(code) = DisconnectReasonCode::try_from(code) else { return Vec::new() };
+    if version == Version::V3 {
+        return Vec::new();
+    }
+    let packet = v5_0::Disconnect::builder().reason_code(code).props(reason_string(why)).build();
+    packet.map(|p| p.to_continuous_buffer()).unwrap_or_default()
+}
+
+fn reason_string(why: &str) -> Properties {
+    let text = (!why.is_empty()).then(|| ReasonString::new(why).ok()).flatten();
+    text.into_iter().map(Into::into).collect()
+}
+
+/// One filter of a SUBSCRIBE.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub filter: String,
+    pub qos: u8,
+    pub no_local: bool,
+    pub retain_as_published: bool,
+    /// 0: retained messages are sent; 1: only for a new subscription; 2: never.
+    pub retain_handling: u8,
+}
+
+/// A SUBSCRIBE.
+#[derive(Debug)]
+pub(super) struct Subscribe {
+    pub packet_id: u16,
+    pub id: Option<u32>,
+    pub wishes: Vec<Wish>,
+}
+
+/// Reads the body of a SUBSCRIBE.
+pub(super) fn subscribe(version: Version, body: &[u8]) -> Result<Subscribe, Fault> {
+    const BAD: Fault = Fault(reason::MALFORMED, "the SUBSCRIBE is malformed");
+    let (packet_id, entries, properties) = match version {
+        Version::V3 => {
+            let (packet, length) = v3_1_1::Subscribe::parse(body).map_err(|_| BAD)?;
+            (length == body.len()).then_some(()).ok_or(BAD)?;
+            (packet.packet_id(), packet.entries().clone(), Properties::new())
+        }
+        Version::V5 => {
+            let (packet, length) = v5_0::Subscribe::parse(body).map_err(|_| BAD)?;
+            (length == body.len()).then_some(()).ok_or(BAD)?;
+            (packet.packet_id(), packet.entries().clone(), packet.props().clone())
+        }
+    };
+    not_zero(packet_id)?;
+    let mut id = None;
+    for property in &properties {
+        if let Property::SubscriptionIdentifier(v) = property {
+            if id.is_some() || v.val() == 0 {
+                return Err(Fault(
+                    reason::PROTOCOL_ERROR,
+                    "a subscription identifier is given once and is not 0",
+                ));
+            }
+            id = Some(v.val());
+        }
+    }
+    let wishes = entries.iter().map(|entry| {
+        let options = entry.sub_opts();
+        let is_v5 = version == Version::V5;
+        Wish {
+            filter: entry.topic_filter().to_owned(),
+            qos: options.qos() as u8,
+            no_local: is_v5 && options.nl(),
+            retain_as_published: is_v5 && options.rap(),
+            retain_handling: match options.rh() {
+                RetainHandling::SendRetained => 0,
+                RetainHandling::SendRetainedIfNotExists if is_v5 => 1,
+                RetainHandling::DoNotSendRetained if is_v5 => 2,
+                _ => 0,
+            },
+        }
+    });
+    Ok(Subscribe { packet_id, id, wishes: wishes.collect() })
+}
+
+/// Reads the body of an UNSUBSCRIBE: its packet identifier and filters.
+pub(super) fn unsubscribe(version: Version, body: &[u8]) -> Result<(u16, Vec<String>), Fault> {
+    const BAD: Fault = Fault(reason::MALFORMED, "the UNSUBSCRIBE is malformed");
+    let (packet_id, filters, length) = match version {
+        Version::V3 => v3_1_1::Unsubscribe::parse(body)
+            .map(|(p, n)| (p.packet_id(), p.entries().iter().map(|f| f.as_str().to_owned()).collect(), n)),
+        Version::V5 => v5_0::Unsubscribe::parse(body)
+            .map(|(p, n)| (p.packet_id(), p.entries().iter().map(|f| f.as_str().to_owned()).collect(), n)),
+    }
+    .map_err(|_| BAD)?;
+    not_zero(packet_id)?;
+    if length == body.len() { Ok((packet_id, filters)) } else { Err(BAD) }
+}
+
+fn not_zero(packet_id: u16) -> Result<(), Fault> {
+    if packet_id == 0 { Err(Fault(reason::PROTOCOL_ERROR, "0 is no packet identifier")) } else { Ok(()) }
+}
+
+/// A SUBACK with a code for each filter.
+pub(super) fn subscribed(version: Version, packet_id: u16, codes: &[u8]) -> Vec<u8> {
+    const VALID: &str = "because the packet identifier is not 0 and there is a code for each filter";
+    match version {
+        Version::V3 => {
+            let codes =
+                codes.iter().map(|c| SubackReturnCode::try_from(*c).unwrap_or(SubackReturnCode::Failure));
+            let packet = v3_1_1::Suback::builder().packet_id(packet_id).return_codes(codes.collect()).build();
+            packet.expect(VALID).to_continuous_buffer()
+        }
+        Version::V5 => {
+            let codes = codes
+                .iter()
+                .map(|c| SubackReasonCode::try_from(*c).unwrap_or(SubackReasonCode::UnspecifiedError));
+            let packet = v5_0::Suback::builder().packet_id(packet_id).reason_codes(codes.collect()).build();
+            packet.expect(VALID).to_continuous_buffer()
+        }
+    }
+}
+
+/// An UNSUBACK with a code for each filter.
+pub(super) fn unsubscribed(version: Version, packet_id: u16, codes: &[u8]) -> Vec<u8> {
+    const VALID: &str = "because the packet identifier is not 0 and there is a code for each filter";
+    match version {
+        Version::V3 => {
+            v3_1_1::Unsuback::builder().packet_id(packet_id).build().expect(VALID).to_continuous_buffer()
+        }
+        Version::V5 => {
+            let codes =
+                codes.iter().map(|c| UnsubackReasonCode::try_from(*c).unwrap_or(UnsubackReasonCode::Success));
+            let packet = v5_0::Unsuback::builder().packet_id(packet_id).reason_codes(codes.collect()).build();
+            packet.expect(VALID).to_continuous_buffer()
+        }
+    }
+}
+
+/// What a client's DISCONNECT says: its reason, and a new session expiry. 3.1.1 has neither.
+pub(super) fn farewell(version: Version, body: &[u8]) -> Result<(u8, Option<u32>), Fault> {
+    const BAD: Fault = Fault(reason::MALFORMED, "the DISCONNECT is malformed");
+    if version == Version::V3 {
+        return if body.is_empty() { Ok((reason::SUCCESS, None)) } else { Err(BAD) };
+    }
+    let (packet, length) = v5_0::Disconnect::parse(body).map_err(|_| BAD)?;
+    if length != body.len() {
+        return Err(BAD);
+    }
+    let expiry = packet.props().iter().flatten().find_map(|property| match property {
+        Property::SessionExpiryInterval(v) => Some(v.val()),
+        _ => None,
+    });
+    Ok((packet.reason_code().map_or(reason::SUCCESS, |code| code as u8), expiry))
+}
+
+/// Whether the properties of a PUBLISH are those it may have, each once (section 3.3.2.3).
+pub(super) fn belongs_in_publish(properties: &Properties) -> bool {
+    let mut seen = 0u8;
+    properties.iter().all(|property| {
+        let bit = match property {
+            Property::UserProperty(v) => return !v.key().contains('\0') && !v.val().contains('\0'),
+            Property::SubscriptionIdentifier(_) => return true,
+            Property::PayloadFormatIndicator(_) => 1,
+            Property::MessageExpiryInterval(_) => 2,
+            Property::TopicAlias(_) => 4,
+            Property::ResponseTopic(v) if check_topic_name(v.val()).is_ok() => 8,
+            Property::CorrelationData(_) => 16,
+            Property::ContentType(v) if !v.val().contains('\0') => 32,
+            _ => return false,
+        };
+        let is_first = seen & bit == 0;
+        seen |= bit;
+        is_first
+    })
+}
+
+/// Splits `$share/name/filter`; a plain filter has no name.
+pub(super) fn shared(text: &str) -> Option<(Option<&str>, &str)> {
+    match text.strip_prefix("$share/") {
+        None => Some((None, text)),
+        Some(rest) => {
+            let (name, filter) = rest.split_once('/')?;
+            let is_name = !name.is_empty() && !name.contains(['+', '#']);
+            is_name.then_some((Some(name), filter))
+        }
+    }
+}
+
+/// The filter of a subscription, checked.
+pub(super) fn filter(text: &str) -> Option<(Option<&str>, TopicFilter)> {
+    let (share, filter) = shared(text)?;
+    Some((share, TopicFilter::parse(filter).ok()?))
+}

@@ -1,0 +1,144 @@
+//! SUBSCRIBE and UNSUBSCRIBE, and what a change of rights does to subscriptions.
+
+use motehub_domain::id::DeviceId;
+use motehub_domain::topic::TopicRights;
+
+use super::Millis;
+use super::broker::{Broker, Out, Slot};
+use super::reply::{self, Wish};
+use super::routes::Interest;
+use super::session::{Replay, Subscription};
+use super::wire::{Fault, reason};
+
+impl Broker {
+    /// Takes a SUBSCRIBE.
+    pub(super) fn take_subscribe(
+        &mut self,
+        now: Millis,
+        slot: Slot,
+        body: &[u8],
+        out: &mut Out,
+    ) -> Result<(), Fault> {
+        let Some(conn) = self.conn(slot) else { return Ok(()) };
+        let (version, at) = (conn.version, conn.session);
+        let subscribe = reply::subscribe(version, body)?;
+        if subscribe.wishes.iter().any(|w| w.no_local && w.filter.starts_with("$share/")) {
+            return Err(Fault(
+                reason::PROTOCOL_ERROR,
+                "a shared subscription cannot be without local messages",
+            ));
+        }
+        let Some((index, _)) = at else { return Ok(()) };
+        let codes: Vec<u8> =
+            subscribe.wishes.iter().map(|wish| self.subscribe_one(index, wish, subscribe.id)).collect();
+        let bytes = reply::subscribed(version, subscribe.packet_id, &codes);
+        self.write(slot, &bytes, out);
+        self.pump(now, slot, out);
+        Ok(())
+    }
+
+    /// Grants one filter or gives the reason why not.
+    fn subscribe_one(&mut self, index: u32, wish: &Wish, id: Option<u32>) -> u8 {
+        let limit = self.limits.subscriptions_per_session_max;
+        let Some(session) = self.sessions[index as usize].as_mut() else { return reason::UNAVAILABLE };
+        let Some((share, filter)) = reply::filter(&wish.filter) else { return reason::BAD_FILTER };
+        if !session.rights.may_subscribe(&filter) {
+            self.counters.refused_rights += 1;
+            return reason::NOT_AUTHORIZED;
+        }
+        let known = session.subscriptions.iter().position(|s| *s.text == *wish.filter);
+        if known.is_none() && session.subscriptions.len() >= limit {
+            self.counters.refused_limit += 1;
+            return reason::QUOTA;
+        }
+        let interest = Interest {
+            session: index,
+            qos: wish.qos,
+            no_local: wish.no_local,
+            retain_as_published: wish.retain_as_published,
+            id,
+        };
+        self.routes.insert(share, filter.as_str(), interest);
+        let wants_retained = match wish.retain_handling {
+            0 => true,
+            1 => known.is_none(),
+            _ => false,
+        };
+        if wants_retained && share.is_none() {
+            // Subscribing again starts again, so there is at most one replay for each subscription.
+            session.replays.retain(|replay| replay.filter != filter);
+            session.replays.push_back(Replay { filter: filter.clone(), qos: wish.qos, id, after: None });
+        }
+        let subscription = Subscription {
+            text: wish.filter.as_str().into(),
+            share: share.map(Into::into),
+            filter,
+            qos: wish.qos,
+        };
+        match known {
+            Some(known) => session.subscriptions[known] = subscription,
+            None => session.subscriptions.push(subscription),
+        }
+        wish.qos
+    }
+
+    /// Takes an UNSUBSCRIBE.
+    pub(super) fn take_unsubscribe(&mut self, slot: Slot, body: &[u8], out: &mut Out) -> Result<(), Fault> {
+        let Some(conn) = self.conn(slot) else { return Ok(()) };
+        let (version, at) = (conn.version, conn.session);
+        let (packet_id, filters) = reply::unsubscribe(version, body)?;
+        let Some((index, _)) = at else { return Ok(()) };
+        let codes: Vec<u8> = filters
+            .iter()
+            .map(|text| {
+                let is_known = self.drop_subscriptions(index, |s| *s.text == **text);
+                if is_known { reason::SUCCESS } else { reason::NO_SUBSCRIPTION }
+            })
+            .collect();
+        let bytes = reply::unsubscribed(version, packet_id, &codes);
+        self.write(slot, &bytes, out);
+        Ok(())
+    }
+
+    /// Removes the subscriptions that are to go; whether there were any.
+    pub(super) fn drop_subscriptions(&mut self, index: u32, goes: impl Fn(&Subscription) -> bool) -> bool {
+        let Self { sessions, routes, .. } = self;
+        let Some(session) = sessions[index as usize].as_mut() else { return false };
+        let before = session.subscriptions.len();
+        let replays = &mut session.replays;
+        session.subscriptions.retain(|subscription| {
+            let goes = goes(subscription);
+            if goes {
+                routes.remove(subscription.share.as_deref(), subscription.filter.as_str(), index);
+                replays.retain(|replay| replay.filter != subscription.filter);
+            }
+            !goes
+        });
+        session.subscriptions.len() < before
+    }
+
+    /// Changes what a device may do, in all its sessions. Subscriptions it may no longer have end; what waits for
+    /// it is judged again when it is sent.
+    pub fn set_rights(&mut self, device: DeviceId, rights: &TopicRights) {
+        for index in self.sessions_of(device) {
+            self.set_session_rights(index, rights);
+        }
+    }
+
+    pub(super) fn sessions_of(&self, device: DeviceId) -> Vec<u32> {
+        let is_its = |index: &u32| {
+            let session = self.sessions[*index as usize].as_ref();
+            session.and_then(|s| s.identity.as_ref()).is_some_and(|identity| identity.device == device)
+        };
+        (0..self.sessions.len() as u32).filter(is_its).collect()
+    }
+
+    pub(super) fn set_session_rights(&mut self, index: u32, rights: &TopicRights) {
+        if let Some(session) = self.sessions[index as usize].as_mut()
+            && session.rights != *rights
+        {
+            session.rights = rights.clone();
+            self.drop_subscriptions(index, |subscription| !rights.may_subscribe(&subscription.filter));
+        }
+    }
+}
