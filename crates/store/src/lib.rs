@@ -1,1 +1,133 @@
 //! Remembering: the only crate that speaks SQL.
+//!
+//! Writes have three doors: [`Store::commit`] for state (one transaction, guarded, facts included),
+//! [`Store::append`] for telemetry (batched, the fast path) and [`Store::put`] for artifacts by digest. What was
+//! written is on disk when the call returns. Nothing here decides anything.
+
+/// Names the SQL texts of a file and lists them, so that a test can prepare every one on every engine.
+macro_rules! sql {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
+        $($(#[$doc])* const $name: &str = $text;)*
+        pub(crate) const SQL: &[&str] = &[$($name),*];
+    };
+}
+
+mod artifact;
+mod change;
+mod deployment;
+mod device;
+mod device_list;
+mod engine;
+mod error;
+mod note;
+mod overview;
+mod person;
+mod save;
+mod script;
+mod selector;
+mod task;
+mod telemetry;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use change::{ChangeQuery, Recorded};
+pub use deployment::DeploymentFilter;
+pub use device_list::{DeviceQuery, DeviceView, Sort};
+pub use error::StoreError;
+pub use overview::Overview;
+pub use telemetry::{Appended, Measured, Merged, Sample};
+
+use engine::Engine;
+use telemetry::Telemetry;
+
+/// All that the product remembers. Cheap to clone; when the last clone is dropped, what is queued is finished
+/// and the database is closed.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Store {
+    /// Opens the database in a file, creates it if there is none, and migrates it.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`], [`StoreError::Foreign`], or what the disk says. The file is as it was then.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::with(Engine::open(path).await?).await
+    }
+
+    /// A new, empty store in memory, on the real embedded engine. For tests: nothing of it survives.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub async fn memory() -> Result<Self, StoreError> {
+        Self::with(Engine::memory().await?).await
+    }
+
+    async fn with(engine: Engine) -> Result<Self, StoreError> {
+        let telemetry = Arc::new(Telemetry::load(&engine).await?);
+        Ok(Self { inner: Arc::new(Inner { engine, telemetry }) })
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    fn telemetry_state(&self) -> &Arc<Telemetry> {
+        &self.inner.telemetry
+    }
+
+    /// Looks for damage in the whole database; takes long for a large one.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] names what was found.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.engine().check().await
+    }
+
+    /// How often the engine made something durable since it was opened.
+    pub fn commits(&self) -> u64 {
+        self.engine().commits()
+    }
+
+    /// For tests of a full disk: the database grows to so many pages of 4096 bytes at most.
+    #[doc(hidden)]
+    pub async fn limit_pages(&self, pages: i64) -> Result<(), StoreError> {
+        self.engine().limit_pages(pages).await
+    }
+
+    /// For the conformance suite: prepares every constant SQL text on the engine.
+    #[doc(hidden)]
+    pub async fn prepare_all(&self) -> Result<usize, (String, StoreError)> {
+        let mut count = 0;
+        let nouns: [&[&'static str]; 10] = [
+            artifact::SQL,
+            change::SQL,
+            deployment::SQL,
+            device::SQL,
+            note::SQL,
+            overview::SQL,
+            person::SQL,
+            script::SQL,
+            task::SQL,
+            telemetry::SQL,
+        ];
+        for sql in nouns.into_iter().flatten() {
+            self.engine().prepare(sql).await.map_err(|error| ((*sql).to_owned(), error))?;
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
+}

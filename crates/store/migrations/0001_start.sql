@@ -1,0 +1,236 @@
+-- Ids and digests are text, times are milliseconds since 1970, booleans are 0 and 1, JSON is text.
+-- Columns that end in _key hold the same in lower case, to search and sort by.
+
+create table devices (
+    id text primary key,
+    name text not null,
+    name_key text not null,
+    search_key text not null,
+    description text not null,
+    dialect text not null,
+    external_id text,
+    tags text not null,
+    unauthenticated_allowed bigint not null,
+    created_at bigint not null,
+    revision bigint not null
+);
+create unique index devices_external_id on devices (external_id, dialect);
+create index devices_name on devices (name_key, id);
+
+create table device_tags (
+    device text not null references devices (id) on delete cascade,
+    tag text not null,
+    tag_key text not null,
+    primary key (device, tag)
+);
+create index device_tags_tag on device_tags (tag, device);
+
+create table credentials (
+    device text primary key references devices (id) on delete cascade,
+    digest text not null
+);
+create unique index credentials_digest on credentials (digest);
+
+create table software (
+    device text primary key references devices (id) on delete cascade,
+    active_script text, active_version bigint, active_digest text, active_size bigint,
+    pending_deployment text,
+    pending_script text, pending_version bigint, pending_digest text, pending_size bigint,
+    running_script text, running_version bigint, running_digest text, running_size bigint,
+    good_script text, good_version bigint, good_digest text, good_size bigint,
+    fetched_at bigint,
+    woken_at bigint,
+    boots text not null,
+    problem text,
+    revision bigint not null
+);
+create index software_active on software (active_script);
+create index software_pending on software (pending_script);
+create index software_running on software (running_script);
+
+create table presence (
+    device text primary key references devices (id) on delete cascade,
+    online bigint not null,
+    seen_at bigint not null,
+    address text not null
+);
+
+create table scripts (
+    id text primary key,
+    number bigint not null,
+    name text not null,
+    name_key text not null,
+    search_key text not null,
+    description text not null,
+    category text not null,
+    language text not null,
+    latest_version bigint not null,
+    created_at bigint not null,
+    updated_at bigint not null,
+    revision bigint not null
+);
+create unique index scripts_name on scripts (name);
+create unique index scripts_number on scripts (number);
+
+create table versions (
+    script text not null references scripts (id) on delete cascade,
+    version bigint not null,
+    author text not null,
+    created_at bigint not null,
+    digest text not null,
+    size_bytes bigint not null,
+    comment text not null,
+    error_line bigint,
+    error_message text,
+    primary key (script, version)
+);
+
+create table assignments (
+    device text not null references devices (id) on delete cascade,
+    script text not null references scripts (id) on delete cascade,
+    primary key (device, script)
+);
+create index assignments_script on assignments (script, device);
+
+create table artifacts (
+    digest text primary key,
+    body {bytes} not null
+);
+
+create table deployments (
+    id text primary key,
+    cause text not null,
+    cause_of text,
+    script text, version bigint, digest text, size bigint,
+    selector text,
+    state text not null,
+    health_window bigint not null,
+    created_by text not null,
+    created_at bigint not null,
+    ended_at bigint,
+    revision bigint not null
+);
+create index deployments_state on deployments (state);
+create index deployments_cause on deployments (cause_of, cause);
+
+create table tasks (
+    deployment text not null references deployments (id) on delete cascade,
+    device text not null references devices (id) on delete cascade,
+    script text not null, version bigint not null, digest text not null, size bigint not null,
+    previous_script text, previous_version bigint, previous_digest text, previous_size bigint,
+    state text not null,
+    is_open bigint not null,
+    reason text,
+    tries bigint not null,
+    health_window bigint not null,
+    created_at bigint not null,
+    updated_at bigint not null,
+    deadline bigint,
+    revision bigint not null,
+    primary key (deployment, device)
+);
+create unique index tasks_open on tasks (device) where is_open = 1;
+create index tasks_device on tasks (device, created_at);
+create index tasks_script on tasks (script, deployment);
+create index tasks_state on tasks (deployment, state);
+create index tasks_deadline on tasks (deadline) where deadline is not null;
+
+create table users (
+    id text primary key,
+    name text not null,
+    name_key text not null,
+    role text not null,
+    disabled bigint not null,
+    password_hash text not null,
+    must_change_password bigint not null,
+    created_at bigint not null,
+    last_login_at bigint,
+    revision bigint not null
+);
+create unique index users_name on users (name_key);
+
+create table logins (
+    digest text primary key,
+    user_id text not null references users (id) on delete cascade,
+    created_at bigint not null,
+    seen_at bigint not null,
+    address text not null,
+    csrf text not null
+);
+create index logins_user on logins (user_id);
+
+create table tokens (
+    id text primary key,
+    name text not null,
+    role text not null,
+    digest text not null,
+    created_at bigint not null,
+    expires_at bigint,
+    last_used_at bigint
+);
+create unique index tokens_name on tokens (name);
+create unique index tokens_digest on tokens (digest);
+
+create table grants (
+    id text primary key,
+    device text references devices (id) on delete cascade,
+    tag text,
+    filter text not null,
+    publish bigint not null,
+    subscribe bigint not null
+);
+create index grants_device on grants (device);
+create index grants_tag on grants (tag);
+
+create table changes (
+    seq {serial},
+    at bigint not null,
+    actor_kind text not null,
+    actor text not null,
+    kind text not null,
+    noun text not null,
+    subject text not null,
+    subject_name text not null,
+    device text,
+    before_json text,
+    after_json text
+);
+create index changes_device on changes (device, seq) where device is not null;
+create index changes_subject on changes (subject, seq);
+create index changes_kind on changes (kind, seq);
+
+create table notes (
+    name text primary key,
+    body {bytes} not null
+);
+
+-- A series outlives its device until its chunks are removed, a few at a time.
+create table series (
+    id {key},
+    device text references devices (id) on delete set null,
+    metric text not null,
+    hours {bytes} not null
+);
+create unique index series_metric on series (device, metric);
+
+-- Points as they arrive. No other index: a row is appended, read once and deleted.
+create table points (
+    id {key},
+    series bigint not null,
+    time bigint not null,
+    arrived bigint not null,
+    kind bigint not null,
+    number {real},
+    words text,
+    mark bigint
+);
+
+-- The points of one series and hour, compressed. Ordered by hour, so that the chunks of an hour are written
+-- side by side; which hours a series has is in its row.
+create table chunks (
+    hour bigint not null,
+    series bigint not null,
+    part bigint not null,
+    body {bytes} not null,
+    primary key (hour, series, part)
+);

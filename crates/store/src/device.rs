@@ -1,0 +1,321 @@
+//! Devices with their credential, software, presence and assigned scripts.
+
+use motehub_domain::device::{Assignment, Device, Dialect, Presence, Software};
+use motehub_domain::id::DeviceId;
+use motehub_domain::script::{Digest, Script};
+use motehub_domain::time::Time;
+
+use crate::engine::row::{Columns, Row, Value};
+use crate::engine::{Statement, Transaction};
+use crate::script::{self, artifact_columns, artifact_values};
+use crate::{Store, StoreError};
+
+/// The columns of a device, in the order in which [`device_columns`] reads them.
+macro_rules! device_select {
+    () => {
+        "d.id, d.name, d.description, d.dialect, d.external_id, d.tags, d.unauthenticated_allowed, \
+         d.created_at, d.revision"
+    };
+}
+
+/// The columns of software, in the order in which [`software_columns`] reads them.
+macro_rules! software_select {
+    () => {
+        "s.device, s.active_script, s.active_version, s.active_digest, s.active_size, \
+         s.pending_deployment, s.pending_script, s.pending_version, s.pending_digest, s.pending_size, \
+         s.running_script, s.running_version, s.running_digest, s.running_size, \
+         s.good_script, s.good_version, s.good_digest, s.good_size, \
+         s.fetched_at, s.woken_at, s.boots, s.problem, s.revision"
+    };
+}
+
+pub(crate) use {device_select, software_select};
+
+sql! {
+    INSERT = "insert into devices (id, name, name_key, search_key, description, dialect, external_id, tags,
+        unauthenticated_allowed, created_at, revision)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing";
+    UPDATE = "update devices set name = $2, name_key = $3, search_key = $4, description = $5, dialect = $6,
+        external_id = $7, tags = $8, unauthenticated_allowed = $9, created_at = $10, revision = $11
+        where id = $1 and revision = $11 - 1";
+    DELETE = "delete from devices where id = $1";
+    DELETE_TAGS = "delete from device_tags where device = $1";
+    INSERT_TAG = "insert into device_tags (device, tag, tag_key) values ($1, $2, $3)";
+
+    INSERT_SOFTWARE = "insert into software (device,
+        active_script, active_version, active_digest, active_size,
+        pending_deployment, pending_script, pending_version, pending_digest, pending_size,
+        running_script, running_version, running_digest, running_size,
+        good_script, good_version, good_digest, good_size,
+        fetched_at, woken_at, boots, problem, revision)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+        $22, $23) on conflict (device) do nothing";
+    UPDATE_SOFTWARE = "update software set
+        active_script = $2, active_version = $3, active_digest = $4, active_size = $5,
+        pending_deployment = $6, pending_script = $7, pending_version = $8, pending_digest = $9,
+        pending_size = $10, running_script = $11, running_version = $12, running_digest = $13,
+        running_size = $14, good_script = $15, good_version = $16, good_digest = $17, good_size = $18,
+        fetched_at = $19, woken_at = $20, boots = $21, problem = $22, revision = $23
+        where device = $1 and revision = $23 - 1";
+
+    WRITE_CREDENTIAL = "insert into credentials (device, digest) values ($1, $2)
+        on conflict (device) do update set digest = excluded.digest";
+    DELETE_CREDENTIAL = "delete from credentials where device = $1";
+    ASSIGN = "insert into assignments (device, script) values ($1, $2) on conflict (device, script) do nothing";
+    UNASSIGN = "delete from assignments where device = $1 and script = $2";
+    WRITE_PRESENCE = "insert into presence (device, online, seen_at, address) values ($1, $2, $3, $4)
+        on conflict (device) do update
+        set online = excluded.online, seen_at = excluded.seen_at, address = excluded.address";
+    SEEN = "insert into presence (device, online, seen_at, address)
+        select id, 0, cast($2 as bigint), '' from devices where id = $1
+        on conflict (device) do update set seen_at = excluded.seen_at";
+    ALL_OFFLINE = "update presence
+        set online = 0, seen_at = case when seen_at > $1 then $1 else seen_at end
+        where online = 1 returning device";
+
+    BY_ID = concat!("select ", device_select!(), " from devices d where d.id = $1");
+    BY_EXTERNAL_ID = concat!(
+        "select ", device_select!(), " from devices d where d.external_id = $1 order by d.dialect");
+    BY_CREDENTIAL = concat!(
+        "select ", device_select!(),
+        " from credentials c join devices d on d.id = c.device where c.digest = $1");
+    CREDENTIAL = "select digest from credentials where device = $1";
+    SOFTWARE = concat!("select ", software_select!(), " from software s where s.device = $1");
+    PRESENCE = "select device, online, seen_at, address from presence where device = $1";
+    ASSIGNMENTS = concat!(
+        "select ", script::script_select!(), ", case when s.active_script = c.id then 1 else 0 end
+        from assignments a join scripts c on c.id = a.script
+        left join software s on s.device = a.device
+        where a.device = $1 order by c.name_key, c.id");
+}
+
+pub(crate) fn write(device: &Device, transaction: &mut Transaction) {
+    let id = Value::id(device.id);
+    let tags = serde_json::Value::from(device.tags.as_slice()).to_string();
+    let search = format!(
+        "{}\n{}\n{}\n{}",
+        device.name,
+        device.external_id.as_deref().unwrap_or_default(),
+        device.tags.join("\n"),
+        device.id
+    );
+    let values = [
+        id.clone(),
+        (&device.name).into(),
+        device.name.to_lowercase().into(),
+        search.to_lowercase().into(),
+        (&device.description).into(),
+        device.dialect.as_str().into(),
+        device.external_id.as_ref().into(),
+        tags.into(),
+        device.unauthenticated_allowed.into(),
+        device.created_at.into(),
+        device.revision.into(),
+    ];
+    let sql = if device.revision == 1 { INSERT } else { UPDATE };
+    transaction.push(Statement::new(sql, values).guards("device").unique("external_id"));
+    if device.revision > 1 {
+        transaction.push(Statement::new(DELETE_TAGS, [id.clone()]));
+    }
+    if !device.tags.is_empty() {
+        let values = device.tags.iter().flat_map(|tag| [id.clone(), tag.into(), tag.to_lowercase().into()]);
+        transaction.push(Statement::many(INSERT_TAG, 3, values.collect()));
+    }
+}
+
+/// The rest goes with it by the references of the tables; its series are removed by merging.
+pub(crate) fn delete(id: DeviceId) -> Statement {
+    Statement::new(DELETE, [Value::id(id)])
+}
+
+pub(crate) fn write_software(software: &Software) -> Statement {
+    let mut values = vec![Value::id(software.device)];
+    values.extend(artifact_values(software.active.as_ref()));
+    values.push(software.pending.map(|(deployment, _)| Value::id(deployment)).into());
+    values.extend(artifact_values(software.pending.as_ref().map(|(_, artifact)| artifact)));
+    values.extend(artifact_values(software.running.as_ref()));
+    values.extend(artifact_values(software.good.as_ref()));
+    let boots: Vec<i64> = software.boots.iter().map(|time| time.0).collect();
+    values.extend([
+        software.fetched_at.into(),
+        software.woken_at.into(),
+        serde_json::Value::from(boots).to_string().into(),
+        software.problem.as_ref().into(),
+        software.revision.into(),
+    ]);
+    let sql = if software.revision == 1 { INSERT_SOFTWARE } else { UPDATE_SOFTWARE };
+    Statement::new(sql, values).guards("software")
+}
+
+pub(crate) fn write_credential(device: DeviceId, digest: Option<Digest>) -> Statement {
+    match digest {
+        Some(digest) => {
+            Statement::new(WRITE_CREDENTIAL, [Value::id(device), Value::id(digest)]).unique("credential")
+        }
+        None => Statement::new(DELETE_CREDENTIAL, [Value::id(device)]),
+    }
+}
+
+pub(crate) fn assign(assignment: Assignment) -> Statement {
+    Statement::new(ASSIGN, [Value::id(assignment.device), Value::id(assignment.script)])
+}
+
+pub(crate) fn unassign(assignment: Assignment) -> Statement {
+    Statement::new(UNASSIGN, [Value::id(assignment.device), Value::id(assignment.script)])
+}
+
+pub(crate) fn write_presence(presence: &Presence) -> Statement {
+    let Presence { device, online, seen_at, address } = presence;
+    Statement::new(WRITE_PRESENCE, [Value::id(device), (*online).into(), (*seen_at).into(), address.into()])
+}
+
+pub(crate) fn seen(device: DeviceId, at: Time) -> Statement {
+    Statement::new(SEEN, [Value::id(device), at.into()])
+}
+
+/// Reads the columns of [`device_select`].
+pub(crate) fn device_columns(columns: &mut Columns) -> Result<Device, StoreError> {
+    let id = columns.parsed()?;
+    let damaged = || StoreError::damaged(format!("device {id}"));
+    Ok(Device {
+        id,
+        name: columns.text()?,
+        description: columns.text()?,
+        dialect: columns.word(|text| Dialect::parse(text).ok())?,
+        external_id: columns.maybe_text()?,
+        tags: texts(columns.json()?).ok_or_else(damaged)?,
+        unauthenticated_allowed: columns.boolean()?,
+        created_at: columns.time()?,
+        revision: columns.integer()?,
+    })
+}
+
+fn texts(json: serde_json::Value) -> Option<Vec<String>> {
+    let serde_json::Value::Array(items) = json else { return None };
+    items.into_iter().map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+/// Reads the columns of [`software_select`]; without a row the device was never given anything.
+pub(crate) fn software_columns(columns: &mut Columns, device: DeviceId) -> Result<Software, StoreError> {
+    let is_there = columns.maybe_text()?.is_some();
+    let active = artifact_columns(columns)?;
+    let deployment = columns.maybe_parsed()?;
+    let pending = artifact_columns(columns)?;
+    let running = artifact_columns(columns)?;
+    let good = artifact_columns(columns)?;
+    let fetched_at = columns.maybe_time()?;
+    let woken_at = columns.maybe_time()?;
+    let boots = columns.maybe_json()?;
+    let problem = columns.maybe_text()?;
+    let revision = columns.maybe_integer()?;
+    if !is_there {
+        return Ok(Software::none(device));
+    }
+    let times = |json: serde_json::Value| {
+        let items = json.as_array().cloned()?;
+        items.iter().map(|item| item.as_i64().map(Time)).collect::<Option<Vec<Time>>>()
+    };
+    let damaged = || StoreError::damaged(format!("the software of device {device}"));
+    Ok(Software {
+        device,
+        active,
+        pending: deployment.zip(pending),
+        running,
+        good,
+        fetched_at,
+        woken_at,
+        boots: boots.and_then(times).ok_or_else(damaged)?,
+        problem,
+        revision: revision.ok_or_else(damaged)?,
+    })
+}
+
+fn device_of(row: Row) -> Result<Device, StoreError> {
+    device_columns(&mut Columns::of("devices", row))
+}
+
+impl Store {
+    /// A device by its id.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn device(&self, id: DeviceId) -> Result<Option<Device>, StoreError> {
+        self.engine().read_one(BY_ID, [Value::id(id)]).await?.map(device_of).transpose()
+    }
+
+    /// The devices that call themselves so, at most one of each dialect.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn devices_by_external_id(&self, external_id: &str) -> Result<Vec<Device>, StoreError> {
+        let rows = self.engine().read(BY_EXTERNAL_ID, [external_id.into()]).await?;
+        rows.into_iter().map(device_of).collect()
+    }
+
+    /// The device whose credential has this digest.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn device_by_credential(&self, digest: Digest) -> Result<Option<Device>, StoreError> {
+        self.engine().read_one(BY_CREDENTIAL, [Value::id(digest)]).await?.map(device_of).transpose()
+    }
+
+    /// The digest of a device's credential; `None` if it has none.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn credential(&self, device: DeviceId) -> Result<Option<Digest>, StoreError> {
+        let row = self.engine().read_one(CREDENTIAL, [Value::id(device)]).await?;
+        row.map(|row| Columns::of("credentials", row).digest()).transpose()
+    }
+
+    /// What a device runs and what waits for it; [`Software::none`] if nothing was written yet.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn software(&self, device: DeviceId) -> Result<Software, StoreError> {
+        let row = self.engine().read_one(SOFTWARE, [Value::id(device)]).await?;
+        row.map_or_else(
+            || Ok(Software::none(device)),
+            |row| software_columns(&mut Columns::of("software", row), device),
+        )
+    }
+
+    /// Whether a device is there; `None` if it was never heard.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn presence(&self, device: DeviceId) -> Result<Option<Presence>, StoreError> {
+        let Some(row) = self.engine().read_one(PRESENCE, [Value::id(device)]).await? else { return Ok(None) };
+        let mut columns = Columns::of("presence", row);
+        Ok(Some(Presence {
+            device: columns.parsed()?,
+            online: columns.boolean()?,
+            seen_at: columns.time()?,
+            address: columns.text()?,
+        }))
+    }
+
+    /// At the start of the program: who was online is offline, without a fact being stated. Nobody was last
+    /// heard later than `now`. Returns how many were online.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] or [`StoreError::Unavailable`].
+    pub async fn all_offline(&self, now: Time) -> Result<usize, StoreError> {
+        let rows = self.engine().write(vec![Statement::new(ALL_OFFLINE, [now.into()])].into()).await?;
+        Ok(rows.len())
+    }
+
+    /// The scripts that may be activated on a device, by name, and which one is active.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn assignments(&self, device: DeviceId) -> Result<Vec<(Script, bool)>, StoreError> {
+        let rows = self.engine().read(ASSIGNMENTS, [Value::id(device)]).await?;
+        let read = |row| {
+            let mut columns = Columns::of("scripts", row);
+            Ok((script::script_columns(&mut columns)?, columns.boolean()?))
+        };
+        rows.into_iter().map(read).collect()
+    }
+}

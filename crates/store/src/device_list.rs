@@ -1,0 +1,214 @@
+//! Lists of devices: chosen by a selector or a text, sorted, page by page, fast with 10,000 of them.
+
+use std::collections::HashMap;
+
+use motehub_domain::deployment::TaskState;
+use motehub_domain::device::{Device, Presence, Software};
+use motehub_domain::id::DeviceId;
+use motehub_domain::selector::Selector;
+
+use crate::device::{device_columns, device_select, software_columns, software_select};
+use crate::engine::query::{Query, contains};
+use crate::engine::row::{Columns, Row, Value};
+use crate::selector::restrict;
+use crate::{Store, StoreError};
+
+/// A longer text is in no device.
+const TEXT_BYTES_MAX: usize = 4000;
+/// How many views one statement fetches.
+const VIEWS_PER_READ: usize = 500;
+
+const IDS: &str = "select d.id from devices d left join software s on s.device = d.id
+    left join presence p on p.device = d.id left join scripts r on r.id = s.running_script";
+const COUNT: &str = "select count(*) from devices d left join software s on s.device = d.id
+    left join presence p on p.device = d.id left join scripts r on r.id = s.running_script";
+const VIEWS: &str = concat!(
+    "select ",
+    device_select!(),
+    ", ",
+    software_select!(),
+    ", p.online, p.seen_at, p.address,
+    case when c.device is null then 0 else 1 end, t.state, a.name, r.name, w.name
+    from devices d
+    left join software s on s.device = d.id
+    left join presence p on p.device = d.id
+    left join credentials c on c.device = d.id
+    left join tasks t on t.device = d.id and t.is_open = 1
+    left join scripts a on a.id = s.active_script
+    left join scripts r on r.id = s.running_script
+    left join scripts w on w.id = s.pending_script
+    where d.id"
+);
+
+/// Which devices are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceQuery {
+    /// That satisfy this.
+    pub selector: Option<Selector>,
+    /// That have this text in name, external id, a tag or id, without case.
+    pub text: Option<String>,
+    /// In this order; those that are equal by name.
+    pub sort: Sort,
+    /// In the opposite order.
+    pub descending: bool,
+    /// Leaves out so many.
+    pub offset: usize,
+    /// So many at most.
+    pub limit: usize,
+}
+
+/// What devices are sorted by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// Name, without case.
+    #[default]
+    Name,
+    /// When they were last heard; never comes first.
+    LastSeen,
+    /// Those with a problem, then those with something pending, then those without a script, then the others.
+    State,
+}
+
+/// A device with all that a list shows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceView {
+    /// The device.
+    pub device: Device,
+    /// What it runs and what waits for it.
+    pub software: Software,
+    /// Whether it is there; `None` if it was never heard.
+    pub presence: Option<Presence>,
+    /// Whether it has a credential.
+    pub has_credential: bool,
+    /// How its open task stands, if it has one.
+    pub open_task: Option<TaskState>,
+    /// The name of the script of `software.active`.
+    pub active_name: Option<String>,
+    /// The name of the script of `software.running`.
+    pub running_name: Option<String>,
+    /// The name of the script of `software.pending`.
+    pub pending_name: Option<String>,
+}
+
+fn view_of(row: Row) -> Result<DeviceView, StoreError> {
+    let mut columns = Columns::of("devices", row);
+    let device = device_columns(&mut columns)?;
+    let software = software_columns(&mut columns, device.id)?;
+    let online = columns.maybe_integer()?;
+    let seen_at = columns.maybe_time()?;
+    let address = columns.maybe_text()?;
+    let presence = match (online, seen_at, address) {
+        (Some(online), Some(seen_at), Some(address)) => {
+            Some(Presence { device: device.id, online: online != 0, seen_at, address })
+        }
+        _ => None,
+    };
+    let has_credential = columns.boolean()?;
+    let open_task = match columns.maybe_text()? {
+        None => None,
+        Some(word) => Some(
+            TaskState::parse(&word)
+                .ok_or_else(|| StoreError::damaged(format!("the open task of device {}", device.id)))?,
+        ),
+    };
+    Ok(DeviceView {
+        device,
+        software,
+        presence,
+        has_credential,
+        open_task,
+        active_name: columns.maybe_text()?,
+        running_name: columns.maybe_text()?,
+        pending_name: columns.maybe_text()?,
+    })
+}
+
+fn choose(query: &mut Query, selector: Option<&Selector>, text: Option<&str>) {
+    let mut is_first = true;
+    if let Some(selector) = selector {
+        restrict(query.condition(&mut is_first), selector);
+    }
+    if let Some(text) = text {
+        let pattern = contains(text);
+        query.condition(&mut is_first).push("d.search_key like ").bind(pattern).push(" escape '\\'");
+    }
+}
+
+fn order(sort: Sort, descending: bool) -> &'static str {
+    match (sort, descending) {
+        (Sort::Name, false) => " order by d.name_key, d.id",
+        (Sort::Name, true) => " order by d.name_key desc, d.id desc",
+        (Sort::LastSeen, false) => " order by coalesce(p.seen_at, 0), d.name_key, d.id",
+        (Sort::LastSeen, true) => " order by coalesce(p.seen_at, 0) desc, d.name_key, d.id",
+        (Sort::State, false) => {
+            " order by case when s.problem is not null then 0 when s.pending_deployment is not null
+            or exists (select 1 from tasks t where t.device = d.id and t.is_open = 1) then 1
+            when s.active_script is null then 2 else 3 end, d.name_key, d.id"
+        }
+        (Sort::State, true) => {
+            " order by case when s.problem is not null then 0 when s.pending_deployment is not null
+            or exists (select 1 from tasks t where t.device = d.id and t.is_open = 1) then 1
+            when s.active_script is null then 2 else 3 end desc, d.name_key, d.id"
+        }
+    }
+}
+
+impl Store {
+    /// The ids of the devices that satisfy a selector, by name; `limit` of them at most.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn select_ids(&self, selector: &Selector, limit: usize) -> Result<Vec<DeviceId>, StoreError> {
+        let mut query = Query::new(IDS);
+        choose(&mut query, Some(selector), None);
+        query.push(order(Sort::Name, false)).push(" limit ").bind(limit);
+        self.ids(query).await
+    }
+
+    /// A page of the devices that are wanted, and how many there are in all.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn devices(&self, wanted: DeviceQuery) -> Result<(Vec<DeviceView>, i64), StoreError> {
+        if wanted.text.as_ref().is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
+            return Ok((Vec::new(), 0));
+        }
+        let (mut list, mut count) = (Query::new(IDS), Query::new(COUNT));
+        for query in [&mut list, &mut count] {
+            choose(query, wanted.selector.as_ref(), wanted.text.as_deref());
+        }
+        list.push(order(wanted.sort, wanted.descending));
+        list.push(" limit ").bind(wanted.limit).push(" offset ").bind(wanted.offset);
+        let total = self.count(count).await?;
+        let ids = self.ids(list).await?;
+        Ok((self.views(&ids).await?, total))
+    }
+
+    /// A device with all that a list shows of it.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn device_view(&self, id: DeviceId) -> Result<Option<DeviceView>, StoreError> {
+        Ok(self.views(&[id]).await?.pop())
+    }
+
+    async fn ids(&self, query: Query) -> Result<Vec<DeviceId>, StoreError> {
+        let rows = self.engine().ask(query).await?;
+        rows.into_iter().map(|row| Columns::of("devices", row).parsed()).collect()
+    }
+
+    async fn views(&self, ids: &[DeviceId]) -> Result<Vec<DeviceView>, StoreError> {
+        let mut views = Vec::with_capacity(ids.len());
+        for some in ids.chunks(VIEWS_PER_READ) {
+            let mut query = Query::new(VIEWS);
+            query.among(some.iter().map(Value::id));
+            let mut found = HashMap::with_capacity(some.len());
+            for row in self.engine().ask(query).await? {
+                let view = view_of(row)?;
+                found.insert(view.device.id, view);
+            }
+            views.extend(some.iter().filter_map(|id| found.remove(id)));
+        }
+        Ok(views)
+    }
+}

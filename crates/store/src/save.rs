@@ -1,0 +1,83 @@
+//! The door for state: effects become one transaction.
+
+use motehub_domain::effects::{Effects, Save};
+use motehub_domain::time::Time;
+use tokio::sync::oneshot;
+
+use crate::engine::row::Columns;
+use crate::engine::{Outcome, Transaction, gone};
+use crate::{Store, StoreError, change, deployment, device, note, person, script, task};
+
+impl Store {
+    /// Writes everything in `effects.save` and `effects.changes`, or nothing; it is on disk when this returns.
+    /// What is in `effects.send` is the caller's. Returns the sequence numbers of the changes, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if a guard fails, [`StoreError::Taken`] for a unique value that exists,
+    /// [`StoreError::Full`] or [`StoreError::Unavailable`].
+    pub async fn commit(&self, effects: &Effects, now: Time) -> Result<Vec<i64>, StoreError> {
+        let mut transaction = Transaction::default();
+        for save in &effects.save {
+            write(save, &mut transaction);
+        }
+        for change in &effects.changes {
+            transaction.push(change::record(change, now));
+        }
+        if transaction.statements.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut appeared = Vec::new();
+        let mut vanished = Vec::new();
+        for save in &effects.save {
+            if let Save::Device(device) = save {
+                appeared.push(device.id);
+            }
+            if let Save::DeleteDevice(id) = save {
+                vanished.push(*id);
+            }
+        }
+        let (answer, outcome) = oneshot::channel();
+        let telemetry = self.telemetry_state().clone();
+        let slot = self.engine().slot().await?;
+        slot.write(
+            transaction,
+            Box::new(move |outcome: Outcome| {
+                if outcome.is_ok() {
+                    telemetry.devices_changed(&appeared, &vanished);
+                }
+                drop(answer.send(outcome));
+            }),
+        );
+        let rows = outcome.await.unwrap_or_else(|_| Err(gone()))?;
+        rows.into_iter().map(|row| Columns::of("changes", row).integer()).collect()
+    }
+}
+
+fn write(save: &Save, transaction: &mut Transaction) {
+    match save {
+        Save::Device(device) => device::write(device, transaction),
+        Save::DeleteDevice(id) => transaction.push(device::delete(*id)),
+        Save::Software(software) => transaction.push(device::write_software(software)),
+        Save::Credential(id, digest) => transaction.push(device::write_credential(*id, *digest)),
+        Save::Assign(assignment) => transaction.push(device::assign(*assignment)),
+        Save::Unassign(assignment) => transaction.push(device::unassign(*assignment)),
+        Save::Script(script) => transaction.push(script::write(script)),
+        Save::DeleteScript(id) => transaction.push(script::delete(*id)),
+        Save::Version(version) => transaction.push(script::write_version(version)),
+        Save::Deployment(deployment) => transaction.push(deployment::write(deployment)),
+        Save::Task(task) => transaction.push(task::write(task)),
+        Save::User(user) => transaction.push(person::write_user(user)),
+        Save::DeleteUser(id) => transaction.push(person::delete_user(*id)),
+        Save::Login(login) => transaction.push(person::write_login(login)),
+        Save::EndLogin(digest) => transaction.push(person::end_login(*digest)),
+        Save::EndLoginsOf(user) => transaction.push(person::end_logins_of(*user)),
+        Save::Token(token) => transaction.push(person::write_token(token)),
+        Save::DeleteToken(id) => transaction.push(person::delete_token(*id)),
+        Save::Grant(grant) => transaction.push(person::write_grant(grant)),
+        Save::DeleteGrant(id) => transaction.push(person::delete_grant(*id)),
+        Save::Presence(presence) => transaction.push(device::write_presence(presence)),
+        Save::Seen(id, at) => transaction.push(device::seen(*id, *at)),
+        Save::TokenUsed(id, at) => transaction.push(person::token_used(*id, *at)),
+        Save::Note(key, body) => transaction.push(note::write(key, body.as_deref())),
+    }
+}

@@ -1,0 +1,264 @@
+//! What is known of telemetry in memory: devices, their series, and the points that are not in chunks yet.
+//!
+//! The points are a mirror of the hot table: only what is committed is here, so what a reader sees is on disk.
+//! Memory can be thrown away; `Telemetry::load` builds it again.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use motehub_domain::id::DeviceId;
+use motehub_domain::telemetry::{Metric, PointValue};
+
+use super::chunk::{Kept, kind_of};
+use super::hours::{Hours, hour_of};
+use super::{Appended, HOT_BYTES_MAX, INSERT_POINT, INSERT_SERIES, Measured, SERIES_PER_DEVICE_MAX};
+use crate::engine::row::Value;
+use crate::engine::{Statement, Transaction};
+
+/// Parameters of one row of the hot table.
+const POINT_WIDTH: usize = 8;
+
+/// A point in the hot table.
+#[derive(Debug, Clone)]
+pub(super) struct HotPoint {
+    pub(super) row: i64,
+    pub(super) mark: Option<u64>,
+    pub(super) kept: Kept,
+}
+
+/// The points of one metric of one device.
+#[derive(Debug)]
+pub(super) struct Series {
+    /// `None` once the device is deleted; then its chunks wait to be removed.
+    pub(super) device: Option<DeviceId>,
+    pub(super) metric: Metric,
+    pub(super) hours: Hours,
+    /// Whether its row is known to be on disk.
+    pub(super) stored: bool,
+    pub(super) hot: Vec<HotPoint>,
+    /// The newest point of all; `None` if that was not looked up yet.
+    pub(super) newest: Option<Kept>,
+}
+
+/// Points on their way to disk.
+pub(super) type Batch = Vec<(i64, HotPoint)>;
+
+/// See the file.
+#[derive(Debug, Default)]
+pub(super) struct Hot {
+    pub(super) devices: HashMap<DeviceId, BTreeMap<Metric, i64>>,
+    pub(super) series: HashMap<i64, Series>,
+    /// Series of deleted devices.
+    pub(super) dropped: Vec<i64>,
+    /// Rows below this one are gone.
+    pub(super) first_row: i64,
+    pub(super) next_row: i64,
+    pub(super) next_series: i64,
+    /// Bytes of memory that the hot points take, about.
+    pub(super) bytes: usize,
+    /// Row and hour of arrival: up to this row, points arrived in this hour.
+    arrivals: VecDeque<(i64, i64)>,
+    /// By their first row.
+    pending: BTreeMap<i64, Batch>,
+}
+
+/// A batch that was given its rows.
+pub(super) struct Prepared {
+    pub(super) transaction: Transaction,
+    pub(super) first_row: i64,
+    pub(super) appended: Appended,
+}
+
+impl Series {
+    pub(super) fn new(device: Option<DeviceId>, metric: Metric, hours: Hours, stored: bool) -> Self {
+        Self { device, metric, hours, stored, hot: Vec::new(), newest: None }
+    }
+
+    fn push(&mut self, point: HotPoint) {
+        let is_newest = match &self.newest {
+            Some(newest) => newest.time <= point.kept.time,
+            None => self.hours.is_empty() && self.hot.is_empty(),
+        };
+        if is_newest {
+            self.newest = Some(point.kept.clone());
+        }
+        self.hot.push(point);
+    }
+}
+
+impl Hot {
+    /// Gives points their series and rows, and says how to write them.
+    pub(super) fn prepare(&mut self, measured: &[Measured]) -> Prepared {
+        let first_row = self.next_row;
+        let mut appended = Appended::default();
+        let mut batch = Batch::new();
+        let mut values = Vec::new();
+        for message in measured {
+            for point in &message.points {
+                let Some(series) = self.series_of(message.device, &point.metric) else {
+                    appended.ignored += 1;
+                    continue;
+                };
+                let mut time = point.time.unwrap_or(message.arrived).0;
+                if message.again
+                    && point.time.is_none()
+                    && let Some(mark) = message.mark
+                {
+                    if self.has_mark(series, mark) {
+                        appended.repeated += 1;
+                        continue;
+                    }
+                    // Its first sending may still fail, so it is written too, as the same point.
+                    time = self.pending_time(series, mark).unwrap_or(time);
+                }
+                let kept = Kept { time, arrived: message.arrived.0, value: point.value.clone() };
+                let point = HotPoint { row: self.next_row, mark: message.mark, kept };
+                self.next_row += 1;
+                appended.stored += 1;
+                row_values(series, &point, &mut values);
+                batch.push((series, point));
+            }
+        }
+        let mut transaction = Transaction::default();
+        if !batch.is_empty() {
+            if let Some(statement) = self.unstored_series(&batch) {
+                transaction.push(statement);
+            }
+            transaction.push(Statement::many(INSERT_POINT, POINT_WIDTH, values));
+            self.pending.insert(first_row, batch);
+        }
+        Prepared { transaction, first_row, appended }
+    }
+
+    fn series_of(&mut self, device: DeviceId, metric: &Metric) -> Option<i64> {
+        let metrics = self.devices.get_mut(&device)?;
+        if let Some(series) = metrics.get(metric) {
+            return Some(*series);
+        }
+        if metrics.len() >= SERIES_PER_DEVICE_MAX {
+            return None;
+        }
+        let id = self.next_series;
+        self.next_series += 1;
+        metrics.insert(metric.clone(), id);
+        self.series.insert(id, Series::new(Some(device), metric.clone(), Hours::default(), false));
+        Some(id)
+    }
+
+    fn has_mark(&self, series: i64, mark: u64) -> bool {
+        let hot = self.series.get(&series).map(|series| series.hot.as_slice()).unwrap_or_default();
+        hot.iter().rev().any(|point| point.mark == Some(mark))
+    }
+
+    fn pending_time(&self, series: i64, mark: u64) -> Option<i64> {
+        let mut pending = self.pending.values().flatten();
+        let found = pending.find(|(id, point)| *id == series && point.mark == Some(mark));
+        found.map(|(_, point)| point.kept.time)
+    }
+
+    fn unstored_series(&self, batch: &Batch) -> Option<Statement> {
+        let mut ids: Vec<i64> = batch.iter().map(|(series, _)| *series).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut values = Vec::new();
+        for id in ids {
+            if let Some(series) = self.series.get(&id).filter(|series| !series.stored)
+                && let Some(device) = series.device
+            {
+                values.extend([
+                    id.into(),
+                    Value::id(device),
+                    series.metric.as_str().into(),
+                    Value::Bytes(series.hours.to_bytes()),
+                ]);
+            }
+        }
+        (!values.is_empty()).then(|| Statement::many(INSERT_SERIES, 4, values).guards("device"))
+    }
+
+    /// A batch is on disk, or is not.
+    pub(super) fn settle(&mut self, first_row: i64, is_stored: bool) {
+        let Some(batch) = self.pending.remove(&first_row).filter(|_| is_stored) else { return };
+        for (id, point) in batch {
+            if let Some(series) = self.series.get_mut(&id) {
+                series.stored = true;
+            }
+            self.mirror(id, point);
+        }
+    }
+
+    /// Takes a row of the hot table into memory.
+    pub(super) fn mirror(&mut self, series: i64, point: HotPoint) {
+        let hour = hour_of(point.kept.arrived);
+        match self.arrivals.back_mut() {
+            Some(last) if last.1 == hour => last.0 = point.row,
+            _ => self.arrivals.push_back((point.row, hour)),
+        }
+        self.next_row = self.next_row.max(point.row + 1);
+        if let Some(series) = self.series.get_mut(&series).filter(|series| series.device.is_some()) {
+            self.bytes += point.kept.weight();
+            series.push(point);
+        }
+    }
+
+    /// The row up to which everything may be merged: what arrived in hours that are over, or all if it is much.
+    pub(super) fn ripe(&self, now_ms: i64) -> Option<i64> {
+        if self.bytes > HOT_BYTES_MAX {
+            return self.arrivals.back().map(|last| last.0);
+        }
+        let hour = hour_of(now_ms);
+        self.arrivals.iter().take_while(|arrival| arrival.1 < hour).last().map(|arrival| arrival.0)
+    }
+
+    /// The rows up to this one are in chunks and no longer in the hot table.
+    pub(super) fn forget(&mut self, last_row: i64) {
+        for series in self.series.values_mut() {
+            let bytes = &mut self.bytes;
+            series.hot.retain(|point| {
+                let stays = point.row > last_row;
+                if !stays {
+                    *bytes = bytes.saturating_sub(point.kept.weight());
+                }
+                stays
+            });
+            if series.hot.is_empty() {
+                series.hot = Vec::new();
+            }
+        }
+        while self.arrivals.front().is_some_and(|arrival| arrival.0 <= last_row) {
+            self.arrivals.pop_front();
+        }
+        self.first_row = last_row + 1;
+    }
+
+    /// A device is deleted: its points are gone for readers at once.
+    pub(super) fn drop_device(&mut self, device: DeviceId) {
+        for id in self.devices.remove(&device).unwrap_or_default().into_values() {
+            if let Some(series) = self.series.get_mut(&id) {
+                let weight: usize = series.hot.iter().map(|point| point.kept.weight()).sum();
+                self.bytes = self.bytes.saturating_sub(weight);
+                series.hot = Vec::new();
+                series.newest = None;
+                series.device = None;
+                self.dropped.push(id);
+            }
+        }
+    }
+}
+
+fn row_values(series: i64, point: &HotPoint, values: &mut Vec<Value>) {
+    let (number, words) = match &point.kept.value {
+        PointValue::Number(number) => (Some(*number), None),
+        PointValue::Boolean(truth) => (Some(f64::from(u8::from(*truth))), None),
+        PointValue::Text(text) | PointValue::Json(text) => (None, Some(text)),
+    };
+    values.extend([
+        point.row.into(),
+        series.into(),
+        point.kept.time.into(),
+        point.kept.arrived.into(),
+        i64::from(kind_of(&point.kept.value)).into(),
+        number.into(),
+        words.into(),
+        point.mark.map(u64::cast_signed).into(),
+    ]);
+}

@@ -1,0 +1,225 @@
+//! Reading telemetry: hot points first, then chunks hour by hour from the newest, until there is enough.
+
+use std::collections::HashMap;
+
+use motehub_domain::id::DeviceId;
+use motehub_domain::telemetry::Metric;
+use motehub_domain::time::Time;
+
+use super::chunk::{Kept, unpack};
+use super::hours::hour_of;
+use super::{Sample, Series};
+use crate::engine::query::Query;
+use crate::engine::row::{Columns, Value};
+use crate::{Store, StoreError};
+
+/// Hours that the first statement fetches; each further one fetches twice as many.
+const HOURS_PER_READ: usize = 4;
+const HOURS_PER_READ_MAX: usize = 128;
+const SERIES_PER_READ: usize = 250;
+
+const CHUNKS: &str = "select hour, series, body from chunks where hour";
+
+/// A point and its series.
+type Found = (i64, Kept);
+
+/// What is read of which series.
+struct Wanted {
+    metrics: HashMap<i64, Metric>,
+    from: i64,
+    to: i64,
+    limit: usize,
+}
+
+impl Store {
+    /// The newest `limit` points of a device (of one metric, or of all) with times in `from..to`, oldest first,
+    /// and whether there are more in that range.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] names a chunk of the range that is not what was written; other ranges are readable.
+    pub async fn telemetry(
+        &self,
+        device: DeviceId,
+        metric: Option<&str>,
+        from: Time,
+        to: Time,
+        limit: usize,
+    ) -> Result<(Vec<Sample>, bool), StoreError> {
+        let mut wanted = Wanted { metrics: HashMap::new(), from: from.0, to: to.0, limit };
+        let mut found = Vec::new();
+        // One less than the whole range of hours, so that the sums below cannot overflow.
+        let (first, last) = (hour_of(from.0), hour_of(to.0.saturating_sub(1)));
+        let mut hours = HoursLeft { runs: Vec::new() };
+        {
+            let hot = self.telemetry_state().hot();
+            let Some(metrics) = hot.devices.get(&device) else { return Ok((Vec::new(), false)) };
+            for (name, id) in metrics {
+                let Some(series) = hot.series.get(id) else { continue };
+                if metric.is_none_or(|metric| metric == name.as_str()) {
+                    wanted.metrics.insert(*id, name.clone());
+                    found.extend(in_range(series, from.0, to.0).map(|kept| (*id, kept)));
+                    hours.runs.extend(series.hours.within(first, last));
+                }
+            }
+        }
+        let mut damaged = None;
+        let mut step = HOURS_PER_READ;
+        wanted.cut(&mut found);
+        loop {
+            let some = hours.take(step);
+            let Some(oldest) = some.last().copied() else { break };
+            for hour in &some {
+                // Points of this hour and before cannot change the newest ones any more.
+                if wanted.is_enough(&found, *hour) {
+                    return Ok(wanted.finish(found));
+                }
+            }
+            self.read_hours(device, &wanted, &some, &mut found, &mut damaged).await?;
+            wanted.cut(&mut found);
+            if wanted.is_enough(&found, oldest) && damaged.is_none() {
+                break;
+            }
+            if let Some(error) = damaged {
+                return Err(error);
+            }
+            step = (step * 2).min(HOURS_PER_READ_MAX);
+        }
+        Ok(wanted.finish(found))
+    }
+
+    async fn read_hours(
+        &self,
+        device: DeviceId,
+        wanted: &Wanted,
+        hours: &[i64],
+        found: &mut Vec<Found>,
+        damaged: &mut Option<StoreError>,
+    ) -> Result<(), StoreError> {
+        let ids: Vec<i64> = wanted.metrics.keys().copied().collect();
+        for some in ids.chunks(SERIES_PER_READ) {
+            let mut query = Query::new(CHUNKS);
+            query.among(hours.iter().map(|hour| Value::Integer(*hour)));
+            query.push(" and series").among(some.iter().map(|id| Value::Integer(*id)));
+            for row in self.engine().ask(query).await? {
+                let mut columns = Columns::of("chunks", row);
+                let (hour, series, body) = (columns.integer()?, columns.integer()?, columns.bytes()?);
+                let Some(points) = unpack(series, hour, &body) else {
+                    let metric = wanted.metrics.get(&series).map_or("", Metric::as_str);
+                    *damaged = Some(damaged_chunk(device, metric, hour));
+                    continue;
+                };
+                found.extend(points.into_iter().filter(|kept| wanted.has(kept)).map(|kept| (series, kept)));
+                if found.len() > 4 * wanted.limit + 10_000 {
+                    wanted.cut(found);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest point of each metric of a device, by metric.
+    ///
+    /// # Errors
+    /// As [`Store::telemetry`].
+    pub async fn latest(&self, device: DeviceId) -> Result<Vec<Sample>, StoreError> {
+        let mut samples = Vec::new();
+        let mut unknown = Vec::new();
+        {
+            let hot = self.telemetry_state().hot();
+            for (metric, id) in hot.devices.get(&device).into_iter().flatten() {
+                let Some(series) = hot.series.get(id) else { continue };
+                match &series.newest {
+                    Some(kept) => samples.push(sample(metric, kept.clone())),
+                    None if series.hot.is_empty() && series.hours.is_empty() => {}
+                    None => unknown.push((*id, metric.clone())),
+                }
+            }
+        }
+        for (id, metric) in unknown {
+            let range = (Time(i64::MIN), Time(i64::MAX));
+            let (newest, _) = self.telemetry(device, Some(metric.as_str()), range.0, range.1, 1).await?;
+            let Some(newest) = newest.into_iter().next() else { continue };
+            let mut hot = self.telemetry_state().hot();
+            if let Some(series) = hot.series.get_mut(&id) {
+                // Points may have come while we looked.
+                let found =
+                    Kept { time: newest.time.0, arrived: newest.arrived.0, value: newest.value.clone() };
+                let since =
+                    series.hot.iter().map(|point| &point.kept).max_by_key(|kept| (kept.time, kept.arrived));
+                let kept = since.filter(|kept| kept.time >= found.time).unwrap_or(&found).clone();
+                samples.push(sample(&metric, kept.clone()));
+                series.newest = Some(kept);
+            }
+        }
+        samples.sort_by(|one, other| one.metric.cmp(&other.metric));
+        Ok(samples)
+    }
+}
+
+pub(super) fn damaged_chunk(device: impl std::fmt::Display, metric: &str, hour: i64) -> StoreError {
+    StoreError::damaged(format!("the telemetry of device {device}, metric {metric}, hour {hour} since 1970"))
+}
+
+fn in_range(series: &Series, from: i64, to: i64) -> impl Iterator<Item = Kept> {
+    let points = series.hot.iter().map(|point| &point.kept);
+    points.filter(move |kept| kept.time >= from && kept.time < to).cloned()
+}
+
+fn sample(metric: &Metric, kept: Kept) -> Sample {
+    Sample { metric: metric.clone(), time: Time(kept.time), arrived: Time(kept.arrived), value: kept.value }
+}
+
+impl Wanted {
+    fn has(&self, kept: &Kept) -> bool {
+        kept.time >= self.from && kept.time < self.to
+    }
+
+    /// Removes repetitions, and all but the newest `limit` and one.
+    fn cut(&self, found: &mut Vec<Found>) {
+        found.sort_by(|(one_series, one), (other_series, other)| {
+            let same_point = one_series.cmp(other_series).then_with(|| one.compare(other));
+            one.time.cmp(&other.time).then(same_point).then(one.arrived.cmp(&other.arrived))
+        });
+        found.dedup_by(|next, kept| next.0 == kept.0 && next.1.compare(&kept.1).is_eq());
+        let extra = found.len().saturating_sub(self.limit.saturating_add(1));
+        drop(found.drain(..extra));
+    }
+
+    /// Whether nothing of this hour or of earlier ones is needed. `found` is cut.
+    fn is_enough(&self, found: &[Found], hour: i64) -> bool {
+        found.len() > self.limit && found.first().is_some_and(|(_, oldest)| hour_of(oldest.time) > hour)
+    }
+
+    fn finish(self, mut found: Vec<Found>) -> (Vec<Sample>, bool) {
+        self.cut(&mut found);
+        let extra = found.len().saturating_sub(self.limit);
+        drop(found.drain(..extra));
+        found.sort_by_key(|(series, kept)| (kept.time, kept.arrived, *series));
+        let samples = found.into_iter().filter_map(|(series, kept)| {
+            let metric = self.metrics.get(&series)?;
+            Some(sample(metric, kept))
+        });
+        (samples.collect(), extra > 0)
+    }
+}
+
+/// Hours of several series that are still to be read.
+struct HoursLeft {
+    runs: Vec<(i64, i64)>,
+}
+
+impl HoursLeft {
+    /// The next hours, newest first, each once.
+    fn take(&mut self, count: usize) -> Vec<i64> {
+        let mut hours = Vec::new();
+        while hours.len() < count {
+            let Some(newest) = self.runs.iter().map(|run| run.1).max() else { break };
+            hours.push(newest);
+            for run in &mut self.runs {
+                run.1 = run.1.min(newest - 1);
+            }
+            self.runs.retain(|run| run.0 <= run.1);
+        }
+        hours
+    }
+}

@@ -1,0 +1,56 @@
+//! One suite for every engine: what the store promises, asked of `Store` alone. To add an engine, add a line to
+//! `engines!`.
+
+mod state;
+mod telemetry;
+mod world;
+
+/// Makes a test of each scenario on each engine.
+macro_rules! scenarios {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        engines! {
+            [in_memory, world::World::memory()]
+            [in_a_file, world::World::file()]
+            => $($module::$name),*
+        }
+    };
+}
+
+macro_rules! engines {
+    ($([$engine:ident, $world:expr])* => $($module:ident::$name:ident),*) => {
+        engines!(@each $([$engine, $world])* => ($($module::$name),*));
+    };
+    (@each [$engine:ident, $world:expr] $([$others:ident, $worlds:expr])* => ($($module:ident::$name:ident),*)) => {
+        mod $engine {
+            use super::*;
+            $(#[tokio::test]
+            async fn $name() {
+                $module::$name(&mut $world.await).await;
+            })*
+        }
+        engines!(@each $([$others, $worlds])* => ($($module::$name),*));
+    };
+    (@each => ($($module:ident::$name:ident),*)) => {};
+}
+
+scenarios! {
+    state::every_text_is_prepared,
+    state::changes_are_numbered_in_order,
+    state::changes_are_found_by_what_they_tell,
+    state::a_stale_write_changes_nothing,
+    state::a_failing_transaction_does_not_hurt_its_neighbours,
+    state::waiters_share_a_commit,
+    state::a_full_disk_is_said_and_overcome,
+    state::artifacts_come_back_by_digest,
+    state::notes_are_kept_replaced_and_removed,
+    state::the_database_is_sound,
+    telemetry::points_come_back_in_time_order,
+    telemetry::the_newest_points_of_a_range_are_given,
+    telemetry::a_repeated_point_is_stored_once,
+    telemetry::a_repeated_message_is_known_by_its_mark,
+    telemetry::late_points_join_their_hour,
+    telemetry::the_latest_of_each_metric_is_known,
+    telemetry::unknown_devices_and_too_many_metrics_are_ignored,
+    telemetry::a_deleted_device_leaves_nothing,
+    telemetry::every_kind_of_value_comes_back,
+}

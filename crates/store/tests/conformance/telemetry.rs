@@ -1,0 +1,204 @@
+//! Points: appended, merged, read.
+
+use motehub_domain::effects::Save;
+use motehub_domain::telemetry::{Metric, Point, PointValue};
+use motehub_domain::time::{Span, Time};
+use motehub_store::{Appended, Measured};
+
+use crate::world::{NOW, World, device, id, measured, point};
+
+const HOUR: i64 = 3_600_000;
+
+fn number(metric: &str, time: i64, value: f64) -> (String, i64, PointValue) {
+    (metric.to_owned(), time, PointValue::Number(value))
+}
+
+pub(crate) async fn points_come_back_in_time_order(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let t = NOW.0;
+    let points = vec![point("t", Some(t + 5), 1.5), point("h", Some(t + 3), 60.0), point("t", None, 2.5)];
+    let appended = world.append([measured(lamp, t, points)]).await;
+    assert_eq!(appended, Appended { stored: 3, repeated: 0, ignored: 0 });
+    let expected = [number("t", t, 2.5), number("h", t + 3, 60.0), number("t", t + 5, 1.5)];
+    assert_eq!(world.points(lamp).await, expected);
+    world.reopen().await;
+    assert_eq!(world.points(lamp).await, expected, "after opening again");
+    let merged = world.store.merge(NOW + Span::minutes(60)).await.unwrap();
+    assert_eq!((merged.points, merged.chunks), (3, 2));
+    assert_eq!(world.points(lamp).await, expected, "after merging");
+    world.reopen().await;
+    assert_eq!(world.points(lamp).await, expected, "after both");
+    let (samples, _) = world.store.telemetry(lamp, Some("t"), NOW, NOW + Span(6), 10).await.unwrap();
+    let seen: Vec<_> = samples.iter().map(|s| (s.metric.as_str(), s.time.0, s.arrived.0)).collect();
+    assert_eq!(seen, [("t", t, t), ("t", t + 5, t)]);
+}
+
+pub(crate) async fn the_newest_points_of_a_range_are_given(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    for hour in 0..6 {
+        let at = NOW.0 + hour * HOUR;
+        let points = (0..10).map(|i| point("t", Some(at + i), (hour * 10 + i) as f64)).collect();
+        world.append([measured(lamp, at, points)]).await;
+        if hour == 3 {
+            world.store.merge(NOW + Span(hour * HOUR)).await.unwrap();
+        }
+    }
+    let read = async |from: i64, to: i64, limit| {
+        let (from, to) = (Time(NOW.0 + from), Time(NOW.0 + to));
+        let (samples, more) = world.store.telemetry(lamp, Some("t"), from, to, limit).await.unwrap();
+        let values = samples.iter().map(|s| match s.value {
+            PointValue::Number(n) => n as i64,
+            _ => panic!("not a number"),
+        });
+        (values.collect::<Vec<_>>(), more)
+    };
+    assert_eq!(read(0, 6 * HOUR, 12).await, ((48..60).collect(), true));
+    assert_eq!(read(0, 6 * HOUR, 60).await, ((0..60).collect(), false));
+    assert_eq!(read(0, HOUR, 3).await, (vec![7, 8, 9], true));
+    assert_eq!(read(5, HOUR + 1, 100).await, (vec![5, 6, 7, 8, 9, 10], false), "the end is left out");
+    assert_eq!(read(5, 5, 100).await, (vec![], false));
+    assert_eq!(read(6, 5, 100).await, (vec![], false));
+    assert_eq!(read(0, HOUR, 0).await, (vec![], true));
+}
+
+pub(crate) async fn a_repeated_point_is_stored_once(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let t = NOW.0;
+    let same = || measured(lamp, t, vec![point("t", Some(t), 1.0), point("t", Some(t), 2.0)]);
+    world.append([same(), same()]).await;
+    let expected = [number("t", t, 1.0), number("t", t, 2.0)];
+    assert_eq!(world.points(lamp).await, expected);
+    world.store.merge(NOW + Span::minutes(60)).await.unwrap();
+    world.append([measured(lamp, t + 7, vec![point("t", Some(t), 1.0)])]).await;
+    assert_eq!(world.points(lamp).await, expected, "in a chunk and hot");
+    world.store.merge(NOW + Span::minutes(120)).await.unwrap();
+    assert_eq!(world.points(lamp).await, expected, "merged again");
+    let (samples, _) = world.store.telemetry(lamp, None, NOW, NOW + Span(1), 9).await.unwrap();
+    assert!(samples.iter().all(|sample| sample.arrived == NOW), "the first arrival stays");
+}
+
+pub(crate) async fn a_repeated_message_is_known_by_its_mark(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let t = NOW.0;
+    let message = |arrived, mark, again, value| Measured {
+        mark: Some(mark),
+        again,
+        ..measured(lamp, arrived, vec![point("t", None, value), point("t", None, value + 0.5)])
+    };
+    world.append([message(t, u64::MAX, false, 1.0)]).await;
+    world.reopen().await;
+    let appended = world.append([message(t + 9, u64::MAX, true, 1.0)]).await;
+    assert_eq!(appended, Appended { stored: 0, repeated: 2, ignored: 0 });
+    world.append([message(t + 10, 8, true, 2.0), message(t + 11, u64::MAX, false, 3.0)]).await;
+    let times: Vec<_> = world.points(lamp).await.iter().map(|p| p.1 - t).collect();
+    assert_eq!(times, [0, 0, 10, 10, 11, 11], "another mark, or not said to be a repetition: it is new");
+    let (one, other) = tokio::join!(
+        world.store.append(vec![message(t + 20, 9, false, 4.0)]),
+        world.store.append(vec![message(t + 21, 9, true, 4.0)]),
+    );
+    assert_eq!(one.unwrap().stored + other.unwrap().stored, 4, "both are on their way");
+    assert_eq!(world.points(lamp).await.len(), 8, "and are the same points");
+}
+
+pub(crate) async fn late_points_join_their_hour(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let t = NOW.0;
+    world.append([measured(lamp, t, vec![point("t", Some(t + 10), 1.0)])]).await;
+    world.store.merge(NOW + Span(HOUR)).await.unwrap();
+    let late = vec![point("t", Some(t + 5), 2.0), point("t", Some(t - 500 * HOUR), 3.0)];
+    world.append([measured(lamp, t + HOUR, late)]).await;
+    let expected = [number("t", t - 500 * HOUR, 3.0), number("t", t + 5, 2.0), number("t", t + 10, 1.0)];
+    assert_eq!(world.points(lamp).await, expected);
+    assert_eq!(world.store.merge(NOW + Span(HOUR)).await.unwrap().points, 0, "its hour is not over");
+    assert_eq!(world.store.merge(NOW + Span(2 * HOUR)).await.unwrap().points, 2);
+    world.reopen().await;
+    assert_eq!(world.points(lamp).await, expected);
+}
+
+pub(crate) async fn the_latest_of_each_metric_is_known(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let t = NOW.0;
+    let points = vec![point("t", Some(t + 10), 1.0), point("t", Some(t + 5), 2.0), point("h", None, 60.0)];
+    world.append([measured(lamp, t, points)]).await;
+    let latest = async |world: &World| {
+        let samples = world.store.latest(lamp).await.unwrap();
+        samples.into_iter().map(|s| (s.metric.as_str().to_owned(), s.time.0, s.value)).collect::<Vec<_>>()
+    };
+    let expected = [number("h", t, 60.0), number("t", t + 10, 1.0)];
+    assert_eq!(latest(world).await, expected);
+    world.store.merge(NOW + Span(HOUR)).await.unwrap();
+    assert_eq!(latest(world).await, expected, "merged");
+    world.reopen().await;
+    world.append([measured(lamp, t + HOUR, vec![point("t", Some(t), 9.0)])]).await;
+    assert_eq!(latest(world).await, expected, "a late point is not the newest");
+    world.append([measured(lamp, t + HOUR, vec![point("t", Some(t + HOUR), 8.0)])]).await;
+    assert_eq!(latest(world).await[1], number("t", t + HOUR, 8.0));
+}
+
+pub(crate) async fn unknown_devices_and_too_many_metrics_are_ignored(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let stranger = device(77).id;
+    let many = (0..1001).map(|i| point(&format!("m{i}"), None, 1.0)).collect();
+    let appended = world
+        .append([measured(stranger, NOW.0, vec![point("t", None, 1.0)]), measured(lamp, NOW.0, many)])
+        .await;
+    assert_eq!(appended, Appended { stored: 1000, repeated: 0, ignored: 2 });
+    assert_eq!(world.points(stranger).await, []);
+    assert_eq!(world.points(lamp).await.len(), 1000);
+    assert_eq!(world.store.append(Vec::new()).await, Ok(Appended::default()));
+}
+
+pub(crate) async fn a_deleted_device_leaves_nothing(world: &mut World) {
+    let (lamp, fan) = (world.device(1).await.id, world.device(2).await.id);
+    for hour in [0, 1] {
+        let at = NOW.0 + hour * HOUR;
+        let message =
+            |device| measured(device, at, vec![point("t", Some(at), 1.0), point("h", Some(at), 2.0)]);
+        world.append([message(lamp), message(fan)]).await;
+        world.store.merge(Time(at)).await.unwrap();
+    }
+    world.save([Save::DeleteDevice(lamp)]).await.unwrap();
+    assert_eq!(world.points(lamp).await, []);
+    assert_eq!(world.store.latest(lamp).await, Ok(Vec::new()));
+    world.reopen().await;
+    let merged = world.store.merge(NOW + Span(3 * HOUR)).await.unwrap();
+    assert_eq!(merged.series_removed, 2);
+    world.reopen().await;
+    assert_eq!(world.store.merge(NOW + Span(4 * HOUR)).await.unwrap().series_removed, 0);
+    assert_eq!(world.points(fan).await.len(), 4, "others keep theirs");
+    assert_eq!(world.append([measured(lamp, NOW.0, vec![point("t", None, 1.0)])]).await.ignored, 1);
+    let other = world.device(3).await.id;
+    world.append([measured(other, NOW.0, vec![point("t", None, 5.0)])]).await;
+    assert_eq!(world.points(other).await, [number("t", NOW.0, 5.0)]);
+}
+
+pub(crate) async fn every_kind_of_value_comes_back(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let values = [
+        PointValue::Number(-0.1),
+        PointValue::Number(f64::MAX),
+        PointValue::Number(0.1 + 0.2),
+        PointValue::Boolean(true),
+        PointValue::Boolean(false),
+        PointValue::Text("<script>ä\n\u{1f600}".into()),
+        PointValue::Text(String::new()),
+        PointValue::Json(r#"{"a":[1,null]}"#.into()),
+    ];
+    let metric = Metric::parse("any ' thing").unwrap();
+    let point = |(i, value): (usize, &PointValue)| Point {
+        metric: metric.clone(),
+        time: Some(Time(NOW.0 + i as i64)),
+        value: value.clone(),
+    };
+    world.append([measured(lamp, NOW.0, values.iter().enumerate().map(point).collect())]).await;
+    let read = async |world: &World| -> Vec<PointValue> {
+        world.points(lamp).await.into_iter().map(|point| point.2).collect()
+    };
+    assert_eq!(read(world).await, values);
+    world.reopen().await;
+    assert_eq!(read(world).await, values);
+    world.store.merge(NOW + Span(HOUR)).await.unwrap();
+    world.reopen().await;
+    assert_eq!(read(world).await, values);
+    assert_eq!(world.store.telemetry(id(99), None, NOW, NOW, 1).await, Ok((Vec::new(), false)));
+}

@@ -1,0 +1,171 @@
+//! A store of one engine that can be closed and opened again, and things to put into it.
+
+use motehub_domain::change::{Actor, Change, ChangeKind};
+use motehub_domain::deployment::{Cause, Deployment, DeploymentState, Task, TaskState};
+use motehub_domain::device::{Device, Dialect};
+use motehub_domain::effects::{Effects, Save};
+use motehub_domain::id::{DeploymentId, DeviceId, Id};
+use motehub_domain::script::{Artifact, Digest, Language, Script, ScriptVersion, Syntax};
+use motehub_domain::telemetry::{Metric, Point, PointValue};
+use motehub_domain::time::{Span, Time};
+use motehub_store::{Measured, Store, StoreError};
+
+pub(crate) const NOW: Time = Time(1_763_690_400_000);
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    folder: Option<tempfile::TempDir>,
+}
+
+impl World {
+    pub(crate) async fn memory() -> Self {
+        Self { store: Store::memory().await.unwrap(), folder: None }
+    }
+
+    pub(crate) async fn file() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("motehub.db")).await.unwrap();
+        Self { store, folder: Some(folder) }
+    }
+
+    /// Closes and opens again; nothing happens where nothing survives that.
+    pub(crate) async fn reopen(&mut self) {
+        if let Some(folder) = &self.folder {
+            self.store = Store::memory().await.unwrap();
+            self.store = Store::open(&folder.path().join("motehub.db")).await.unwrap();
+        }
+    }
+
+    pub(crate) async fn save(&self, save: impl Into<Vec<Save>>) -> Result<(), StoreError> {
+        let effects = Effects { save: save.into(), ..Effects::none() };
+        self.store.commit(&effects, NOW).await.map(drop)
+    }
+
+    pub(crate) async fn device(&self, number: u128) -> Device {
+        let device = device(number);
+        self.save([Save::Device(Box::new(device.clone()))]).await.unwrap();
+        device
+    }
+
+    pub(crate) async fn script(&self, number: u128) -> Script {
+        let script = script(number);
+        let version = ScriptVersion {
+            script: script.id,
+            version: 1,
+            author: "Ada".into(),
+            created_at: NOW,
+            digest: digest(1),
+            size_bytes: 10,
+            comment: "first".into(),
+            syntax: Syntax::Good,
+        };
+        let save = [Save::Script(Box::new(script.clone())), Save::Version(Box::new(version))];
+        self.save(save).await.unwrap();
+        self.store.script(script.id).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn append(&self, measured: impl Into<Vec<Measured>>) -> motehub_store::Appended {
+        self.store.append(measured.into()).await.unwrap()
+    }
+
+    /// All points of a device as (metric, time, value).
+    pub(crate) async fn points(&self, device: DeviceId) -> Vec<(String, i64, PointValue)> {
+        let range = (Time(i64::MIN), Time(i64::MAX));
+        let (samples, more) = self.store.telemetry(device, None, range.0, range.1, 100_000).await.unwrap();
+        assert!(!more);
+        let point = |s: motehub_store::Sample| (s.metric.as_str().to_owned(), s.time.0, s.value);
+        samples.into_iter().map(point).collect()
+    }
+}
+
+pub(crate) fn id<Kind>(number: u128) -> Id<Kind> {
+    Id::from_parts(1_763_000_000_000 + number as u64, number)
+}
+
+pub(crate) fn digest(byte: u8) -> Digest {
+    Digest([byte; 32])
+}
+
+pub(crate) fn device(number: u128) -> Device {
+    Device {
+        id: id(number),
+        name: format!("Lamp {number}"),
+        description: "in the <b>kitchen</b>".into(),
+        dialect: Dialect::Nodemcu,
+        external_id: Some((1000 + number).to_string()),
+        tags: vec!["kitchen".into()],
+        unauthenticated_allowed: false,
+        created_at: NOW,
+        revision: 1,
+    }
+}
+
+pub(crate) fn script(number: u128) -> Script {
+    Script {
+        id: id(number),
+        number: 0,
+        name: format!("Blink {number}"),
+        description: "blinks".into(),
+        category: "light".into(),
+        language: Language::Lua,
+        latest_version: 1,
+        created_at: NOW,
+        updated_at: NOW,
+        revision: 1,
+    }
+}
+
+pub(crate) fn artifact(script: u128, version: i64) -> Artifact {
+    Artifact { script: id(script), version, digest: digest(version as u8), size_bytes: 10 * version }
+}
+
+pub(crate) fn deployment(number: u128, cause: Cause) -> Deployment {
+    Deployment {
+        id: id(number),
+        cause,
+        selector: Some("tag=kitchen".into()),
+        state: DeploymentState::Running,
+        health_window: Span::seconds(30),
+        created_by: "Ada".into(),
+        created_at: NOW,
+        ended_at: None,
+        revision: 1,
+    }
+}
+
+pub(crate) fn task(deployment: DeploymentId, device: DeviceId, state: TaskState) -> Task {
+    Task {
+        deployment,
+        device,
+        artifact: artifact(1, 2),
+        previous: Some(artifact(1, 1)),
+        state,
+        reason: Some("because".into()),
+        tries: 3,
+        health_window: Span::seconds(30),
+        created_at: NOW,
+        updated_at: NOW + Span::seconds(1),
+        deadline: state.is_open().then_some(NOW + Span::seconds(20)),
+        revision: 1,
+    }
+}
+
+pub(crate) fn change(kind: ChangeKind, subject: &str) -> Change {
+    Change {
+        actor: Actor::User("Ada".into()),
+        kind,
+        subject: subject.into(),
+        subject_name: format!("name of {subject}"),
+        device: None,
+        before: None,
+        after: Some(serde_json::json!({ "a": [1, "<b>"] })),
+    }
+}
+
+pub(crate) fn point(metric: &str, time: Option<i64>, value: f64) -> Point {
+    Point { metric: Metric::parse(metric).unwrap(), time: time.map(Time), value: PointValue::Number(value) }
+}
+
+pub(crate) fn measured(device: DeviceId, arrived: i64, points: Vec<Point>) -> Measured {
+    Measured { device, arrived: Time(arrived), mark: None, again: false, points }
+}
