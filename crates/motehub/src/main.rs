@@ -1,18 +1,61 @@
 //! The binary: one subcommand per role.
 
-use clap::Parser;
+mod demo;
+mod people;
+mod serve;
+
+use clap::{Parser, Subcommand};
 
 /// One self-hosted program that runs a fleet of microcontrollers.
+///
+/// Start a hub with `motehub serve --data DIR`; see one at work, with virtual boards, with `motehub demo`.
 #[derive(Parser)]
-#[command(name = "motehub", version, about, long_about = None, arg_required_else_help = true)]
+#[command(name = "motehub", version, arg_required_else_help = true, max_term_width = 110)]
+struct CommandLine {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
 enum Role {
+    /// Run a hub: devices, dashboard and API
+    Serve(serve::Options),
+    /// Run a hub with a small fleet of virtual boards, to look around
+    Demo(demo::Options),
     /// Run virtual devices against a hub
     #[command(subcommand)]
     Sim(motehub_sim::Command),
+    /// Make users who log in to the dashboard
+    #[command(subcommand)]
+    User(people::UserCommand),
+    /// Make tokens with which programs call the API
+    #[command(subcommand)]
+    Token(people::TokenCommand),
+    /// Print the OpenAPI description of the API
+    #[command(hide = true)]
+    Openapi,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Role::parse() {
+fn main() -> std::process::ExitCode {
+    let outcome = match CommandLine::parse().role {
+        Role::Serve(options) => serve::run(options),
+        Role::Demo(options) => demo::run(options),
         Role::Sim(command) => motehub_sim::run(command),
+        Role::User(command) => people::user(command),
+        Role::Token(command) => people::token(command),
+        Role::Openapi => openapi(),
+    };
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("motehub: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
     }
+}
+
+#[expect(clippy::print_stdout, reason = "the description is what the command is for")]
+fn openapi() -> anyhow::Result<()> {
+    println!("{}", motehub_server::openapi().to_pretty_json()?);
+    Ok(())
 }

@@ -1,1 +1,29 @@
-//! The shell: HTTP API, ingest, rollouts, live feed, dashboard.
+//! The shell: it performs what the domain decides, and lets people and programs in.
+//!
+//! Bytes become an `Uplink` in a gateway; `ingest` gives it to a pure verb; `perform` is the only interpreter of
+//! the `Effects` that come back: commit, then publish, then send.
+
+mod api;
+mod app;
+mod assets;
+mod clock;
+mod hub;
+mod ingest;
+mod live;
+mod perform;
+mod presence;
+mod random;
+mod rollouts;
+mod secrets;
+mod server;
+mod settings;
+mod syntax;
+mod tls;
+
+pub use api::openapi;
+pub use clock::Clock;
+pub use people::{add_token, add_user};
+pub use server::{Addresses, Server};
+pub use settings::Settings;
+
+mod people;

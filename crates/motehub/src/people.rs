@@ -1,0 +1,59 @@
+//! `motehub user` and `motehub token`: the first people and programs, while a hub runs or while none does.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use motehub_domain::access::Role;
+
+/// Making users.
+#[derive(clap::Subcommand)]
+pub(crate) enum UserCommand {
+    /// Make a user and print a one-time password, to be changed at the first login
+    Add(Options),
+}
+
+/// Making tokens.
+#[derive(clap::Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make an API token and print it, alone, on the standard output
+    Add(Options),
+}
+
+/// Who, with what rights, on which hub.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// A name that is not taken
+    name: String,
+    /// admin: everything; engineer: devices, scripts, deployments; manager: activate and roll back; viewer: see
+    #[arg(long, value_parser = role)]
+    role: Role,
+    /// The data folder of the hub
+    #[arg(long, value_name = "DIR", env = "MOTEHUB_DATA")]
+    data: PathBuf,
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    let known = Role::ALL.map(Role::as_str).join(", ");
+    Role::parse(text).ok_or_else(|| format!("the roles are {known}"))
+}
+
+/// Performs a command about users.
+pub(crate) fn user(UserCommand::Add(options): UserCommand) -> anyhow::Result<()> {
+    let Options { name, role, data } = options;
+    let made = tokio::runtime::Runtime::new()?.block_on(motehub_server::add_user(&data, &name, role));
+    print_secret(&made.with_context(|| format!("making the user {name:?}"))?);
+    Ok(())
+}
+
+/// Performs a command about tokens.
+pub(crate) fn token(TokenCommand::Add(options): TokenCommand) -> anyhow::Result<()> {
+    let Options { name, role, data } = options;
+    let made = tokio::runtime::Runtime::new()?.block_on(motehub_server::add_token(&data, &name, role));
+    print_secret(&made.with_context(|| format!("making the token {name:?}"))?);
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the secret is what the command is for")]
+fn print_secret(secret: &str) {
+    println!("{secret}");
+}

@@ -1,0 +1,231 @@
+//! `motehub serve`: settings from the command line, the environment and a file, in this order of precedence.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use motehub_domain::topic::TopicFilter;
+use motehub_server::{Clock, Server, Settings};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Exit code after a second signal.
+const EXIT_FORCED: i32 = 130;
+
+/// Settings of a hub. Each can also be set by the environment variable shown, or in a TOML file under its long
+/// name without the dashes, such as `mqtt-tls = "0.0.0.0:8883"`.
+#[derive(clap::Args, Default)]
+#[command(
+    after_help = "Example:\n  motehub serve --data /var/lib/motehub --http 0.0.0.0:8080 --mqtt 0.0.0.0:1883\n\n\
+    When everything is bound, one line of JSON on the standard output says so, with the addresses.\n\
+    At the first start a one-time link for the first administrator is printed on the standard error."
+)]
+pub(crate) struct Options {
+    /// The folder that holds everything the hub keeps
+    #[arg(long, value_name = "DIR", env = "MOTEHUB_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where the dashboard, the API and device-facing HTTP listen [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_HTTP")]
+    pub(crate) http: Option<String>,
+    /// Where MQTT listens [default: 127.0.0.1:1883]
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_MQTT")]
+    pub(crate) mqtt: Option<String>,
+    /// Where MQTT over TLS listens; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_MQTT_TLS")]
+    pub(crate) mqtt_tls: Option<String>,
+    /// Where MQTT over WebSocket listens; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_MQTT_WS")]
+    pub(crate) mqtt_ws: Option<String>,
+    /// Open these topics to MQTT clients without credentials (a weakness that the dashboard shows); repeatable
+    #[arg(long, value_name = "FILTER", env = "MOTEHUB_MQTT_ANONYMOUS", value_delimiter = ',')]
+    pub(crate) mqtt_anonymous: Vec<String>,
+    /// A certificate chain in PEM for the TLS listeners; without it the hub makes its own authority (DIR/tls/ca.pem)
+    #[arg(long, value_name = "FILE", env = "MOTEHUB_TLS_CERTIFICATE", requires = "tls_key")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// The private key of that certificate in PEM
+    #[arg(long, value_name = "FILE", env = "MOTEHUB_TLS_KEY", requires = "tls_certificate")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// A TOML file with any of these settings
+    #[arg(long, value_name = "FILE", env = "MOTEHUB_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// The settings as a file has them.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    data: Option<PathBuf>,
+    http: Option<String>,
+    mqtt: Option<String>,
+    mqtt_tls: Option<String>,
+    mqtt_ws: Option<String>,
+    #[serde(default)]
+    mqtt_anonymous: Vec<String>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+}
+
+/// Runs a hub until a signal ends it.
+pub(crate) fn run(options: Options) -> anyhow::Result<()> {
+    log_to_stderr();
+    let settings = settings(options)?;
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let shutdown = on_signals()?;
+        serve(settings, shutdown, |_| {}).await
+    })
+}
+
+/// Binds, announces, runs. `bound` is told the addresses.
+pub(crate) async fn serve(
+    settings: Settings,
+    shutdown: CancellationToken,
+    bound: impl FnOnce(&Server),
+) -> anyhow::Result<()> {
+    let data = settings.data.display().to_string();
+    let server = Server::bind(settings).await.with_context(|| format!("starting a hub on {data}"))?;
+    announce(&server);
+    bound(&server);
+    server.run(shutdown).await?;
+    Ok(())
+}
+
+/// One line of JSON that programs wait for, and the set-up link for the person at the terminal.
+#[expect(clippy::print_stdout, reason = "the ready line is part of the command line's contract")]
+fn announce(server: &Server) {
+    let addresses = server.addresses();
+    let mut line = json!({
+        "ready": true, "http": addresses.http.to_string(), "mqtt": addresses.mqtt.to_string(),
+    });
+    if let Some(address) = addresses.mqtt_tls {
+        line["mqtt_tls"] = json!(address.to_string());
+    }
+    if let Some(address) = addresses.mqtt_ws {
+        line["mqtt_ws"] = json!(address.to_string());
+    }
+    println!("{line}");
+    if let Some(link) = server.setup_link() {
+        eprintln!(
+            "\nThere is no administrator yet. Open this link within an hour to make the first one:\n\n  {link}\n"
+        );
+    }
+}
+
+/// Puts the three sources of settings together and checks each.
+pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
+    let file = match &options.config {
+        Some(path) => read_file(path)?,
+        None => File::default(),
+    };
+    let Some(data) = options.data.or(file.data) else {
+        bail!(
+            "data: say where the hub keeps its data: --data DIR, MOTEHUB_DATA, or data in the settings file"
+        );
+    };
+    let http = options.http.or(file.http).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let mqtt = options.mqtt.or(file.mqtt).unwrap_or_else(|| "127.0.0.1:1883".to_owned());
+    let mqtt_tls = options.mqtt_tls.or(file.mqtt_tls);
+    let mqtt_ws = options.mqtt_ws.or(file.mqtt_ws);
+    let open = if options.mqtt_anonymous.is_empty() { file.mqtt_anonymous } else { options.mqtt_anonymous };
+    let mqtt_anonymous = open.iter().map(|text| filter(text)).collect::<Result<_, _>>()?;
+    let certificate = options.tls_certificate.or(file.tls_certificate);
+    let tls_files = match (certificate, options.tls_key.or(file.tls_key)) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => bail!("tls-certificate and tls-key: give both or none"),
+    };
+    Ok(Settings {
+        data,
+        http: address("http", &http)?,
+        mqtt: address("mqtt", &mqtt)?,
+        mqtt_tls: mqtt_tls.map(|text| address("mqtt-tls", &text)).transpose()?,
+        mqtt_ws: mqtt_ws.map(|text| address("mqtt-ws", &text)).transpose()?,
+        mqtt_anonymous,
+        tls_files,
+        clock: Clock::System,
+    })
+}
+
+fn read_file(path: &Path) -> anyhow::Result<File> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("config: reading {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("config: {}", path.display()))
+}
+
+fn address(name: &str, text: &str) -> anyhow::Result<SocketAddr> {
+    use std::net::ToSocketAddrs;
+    let resolved = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    resolved.with_context(|| {
+        format!("{name}: {text:?} is not an address and a port, such as 0.0.0.0:8080 (port 0: any)")
+    })
+}
+
+fn filter(text: &str) -> anyhow::Result<TopicFilter> {
+    if text.starts_with('$') {
+        bail!("mqtt-anonymous: {text:?}: topics that begin with $ are the hub's own");
+    }
+    TopicFilter::parse(text).map_err(|rejection| anyhow::anyhow!("mqtt-anonymous: {text:?}: {rejection}"))
+}
+
+/// The first signal drains, the second ends at once.
+pub(crate) fn on_signals() -> anyhow::Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let token = shutdown.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if token.is_cancelled() {
+                std::process::exit(EXIT_FORCED);
+            }
+            token.cancel();
+        }
+    });
+    Ok(shutdown)
+}
+
+/// Structured logs on the standard error; `RUST_LOG` chooses, warnings and information by default.
+pub(crate) fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_setting_is_named() {
+        let with = |change: fn(&mut Options)| {
+            let mut options = Options { data: Some("data".into()), ..Options::default() };
+            change(&mut options);
+            format!("{:#}", settings(options).expect_err("it is wrong"))
+        };
+        let cases: [(fn(&mut Options), &str); 5] = [
+            (|o| o.data = None, "data:"),
+            (|o| o.http = Some("nowhere".into()), "http:"),
+            (|o| o.mqtt_tls = Some("1.2.3.4".into()), "mqtt-tls:"),
+            (|o| o.mqtt_anonymous = vec!["a/#/b".into()], "mqtt-anonymous:"),
+            (|o| o.config = Some("/does/not/exist.toml".into()), "config:"),
+        ];
+        for (change, expected) in cases {
+            let error = with(change);
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_an_unknown_setting_is_refused_by_name() {
+        let error = toml::from_str::<File>("htpp = \"1.2.3.4:80\"").err().map(|error| error.to_string());
+        assert!(error.is_some_and(|error| error.contains("htpp")));
+    }
+}

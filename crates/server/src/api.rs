@@ -1,0 +1,160 @@
+//! The HTTP API: every route of the product on one screen, each with what it needs.
+//!
+//! To add an endpoint: write the handler in the file of its noun, add its line here, run `make gen`.
+
+mod access;
+mod extract;
+mod problem;
+
+mod activity;
+mod deployments;
+mod device_scripts;
+mod devices;
+mod executor;
+mod grants;
+mod live;
+mod login;
+mod overview;
+mod scripts;
+mod telemetry;
+mod tokens;
+mod users;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use motehub_domain::access::Permission::{Administer, Build, Operate, See};
+use utoipa::OpenApi;
+use utoipa::openapi::extensions::Extensions;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
+
+use crate::app::App;
+use access::Access::{self, Known, Needs, Open};
+
+pub(crate) use access::caller;
+pub(crate) use login::Throttle;
+
+/// Largest request body in bytes.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Motehub",
+    description = "Runs a fleet of microcontrollers. Errors are problem+json with a stable `code`. \
+        Authenticate with `Authorization: Bearer TOKEN`, or with the login cookie and `X-CSRF-Token`.",
+    license(name = "MIT OR Apache-2.0")
+))]
+struct Description;
+
+struct Table {
+    app: Option<App>,
+    router: OpenApiRouter<App>,
+}
+
+impl Table {
+    /// One line: the description says what the route needs, the guard holds it.
+    fn on(mut self, access: Access, mut route: UtoipaMethodRouter<App>) -> Self {
+        for item in route.1.paths.values_mut() {
+            let methods = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+            for operation in methods.into_iter().flatten() {
+                operation.extensions = Some(Extensions::builder().add("x-access", access.as_str()).build());
+            }
+        }
+        let route = match &self.app {
+            Some(app) => route.layer(from_fn_with_state((app.clone(), access), access::guard)),
+            None => route,
+        };
+        self.router = self.router.routes(route);
+        self
+    }
+}
+
+/// The whole table.
+fn table(app: Option<App>) -> Table {
+    let router = OpenApiRouter::with_openapi(Description::openapi());
+    Table { app, router }
+        // First run, login
+        .on(Open, routes!(login::setup_needed))
+        .on(Open, routes!(login::setup))
+        .on(Open, routes!(login::login))
+        .on(Known, routes!(login::logout))
+        .on(Known, routes!(login::logout_everywhere))
+        .on(Known, routes!(login::me))
+        .on(Known, routes!(login::change_password))
+        // Users and tokens
+        .on(Needs(Administer), routes!(users::list))
+        .on(Needs(Administer), routes!(users::create))
+        .on(Needs(Administer), routes!(users::edit))
+        .on(Needs(Administer), routes!(users::reset_password))
+        .on(Needs(Administer), routes!(users::delete))
+        .on(Needs(Administer), routes!(tokens::list))
+        .on(Needs(Administer), routes!(tokens::create))
+        .on(Needs(Administer), routes!(tokens::delete))
+        // Devices
+        .on(Needs(See), routes!(devices::list))
+        .on(Needs(Build), routes!(devices::create))
+        .on(Needs(See), routes!(devices::get))
+        .on(Needs(Build), routes!(devices::edit))
+        .on(Needs(Build), routes!(devices::delete))
+        .on(Needs(Build), routes!(devices::issue_credential))
+        .on(Needs(Build), routes!(devices::revoke_credential))
+        .on(Needs(See), routes!(telemetry::metrics))
+        .on(Needs(See), routes!(telemetry::range))
+        .on(Needs(See), routes!(device_scripts::tasks))
+        .on(Needs(See), routes!(device_scripts::list))
+        .on(Needs(Build), routes!(device_scripts::assign))
+        .on(Needs(Build), routes!(device_scripts::unassign))
+        .on(Needs(Operate), routes!(device_scripts::activate))
+        .on(Needs(Operate), routes!(device_scripts::force))
+        .on(Needs(Operate), routes!(device_scripts::cancel))
+        .on(Needs(Operate), routes!(device_scripts::rollback))
+        // Scripts
+        .on(Needs(See), routes!(scripts::list))
+        .on(Needs(Build), routes!(scripts::create))
+        .on(Needs(See), routes!(scripts::check))
+        .on(Needs(See), routes!(scripts::get))
+        .on(Needs(Build), routes!(scripts::edit))
+        .on(Needs(Build), routes!(scripts::delete))
+        .on(Needs(See), routes!(scripts::versions))
+        .on(Needs(Build), routes!(scripts::save_version))
+        .on(Needs(See), routes!(scripts::version))
+        .on(Needs(See), routes!(scripts::diff))
+        // Deployments
+        .on(Needs(See), routes!(deployments::list))
+        .on(Needs(Build), routes!(deployments::create))
+        .on(Needs(See), routes!(deployments::preview))
+        .on(Needs(See), routes!(deployments::get))
+        .on(Needs(See), routes!(deployments::tasks))
+        .on(Needs(Operate), routes!(deployments::cancel))
+        .on(Needs(Operate), routes!(deployments::retry))
+        .on(Needs(Operate), routes!(deployments::rollback))
+        // Topic grants
+        .on(Needs(See), routes!(grants::list))
+        .on(Needs(Build), routes!(grants::create))
+        .on(Needs(Build), routes!(grants::delete))
+        // Activity, overview, live
+        .on(Needs(See), routes!(activity::list))
+        .on(Needs(See), routes!(activity::export))
+        .on(Needs(See), routes!(overview::overview))
+        .on(Needs(See), routes!(overview::system))
+        .on(Needs(See), routes!(live::connect))
+        // The trigger of IoT Executor, for programs that use it
+        .on(Needs(Operate), routes!(executor::request))
+}
+
+/// The API's router.
+pub(crate) fn router(app: &App) -> Router {
+    let (router, _) = table(Some(app.clone())).router.split_for_parts();
+    router
+        .route("/api/v1/openapi.json", axum::routing::get(|| async { axum::Json(openapi()) }))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(app.clone())
+}
+
+/// The OpenAPI description of the API.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let (_, mut openapi) = table(None).router.split_for_parts();
+    openapi.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    openapi
+}

@@ -1,0 +1,377 @@
+//! Devices: register, look at, change, delete, and their credentials.
+
+use axum::extract::{Extension, Path, State};
+use axum::http::StatusCode;
+use motehub_domain::change::Actor;
+use motehub_domain::device::{self, Device, Dialect, Edit, Registration};
+use motehub_domain::id::DeviceId;
+use motehub_domain::rejection::Rejection;
+use motehub_domain::script::Artifact;
+use motehub_domain::selector::Selector;
+use motehub_store::{DeviceQuery, DeviceView, Sort};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::access::Caller;
+use super::extract::{Body, Page, Query, id, rfc3339};
+use super::problem::{ApiError, Problem};
+use crate::app::App;
+use crate::random;
+use crate::secrets;
+
+/// A device.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Device)]
+pub(crate) struct DeviceDto {
+    /// Its id.
+    id: String,
+    /// For people.
+    name: String,
+    /// For people.
+    description: String,
+    /// How it speaks: `nodemcu` or `native`.
+    dialect: &'static str,
+    /// Its own id, such as a chip id.
+    external_id: Option<String>,
+    /// Sorted.
+    tags: Vec<String>,
+    /// Whether it has a live connection.
+    online: bool,
+    /// When it was last heard.
+    last_seen: Option<String>,
+    /// From which address.
+    address: Option<String>,
+    /// Whether it has a credential.
+    has_credential: bool,
+    /// Whether an operator lets it speak without a credential.
+    unauthenticated_allowed: bool,
+    /// `ok`, `pending`, `failing` or `waiting_for_script`.
+    state: &'static str,
+    /// What is wrong, in words.
+    problem: Option<String>,
+    /// What people chose for it.
+    active: Option<ScriptRef>,
+    /// What it runs.
+    running: Option<ScriptRef>,
+    /// What waits for it.
+    pending: Option<PendingRef>,
+    /// When it was registered.
+    created_at: String,
+    /// Send it back with a change to be told if somebody else was faster.
+    revision: i64,
+}
+
+/// A version of a script.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct ScriptRef {
+    /// Id of the script.
+    pub(crate) script: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Which version.
+    pub(crate) version: i64,
+}
+
+/// What waits for a device.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PendingRef {
+    /// Id of the script.
+    script: String,
+    /// Its name.
+    name: String,
+    /// Which version.
+    version: i64,
+    /// The deployment that says so.
+    deployment: String,
+    /// How far it is.
+    task_state: &'static str,
+}
+
+impl ScriptRef {
+    /// Of an artifact, with the script's name.
+    pub(crate) fn new(artifact: Artifact, name: Option<String>) -> Self {
+        Self {
+            script: artifact.script.to_string(),
+            name: name.unwrap_or_default(),
+            version: artifact.version,
+        }
+    }
+}
+
+impl From<DeviceView> for DeviceDto {
+    fn from(view: DeviceView) -> Self {
+        let DeviceView { device, software, presence, has_credential, open_task, .. } = view;
+        let state = match (&software.problem, open_task, software.running.or(software.active)) {
+            (Some(_), _, _) => "failing",
+            (None, Some(_), _) => "pending",
+            (None, None, None) => "waiting_for_script",
+            (None, None, Some(_)) => "ok",
+        };
+        let waits = software.pending.zip(open_task).map(|((deployment, artifact), task_state)| PendingRef {
+            script: artifact.script.to_string(),
+            name: view.pending_name.clone().unwrap_or_default(),
+            version: artifact.version,
+            deployment: deployment.to_string(),
+            task_state: task_state.as_str(),
+        });
+        Self {
+            id: device.id.to_string(),
+            name: device.name,
+            description: device.description,
+            dialect: device.dialect.as_str(),
+            external_id: device.external_id,
+            tags: device.tags,
+            online: presence.as_ref().is_some_and(|presence| presence.online),
+            last_seen: presence.as_ref().map(|presence| rfc3339(presence.seen_at)),
+            address: presence.map(|presence| presence.address).filter(|address| !address.is_empty()),
+            has_credential,
+            unauthenticated_allowed: device.unauthenticated_allowed,
+            state,
+            problem: software.problem,
+            active: software.active.map(|artifact| ScriptRef::new(artifact, view.active_name)),
+            running: software.running.map(|artifact| ScriptRef::new(artifact, view.running_name)),
+            pending: waits,
+            created_at: rfc3339(device.created_at),
+            revision: device.revision,
+        }
+    }
+}
+
+/// A part of the devices.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeviceList {
+    items: Vec<DeviceDto>,
+    /// How many there are in all.
+    total: i64,
+}
+
+impl DeviceList {
+    /// Of views, and how many there are in all.
+    pub(crate) fn new(views: Vec<DeviceView>, total: i64) -> Self {
+        Self { items: views.into_iter().map(DeviceDto::from).collect(), total }
+    }
+}
+
+/// Which devices are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(crate) struct ListQuery {
+    /// A condition such as `tag=kitchen and not online`.
+    selector: Option<String>,
+    /// A part of the name, external id, a tag or the id.
+    q: Option<String>,
+    /// `name`, `last_seen` or `state`, with a leading `-` for descending.
+    sort: Option<String>,
+    /// How many to leave out.
+    offset: Option<usize>,
+    /// How many at most: 1 to 1000, 50 by default.
+    limit: Option<usize>,
+}
+
+/// Devices, filtered, sorted and paged.
+#[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(ListQuery),
+    responses((status = 200, body = DeviceList), (status = 400, body = Problem)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    Query(query): Query<ListQuery>,
+) -> Result<axum::Json<DeviceList>, ApiError> {
+    let page = Page::new(query.offset, query.limit)?;
+    let (sort, descending) = sorting(query.sort.as_deref().unwrap_or("name"))?;
+    let selector = query.selector.filter(|text| !text.trim().is_empty());
+    let selector = selector.map(|text| Selector::parse(&text)).transpose()?;
+    let text = query.q.filter(|text| !text.is_empty());
+    let wanted = DeviceQuery { selector, text, sort, descending, offset: page.offset, limit: page.limit };
+    let (views, total) = app.store.devices(wanted).await?;
+    Ok(axum::Json(DeviceList::new(views, total)))
+}
+
+fn sorting(text: &str) -> Result<(Sort, bool), ApiError> {
+    let (name, descending) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
+    match name {
+        "name" => Ok((Sort::Name, descending)),
+        "last_seen" => Ok((Sort::LastSeen, descending)),
+        "state" => Ok((Sort::State, descending)),
+        _ => Err(Rejection::invalid(
+            "sort",
+            "sort by name, last_seen or state, with a leading - for descending",
+        )
+        .into()),
+    }
+}
+
+/// What registers a device.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewDevice {
+    /// 1 to 80 characters.
+    name: String,
+    /// `nodemcu` or `native`.
+    dialect: String,
+    /// Its own id: the chip id of a NodeMCU board, in decimal digits.
+    external_id: Option<String>,
+    /// For people.
+    #[serde(default)]
+    description: String,
+    /// Letters, digits and `_ - . :`.
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+/// A registered device with its credential, which is shown only now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Registered {
+    #[serde(flatten)]
+    device: DeviceDto,
+    /// For the path prefix `/d/<credential>` and as the MQTT password.
+    credential: String,
+}
+
+/// Registers a device.
+#[utoipa::path(post, path = "/api/v1/devices", tag = "devices", request_body = NewDevice,
+    responses((status = 201, body = Registered), (status = 400, body = Problem), (status = 409, body = Problem)))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Body(new): Body<NewDevice>,
+) -> Result<(StatusCode, axum::Json<Registered>), ApiError> {
+    let now = app.now();
+    let dialect = Dialect::parse(&new.dialect)?;
+    let NewDevice { name, external_id, description, tags, .. } = new;
+    let registration = Registration { name, description, dialect, external_id, tags };
+    let credential = random::secret();
+    let digest = secrets::digest(&credential);
+    let (device, effects) = device::register(random::id(now), &registration, digest, &caller.actor(), now)?;
+    app.perform(effects).await?;
+    let device = view(&app, device.id).await?;
+    Ok((StatusCode::CREATED, axum::Json(Registered { device, credential })))
+}
+
+/// One device.
+#[utoipa::path(get, path = "/api/v1/devices/{id}", tag = "devices",
+    responses((status = 200, body = DeviceDto), (status = 404, body = Problem)))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    Path(path): Path<String>,
+) -> Result<axum::Json<DeviceDto>, ApiError> {
+    Ok(axum::Json(view(&app, id("device", &path)?).await?))
+}
+
+/// What changes a device; fields that are left out stay as they are.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeviceEdit {
+    /// New name.
+    name: Option<String>,
+    /// New description.
+    description: Option<String>,
+    /// New tags, all of them.
+    tags: Option<Vec<String>>,
+    /// New external id.
+    external_id: Option<String>,
+    /// Whether it may speak without a credential: a weakness, for boards that cannot be given one.
+    unauthenticated_allowed: Option<bool>,
+    /// The revision that the change is based on; 409 if there is a later one.
+    revision: Option<i64>,
+}
+
+/// Changes a device.
+#[utoipa::path(patch, path = "/api/v1/devices/{id}", tag = "devices", request_body = DeviceEdit,
+    responses((status = 200, body = DeviceDto), (status = 400, body = Problem), (status = 409, body = Problem)))]
+pub(crate) async fn edit(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Path<String>,
+    Body(wanted): Body<DeviceEdit>,
+) -> Result<axum::Json<DeviceDto>, ApiError> {
+    let (id, actor) = (id("device", &path)?, caller.actor());
+    let DeviceEdit { name, description, tags, external_id, unauthenticated_allowed, revision } = wanted;
+    let affects_rights = tags.is_some() || external_id.is_some();
+    let edit = Edit { name, description, tags, external_id, unauthenticated_allowed };
+    app.attempt(|| async {
+        let device = load(&app, id).await?;
+        if revision.is_some_and(|revision| revision != device.revision) {
+            return Err(Rejection::conflict(
+                "stale",
+                "it was changed by somebody else meanwhile: load it again",
+            )
+            .into());
+        }
+        Ok(device::edit(&device, &edit, &actor)?)
+    })
+    .await?;
+    if affects_rights {
+        app.rights_changed().await;
+    }
+    if unauthenticated_allowed == Some(false) {
+        disconnect(&app, id);
+    }
+    Ok(axum::Json(view(&app, id).await?))
+}
+
+/// Deletes a device with its telemetry.
+#[utoipa::path(delete, path = "/api/v1/devices/{id}", tag = "devices",
+    responses((status = 204), (status = 404, body = Problem)))]
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let device = load(&app, id("device", &path)?).await?;
+    app.perform(device::delete(&device, &caller.actor())).await?;
+    disconnect(&app, device.id);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A credential, which is shown only now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Credential {
+    /// For the path prefix `/d/<credential>` and as the MQTT password.
+    credential: String,
+}
+
+/// Gives a device a new credential; the former one stops at once.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/credential", tag = "devices",
+    responses((status = 200, body = Credential), (status = 404, body = Problem)))]
+pub(crate) async fn issue_credential(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Path<String>,
+) -> Result<axum::Json<Credential>, ApiError> {
+    let credential = random::secret();
+    set_credential(&app, &path, Some(&credential), &caller.actor()).await?;
+    Ok(axum::Json(Credential { credential }))
+}
+
+/// Revokes a device's credential and disconnects it.
+#[utoipa::path(delete, path = "/api/v1/devices/{id}/credential", tag = "devices",
+    responses((status = 204), (status = 404, body = Problem)))]
+pub(crate) async fn revoke_credential(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    set_credential(&app, &path, None, &caller.actor()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn set_credential(app: &App, path: &str, secret: Option<&str>, actor: &Actor) -> Result<(), ApiError> {
+    let device = load(app, id("device", path)?).await?;
+    app.perform(device::set_credential(&device, secret.map(secrets::digest), actor)).await?;
+    disconnect(app, device.id);
+    Ok(())
+}
+
+/// A device, or the refusal that there is none.
+pub(crate) async fn load(app: &App, id: DeviceId) -> Result<Device, crate::perform::Failure> {
+    Ok(app.store.device(id).await?.ok_or_else(|| Rejection::not_found("device", id))?)
+}
+
+async fn view(app: &App, id: DeviceId) -> Result<DeviceDto, ApiError> {
+    let view = app.store.device_view(id).await?;
+    view.map(DeviceDto::from).ok_or_else(|| ApiError::not_found("device", id))
+}
+
+fn disconnect(app: &App, id: DeviceId) {
+    if let Some(mqtt) = app.mqtt.get() {
+        mqtt.disconnect_device(id);
+    }
+}

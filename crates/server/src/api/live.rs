@@ -1,0 +1,192 @@
+//! The live connection: one WebSocket per page, resumed by sequence number.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use motehub_domain::id::DeviceId;
+use motehub_domain::time::Time;
+use motehub_store::{ChangeQuery, Recorded};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use utoipa::IntoParams;
+
+use super::access::Caller;
+use super::activity::ChangeDto;
+use super::extract::Query;
+use super::problem::{ApiError, Problem};
+use crate::app::App;
+use crate::live::{News, Shown};
+
+/// How many missed changes are sent on resuming; a reader that missed more loads its page again.
+const MISSED_MAX: usize = 1000;
+/// How many devices one reader may watch.
+const WATCHED_MAX: usize = 50;
+/// How many points are held back for one frame; further ones of the same moment are left out.
+const POINTS_PER_FRAME: usize = 2000;
+/// Telemetry goes out at most this often.
+const FRAME_EVERY: Duration = Duration::from_millis(200);
+/// A ping goes out this often, and the caller's rights are looked at again.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// How long a frame may take to be written to a slow reader.
+const WRITE_MAX: Duration = Duration::from_secs(10);
+/// Largest frame a reader may send.
+const FRAME_BYTES_MAX: usize = 16 * 1024;
+
+/// From where the reader resumes.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(crate) struct LiveQuery {
+    /// The last sequence number it has.
+    after: Option<i64>,
+}
+
+/// Opens the live connection (WebSocket).
+#[utoipa::path(get, path = "/api/v1/live", tag = "activity", params(LiveQuery),
+    responses((status = 101, description = "JSON text frames follow"), (status = 401, body = Problem)))]
+pub(crate) async fn connect(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Query(query): Query<LiveQuery>,
+    headers: axum::http::HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, ApiError> {
+    let upgrade =
+        upgrade.read_buffer_size(4096).max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        tracing::debug!(caller = caller.name, "a live connection begins");
+        let mut reader =
+            Reader { app, headers, socket, watched: Vec::new(), held: HashMap::new(), held_points: 0 };
+        let _ = reader.serve(query.after).await;
+        reader.app.live.watch(&reader.watched, &[]);
+    }))
+}
+
+struct Reader {
+    app: App,
+    headers: axum::http::HeaderMap,
+    socket: WebSocket,
+    watched: Vec<DeviceId>,
+    held: HashMap<DeviceId, Vec<Value>>,
+    held_points: usize,
+}
+
+/// The connection is over.
+struct Over;
+
+impl Reader {
+    async fn serve(&mut self, after: Option<i64>) -> Result<(), Over> {
+        let mut news = self.app.live.subscribe();
+        let last = self.app.live.last_seq();
+        self.send(json!({ "hello": { "seq": last } })).await?;
+        let mut sent = self.catch_up(after, last).await?;
+        let mut frames = interval(FRAME_EVERY);
+        let mut pings = interval(PING_EVERY);
+        frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                item = news.recv() => match item {
+                    Ok(News::Changes(changes)) => sent = self.changes(&changes, sent).await?,
+                    Ok(News::Telemetry(shown)) => self.hold(&shown),
+                    Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Over),
+                },
+                message = self.socket.recv() => self.heard(message).await?,
+                _ = frames.tick(), if self.held_points > 0 => self.release().await?,
+                _ = pings.tick() => self.still_allowed().await?,
+            }
+        }
+    }
+
+    /// Sends what was missed since `after`. Returns the last sequence number that the reader has.
+    async fn catch_up(&mut self, after: Option<i64>, last: i64) -> Result<i64, Over> {
+        let Some(after) = after.filter(|after| *after < last) else { return Ok(last) };
+        if usize::try_from(last - after).is_ok_and(|missed| missed > MISSED_MAX) {
+            self.send(json!({ "resync": true })).await?;
+            return Ok(last);
+        }
+        let query = ChangeQuery { after: Some(after), limit: MISSED_MAX, ..ChangeQuery::default() };
+        let missed = self.app.store.changes(query).await.map_err(|_| Over)?;
+        self.changes(&missed, after).await
+    }
+
+    async fn changes(&mut self, changes: &[Recorded], sent: i64) -> Result<i64, Over> {
+        let fresh: Vec<ChangeDto> =
+            changes.iter().filter(|recorded| recorded.seq > sent).cloned().map(ChangeDto::from).collect();
+        let Some(last) = changes.last().map(|recorded| recorded.seq).filter(|_| !fresh.is_empty()) else {
+            return Ok(sent);
+        };
+        self.send(json!({ "changes": fresh, "seq": last })).await?;
+        Ok(last)
+    }
+
+    fn hold(&mut self, shown: &[Shown]) {
+        for shown in shown.iter().filter(|shown| self.watched.contains(&shown.device)) {
+            for (metric, Time(ms), value) in &shown.points {
+                if self.held_points < POINTS_PER_FRAME {
+                    let point = json!([metric.as_str(), ms, value.to_json()]);
+                    self.held.entry(shown.device).or_default().push(point);
+                    self.held_points += 1;
+                }
+            }
+        }
+    }
+
+    async fn release(&mut self) -> Result<(), Over> {
+        let held = std::mem::take(&mut self.held);
+        self.held_points = 0;
+        let telemetry: serde_json::Map<String, Value> =
+            held.into_iter().map(|(device, points)| (device.to_string(), Value::Array(points))).collect();
+        self.send(json!({ "telemetry": telemetry })).await
+    }
+
+    async fn heard(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), Over> {
+        match message {
+            Some(Ok(Message::Text(text))) => match watch(&text) {
+                Some(devices) => {
+                    self.app.live.watch(&self.watched, &devices);
+                    self.watched = devices;
+                    Ok(())
+                }
+                None => {
+                    let detail =
+                        format!("send {{\"watch\":[device ids]}} with at most {WATCHED_MAX} of them");
+                    self.send(json!({ "error": detail })).await
+                }
+            },
+            Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => Err(Over),
+        }
+    }
+
+    /// A login may have ended, a user may have been disabled meanwhile.
+    async fn still_allowed(&mut self) -> Result<(), Over> {
+        super::access::caller(&self.app, &axum::http::Method::GET, &self.headers).await.map_err(|_| Over)?;
+        self.write(Message::Ping(bytes::Bytes::new())).await
+    }
+
+    async fn send(&mut self, frame: Value) -> Result<(), Over> {
+        self.write(Message::Text(frame.to_string().into())).await
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), Over> {
+        match timeout(WRITE_MAX, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Over),
+        }
+    }
+}
+
+fn watch(text: &str) -> Option<Vec<DeviceId>> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Watch {
+        watch: Vec<String>,
+    }
+    let wanted: Watch = serde_json::from_str(text).ok()?;
+    let devices: Result<Vec<DeviceId>, _> = wanted.watch.iter().map(|id| id.parse()).collect();
+    devices.ok().filter(|devices| devices.len() <= WATCHED_MAX)
+}

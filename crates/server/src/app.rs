@@ -1,0 +1,69 @@
+//! What all parts of the shell share.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+
+use motehub_domain::time::Time;
+use motehub_gateway::mqtt;
+use motehub_store::Store;
+use tokio::sync::Notify;
+
+use crate::api::Throttle;
+use crate::clock::Clock;
+use crate::ingest::Intake;
+use crate::live::Live;
+use crate::presence::Connections;
+use crate::settings::Settings;
+
+/// One struct of handles, cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Parts>);
+
+/// The handles.
+pub(crate) struct Parts {
+    /// Remembers everything.
+    pub(crate) store: Store,
+    /// Tells the time.
+    pub(crate) clock: Clock,
+    /// What was set at start.
+    pub(crate) settings: Settings,
+    /// When the hub started.
+    pub(crate) started_at: Time,
+    /// Who watches what, live.
+    pub(crate) live: Live,
+    /// The live connections of devices.
+    pub(crate) connections: Connections,
+    /// The queue of what needs no acknowledgement.
+    pub(crate) intake: Intake,
+    /// Wakes the rollouts worker: a deadline is new or a task ended.
+    pub(crate) rollouts: Notify,
+    /// Slows down whoever guesses passwords.
+    pub(crate) throttle: Throttle,
+    /// The digest of the one-time set-up code and when it expires, until there is an administrator.
+    pub(crate) setup: std::sync::Mutex<Option<(motehub_domain::script::Digest, Time)>>,
+    /// Points taken since the start.
+    pub(crate) points: AtomicU64,
+    /// The broker, once it is bound.
+    pub(crate) mqtt: OnceLock<mqtt::Handle>,
+    /// Renders the metrics.
+    pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
+}
+
+impl App {
+    /// Wraps the handles.
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Now.
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,201 @@
+//! The hub in this process: how gateways reach the product.
+
+use bytes::Bytes;
+use motehub_domain::access::{Permission, Role};
+use motehub_domain::device::{Device, Dialect};
+use motehub_domain::id::DeviceId;
+use motehub_domain::message::{Downlink, Offer};
+use motehub_domain::person::Token;
+use motehub_domain::script::{Artifact, Digest};
+use motehub_domain::topic::{TopicFilter, TopicRights};
+use motehub_gateway::hub::{
+    Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, UplinkError,
+};
+use motehub_protocol::{Identity, dialect};
+use motehub_store::StoreError;
+use tokio::sync::mpsc;
+
+use crate::app::App;
+use crate::secrets;
+
+impl Hub for App {
+    fn authenticate(&self, knock: Knock) -> Answer<'_, Result<Client, Refusal>> {
+        Box::pin(async move {
+            let known = match &knock.credentials {
+                Credentials::Mqtt { client_id, user, password } => {
+                    self.mqtt_client(client_id, user.as_deref(), password.as_deref()).await
+                }
+                Credentials::Nodemcu { chip_id, secret } => {
+                    self.nodemcu_board(chip_id, secret.as_deref()).await
+                }
+            };
+            match known {
+                Ok(Some(client)) => Ok(client),
+                Ok(None) => {
+                    tracing::info!(address = %knock.address, who = ?knock.credentials, "somebody was not let in");
+                    metrics::counter!("motehub_not_admitted_total").increment(1);
+                    Err(Refusal::BadCredentials)
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "who knocks could not be looked up");
+                    Err(Refusal::Unavailable)
+                }
+            }
+        })
+    }
+
+    fn uplink(&self, batch: Vec<Arrival>) -> Answer<'_, Vec<Result<(), UplinkError>>> {
+        Box::pin(self.take(batch))
+    }
+
+    fn offer(&self, batch: Vec<Arrival>) {
+        self.intake.offer(batch);
+    }
+
+    fn attach(&self, connection: Connection, downlinks: mpsc::Sender<Downlink>) -> Answer<'_, ()> {
+        self.connections.attach(&connection, downlinks);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn detach(&self, connection: ConnectionId) -> Answer<'_, ()> {
+        self.connections.detach(connection);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn pending(&self, device: DeviceId) -> Answer<'_, Result<Option<Offer>, UplinkError>> {
+        Box::pin(async move {
+            let software = self.store.software(device).await.map_err(unavailable)?;
+            Ok(software.pending.map(|(_, artifact)| offer(artifact)))
+        })
+    }
+
+    fn current(&self, device: DeviceId) -> Answer<'_, Result<Option<Offer>, UplinkError>> {
+        Box::pin(async move {
+            let software = self.store.software(device).await.map_err(unavailable)?;
+            let pending = software.pending.map(|(_, artifact)| artifact);
+            Ok(pending.or(software.running).or(software.active).map(offer))
+        })
+    }
+
+    fn artifact(&self, digest: Digest) -> Answer<'_, Result<Option<Bytes>, UplinkError>> {
+        Box::pin(async move { Ok(self.store.artifact(digest).await.map_err(unavailable)?.map(Bytes::from)) })
+    }
+
+    fn refused(&self, device: DeviceId, why: String) -> Answer<'_, ()> {
+        Box::pin(async move { self.state_refusal(device, &why).await })
+    }
+}
+
+impl App {
+    async fn mqtt_client(
+        &self,
+        client_id: &str,
+        user: Option<&str>,
+        password: Option<&[u8]>,
+    ) -> Result<Option<Client>, StoreError> {
+        let Some(password) = password else { return self.without_credentials(client_id, user).await };
+        let digest = secrets::digest(password);
+        let name = user.unwrap_or(client_id);
+        if let Some(device) = self.store.device_by_credential(digest).await? {
+            let is_its_name = device.external_id.as_deref() == Some(name) || device.id.to_string() == name;
+            return if is_its_name { self.device_client(device).await.map(Some) } else { Ok(None) };
+        }
+        let token = self.store.token_by_digest(digest).await?;
+        Ok(token.filter(|token| token.expires_at.is_none_or(|at| at > self.now())).map(program))
+    }
+
+    /// A board that an operator lets in without a credential is known by its chip id; anybody else is confined
+    /// to the topic filters that were opened by a setting.
+    async fn without_credentials(
+        &self,
+        client_id: &str,
+        user: Option<&str>,
+    ) -> Result<Option<Client>, StoreError> {
+        let name = user.unwrap_or(client_id);
+        let found = self.store.devices_by_external_id(name).await?;
+        if let Some(device) = found.into_iter().find(|device| device.unauthenticated_allowed) {
+            return self.device_client(device).await.map(Some);
+        }
+        let open = &self.settings.mqtt_anonymous;
+        let rights = TopicRights { publish: open.clone(), subscribe: open.clone() };
+        let anonymous = Client { device: None, name: "anonymous".to_owned(), rights };
+        Ok((!open.is_empty()).then_some(anonymous))
+    }
+
+    async fn nodemcu_board(&self, chip_id: &str, secret: Option<&str>) -> Result<Option<Client>, StoreError> {
+        let is_it = |device: &Device| {
+            device.dialect == Dialect::Nodemcu && device.external_id.as_deref() == Some(chip_id)
+        };
+        let device = match secret {
+            Some(secret) => self.store.device_by_credential(secrets::digest(secret)).await?.filter(is_it),
+            None => {
+                let found = self.store.devices_by_external_id(chip_id).await?;
+                found.into_iter().find(|device| is_it(device) && device.unauthenticated_allowed)
+            }
+        };
+        match device {
+            Some(device) => self.device_client(device).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn device_client(&self, device: Device) -> Result<Client, StoreError> {
+        let rights = self.rights_of(&device).await?;
+        let Device { id, name, external_id, dialect, .. } = device;
+        Ok(Client { device: Some(Identity { device: id, external_id, dialect }), name, rights })
+    }
+
+    /// The topics of a device: its dialect's, and what was granted to it or to its tags.
+    async fn rights_of(&self, device: &Device) -> Result<TopicRights, StoreError> {
+        let external_id = device.external_id.clone();
+        let mut rights =
+            dialect::mqtt_rights(&Identity { device: device.id, external_id, dialect: device.dialect });
+        for grant in self.store.grants_for(device.id, &device.tags).await? {
+            if grant.publish {
+                rights.publish.push(grant.filter.clone());
+            }
+            if grant.subscribe {
+                rights.subscribe.push(grant.filter);
+            }
+        }
+        Ok(rights)
+    }
+
+    /// Gives connected devices the rights that they have now. Call it after grants or tags changed.
+    pub(crate) async fn rights_changed(&self) {
+        let Some(mqtt) = self.mqtt.get() else { return };
+        for id in self.connections.online() {
+            let rights = match self.store.device(id).await {
+                Ok(Some(device)) => self.rights_of(&device).await,
+                Ok(None) => Ok(TopicRights::default()),
+                Err(error) => Err(error),
+            };
+            match rights {
+                Ok(rights) => mqtt.set_rights(id, &rights),
+                Err(error) => {
+                    tracing::warn!(%error, device = %id, "its rights could not be looked up: it is disconnected");
+                    mqtt.disconnect_device(id);
+                }
+            }
+        }
+    }
+}
+
+/// Programs may read everything; those that may build may also publish, but never as a device.
+fn program(token: Token) -> Client {
+    let everything: Vec<TopicFilter> = TopicFilter::parse("#").into_iter().collect();
+    let publish = if may_publish(token.role) { everything.clone() } else { Vec::new() };
+    Client { device: None, name: token.name, rights: TopicRights { publish, subscribe: everything } }
+}
+
+fn may_publish(role: Role) -> bool {
+    role.may(Permission::Build)
+}
+
+fn offer(artifact: Artifact) -> Offer {
+    Offer { digest: artifact.digest, size_bytes: artifact.size_bytes.unsigned_abs() }
+}
+
+fn unavailable(error: StoreError) -> UplinkError {
+    UplinkError::Unavailable(error.to_string())
+}

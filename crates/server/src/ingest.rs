@@ -1,0 +1,178 @@
+//! What devices say becomes stored state: one match from uplink to verb.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use motehub_domain::device;
+use motehub_domain::effects::Effects;
+use motehub_domain::id::DeviceId;
+use motehub_domain::message::Uplink;
+use motehub_domain::rejection::Rejection;
+use motehub_domain::rollout;
+use motehub_domain::telemetry;
+use motehub_domain::time::{Span, Time};
+use motehub_gateway::hub::{Arrival, UplinkError};
+use motehub_store::{Measured, StoreError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::perform::Failure;
+
+/// How many arrivals that need no acknowledgement may wait; further ones are dropped and counted.
+const OFFERED_MAX: usize = 10_000;
+/// How many of them are stored at once.
+const OFFERED_BATCH_MAX: usize = 1_000;
+/// How long an append is tried again before the device is told that it cannot be stored.
+const APPEND_TRIES: u32 = 10;
+/// The pause between two tries.
+const APPEND_PAUSE: Duration = Duration::from_millis(300);
+/// At most one refusal per device and span is stated as a fact; all are counted.
+const REFUSALS_EVERY: Span = Span::minutes(1);
+/// For how many devices the last refusal is remembered.
+const REFUSALS_KEPT: usize = 10_000;
+
+/// The queue of arrivals that need no acknowledgement.
+pub(crate) struct Intake {
+    queue: mpsc::Sender<Arrival>,
+    refused: Mutex<HashMap<DeviceId, Time>>,
+}
+
+impl Intake {
+    /// A queue, and its end for [`run`].
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Arrival>) {
+        let (queue, end) = mpsc::channel(OFFERED_MAX);
+        (Self { queue, refused: Mutex::default() }, end)
+    }
+
+    /// Queues arrivals, or drops and counts them.
+    pub(crate) fn offer(&self, batch: Vec<Arrival>) {
+        for arrival in batch {
+            if self.queue.try_send(arrival).is_err() {
+                metrics::counter!("motehub_uplinks_dropped_total", "reason" => "queue_full").increment(1);
+            }
+        }
+    }
+
+    fn may_state_refusal(&self, device: DeviceId, now: Time) -> bool {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.get(&device).is_some_and(|at| now - *at < REFUSALS_EVERY) {
+            return false;
+        }
+        if refused.len() >= REFUSALS_KEPT {
+            refused.clear();
+        }
+        refused.insert(device, now);
+        true
+    }
+}
+
+/// The worker that stores what was offered, until shutdown and then the rest.
+pub(crate) async fn run(app: App, mut queue: mpsc::Receiver<Arrival>, shutdown: CancellationToken) {
+    let mut batch = Vec::with_capacity(OFFERED_BATCH_MAX);
+    loop {
+        tokio::select! {
+            biased;
+            _ = queue.recv_many(&mut batch, OFFERED_BATCH_MAX) => {}
+            () = shutdown.cancelled() => return,
+        }
+        let outcomes = app.take(std::mem::take(&mut batch)).await;
+        let lost = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+        metrics::counter!("motehub_uplinks_dropped_total", "reason" => "not_stored").increment(lost as u64);
+    }
+}
+
+impl App {
+    /// Takes a batch of arrivals; resolves when every `Ok` is durable.
+    pub(crate) async fn take(&self, batch: Vec<Arrival>) -> Vec<Result<(), UplinkError>> {
+        let now = self.now();
+        self.connections.heard(batch.iter().map(|arrival| arrival.device));
+        let mut outcomes = Vec::with_capacity(batch.len());
+        let mut measured = Vec::new();
+        let mut places = Vec::new();
+        for arrival in batch {
+            let Arrival { device, uplink, mark, again } = arrival;
+            let outcome = match uplink {
+                Uplink::Telemetry(points) => match telemetry::check(&points, now) {
+                    Ok(()) => {
+                        places.push(outcomes.len());
+                        measured.push(Measured { device, arrived: now, mark, again, points });
+                        Ok(())
+                    }
+                    Err(rejection) => Err(self.refused(device, rejection).await),
+                },
+                Uplink::Alive => Ok(()),
+                Uplink::Polled => self.progress(device, |target| rollout::polled(target, self.now()).1).await,
+                Uplink::Fetched { digest } => {
+                    self.progress(device, |target| rollout::fetched(target, digest, self.now())).await
+                }
+            };
+            outcomes.push(outcome);
+        }
+        if !measured.is_empty()
+            && let Err(error) = self.append(measured).await
+        {
+            for place in places {
+                outcomes[place] = Err(UplinkError::Unavailable(error.to_string()));
+            }
+        }
+        outcomes
+    }
+
+    async fn append(&self, measured: Vec<Measured>) -> Result<(), StoreError> {
+        let points: usize = measured.iter().map(|measured| measured.points.len()).sum();
+        let shown = self.live.wanted(&measured);
+        let mut tries = 1;
+        loop {
+            match self.store.append(measured.clone()).await {
+                Ok(_) => break,
+                Err(error) if tries >= APPEND_TRIES => {
+                    tracing::error!(%error, "telemetry cannot be stored: nothing is acknowledged");
+                    return Err(error);
+                }
+                Err(_) => tries += 1,
+            }
+            tokio::time::sleep(APPEND_PAUSE).await;
+        }
+        self.points.fetch_add(points as u64, Ordering::Relaxed);
+        metrics::counter!("motehub_points_stored_total").increment(points as u64);
+        self.live.show(shown);
+        Ok(())
+    }
+
+    async fn progress(
+        &self,
+        device: DeviceId,
+        verb: impl Fn(motehub_domain::deployment::Target) -> Effects,
+    ) -> Result<(), UplinkError> {
+        let done = self.attempt(|| async {
+            let Some(mut target) = self.store.target(device).await? else { return Ok(((), Effects::none())) };
+            target.online = self.connections.is_online(device);
+            Ok(((), verb(target)))
+        });
+        done.await.map_err(|failure| match failure {
+            Failure::Rejected(rejection) => UplinkError::Refused(rejection.sentence),
+            Failure::Store(error) => UplinkError::Unavailable(error.to_string()),
+        })
+    }
+
+    async fn refused(&self, id: DeviceId, rejection: Rejection) -> UplinkError {
+        self.state_refusal(id, &rejection.sentence).await;
+        UplinkError::Refused(rejection.sentence)
+    }
+
+    /// Counts a refused message, and states it as a fact if that was not done a moment ago.
+    pub(crate) async fn state_refusal(&self, id: DeviceId, why: &str) {
+        metrics::counter!("motehub_uplinks_refused_total").increment(1);
+        if !self.intake.may_state_refusal(id, self.now()) {
+            return;
+        }
+        if let Ok(Some(device)) = self.store.device(id).await
+            && let Err(error) = self.perform(device::uplink_refused(&device, why)).await
+        {
+            tracing::warn!(%error, "a refused message could not be recorded");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The live feed: changes in their order, and telemetry of watched devices.
+//!
+//! One feeder reads the changes behind the last one it published, so that their order is the store's however
+//! many commits end at once. Readers that cannot follow are cut off and resume by sequence number.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use motehub_domain::id::DeviceId;
+use motehub_domain::telemetry::{Metric, PointValue};
+use motehub_domain::time::Time;
+use motehub_store::{ChangeQuery, Measured, Recorded};
+use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+
+/// How many batches a reader may be behind before it is cut off.
+const BEHIND_MAX: usize = 256;
+/// How many changes are read at once.
+const BATCH_MAX: usize = 1000;
+
+/// Points of one device to show.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    /// Of which device.
+    pub(crate) device: DeviceId,
+    /// Metric, time and value.
+    pub(crate) points: Vec<(Metric, Time, PointValue)>,
+}
+
+/// What goes to every reader.
+#[derive(Debug, Clone)]
+pub(crate) enum News {
+    /// Changes, oldest first.
+    Changes(Arc<Vec<Recorded>>),
+    /// Points of devices that somebody watches.
+    Telemetry(Arc<Vec<Shown>>),
+}
+
+/// Who watches what.
+pub(crate) struct Live {
+    news: broadcast::Sender<News>,
+    watched: RwLock<HashMap<DeviceId, usize>>,
+    changed: Notify,
+    published: AtomicI64,
+}
+
+impl Live {
+    /// A feed that begins behind a sequence number.
+    pub(crate) fn new(last_seq: i64) -> Self {
+        let (news, _) = broadcast::channel(BEHIND_MAX);
+        Self { news, watched: RwLock::default(), changed: Notify::new(), published: AtomicI64::new(last_seq) }
+    }
+
+    /// The sequence number of the last published change.
+    pub(crate) fn last_seq(&self) -> i64 {
+        self.published.load(Ordering::SeqCst)
+    }
+
+    /// Everything from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<News> {
+        self.news.subscribe()
+    }
+
+    /// Changes were committed.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    /// A reader watches other devices than before.
+    pub(crate) fn watch(&self, before: &[DeviceId], after: &[DeviceId]) {
+        let mut watched = self.watched.write().unwrap_or_else(PoisonError::into_inner);
+        for device in after {
+            *watched.entry(*device).or_insert(0) += 1;
+        }
+        for device in before {
+            if let Some(count) = watched.get_mut(device) {
+                *count -= 1;
+                if *count == 0 {
+                    watched.remove(device);
+                }
+            }
+        }
+    }
+
+    /// What of a batch somebody watches.
+    pub(crate) fn wanted(&self, measured: &[Measured]) -> Vec<Shown> {
+        let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
+        if watched.is_empty() {
+            return Vec::new();
+        }
+        let wanted = measured.iter().filter(|measured| watched.contains_key(&measured.device));
+        wanted
+            .map(|measured| {
+                let points = measured.points.iter();
+                let points =
+                    points.map(|p| (p.metric.clone(), p.time.unwrap_or(measured.arrived), p.value.clone()));
+                Shown { device: measured.device, points: points.collect() }
+            })
+            .collect()
+    }
+
+    /// Shows points that are on disk now.
+    pub(crate) fn show(&self, shown: Vec<Shown>) {
+        if !shown.is_empty() {
+            let _ = self.news.send(News::Telemetry(Arc::new(shown)));
+        }
+    }
+}
+
+/// The feeder.
+pub(crate) async fn run(app: App, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = app.live.changed.notified() => {}
+            () = shutdown.cancelled() => return,
+        }
+        loop {
+            let query =
+                ChangeQuery { after: Some(app.live.last_seq()), limit: BATCH_MAX, ..ChangeQuery::default() };
+            let changes = match app.store.changes(query).await {
+                Ok(changes) => changes,
+                Err(error) => {
+                    tracing::warn!(%error, "changes could not be read for the live feed");
+                    break;
+                }
+            };
+            let Some(last) = changes.last().map(|recorded| recorded.seq) else { break };
+            app.live.published.store(last, Ordering::SeqCst);
+            let _ = app.live.news.send(News::Changes(Arc::new(changes)));
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Which devices are there. Presence is keyed by connection, so a take-over never shows a device offline; what
+//! changed is written in batches by one worker, so that ten thousand devices may come back at once.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use motehub_domain::device::{self, Presence};
+use motehub_domain::effects::{Effects, Save};
+use motehub_domain::id::DeviceId;
+use motehub_domain::message::Downlink;
+use motehub_domain::rollout;
+use motehub_domain::time::Span;
+use motehub_gateway::hub::{Connection, ConnectionId};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::perform::Failure;
+
+/// How many devices' presence is written in one transaction.
+const BATCH_MAX: usize = 500;
+/// How often "last seen" of devices that go on talking is written.
+const SEEN_EVERY: Span = Span::seconds(30);
+
+/// The live connections of devices.
+#[derive(Default)]
+pub(crate) struct Connections {
+    table: Mutex<Table>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Table {
+    links: HashMap<DeviceId, Vec<Link>>,
+    owners: HashMap<ConnectionId, DeviceId>,
+    /// Devices whose presence is to be written.
+    dirty: HashSet<DeviceId>,
+    /// Devices heard since "last seen" was last written.
+    heard: HashSet<DeviceId>,
+    /// The last address of devices that went.
+    left_from: HashMap<DeviceId, SocketAddr>,
+}
+
+struct Link {
+    id: ConnectionId,
+    address: SocketAddr,
+    downlinks: mpsc::Sender<Downlink>,
+}
+
+impl Connections {
+    /// A device's connection begins.
+    pub(crate) fn attach(&self, connection: &Connection, downlinks: mpsc::Sender<Downlink>) {
+        let mut table = self.table();
+        let link = Link { id: connection.id, address: connection.address, downlinks };
+        table.links.entry(connection.device).or_default().push(link);
+        table.owners.insert(connection.id, connection.device);
+        table.dirty.insert(connection.device);
+        drop(table);
+        self.changed.notify_one();
+    }
+
+    /// A connection is over.
+    pub(crate) fn detach(&self, id: ConnectionId) {
+        let mut table = self.table();
+        let Some(device) = table.owners.remove(&id) else { return };
+        if let Some(links) = table.links.get_mut(&device) {
+            let address = links.iter().find(|link| link.id == id).map(|link| link.address);
+            links.retain(|link| link.id != id);
+            if links.is_empty() {
+                table.links.remove(&device);
+                table.left_from.extend(address.map(|address| (device, address)));
+            }
+        }
+        table.dirty.insert(device);
+        drop(table);
+        self.changed.notify_one();
+    }
+
+    /// Whether a device has a live connection.
+    pub(crate) fn is_online(&self, device: DeviceId) -> bool {
+        self.table().links.contains_key(&device)
+    }
+
+    /// The devices that have a live connection.
+    pub(crate) fn online(&self) -> Vec<DeviceId> {
+        self.table().links.keys().copied().collect()
+    }
+
+    /// Says something to every connection of a device. A full queue loses it: it is recomputed from stored state.
+    pub(crate) fn send(&self, device: DeviceId, downlink: &Downlink) {
+        for link in self.table().links.get(&device).into_iter().flatten() {
+            if link.downlinks.try_send(downlink.clone()).is_err() {
+                metrics::counter!("motehub_downlinks_dropped_total").increment(1);
+            }
+        }
+    }
+
+    /// Devices were heard.
+    pub(crate) fn heard(&self, devices: impl Iterator<Item = DeviceId>) {
+        self.table().heard.extend(devices);
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_dirty(&self) -> Vec<(DeviceId, Option<SocketAddr>, bool)> {
+        let mut table = self.table();
+        let devices: Vec<DeviceId> = table.dirty.iter().copied().take(BATCH_MAX).collect();
+        let mut taken = Vec::with_capacity(devices.len());
+        for device in devices {
+            table.dirty.remove(&device);
+            let link = table.links.get(&device).and_then(|links| links.last()).map(|link| link.address);
+            let left = table.left_from.remove(&device);
+            taken.push((device, link.or(left), link.is_some()));
+        }
+        if !table.dirty.is_empty() {
+            self.changed.notify_one();
+        }
+        taken
+    }
+
+    fn dirty_again(&self, devices: impl Iterator<Item = DeviceId>) {
+        self.table().dirty.extend(devices);
+    }
+}
+
+/// The worker that writes presence, until shutdown and then once more.
+pub(crate) async fn run(app: App, shutdown: CancellationToken) {
+    let mut write_seen_at = app.now() + SEEN_EVERY;
+    loop {
+        let is_over = tokio::select! {
+            () = app.connections.changed.notified() => false,
+            () = app.clock.sleep_until(write_seen_at) => false,
+            () = shutdown.cancelled() => true,
+        };
+        write_changed(&app).await;
+        if is_over || app.now() >= write_seen_at {
+            write_seen(&app).await;
+            write_seen_at = app.now() + SEEN_EVERY;
+        }
+        if is_over {
+            return;
+        }
+    }
+}
+
+async fn write_changed(app: &App) {
+    let batch = app.connections.take_dirty();
+    if batch.is_empty() {
+        return;
+    }
+    let devices: Vec<DeviceId> = batch.iter().map(|(device, ..)| *device).collect();
+    match effects(app, batch).await {
+        Ok(effects) => {
+            if let Err(error) = app.perform(effects).await {
+                retry_later(app, devices.into_iter(), &error).await;
+                return;
+            }
+            came_back(app, &devices).await;
+        }
+        Err(error) => retry_later(app, devices.into_iter(), &error).await,
+    }
+}
+
+async fn effects(app: &App, batch: Vec<(DeviceId, Option<SocketAddr>, bool)>) -> Result<Effects, Failure> {
+    let mut effects = Effects::none();
+    for (id, address, online) in batch {
+        let Some(device) = app.store.device(id).await? else { continue };
+        let was = app.store.presence(id).await?;
+        let known = was.as_ref().map(|was| was.address.clone());
+        let address =
+            address.map(|address| address.ip().to_canonical().to_string()).or(known).unwrap_or_default();
+        let is = Presence { device: id, online, seen_at: app.now(), address };
+        effects = effects.and(device::presence(&device, was.as_ref(), is));
+    }
+    Ok(effects)
+}
+
+/// Devices for which something waits are told when they come.
+async fn came_back(app: &App, devices: &[DeviceId]) {
+    let here: Vec<DeviceId> =
+        devices.iter().copied().filter(|device| app.connections.is_online(*device)).collect();
+    let targets = match app.store.targets(&here).await {
+        Ok(targets) => targets,
+        Err(error) => return tracing::warn!(%error, "what waits for devices could not be looked up"),
+    };
+    for target in targets.into_iter().filter(|target| target.open.is_some()) {
+        let device = target.device.id;
+        let connected = app.attempt(|| async {
+            let target = app.store.target(device).await?;
+            Ok(((), target.map_or_else(Effects::none, |target| rollout::connected(target, app.now()))))
+        });
+        if let Err(error) = connected.await {
+            tracing::warn!(%device, %error, "a device that came back could not be offered what waits for it");
+        }
+    }
+}
+
+async fn retry_later(app: &App, devices: impl Iterator<Item = DeviceId>, error: &Failure) {
+    tracing::warn!(%error, "presence could not be written; trying again");
+    app.connections.dirty_again(devices);
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    app.connections.changed.notify_one();
+}
+
+async fn write_seen(app: &App) {
+    let heard = std::mem::take(&mut app.connections.table().heard);
+    let now = app.now();
+    let save = heard.into_iter().map(|device| Save::Seen(device, now)).collect();
+    if let Err(error) = app.perform(Effects { save, ..Effects::none() }).await {
+        tracing::warn!(%error, "the time devices were last seen could not be written");
+    }
+}

@@ -1,0 +1,33 @@
+//! Random numbers from the operating system: secrets and ids.
+
+use motehub_domain::id::Id;
+use motehub_domain::time::Time;
+
+/// The digits of secrets: no 0/O, 1/l/I, so that a person can read one out.
+const DIGITS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// A new id that begins with the time.
+pub(crate) fn id<Kind>(now: Time) -> Id<Kind> {
+    Id::from_parts(now.0.unsigned_abs(), u128::from_le_bytes(bytes()))
+}
+
+/// A secret of 160 bits in 32 digits, for devices, tokens and cookies.
+pub(crate) fn secret() -> String {
+    digits::<32>()
+}
+
+/// A one-time password of 80 bits that a person can type.
+pub(crate) fn one_time_password() -> String {
+    let digits = digits::<16>();
+    [&digits[..4], &digits[4..8], &digits[8..12], &digits[12..]].join("-")
+}
+
+fn digits<const N: usize>() -> String {
+    bytes::<N>().iter().map(|byte| char::from(DIGITS[usize::from(byte & 31)])).collect()
+}
+
+fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("because the operating system always has random numbers");
+    bytes
+}

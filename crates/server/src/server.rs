@@ -1,0 +1,247 @@
+//! One hub: binds every socket, knows its addresses, then runs until it is told to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use motehub_domain::access::Permission;
+use motehub_domain::time::Span;
+use motehub_gateway::hub::Hub;
+use motehub_gateway::{http, mqtt};
+use motehub_store::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+use crate::app::{App, Parts};
+use crate::ingest::{self, Intake};
+use crate::live::{self, Live};
+use crate::presence::{self, Connections};
+use crate::settings::Settings;
+use crate::{api, assets, random, rollouts, secrets, tls};
+
+/// How long the one-time set-up link works.
+const SETUP_MAX: Span = Span::minutes(60);
+/// How often telemetry is merged into its chunks.
+const MERGE_EVERY: Span = Span::minutes(1);
+/// How long everything may take to end after the first signal.
+const STOP_MAX: Duration = Duration::from_secs(4);
+
+/// A hub whose sockets are bound.
+pub struct Server {
+    app: App,
+    http: TcpListener,
+    mqtt: mqtt::Gateway,
+    addresses: Addresses,
+    offered: tokio::sync::mpsc::Receiver<motehub_gateway::hub::Arrival>,
+    setup_code: Option<String>,
+}
+
+/// Where a hub listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// The API, the dashboard and device-facing HTTP.
+    pub http: SocketAddr,
+    /// MQTT over TCP.
+    pub mqtt: SocketAddr,
+    /// MQTT over TLS.
+    pub mqtt_tls: Option<SocketAddr>,
+    /// MQTT over WebSocket.
+    pub mqtt_ws: Option<SocketAddr>,
+}
+
+impl Server {
+    /// Opens the data folder and binds every socket. Nothing is served yet.
+    pub async fn bind(settings: Settings) -> io::Result<Self> {
+        std::fs::create_dir_all(&settings.data)
+            .map_err(|e| about(&settings.data.display().to_string(), e))?;
+        std::fs::set_permissions(&settings.data, std::fs::Permissions::from_mode(0o700))?;
+        let store = Store::open(&settings.data.join("motehub.db")).await.map_err(io::Error::other)?;
+        let now = settings.clock.now();
+        store.all_offline(now).await.map_err(io::Error::other)?;
+        let last_seq = store.last_seq().await.map_err(io::Error::other)?;
+        let needs_setup = store.admins().await.map_err(io::Error::other)? == 0;
+        let setup_code = needs_setup.then(random::secret);
+
+        let http = TcpListener::bind(settings.http)
+            .await
+            .map_err(|e| about(&format!("--http {}", settings.http), e))?;
+        let tls = match settings.mqtt_tls {
+            Some(address) => Some((address, tls::server_config(&settings)?)),
+            None => None,
+        };
+        let (intake, offered) = Intake::new();
+        let setup = setup_code.as_ref().map(|code| (secrets::digest(code), now + SETUP_MAX));
+        let app = App::new(Parts {
+            store,
+            clock: settings.clock.clone(),
+            started_at: now,
+            live: Live::new(last_seq),
+            connections: Connections::default(),
+            intake,
+            rollouts: tokio::sync::Notify::new(),
+            throttle: api::Throttle::default(),
+            setup: Mutex::new(setup),
+            points: AtomicU64::new(0),
+            mqtt: OnceLock::new(),
+            metrics: recorder(),
+            settings: settings.clone(),
+        });
+        let hub: Arc<dyn Hub> = Arc::new(app.clone());
+        let listeners = mqtt::Settings {
+            tcp: Some(settings.mqtt),
+            tls,
+            ws: settings.mqtt_ws,
+            ..mqtt::Settings::default()
+        };
+        let mqtt = mqtt::Gateway::bind(listeners, hub)?;
+        let _ = app.mqtt.set(mqtt.handle());
+        let bound = mqtt.addresses();
+        let missing = || io::Error::other("the MQTT listener has no address");
+        let addresses = Addresses {
+            http: http.local_addr()?,
+            mqtt: bound.tcp.ok_or_else(missing)?,
+            mqtt_tls: bound.tls,
+            mqtt_ws: bound.ws,
+        };
+        Ok(Self { app, http, mqtt, addresses, offered, setup_code })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The one-time link that makes the first administrator, if there is none yet. The code stands behind `#`,
+    /// so that no browser sends it in an address.
+    pub fn setup_link(&self) -> Option<String> {
+        self.setup_code.as_ref().map(|code| format!("http://{}/setup#{code}", self.addresses.http))
+    }
+
+    /// Runs until `shutdown`, then drains: sockets first, then the workers.
+    pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
+        let Self { app, http, mqtt, offered, .. } = self;
+        let gateways = TaskTracker::new();
+        let workers = TaskTracker::new();
+        let stop_workers = CancellationToken::new();
+        gateways.spawn(mqtt.run(shutdown.clone()));
+        let hub: Arc<dyn Hub> = Arc::new(app.clone());
+        gateways.spawn(http::serve(http, router(&app), hub, shutdown.clone()));
+        workers.spawn(presence::run(app.clone(), stop_workers.clone()));
+        workers.spawn(ingest::run(app.clone(), offered, stop_workers.clone()));
+        workers.spawn(rollouts::run(app.clone(), stop_workers.clone()));
+        workers.spawn(live::run(app.clone(), stop_workers.clone()));
+        workers.spawn(merge(app.clone(), stop_workers.clone()));
+        shutdown.cancelled().await;
+        gateways.close();
+        workers.close();
+        let drained = tokio::time::timeout(STOP_MAX, async {
+            gateways.wait().await;
+            stop_workers.cancel();
+            workers.wait().await;
+        });
+        if drained.await.is_err() {
+            tracing::warn!("not everything ended in time; what was acknowledged is on disk");
+        }
+        Ok(())
+    }
+}
+
+/// Moves telemetry from the hot table into its chunks, a step at a time.
+async fn merge(app: App, shutdown: CancellationToken) {
+    loop {
+        let next = app.now() + MERGE_EVERY;
+        tokio::select! {
+            () = app.clock.sleep_until(next) => {}
+            () = shutdown.cancelled() => return,
+        }
+        if let Err(error) = app.store.merge(app.now()).await {
+            tracing::error!(%error, "telemetry could not be merged into its chunks");
+        }
+    }
+}
+
+fn router(app: &App) -> Router {
+    let hub: Arc<dyn Hub> = Arc::new(app.clone());
+    let own = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/metrics", get(render_metrics))
+        .route("/.well-known/security.txt", get(security_txt))
+        .with_state(app.clone());
+    let pages = api::router(app)
+        .merge(own)
+        .fallback_service(assets::routes())
+        .layer(CompressionLayer::new())
+        .layer(axum::middleware::from_fn(assets::with_headers));
+    pages.merge(http::nodemcu_routes(hub)).layer(CatchPanicLayer::custom(panicked))
+}
+
+/// A panic is a defect of ours: counted, logged, and answered without a word of what was inside.
+fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    metrics::counter!("motehub_panics_total").increment(1);
+    tracing::error!("a request made the program panic: please report it");
+    (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONNECTION, "close")]).into_response()
+}
+
+/// Metrics in the Prometheus text format, for callers on this machine and for those who may see the fleet.
+async fn render_metrics(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    if !peer.ip().to_canonical().is_loopback() || headers.contains_key("x-forwarded-for") {
+        let caller =
+            api::caller(&app, &method, &headers).await.and_then(|caller| caller.must(Permission::See));
+        if let Err(error) = caller {
+            return error.into_response();
+        }
+    }
+    let mut text = app.metrics.render();
+    match app.store.overview().await {
+        Ok(overview) => {
+            text.push_str(&format!("# TYPE motehub_devices gauge\nmotehub_devices {}\n", overview.total));
+            text.push_str(&format!(
+                "# TYPE motehub_devices_online gauge\nmotehub_devices_online {}\n",
+                overview.online
+            ));
+        }
+        Err(error) => tracing::warn!(%error, "devices could not be counted for the metrics"),
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+async fn security_txt() -> Response {
+    let text = "Contact: https://github.com/motehub/motehub/security/advisories/new\n\
+        Expires: 2028-12-31T00:00:00.000Z\nPreferred-Languages: en\n";
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+/// One recorder per process, however many hubs a test starts in it.
+fn recorder() -> metrics_exporter_prometheus::PrometheusHandle {
+    static RECORDER: Mutex<Option<metrics_exporter_prometheus::PrometheusHandle>> = Mutex::new(None);
+    let mut recorder = RECORDER.lock().unwrap_or_else(PoisonError::into_inner);
+    recorder
+        .get_or_insert_with(|| {
+            let made = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+            let handle = made.handle();
+            let _ = metrics::set_global_recorder(made);
+            metrics::counter!("motehub_panics_total").increment(0);
+            handle
+        })
+        .clone()
+}
+
+fn about(what: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}

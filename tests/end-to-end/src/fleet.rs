@@ -1,0 +1,87 @@
+//! Virtual boards as a process of their own.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::hub::{Hub, binary};
+use crate::wait::WAIT_MAX;
+
+/// A running fleet; dropping it ends it.
+pub struct Fleet {
+    child: Child,
+    orders: ChildStdin,
+    facts: Receiver<Value>,
+    /// Holds a folder per board.
+    pub flash: PathBuf,
+}
+
+impl Fleet {
+    /// Boards of a hub, each with its credential.
+    pub fn start(hub: &Hub, boards: &[(u32, &str)]) -> Self {
+        let flash = hub.data().join("../flash");
+        let mut command = Command::new(binary());
+        command.args(["sim", "nodemcu", "--http", &hub.http(), "--mqtt", &hub.mqtt(), "--flash"]).arg(&flash);
+        for (chip_id, credential) in boards {
+            command.args(["--board", &format!("{chip_id}:{credential}")]);
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the fleet starts");
+        let (sender, facts) = channel();
+        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Ok(fact) = serde_json::from_str(&line)
+                    && sender.send(fact).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        let orders = child.stdin.take().expect("it is piped");
+        Self { child, orders, facts, flash }
+    }
+
+    /// Tells a board what to do, as a line of JSON.
+    pub fn order(&mut self, order: &Value) {
+        writeln!(self.orders, "{order}").expect("the fleet listens");
+    }
+
+    /// Waits for the next fact of a kind that fits; earlier ones are passed over.
+    ///
+    /// # Panics
+    /// When it does not come in time.
+    pub fn await_fact(&mut self, kind: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + WAIT_MAX;
+        let mut passed = Vec::new();
+        loop {
+            match self.facts.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(fact) if fact["fact"] == kind && fits(&fact) => return fact,
+                Ok(fact) => passed.push(fact.to_string()),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("no fact {kind}; there were:\n{}", passed.join("\n"))
+                }
+            }
+        }
+    }
+
+    /// Waits until a board prints a line that contains a text.
+    pub fn await_print(&mut self, part: &str) {
+        self.await_fact("print", |fact| fact["text"].as_str().is_some_and(|text| text.contains(part)));
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let _ = self.child.wait();
+    }
+}

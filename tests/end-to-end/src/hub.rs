@@ -1,0 +1,218 @@
+//! A hub as a process of its own, and a caller of its API.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The program under test: `MOTEHUB`, or the debug build.
+pub fn binary() -> PathBuf {
+    match std::env::var_os("MOTEHUB") {
+        Some(path) => path.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/debug/motehub"),
+    }
+}
+
+/// A running hub with an administrator's token. Dropping it kills it and removes its data.
+pub struct Hub {
+    child: Child,
+    folder: Arc<TempDir>,
+    /// What it said when it was ready.
+    pub ready: Value,
+    /// Everything it said on the standard error.
+    pub log: Arc<Mutex<String>>,
+    /// A caller with all rights.
+    pub api: Api,
+}
+
+impl Hub {
+    /// A hub on a fresh folder, with more arguments.
+    pub fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("motehub-test-").tempdir().expect("a temporary folder");
+        Self::start_on(Arc::new(folder), &[], arguments)
+    }
+
+    /// The same hub again after its end, with the same folder and token.
+    pub fn again(mut self, arguments: &[&str]) -> Self {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let token = self.api.token.clone();
+        Self::start_with(self.folder.clone(), &[], arguments, Some(token))
+    }
+
+    /// A hub on a folder; `wrapper` is a program with arguments that runs it, such as strace.
+    pub fn start_on(folder: Arc<TempDir>, wrapper: &[&str], arguments: &[&str]) -> Self {
+        Self::start_with(folder, wrapper, arguments, None)
+    }
+
+    fn start_with(folder: Arc<TempDir>, wrapper: &[&str], arguments: &[&str], token: Option<String>) -> Self {
+        let data = folder.path().join("data");
+        let token = token.unwrap_or_else(|| add_token(&data, "tests", "admin"));
+        let mut words: Vec<String> = wrapper.iter().map(ToString::to_string).collect();
+        words.push(binary().display().to_string());
+        let fixed = ["serve", "--data", &data.display().to_string()].map(str::to_owned);
+        words.extend(fixed);
+        let has = |flag: &str| arguments.contains(&flag);
+        for flag in ["--http", "--mqtt"] {
+            if !has(flag) {
+                words.extend([flag.to_owned(), "127.0.0.1:0".to_owned()]);
+            }
+        }
+        words.extend(arguments.iter().map(ToString::to_string));
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}; build it with cargo build", words[0]));
+        let log = Arc::new(Mutex::new(String::new()));
+        collect(child.stderr.take().expect("it is piped"), log.clone());
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        stdout.read_line(&mut line).expect("the ready line");
+        let ready = serde_json::from_str(&line)
+            .unwrap_or_else(|e| panic!("no ready line but {line:?}: {e}\n{}", log.lock().expect("the log")));
+        let api = Api { base: format!("http://{}", text(&ready, "http")), token };
+        Self { child, folder, ready, log, api }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Where its HTTP listens.
+    pub fn http(&self) -> String {
+        text(&self.ready, "http")
+    }
+
+    /// Where its MQTT listens.
+    pub fn mqtt(&self) -> String {
+        text(&self.ready, "mqtt")
+    }
+
+    /// Kills it as a power cut would, and waits for its end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to end (SIGTERM) and waits for its end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let _ = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Makes a token with the command line.
+pub fn add_token(data: &Path, name: &str, role: &str) -> String {
+    let made =
+        Command::new(binary()).args(["token", "add", name, "--role", role, "--data"]).arg(data).output();
+    let made = made.unwrap_or_else(|e| panic!("{}: {e}; build it with cargo build", binary().display()));
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8_lossy(&made.stdout).trim().to_owned()
+}
+
+fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(n @ 1..) = from.read(&mut piece) {
+            into.lock().expect("the log").push_str(&String::from_utf8_lossy(&piece[..n]));
+        }
+    });
+}
+
+/// Calls the HTTP API.
+#[derive(Clone)]
+pub struct Api {
+    /// `http://HOST:PORT`.
+    pub base: String,
+    /// The bearer token.
+    pub token: String,
+}
+
+impl Api {
+    /// Calls a path under `/api/v1`. Gives the status and the answer.
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.call_raw(method, &format!("/api/v1{path}"), body.map(Value::to_string).as_deref())
+    }
+
+    /// Calls any path with any body.
+    pub fn call_raw(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .allow_non_standard_methods(true)
+            .build()
+            .into();
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header("Authorization", format!("Bearer {}", self.token))
+            .header("Content-Type", "application/json");
+        let request = request.body(body.unwrap_or_default().to_owned()).expect("a request");
+        let mut answer = agent.run(request).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
+        let text = answer.body_mut().with_config().limit(100 << 20).read_to_string().expect("a text");
+        let json = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        (answer.status().as_u16(), json)
+    }
+
+    /// Looks something up that must be there.
+    pub fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.call("GET", path, None);
+        assert_eq!(status, 200, "GET {path}: {answer}");
+        answer
+    }
+
+    /// Makes something that must be made.
+    pub fn post(&self, path: &str, body: &Value) -> Value {
+        let (status, answer) = self.call("POST", path, Some(body));
+        assert!((200..300).contains(&status), "POST {path}: {status} {answer}");
+        answer
+    }
+
+    /// Registers a board. Gives its id and credential.
+    pub fn board(&self, name: &str, chip_id: u32) -> (String, String) {
+        let device = serde_json::json!({ "name": name, "dialect": "nodemcu", "external_id": chip_id.to_string(), "tags": [] });
+        let made = self.post("/devices", &device);
+        (text(&made, "id"), text(&made, "credential"))
+    }
+
+    /// Makes a script. Gives its id.
+    pub fn script(&self, name: &str, source: &str) -> String {
+        let script = serde_json::json!({ "name": name, "language": "lua", "source": source });
+        text(&self.post("/scripts", &script), "id")
+    }
+
+    /// Begins a deployment of a version to a device with a short health window. Gives its id.
+    pub fn deploy(&self, script: &str, version: i64, device: &str) -> String {
+        let deployment = serde_json::json!({
+            "script": script, "version": version, "devices": [device], "health_window_seconds": 5,
+        });
+        text(&self.post("/deployments", &deployment), "id")
+    }
+
+    /// The state and reason of the first task of a deployment.
+    pub fn task(&self, deployment: &str) -> (String, String) {
+        let task = self.get(&format!("/deployments/{deployment}"))["tasks"][0].clone();
+        (text(&task, "state"), text(&task, "reason"))
+    }
+}
+
+fn text(json: &Value, key: &str) -> String {
+    json[key].as_str().unwrap_or_default().to_owned()
+}
