@@ -170,8 +170,8 @@ pub fn create_user(
     Ok((user, effects))
 }
 
-/// Changes a user's role, shuts the user out or lets the user in again. Returns the user as it is then; nothing is
-/// written if nothing differs. `users` are all there are: one active administrator must remain.
+/// Changes a user's role, shuts the user out or lets the user in again. Returns the user as it is then; nothing
+/// is written if nothing differs. `users` are all there are: one active administrator must remain.
 pub fn edit_user(
     user: &User,
     edit: UserEdit,
@@ -319,8 +319,8 @@ fn new_user(id: UserId, name: &str, role: Role, users: &[User], now: Time) -> Re
     })
 }
 
-/// The administrator who remains when one goes. The record is written again, so that two who send each other away
-/// at the same moment collide and one of them stays.
+/// The administrator who remains when one goes. The record is written again, so that two who send each other
+/// away at the same moment collide and one of them stays.
 fn remaining_admin(leaving: &User, users: &[User]) -> Result<Save, Rejection> {
     let remaining = users.iter().find(|user| user.id != leaving.id && user.is_active_admin());
     let remaining = remaining.ok_or_else(|| {

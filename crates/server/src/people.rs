@@ -1,5 +1,5 @@
-//! Users and tokens made at the console, for whoever can read the data folder. A hub may be running on the same
-//! folder meanwhile: the database takes care of that.
+//! Users and tokens made at the console, for whoever can read the data folder. A hub may be running on the
+//! same folder meanwhile: the database takes care of that.
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -36,8 +36,8 @@ pub enum PeopleError {
     Store(#[from] StoreError),
 }
 
-/// Makes a user in a data folder, which is made if it is missing. Returns the one-time password; only its hash is
-/// kept.
+/// Makes a user in a data folder, which is made if it is missing. Returns the one-time password; only its hash
+/// is kept.
 ///
 /// # Errors
 /// If the name is not acceptable or taken, or the folder cannot be written.

@@ -1,5 +1,5 @@
-//! How people and programs come in, over real sockets: set-up, login, passwords, users, tokens and topic grants.
-//! Each test has its own hub on its own data folder, with a clock that is moved by hand.
+//! How people and programs come in, over real sockets: set-up, login, passwords, users, tokens and topic
+//! grants. Each test has its own hub on its own data folder, with a clock that is moved by hand.
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 use std::fmt::Write as _;
@@ -528,7 +528,8 @@ async fn a_token_works_until_it_expires_or_is_revoked() {
     let me = hub.get("/me", &short).await.json();
     assert_eq!(
         me,
-        json!({ "name": "short", "role": "viewer", "kind": "token", "must_change_password": false, "csrf": "" })
+        json!({ "name": "short", "role": "viewer", "kind": "token", "must_change_password": false,
+            "csrf": "" })
     );
     let items = hub.get("/tokens", &ada).await.json()["items"].clone();
     assert_eq!(items[1]["expires_at"], "2027-01-15T09:00:00.000Z");

@@ -92,8 +92,8 @@ pub(crate) async fn list(State(app): State<App>) -> Result<axum::Json<GrantList>
 
 /// Adds a grant; connected devices have it at once.
 #[utoipa::path(post, path = "/api/v1/grants", tag = "grants", request_body = NewGrant,
-    responses((status = 201, body = GrantCreated), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
+    responses((status = 201, body = GrantCreated), (status = 400, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(crate) async fn create(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,

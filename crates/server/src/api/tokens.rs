@@ -89,8 +89,8 @@ pub(crate) async fn list(State(app): State<App>) -> Result<axum::Json<TokenList>
 
 /// Makes a token.
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = NewToken,
-    responses((status = 201, body = TokenCreated), (status = 400, body = Problem), (status = 403, body = Problem),
-        (status = 409, body = Problem)))]
+    responses((status = 201, body = TokenCreated), (status = 400, body = Problem),
+        (status = 403, body = Problem), (status = 409, body = Problem)))]
 pub(crate) async fn create(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,

@@ -138,8 +138,8 @@ pub(crate) async fn list(State(app): State<App>) -> Result<axum::Json<UserList>,
 
 /// Makes a user with a one-time password.
 #[utoipa::path(post, path = "/api/v1/users", tag = "users", request_body = NewUser,
-    responses((status = 201, body = UserCreated), (status = 400, body = Problem), (status = 403, body = Problem),
-        (status = 409, body = Problem)))]
+    responses((status = 201, body = UserCreated), (status = 400, body = Problem),
+        (status = 403, body = Problem), (status = 409, body = Problem)))]
 pub(crate) async fn create(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,

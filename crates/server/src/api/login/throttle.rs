@@ -1,7 +1,7 @@
 //! Slows down whoever guesses passwords, per name and per address, and keeps password checks from eating the
-//! machine. Nobody is ever locked out for good: the wait grows to a minute and no further, tries during a wait do
-//! not lengthen it, and the address from which a person last came in does not wait for the guesses of others.
-//! It is all in memory: a restart forgives.
+//! machine. Nobody is ever locked out for good: the wait grows to a minute and no further, tries during a wait
+//! do not lengthen it, and the address from which a person last came in does not wait for the guesses of
+//! others. It is all in memory: a restart forgives.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -56,8 +56,8 @@ struct Tries {
     last: Time,
 }
 
-/// A try that may go on. It counts as failed until [`Throttle::succeeded`] takes it back, so that many tries at
-/// once cannot slip through before the first has failed.
+/// A try that may go on. It counts as failed until [`Throttle::succeeded`] takes it back, so that many tries
+/// at once cannot slip through before the first has failed.
 pub(crate) struct Ticket<'a> {
     keys: Vec<Key>,
     name: String,
@@ -144,8 +144,8 @@ impl Entries {
 }
 
 impl Tries {
-    /// How long the next try must wait; `None` if it need not. A clock that was set back makes nobody wait longer
-    /// than the longest wait.
+    /// How long the next try must wait; `None` if it need not. A clock that was set back makes nobody wait
+    /// longer than the longest wait.
     fn wait(self, now: Time) -> Option<Span> {
         let doublings = self.count.checked_sub(FREE_TRIES)?.min(16);
         let wait = Span(WAIT_FIRST.0 << doublings).min(WAIT_MAX);
