@@ -170,8 +170,8 @@ pub fn create_user(
     Ok((user, effects))
 }
 
-/// Changes a user's role, shuts the user out or lets the user in again. Returns the user as it is then; nothing
-/// is written if nothing differs. `users` are all there are: one active administrator must remain.
+/// Changes a user's role, shuts the user out or lets the user in again. Returns the user as it is then;
+/// nothing is written if nothing differs. `users` are all there are: one active administrator must remain.
 pub fn edit_user(
     user: &User,
     edit: UserEdit,

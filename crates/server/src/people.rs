@@ -36,8 +36,8 @@ pub enum PeopleError {
     Store(#[from] StoreError),
 }
 
-/// Makes a user in a data folder, which is made if it is missing. Returns the one-time password; only its hash
-/// is kept.
+/// Makes a user in a data folder, which is made if it is missing. Returns the one-time password; only its
+/// hash is kept.
 ///
 /// # Errors
 /// If the name is not acceptable or taken, or the folder cannot be written.

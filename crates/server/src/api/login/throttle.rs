@@ -1,6 +1,6 @@
 //! Slows down whoever guesses passwords, per name and per address, and keeps password checks from eating the
-//! machine. Nobody is ever locked out for good: the wait grows to a minute and no further, tries during a wait
-//! do not lengthen it, and the address from which a person last came in does not wait for the guesses of
+//! machine. Nobody is ever locked out for good: the wait grows to a minute and no further, tries during a
+//! wait do not lengthen it, and the address from which a person last came in does not wait for the guesses of
 //! others. It is all in memory: a restart forgives.
 
 use std::collections::HashMap;
