@@ -1,8 +1,9 @@
 //! The one WebSocket. It resumes after the last sequence number it saw, waits longer after every failed attempt,
 //! and tells whoever listens about changes, about telemetry of watched devices, and when pages must load anew.
 import { writable } from 'svelte/store';
+import { get } from './api/client';
 import type { Change } from './api/contract';
-import { pathAfter, readFrame, waitBefore, watchSet, type TelemetryFrame } from './domain/resume';
+import { pathAfter, readFrame, waitBefore, watchSet, type Position, type TelemetryFrame } from './domain/resume';
 
 export type LiveState = 'connecting' | 'live' | 'reconnecting' | 'off';
 export type LiveListener = {
@@ -17,7 +18,9 @@ export const liveState = writable<LiveState>('off');
 const listeners = new Set<LiveListener>();
 const watches = new Map<symbol, string[]>();
 let socket: WebSocket | null = null;
-let seq: number | null = null;
+let position: Position = { seq: null, hub: null };
+/** The first attempt failed: what pages loaded meanwhile may be old when the link is there at last. */
+let wasLate = false;
 let attempt = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 let wanted = false;
@@ -26,7 +29,8 @@ let watchSoon = false;
 export function connectLive(): void {
   if (wanted) return;
   wanted = true;
-  seq = null;
+  position = { seq: null, hub: null };
+  wasLate = false;
   attempt = 0;
   liveState.set('connecting');
   open();
@@ -59,7 +63,7 @@ export function watchDevices(ids: string[]): () => void {
 
 function open(): void {
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-  const opened = new WebSocket(`${scheme}://${location.host}${pathAfter(seq)}`);
+  const opened = new WebSocket(`${scheme}://${location.host}${pathAfter(position.seq)}`);
   socket = opened;
   opened.onopen = () => {
     attempt = 0;
@@ -75,9 +79,10 @@ function open(): void {
 }
 
 function receive(text: string): void {
-  const reading = readFrame(text, seq);
-  seq = reading.seq;
-  const meaning = reading.meaning;
+  const reading = readFrame(text, position);
+  const meaning = wasLate && reading.meaning.kind === 'hello' ? { kind: 'resync' as const } : reading.meaning;
+  position = reading.position;
+  wasLate = false;
   for (const listener of [...listeners]) {
     if (meaning.kind === 'changes' && meaning.changes.length > 0) listener.changes?.(meaning.changes);
     if (meaning.kind === 'telemetry') listener.telemetry?.(meaning.telemetry);
@@ -89,8 +94,11 @@ function reconnectLater(): void {
   socket = null;
   if (!wanted) return;
   liveState.set('reconnecting');
+  wasLate = position.seq === null;
   timer = setTimeout(open, waitBefore(attempt, Math.random()));
   attempt += 1;
+  // A WebSocket does not tell why it was refused; a plain request does, and leads to the login if need be.
+  if (attempt === 2) get('/me').catch(() => undefined);
 }
 
 /** Several parts of a page change their watch in the same moment: one frame says it all. */

@@ -5,9 +5,9 @@ const RANK: Record<Role, number> = { viewer: 0, manager: 1, engineer: 2, admin: 
 
 export const ROLES: { role: Role; sentence: string }[] = [
   { role: 'viewer', sentence: 'sees everything, changes nothing' },
-  { role: 'manager', sentence: 'activates assigned scripts; forces, cancels, retries and rolls back updates' },
-  { role: 'engineer', sentence: 'also registers devices, writes scripts and deploys them' },
-  { role: 'admin', sentence: 'also manages users and tokens' },
+  { role: 'manager', sentence: 'sees everything, activates assigned scripts, and forces, cancels, retries or rolls back updates' },
+  { role: 'engineer', sentence: 'registers devices, writes scripts and deploys them, and does what a manager does' },
+  { role: 'admin', sentence: 'manages users and tokens, and does what an engineer does' },
 ];
 
 /** Each role includes the ones below it. */

@@ -8,7 +8,9 @@ export type Meaning =
   | { kind: 'resync' }
   | { kind: 'telemetry'; telemetry: TelemetryFrame }
   | { kind: 'unknown' };
-export type Reading = { seq: number | null; meaning: Meaning };
+/** What the browser has, and what the hub had when the link was opened. */
+export type Position = { seq: number | null; hub: number | null };
+export type Reading = { position: Position; meaning: Meaning };
 
 const WAIT_FIRST_MS = 500;
 const WAIT_MAX_MS = 20_000;
@@ -23,21 +25,29 @@ export function pathAfter(seq: number | null): string {
   return seq === null ? '/api/v1/live' : `/api/v1/live?after=${seq}`;
 }
 
-/** Reads one frame, given the last sequence number. Changes that were already seen are left out. */
-export function readFrame(text: string, seq: number | null): Reading {
+/** Reads one frame, given where the browser is. Changes that were already seen are left out. */
+export function readFrame(text: string, position: Position): Reading {
   const frame = parse(text);
-  if (frame === null) return { seq, meaning: { kind: 'unknown' } };
-  if ('hello' in frame) return { seq: seq ?? numberIn(frame.hello, 'seq'), meaning: { kind: 'hello' } };
-  if ('resync' in frame) return { seq: numberIn(frame, 'seq'), meaning: { kind: 'resync' } };
+  if (frame === null) return { position, meaning: { kind: 'unknown' } };
+  if ('hello' in frame) return readHello(numberIn(frame.hello, 'seq'), position);
+  if ('resync' in frame) return { position: { ...position, seq: position.hub }, meaning: { kind: 'resync' } };
   if ('changes' in frame && Array.isArray(frame.changes)) {
-    const changes = (frame.changes as Change[]).filter((change) => seq === null || change.seq > seq);
-    const latest = numberIn(frame, 'seq') ?? changes.at(-1)?.seq ?? seq;
-    return { seq: Math.max(latest ?? 0, seq ?? 0), meaning: { kind: 'changes', changes } };
+    const seen = position.seq;
+    const changes = (frame.changes as Change[]).filter((change) => seen === null || change.seq > seen);
+    const last = numberIn(frame, 'seq') ?? changes.at(-1)?.seq ?? 0;
+    return { position: { ...position, seq: Math.max(last, seen ?? 0) }, meaning: { kind: 'changes', changes } };
   }
   if ('telemetry' in frame) {
-    return { seq, meaning: { kind: 'telemetry', telemetry: frame.telemetry as TelemetryFrame } };
+    return { position, meaning: { kind: 'telemetry', telemetry: frame.telemetry as TelemetryFrame } };
   }
-  return { seq, meaning: { kind: 'unknown' } };
+  return { position, meaning: { kind: 'unknown' } };
+}
+
+/** A hub that is behind us has another history, such as a data folder put back from a copy. */
+function readHello(hub: number | null, position: Position): Reading {
+  if (position.seq === null || hub === null) return { position: { seq: hub, hub }, meaning: { kind: 'hello' } };
+  if (hub < position.seq) return { position: { seq: hub, hub }, meaning: { kind: 'resync' } };
+  return { position: { seq: position.seq, hub }, meaning: { kind: 'hello' } };
 }
 
 function parse(text: string): Record<string, unknown> | null {

@@ -1,101 +1,131 @@
 //! A change as a sentence with a link: who did what to what. One visible table; unknown kinds are still readable.
 import type { Change } from '../api/contract';
-import { wordOf } from './state';
-import type { Tone } from './state';
+import { wordOf, type Tone } from './state';
 
-type Wording = { verb: string; tone: Tone };
+/** In `text`, {} is the subject and {name} the script it is about. Where the subject leads, nobody else is named. */
+type Wording = { text: string; tone: Tone };
 
 const WORDING: Record<string, Wording> = {
-  device_registered: { verb: 'registered device', tone: 'ok' },
-  device_edited: { verb: 'edited device', tone: 'idle' },
-  device_deleted: { verb: 'deleted device', tone: 'warn' },
-  credential_issued: { verb: 'issued a credential for', tone: 'info' },
-  credential_revoked: { verb: 'revoked the credential of', tone: 'warn' },
-  device_online: { verb: 'came online', tone: 'ok' },
-  device_offline: { verb: 'went offline', tone: 'idle' },
-  script_created: { verb: 'created script', tone: 'ok' },
-  script_edited: { verb: 'edited script', tone: 'idle' },
-  script_deleted: { verb: 'deleted script', tone: 'warn' },
-  version_saved: { verb: 'saved a version of', tone: 'info' },
-  script_assigned: { verb: 'assigned a script to', tone: 'idle' },
-  script_unassigned: { verb: 'unassigned a script from', tone: 'idle' },
-  script_activated: { verb: 'activated a script on', tone: 'info' },
-  deployment_started: { verb: 'started the deployment of', tone: 'info' },
-  deployment_cancelled: { verb: 'cancelled the deployment of', tone: 'warn' },
-  deployment_ended: { verb: 'ended the deployment of', tone: 'idle' },
-  task_moved: { verb: 'moved the task of', tone: 'info' },
-  user_created: { verb: 'created user', tone: 'ok' },
-  user_edited: { verb: 'edited user', tone: 'idle' },
-  user_deleted: { verb: 'deleted user', tone: 'warn' },
-  password_changed: { verb: 'changed the password of', tone: 'idle' },
-  token_created: { verb: 'created token', tone: 'info' },
-  token_revoked: { verb: 'revoked token', tone: 'warn' },
-  login_succeeded: { verb: 'logged in as', tone: 'idle' },
-  login_failed: { verb: 'failed to log in as', tone: 'bad' },
-  logged_out: { verb: 'logged out', tone: 'idle' },
-  grant_added: { verb: 'granted', tone: 'info' },
-  grant_removed: { verb: 'removed the grant of', tone: 'warn' },
-  uplink_refused: { verb: 'was refused a message about', tone: 'bad' },
-  setup_done: { verb: 'finished the set-up as', tone: 'ok' },
+  device_registered: { text: 'registered {}', tone: 'ok' },
+  device_edited: { text: 'edited {}', tone: 'idle' },
+  device_deleted: { text: 'deleted the device {}', tone: 'warn' },
+  credential_issued: { text: 'issued a credential for {}', tone: 'info' },
+  credential_revoked: { text: 'revoked the credential of {}', tone: 'warn' },
+  device_online: { text: '{} came online', tone: 'ok' },
+  device_offline: { text: '{} went offline', tone: 'idle' },
+  uplink_refused: { text: '{} sent a message that was refused', tone: 'bad' },
+  script_created: { text: 'created the script {}', tone: 'ok' },
+  script_edited: { text: 'edited the script {}', tone: 'idle' },
+  script_deleted: { text: 'deleted the script {}', tone: 'warn' },
+  version_saved: { text: 'saved a version of {}', tone: 'info' },
+  script_assigned: { text: 'assigned {name} to {}', tone: 'idle' },
+  script_unassigned: { text: 'unassigned {name} from {}', tone: 'idle' },
+  script_activated: { text: 'activated {name} on {}', tone: 'info' },
+  deployment_started: { text: 'started the deployment {}', tone: 'info' },
+  deployment_cancelled: { text: 'cancelled the deployment {}', tone: 'warn' },
+  deployment_ended: { text: '{} ended', tone: 'idle' },
+  task_moved: { text: '{}, update', tone: 'info' },
+  user_created: { text: 'created the user {}', tone: 'ok' },
+  user_edited: { text: 'edited the user {}', tone: 'idle' },
+  user_deleted: { text: 'deleted the user {}', tone: 'warn' },
+  password_changed: { text: 'changed the password of {}', tone: 'idle' },
+  token_created: { text: 'made the token {}', tone: 'info' },
+  token_revoked: { text: 'revoked the token {}', tone: 'warn' },
+  login_succeeded: { text: '{} logged in', tone: 'idle' },
+  login_failed: { text: '{} did not get in', tone: 'bad' },
+  logged_out: { text: '{} logged out', tone: 'idle' },
+  grant_added: { text: 'granted {}', tone: 'info' },
+  grant_removed: { text: 'removed the grant {}', tone: 'warn' },
+  setup_done: { text: '{} finished the set-up', tone: 'ok' },
 };
 
 export const KINDS: string[] = Object.keys(WORDING);
-export const NOUNS: string[] = ['device', 'script', 'deployment', 'task', 'user', 'token', 'grant'];
+export const NOUNS: string[] = ['device', 'script', 'deployment', 'user', 'token', 'login', 'grant'];
 
 const PLACES: Record<string, string> = { device: 'devices', script: 'scripts', deployment: 'deployments' };
 
-export type Sentence = { who: string; verb: string; what: string; href: string | null; tail: string; tone: Tone };
+export type Sentence = {
+  who: string;
+  /** The words before and after the subject. */
+  before: string;
+  what: string;
+  href: string | null;
+  after: string;
+  /** What came of it. */
+  tail: string;
+  tone: Tone;
+};
 
 export function sentenceOf(change: Change): Sentence {
-  const wording = WORDING[change.kind] ?? { verb: change.kind.replaceAll('_', ' '), tone: 'idle' };
-  const own = isOwnDeed(change);
-  const state = change.kind === 'task_moved' || change.kind === 'deployment_ended' ? stateIn(change.after) : null;
+  const wording = WORDING[change.kind] ?? { text: `${change.kind.replaceAll('_', ' ')}: {}`, tone: 'idle' };
+  const [before = '', after = ''] = wording.text.replace('{name}', nameIn(change)).split('{}');
+  const state = textIn(change.after, 'state');
   return {
-    who: own ? '' : whoDid(change),
-    verb: state === null || change.kind !== 'task_moved' ? wording.verb : 'task of',
-    what: change.subject_name || change.subject,
+    who: before === '' ? '' : whoDid(change),
+    before,
+    what: subjectOf(change),
     href: placeOf(change),
-    tail: state === null ? '' : `${wordOf(state)}${reasonIn(change.after)}`,
+    after,
+    tail: tailOf(change, state),
     tone: state === null ? wording.tone : toneOfEnd(state, wording.tone),
   };
 }
 
-/** «Lamp came online», not «Lamp came online Lamp»: the subject itself acted. */
-function isOwnDeed(change: Change): boolean {
-  return change.kind === 'device_online' || change.kind === 'device_offline' || change.kind === 'logged_out'
-    || change.kind === 'task_moved';
-}
-
-/** Kinds where the subject stands before the verb. */
-export function subjectFirst(change: Change): boolean {
-  return change.kind === 'device_online' || change.kind === 'device_offline' || change.kind === 'logged_out';
-}
-
 function whoDid(change: Change): string {
-  return change.actor.kind === 'system' ? 'The hub' : change.actor.name;
+  return change.actor.kind === 'system' ? 'Motehub' : change.actor.name;
+}
+
+/** A deployment without a name of its own is not called by its id. */
+function subjectOf(change: Change): string {
+  if (change.noun !== 'deployment' || change.subject_name !== change.subject) return change.subject_name || change.subject;
+  const devices = numberIn(change.after, 'devices');
+  if (devices === null) return change.kind === 'deployment_ended' ? 'A deployment' : change.subject.slice(-6);
+  return `to ${devices === 1 ? 'one device' : `${devices} devices`}`;
 }
 
 function placeOf(change: Change): string | null {
   if (change.kind.endsWith('_deleted')) return null;
-  if (change.noun === 'task') return change.device ? `/devices/${encodeURIComponent(change.device)}` : null;
+  if (change.kind === 'task_moved' && change.device) return `/devices/${encodeURIComponent(change.device)}`;
   const place = PLACES[change.noun];
   return place === undefined ? null : `/${place}/${encodeURIComponent(change.subject)}`;
 }
 
-function stateIn(after: unknown): string | null {
-  if (typeof after === 'string') return after;
-  if (typeof after !== 'object' || after === null || !('state' in after)) return null;
-  return typeof after.state === 'string' ? after.state : null;
+function tailOf(change: Change, state: string | null): string {
+  const reason = textIn(change.after, 'reason');
+  if (state !== null) return reason === null ? wordOf(state) : `${wordOf(state)}: ${reason}`;
+  if (change.kind === 'version_saved') {
+    const version = numberIn(change.after, 'version');
+    return version === null ? '' : `version ${version}`;
+  }
+  return change.kind === 'uplink_refused' ? (reason ?? '') : '';
 }
 
-function reasonIn(after: unknown): string {
-  if (typeof after !== 'object' || after === null || !('reason' in after)) return '';
-  return typeof after.reason === 'string' && after.reason !== '' ? `: ${after.reason}` : '';
+/** Whether the sentence already says all that changed. */
+export function saysAll(change: Change): boolean {
+  return ['task_moved', 'deployment_ended', 'device_online', 'device_offline', 'uplink_refused', 'script_assigned',
+    'script_unassigned'].includes(change.kind);
+}
+
+function nameIn(change: Change): string {
+  return textIn(change.after, 'name') ?? textIn(change.before, 'name') ?? 'a script';
+}
+
+function textIn(value: unknown, field: string): string | null {
+  const found = fieldOf(value, field);
+  return typeof found === 'string' && found !== '' ? found : null;
+}
+
+function numberIn(value: unknown, field: string): number | null {
+  const found = fieldOf(value, field);
+  return typeof found === 'number' ? found : null;
+}
+
+function fieldOf(value: unknown, field: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[field] : undefined;
 }
 
 function toneOfEnd(state: string, otherwise: Tone): Tone {
-  const word = state.toLowerCase().replaceAll('_', '');
-  if (word === 'done') return 'ok';
-  if (word === 'failed' || word === 'timedout') return 'bad';
-  return word === 'rolledback' ? 'warn' : otherwise;
+  if (state === 'Done') return 'ok';
+  if (state === 'Failed' || state === 'TimedOut') return 'bad';
+  return state === 'RolledBack' ? 'warn' : otherwise;
 }

@@ -13,6 +13,8 @@ export type ChartHandle = {
 type Options = { parent: HTMLElement; height: number; onhover: (text: string | null) => void };
 
 const HOUR_S = 3600;
+/** Fewer points than this would hardly be seen as a line, so each gets a dot. */
+const POINTS_SHOWN_MAX = 8;
 
 /** The colour a CSS variable has now, in the theme the element is shown in. */
 function colourOf(element: HTMLElement, name: string): string {
@@ -44,7 +46,8 @@ export function openChart(options: Options): ChartHandle {
         { ...axis, space: 70, size: 28, values: (_plot, splits) => splits.map((at) => tick(at, span)) },
         { ...axis, size: 52, space: 34, values: (_plot, splits) => splits.map(numberText) },
       ],
-      series: [{}, { stroke: line, width: 1.6, fill: softOf(parent), points: { show: false }, spanGaps: false }],
+      series: [{}, { stroke: line, width: 1.6, fill: softOf(parent), spanGaps: false,
+        points: { size: 5, fill: line, show: (self) => self.data[0].length < POINTS_SHOWN_MAX } }],
       hooks: { setCursor: [(self) => options.onhover(hoverText(self))] },
     },
     [[], []],
@@ -53,8 +56,6 @@ export function openChart(options: Options): ChartHandle {
   return {
     draw: (series, from, to) => {
       span = [from / 1000, to / 1000];
-      const shown = series.times.length;
-      plot.series[1]!.points!.show = shown > 0 && shown < 3;
       plot.setData([series.times.map((time) => time / 1000), series.values]);
     },
     resize: (width) => plot.setSize({ width, height: options.height }),
