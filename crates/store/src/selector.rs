@@ -10,23 +10,31 @@ use crate::engine::query::{Query, contains};
 /// Adds the condition of a selector to a query.
 pub(crate) fn restrict(query: &mut Query, selector: &Selector) {
     match selector {
-        Selector::All => query.push("1 = 1"),
-        Selector::Online => query.push("coalesce(p.online, 0) = 1"),
-        Selector::Failing => query.push("s.problem is not null"),
-        Selector::Pending => query.push(
-            "(s.pending_deployment is not null
-            or exists (select 1 from tasks t where t.device = d.id and t.is_open = 1))",
-        ),
-        Selector::Is(Field::Tag, operator, value) => return tag(query, *operator, value),
-        Selector::Is(field, operator, value) => return compare(query, *field, *operator, value),
+        Selector::All => {
+            query.push("1 = 1");
+        }
+        Selector::Online => {
+            query.push("coalesce(p.online, 0) = 1");
+        }
+        Selector::Failing => {
+            query.push("s.problem is not null");
+        }
+        Selector::Pending => {
+            query.push(
+                "(s.pending_deployment is not null
+                or exists (select 1 from tasks t where t.device = d.id and t.is_open = 1))",
+            );
+        }
+        Selector::Is(Field::Tag, operator, value) => tag(query, *operator, value),
+        Selector::Is(field, operator, value) => compare(query, *field, *operator, value),
         Selector::Not(inner) => {
             query.push("not (");
             restrict(query, inner);
-            query.push(")")
+            query.push(")");
         }
-        Selector::And(left, right) => return both(query, left, " and ", right),
-        Selector::Or(left, right) => return both(query, left, " or ", right),
-    };
+        Selector::And(left, right) => both(query, left, " and ", right),
+        Selector::Or(left, right) => both(query, left, " or ", right),
+    }
 }
 
 fn both(query: &mut Query, left: &Selector, word: &'static str, right: &Selector) {

@@ -17,6 +17,8 @@ use crate::{Store, StoreError};
 const HOURS_PER_READ: usize = 4;
 const HOURS_PER_READ_MAX: usize = 128;
 const SERIES_PER_READ: usize = 250;
+/// So many points in memory are no reason yet to throw the older ones away.
+const FOUND_MIN: usize = 10_000;
 
 const CHUNKS: &str = "select hour, series, body from chunks where hour";
 
@@ -47,10 +49,9 @@ impl Store {
     ) -> Result<(Vec<Sample>, bool), StoreError> {
         let mut wanted = Wanted { metrics: HashMap::new(), from: from.0, to: to.0, limit };
         let mut found = Vec::new();
-        // One less than the whole range of hours, so that the sums below cannot overflow.
-        let (first, last) = (hour_of(from.0), hour_of(to.0.saturating_sub(1)));
         let mut hours = HoursLeft { runs: Vec::new() };
         {
+            let (first, last) = (hour_of(from.0), hour_of(to.0.saturating_sub(1)));
             let hot = self.telemetry_state().hot();
             let Some(metrics) = hot.devices.get(&device) else { return Ok((Vec::new(), false)) };
             for (name, id) in metrics {
@@ -62,39 +63,33 @@ impl Store {
                 }
             }
         }
-        let mut damaged = None;
         let mut step = HOURS_PER_READ;
         wanted.cut(&mut found);
         loop {
             let some = hours.take(step);
-            let Some(oldest) = some.last().copied() else { break };
-            for hour in &some {
-                // Points of this hour and before cannot change the newest ones any more.
-                if wanted.is_enough(&found, *hour) {
-                    return Ok(wanted.finish(found));
-                }
+            if some.first().is_none_or(|newest| wanted.is_enough(&found, *newest)) {
+                return Ok(wanted.finish(found));
             }
-            self.read_hours(device, &wanted, &some, &mut found, &mut damaged).await?;
+            let damage = self.read_hours(&wanted, &some, &mut found).await?;
             wanted.cut(&mut found);
-            if wanted.is_enough(&found, oldest) && damaged.is_none() {
-                break;
-            }
-            if let Some(error) = damaged {
-                return Err(error);
+            if let Some((hour, series)) = damage
+                && !wanted.is_enough(&found, hour)
+            {
+                let metric = wanted.metrics.get(&series).map_or("", Metric::as_str);
+                return Err(damaged_chunk(device, metric, hour));
             }
             step = (step * 2).min(HOURS_PER_READ_MAX);
         }
-        Ok(wanted.finish(found))
     }
 
+    /// Reads the chunks of some hours. Returns the hour and series of the newest chunk that is damaged.
     async fn read_hours(
         &self,
-        device: DeviceId,
         wanted: &Wanted,
         hours: &[i64],
         found: &mut Vec<Found>,
-        damaged: &mut Option<StoreError>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<(i64, i64)>, StoreError> {
+        let mut damage = None;
         let ids: Vec<i64> = wanted.metrics.keys().copied().collect();
         for some in ids.chunks(SERIES_PER_READ) {
             let mut query = Query::new(CHUNKS);
@@ -104,17 +99,16 @@ impl Store {
                 let mut columns = Columns::of("chunks", row);
                 let (hour, series, body) = (columns.integer()?, columns.integer()?, columns.bytes()?);
                 let Some(points) = unpack(series, hour, &body) else {
-                    let metric = wanted.metrics.get(&series).map_or("", Metric::as_str);
-                    *damaged = Some(damaged_chunk(device, metric, hour));
+                    damage = damage.max(Some((hour, series)));
                     continue;
                 };
                 found.extend(points.into_iter().filter(|kept| wanted.has(kept)).map(|kept| (series, kept)));
-                if found.len() > 4 * wanted.limit + 10_000 {
+                if found.len() > wanted.limit.saturating_mul(4).saturating_add(FOUND_MIN) {
                     wanted.cut(found);
                 }
             }
         }
-        Ok(())
+        Ok(damage)
     }
 
     /// The newest point of each metric of a device, by metric.

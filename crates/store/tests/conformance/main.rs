@@ -1,6 +1,11 @@
 //! One suite for every engine: what the store promises, asked of `Store` alone. To add an engine, add a line to
 //! `engines!`.
 
+#![expect(clippy::unwrap_used, reason = "tests may")]
+
+mod deployments;
+mod devices;
+mod people;
 mod state;
 mod telemetry;
 mod world;
@@ -44,6 +49,25 @@ scenarios! {
     state::artifacts_come_back_by_digest,
     state::notes_are_kept_replaced_and_removed,
     state::the_database_is_sound,
+    devices::a_device_is_written_found_edited_and_deleted,
+    devices::an_external_id_is_unique_in_its_dialect,
+    devices::a_credential_finds_its_device,
+    devices::software_is_guarded_and_complete,
+    devices::presence_is_replaced_seen_and_ended,
+    devices::selectors_pick_devices,
+    devices::lists_are_sorted_searched_and_paged,
+    devices::assignments_say_which_is_active,
+    deployments::scripts_get_numbers_and_versions,
+    deployments::a_script_in_use_is_counted_once_per_device,
+    deployments::a_deployment_is_written_found_and_counted,
+    deployments::a_device_has_one_open_task,
+    deployments::targets_come_in_the_order_asked,
+    deployments::tasks_are_due_by_their_deadline,
+    deployments::the_overview_counts,
+    people::users_have_names_without_case,
+    people::logins_live_and_end_with_their_user,
+    people::tokens_are_found_by_digest,
+    people::grants_are_for_devices_and_tags,
     telemetry::points_come_back_in_time_order,
     telemetry::the_newest_points_of_a_range_are_given,
     telemetry::a_repeated_point_is_stored_once,
