@@ -3,17 +3,16 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
-use motehub_domain::time::Time;
-use motehub_gateway::mqtt;
-use motehub_store::Store;
-use tokio::sync::Notify;
-
 use crate::api::Throttle;
 use crate::clock::Clock;
 use crate::ingest::Intake;
 use crate::live::Live;
 use crate::presence::Connections;
+use crate::rollouts::Rollouts;
 use crate::settings::Settings;
+use motehub_domain::time::Time;
+use motehub_gateway::mqtt;
+use motehub_store::Store;
 
 /// One struct of handles, cheap to clone.
 #[derive(Clone)]
@@ -35,8 +34,8 @@ pub(crate) struct Parts {
     pub(crate) connections: Connections,
     /// The queue of what needs no acknowledgement.
     pub(crate) intake: Intake,
-    /// Wakes the rollouts worker: a deadline is new or a task ended.
-    pub(crate) rollouts: Notify,
+    /// What the rollouts worker is told.
+    pub(crate) rollouts: Rollouts,
     /// Slows down whoever guesses passwords.
     pub(crate) throttle: Throttle,
     /// The digest of the one-time set-up code and when it expires, until there is an administrator.

@@ -33,8 +33,6 @@ impl App {
         }
         let effects = self.with_aftermath(effects).await?;
         let now = self.now();
-        let touches_tasks = effects.save.iter().any(|save| matches!(save, Save::Task(_)));
-
         let states_facts = !effects.changes.is_empty();
         self.store.commit(&effects, now).await?;
         if states_facts {
@@ -43,9 +41,7 @@ impl App {
         for (device, downlink) in effects.send {
             self.connections.send(device, &downlink);
         }
-        if touches_tasks {
-            self.rollouts.notify_one();
-        }
+        self.rollouts.tell(&effects.save);
         Ok(())
     }
 

@@ -1,11 +1,16 @@
 //! The worker behind deployments: it looks at tasks whose deadline has passed and closes deployments whose last
 //! task has ended. It sleeps until the next deadline or until something changes.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
 use motehub_domain::deployment::{self, DeploymentState};
-use motehub_domain::effects::Effects;
+use motehub_domain::effects::{Effects, Save};
+use motehub_domain::id::DeploymentId;
 use motehub_domain::rollout;
 use motehub_domain::time::{Span, Time};
 use motehub_store::{DeploymentFilter, StoreError};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -16,8 +21,36 @@ const ROUND_MAX: usize = 500;
 /// How often the worker looks even if no deadline is known, and how long it rests after an error.
 const REST: Span = Span::minutes(1);
 
-/// Runs until shutdown.
+/// What the worker is told: that a deadline is new, and whose tasks have ended.
+#[derive(Default)]
+pub(crate) struct Rollouts {
+    changed: Notify,
+    ended: Mutex<HashSet<DeploymentId>>,
+}
+
+impl Rollouts {
+    /// These records were written.
+    pub(crate) fn tell(&self, saved: &[Save]) {
+        let mut tasks =
+            saved.iter().filter_map(|save| if let Save::Task(task) = save { Some(task) } else { None });
+        let Some(first) = tasks.next() else { return };
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = std::iter::once(first).chain(tasks).filter(|task| !task.state.is_open());
+        ended.extend(closed.map(|task| task.deployment));
+        drop(ended);
+        self.changed.notify_one();
+    }
+
+    fn take_ended(&self) -> HashSet<DeploymentId> {
+        std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Runs until shutdown. What ended while no hub ran is settled first.
 pub(crate) async fn run(app: App, shutdown: CancellationToken) {
+    if let Err(error) = settle_running(&app).await {
+        tracing::error!(%error, "deployments could not be settled");
+    }
     loop {
         let next = match round(&app).await {
             Ok(next) => next,
@@ -28,7 +61,7 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
         };
         tokio::select! {
             () = app.clock.sleep_until(next) => {}
-            () = app.rollouts.notified() => {}
+            () = app.rollouts.changed.notified() => {}
             () = shutdown.cancelled() => return,
         }
     }
@@ -57,20 +90,25 @@ async fn round(app: &App) -> Result<Time, Failure> {
     Ok(next.max(app.now() + Span(1)).min(app.now() + REST))
 }
 
-async fn settle(app: &App) -> Result<(), StoreError> {
+/// Deployments whose tasks ended.
+async fn settle(app: &App) -> Result<(), Failure> {
+    for id in app.rollouts.take_ended() {
+        let settled = app.attempt(|| async {
+            let Some(deployment) = app.store.deployment(id).await? else { return Ok(((), Effects::none())) };
+            let counts = app.store.counts(id).await?;
+            Ok(((), deployment::settle(&deployment, counts, app.now())))
+        });
+        settled.await?;
+    }
+    Ok(())
+}
+
+async fn settle_running(app: &App) -> Result<(), StoreError> {
     let filter = DeploymentFilter { state: Some(DeploymentState::Running), ..DeploymentFilter::default() };
     let (running, _) = app.store.deployments(filter, 0, ROUND_MAX).await?;
-    for (deployment, counts) in running {
-        if counts.open() > 0 {
-            continue;
-        }
-        match app.perform(deployment::settle(&deployment, counts, app.now())).await {
-            Ok(()) | Err(Failure::Store(StoreError::Conflict { .. })) => {}
-            Err(Failure::Store(error)) => return Err(error),
-            Err(Failure::Rejected(rejection)) => {
-                tracing::warn!(%rejection, "a deployment could not be closed")
-            }
-        }
-    }
+    let mut ended = app.rollouts.ended.lock().unwrap_or_else(PoisonError::into_inner);
+    ended.extend(
+        running.into_iter().filter(|(_, counts)| counts.open() == 0).map(|(deployment, _)| deployment.id),
+    );
     Ok(())
 }

@@ -89,7 +89,7 @@ impl Server {
             live: Live::new(last_seq),
             connections: Connections::default(),
             intake,
-            rollouts: tokio::sync::Notify::new(),
+            rollouts: rollouts::Rollouts::default(),
             throttle: api::Throttle::default(),
             setup: Mutex::new(setup),
             points: AtomicU64::new(0),

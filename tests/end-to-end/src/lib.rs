@@ -7,6 +7,6 @@ mod publisher;
 mod wait;
 
 pub use fleet::Fleet;
-pub use hub::{Api, Hub, binary};
+pub use hub::{Api, Hub, add_token, binary};
 pub use publisher::Publisher;
 pub use wait::{WAIT_MAX, until, until_within};
