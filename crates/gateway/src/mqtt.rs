@@ -10,21 +10,26 @@
 mod broker;
 mod connect;
 mod connection;
+mod counters;
 mod deliver;
 mod ending;
 mod gateway;
 mod limits;
 mod message;
+mod out;
 mod publish;
 mod reply;
 mod retained;
 mod routes;
 mod session;
+mod state;
 mod subscribe;
 mod websocket;
 mod wire;
 
-pub use broker::{Broker, ConnectionView, Counters, Out, Slot, Token};
+pub use broker::Broker;
+pub use counters::{ConnectionView, Counters};
+pub use out::{Flow, Out, Slot, Token};
 pub use gateway::{Addresses, Gateway, Handle, Settings};
 pub use limits::Limits;
 pub use message::Message;

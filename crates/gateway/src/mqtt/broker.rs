@@ -1,179 +1,18 @@
 //! The broker as one structure: its tables, the way bytes come in, and the way bytes and deeds go out.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-
-use motehub_domain::id::DeviceId;
 
 use super::deliver::Delivery;
-use super::message::Message;
-use super::reply::{self, Connect};
+use super::reply;
 use super::retained::Retained;
 use super::routes::Routes;
-use super::session::{Key, Principal, Session, Will};
+use super::session::{Key, Principal, Session};
+use super::state::{Conn, Outcome, Phase};
 use super::wire::{self, Fault, Frame, kind, reason};
-use super::{Limits, Millis, Version};
-use crate::hub::{Arrival, Connection, ConnectionId, Knock, UplinkError};
-
-/// A place in the table of connections, from [`Broker::opened`] until [`Broker::forget`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Slot(pub u32);
-
-/// Identifies an uplink of one connection until it is settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Token(pub u64);
-
-/// What a call wants done. The caller empties it; it may be used again.
-#[derive(Debug, Default)]
-pub struct Out {
-    /// Connections that have something to write or are to be closed: see [`Broker::take`].
-    pub ready: Vec<Slot>,
-    /// Ask the hub about the connection that the call was about; then [`Broker::authenticated`].
-    pub knock: Option<Knock>,
-    /// For [`crate::hub::Hub::uplink`], in one batch; then [`Broker::settled`].
-    pub uplinks: Vec<(Token, Arrival)>,
-    /// For [`crate::hub::Hub::offer`].
-    pub offers: Vec<Arrival>,
-    /// For [`crate::hub::Hub::refused`].
-    pub refusals: Vec<(DeviceId, String)>,
-    /// For [`crate::hub::Hub::attach`], before any `detach`; then [`Broker::attached`].
-    pub attach: Option<Connection>,
-    /// For [`crate::hub::Hub::detach`].
-    pub detach: Vec<ConnectionId>,
-}
-
-/// Whether a connection goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// It goes on.
-    Open,
-    /// It is to be closed when everything is written.
-    Closing,
-}
-
-/// A live connection, for the connections page.
-#[derive(Debug, Clone)]
-pub struct ConnectionView {
-    /// Its client identifier.
-    pub client_id: String,
-    /// The device, if it is one.
-    pub device: Option<DeviceId>,
-    /// The remote address.
-    pub address: SocketAddr,
-    /// How long it has been open, in milliseconds.
-    pub open_ms: u64,
-    /// Topic filters it is subscribed to.
-    pub subscriptions: Vec<String>,
-    /// Messages that wait for it or for its acknowledgement.
-    pub queued: usize,
-    /// Messages for it that were dropped.
-    pub dropped: u64,
-}
-
-/// What was counted since the broker was made.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Counters {
-    /// Messages published by clients.
-    pub messages_in: u64,
-    /// Messages sent to clients.
-    pub messages_out: u64,
-    /// Connections refused for their credentials or because the hub could not tell.
-    pub refused_credentials: u64,
-    /// Connections, sessions or subscriptions beyond a limit.
-    pub refused_limit: u64,
-    /// Publishes, subscriptions and wills without the right to it.
-    pub refused_rights: u64,
-    /// Publishes that mean nothing in the device's dialect, or that the product does not take.
-    pub refused_payload: u64,
-    /// Uplinks that could not be stored.
-    pub refused_unavailable: u64,
-    /// Connections ended because of malformed or forbidden packets.
-    pub refused_protocol: u64,
-    /// QoS 0 messages to a subscriber that does not read fast enough.
-    pub dropped_slow: u64,
-    /// Messages beyond the limit of a session's queue.
-    pub dropped_full: u64,
-    /// Messages larger than the subscriber takes.
-    pub dropped_large: u64,
-    /// Messages the subscriber has no longer the right to.
-    pub dropped_rights: u64,
-    /// Messages that expired while they waited.
-    pub dropped_expired: u64,
-    /// Messages that could not be retained.
-    pub dropped_retained: u64,
-}
-
-pub(super) enum Phase {
-    /// CONNECT is awaited.
-    Greeting,
-    /// The hub is asked.
-    Asking(Box<Connect>),
-    /// CONNACK was sent.
-    Open,
-    /// Nothing more is taken or sent; uplinks may still be settled.
-    Closed,
-}
-
-#[derive(PartialEq, Eq)]
-pub(super) enum Attachment {
-    None,
-    Asked,
-    Done,
-}
-
-/// How a QoS 1 or 2 publish ended.
-pub(super) enum Outcome {
-    /// Taken; pass it on and acknowledge.
-    Taken,
-    /// Not taken, now or later: a reason code and a sentence.
-    Refused(u8, String),
-    /// Not taken now.
-    Unavailable,
-}
-
-/// A QoS 1 or 2 publish that is not acknowledged.
-pub(super) struct Pending {
-    pub packet_id: u16,
-    pub qos: u8,
-    pub outcome: Option<Outcome>,
-    /// To pass on, if anybody wants it.
-    pub message: Option<Arc<Message>>,
-}
-
-pub(super) struct Conn {
-    pub id: ConnectionId,
-    pub peer: SocketAddr,
-    pub opened_at: Millis,
-    pub phase: Phase,
-    pub version: Version,
-    /// A packet that is not there in full yet.
-    pub inbound: Vec<u8>,
-    pub output: Vec<u8>,
-    /// It is in an `Out::ready` that was not answered by `take` yet.
-    pub is_ready: bool,
-    /// Index and serial of its session.
-    pub session: Option<(u32, u64)>,
-    pub attachment: Attachment,
-    /// One and a half times the keep-alive; 0 is never.
-    pub silence_max_ms: u64,
-    pub last_at: Millis,
-    /// When its CONNECT has to be there; later, nothing.
-    pub connect_by: Option<Millis>,
-    /// When its timer goes off next.
-    pub timer_at: Option<Millis>,
-    pub send_max: usize,
-    pub packet_bytes_max: usize,
-    pub wants_reasons: bool,
-    pub aliases: Vec<Option<Box<str>>>,
-    pub pending: VecDeque<Pending>,
-    /// The token of the first of `pending`.
-    pub first_token: u64,
-    /// QoS 1 and 2 messages of the client that are not acknowledged in full.
-    pub taken: u16,
-    pub will: Option<Will>,
-}
+use super::{ConnectionView, Counters, Flow, Limits, Millis, Out, Slot, Token};
+use crate::hub::{ConnectionId, UplinkError};
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
@@ -237,30 +76,7 @@ impl Broker {
             return None;
         }
         self.per_address.insert(peer.ip(), here + 1);
-        let conn = Conn {
-            id,
-            peer,
-            opened_at: now,
-            phase: Phase::Greeting,
-            version: Version::V3,
-            inbound: Vec::new(),
-            output: Vec::new(),
-            is_ready: false,
-            session: None,
-            attachment: Attachment::None,
-            silence_max_ms: 0,
-            last_at: now,
-            connect_by: Some(now + self.limits.connect_wait_ms),
-            timer_at: None,
-            send_max: 0,
-            packet_bytes_max: usize::MAX,
-            wants_reasons: false,
-            aliases: Vec::new(),
-            pending: VecDeque::new(),
-            first_token: 0,
-            taken: 0,
-            will: None,
-        };
+        let conn = Conn::new(now, id, peer, now + self.limits.connect_wait_ms);
         let index = self.free_slots.pop().unwrap_or_else(|| {
             self.conns.push(None);
             (self.conns.len() - 1) as u32
@@ -296,6 +112,8 @@ impl Broker {
         let mut used = 0;
         while let Some(conn) = self.conn(slot) {
             let bytes_max = match conn.phase {
+                // Whatever else it is, it is not worth waiting for the rest.
+                Phase::Greeting if bytes.get(used).is_some_and(|first| first >> 4 != kind::CONNECT) => 0,
                 Phase::Greeting => self.limits.connect_bytes_max,
                 Phase::Open => self.limits.packet_bytes_max,
                 Phase::Asking(_) | Phase::Closed => break,
@@ -479,20 +297,5 @@ impl Broker {
         self.counters.refused_payload += counters.0;
         self.counters.refused_unavailable += counters.1;
         self.acknowledge(now, slot, out);
-    }
-}
-
-impl Conn {
-    /// When it is to be ended unless something comes.
-    pub(super) fn due_at(&self) -> Option<Millis> {
-        let silent_at = (self.silence_max_ms > 0).then_some(self.last_at + self.silence_max_ms);
-        self.connect_by.or(silent_at)
-    }
-
-    pub(super) fn mark_ready(&mut self, slot: Slot, out: &mut Out) {
-        if !self.is_ready {
-            self.is_ready = true;
-            out.ready.push(slot);
-        }
     }
 }

@@ -1,9 +1,11 @@
 //! How a connection becomes a session: CONNECT, the hub's answer, take-over, CONNACK.
 
-use super::broker::{Attachment, Broker, Out, Phase, Slot};
+use super::broker::Broker;
 use super::message::Message;
+use super::out::{Out, Slot};
 use super::reply::{self, Connect, Welcome};
 use super::session::{Key, Principal, Session, Will};
+use super::state::{Attachment, Phase};
 use super::wire::{Fault, reason};
 use super::{Millis, Version};
 use crate::hub::{Client, Connection, Credentials, Knock, Refusal, Transport};

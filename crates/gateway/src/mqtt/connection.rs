@@ -18,8 +18,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::broker::Flow;
-use super::{Broker, Millis, Out, Slot, Token};
+use super::{Broker, Flow, Millis, Out, Slot, Token};
 use crate::hub::{Answer, Arrival, Hub, Refusal, UplinkError};
 
 /// Most bytes read at once. The buffer is on the stack while bytes are there, so an idle connection has none.

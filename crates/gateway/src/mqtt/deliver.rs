@@ -5,10 +5,12 @@ use std::sync::Arc;
 use motehub_domain::message::Downlink;
 use motehub_protocol::dialect;
 
-use super::broker::{Broker, Conn, Out, Phase, Slot};
+use super::broker::Broker;
 use super::message::Message;
+use super::out::{Out, Slot};
 use super::routes::Match;
 use super::session::{InFlight, Progress, Queued, Session};
+use super::state::{Conn, Phase};
 use super::wire::{self, Sending, kind, reason};
 use super::{Counters, Limits, Millis};
 

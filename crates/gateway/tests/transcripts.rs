@@ -1,0 +1,438 @@
+//! Plays `tests/transcripts/mqtt/*.txt` against the broker, with a scripted hub and a clock moved by hand.
+//!
+//! - `> PACKET` a client says; `< PACKET` the server says, in order, and nothing else; a name before the sign is
+//!   the connection (`a> PINGREQ`). `> (cut)` the cable is cut, `> (joined)` the following packets of that
+//!   connection up to `> (sent)` come in one piece. `< (nothing)`, `< (closed)`.
+//! - `~ …` what the product understood, in order; `~ online NAME`, `~ offline NAME` presence.
+//! - `@ +200ms` the clock moves.
+//! - `! store slow 200ms|full|ok`, `! store refuses WHY`, `! rights NAME FILTER…`, `! limit NAME NUMBER`,
+//!   `! offer` something waits for the device, `! server PUBLISH …`, `! dropped REASON NUMBER` it was counted.
+//!
+//! Users that begin with `app` are programs that may use every topic; `eve` has a wrong secret,
+//! `disabled` is not allowed, `away` cannot be judged. Everybody else is a native device of that external id, which
+//! may use its own topics and `shared/#`.
+
+mod packets;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use motehub_domain::device::Dialect;
+use motehub_domain::id::DeviceId;
+use motehub_domain::message::{Downlink, Offer, Uplink};
+use motehub_domain::script::Digest;
+use motehub_domain::topic::{TopicFilter, TopicRights};
+use motehub_gateway::hub::{Arrival, Client, ConnectionId, Credentials, Refusal, UplinkError};
+use motehub_gateway::mqtt::{Broker, Flow, Limits, Message, Out, Slot, Token};
+use motehub_protocol::{Identity, dialect};
+
+/// How the store behaves.
+#[derive(Clone)]
+enum Store {
+    After(u64),
+    Full,
+    Refuses(String),
+}
+
+struct Wire {
+    slot: Option<Slot>,
+    is_v5: bool,
+    output: Vec<u8>,
+    is_closed: bool,
+    joined: Option<Vec<u8>>,
+}
+
+struct World {
+    broker: Broker,
+    now: u64,
+    wires: BTreeMap<String, Wire>,
+    store: Store,
+    storing: VecDeque<(u64, Slot, Token, Result<(), UplinkError>)>,
+    understood: VecDeque<String>,
+    presence: VecDeque<String>,
+    devices: BTreeMap<String, DeviceId>,
+    online: BTreeMap<ConnectionId, String>,
+    next_connection: u64,
+}
+
+impl World {
+    fn new(limits: Limits) -> Self {
+        Self {
+            broker: Broker::new(limits),
+            now: 1_000_000,
+            wires: BTreeMap::new(),
+            store: Store::After(0),
+            storing: VecDeque::new(),
+            understood: VecDeque::new(),
+            presence: VecDeque::new(),
+            devices: BTreeMap::new(),
+            online: BTreeMap::new(),
+            next_connection: 1,
+        }
+    }
+
+    fn device(&mut self, name: &str) -> DeviceId {
+        let next = self.devices.len() as u128 + 1;
+        *self.devices.entry(name.to_owned()).or_insert_with(|| DeviceId::from_parts(0, next))
+    }
+
+    fn name(&self, device: DeviceId) -> String {
+        self.devices.iter().find(|(_, id)| **id == device).map(|(name, _)| name.clone()).unwrap()
+    }
+
+    fn judge(&mut self, credentials: &Credentials) -> Result<Client, Refusal> {
+        let Credentials::Mqtt { user, .. } = credentials else { panic!("{credentials:?}") };
+        let name = user.clone().unwrap_or_else(|| "anonymous".to_owned());
+        let everything = |filters: &[&str]| filters.iter().map(|f| TopicFilter::parse(f).unwrap()).collect();
+        match name.as_str() {
+            "eve" => Err(Refusal::BadCredentials),
+            "disabled" => Err(Refusal::NotAllowed),
+            "away" => Err(Refusal::Unavailable),
+            "anonymous" => {
+                let open: Vec<TopicFilter> = everything(&["open/#"]);
+                Ok(Client {
+                    device: None,
+                    name,
+                    rights: TopicRights { publish: open.clone(), subscribe: open },
+                })
+            }
+            app if app.starts_with("app") => {
+                let all: Vec<TopicFilter> = everything(&["#", "$SYS/#"]);
+                Ok(Client {
+                    device: None,
+                    name,
+                    rights: TopicRights { publish: all.clone(), subscribe: all },
+                })
+            }
+            _ => {
+                let device = self.device(&name);
+                let identity = Identity { device, external_id: Some(name.clone()), dialect: Dialect::Native };
+                let mut rights = dialect::mqtt_rights(&identity);
+                rights.publish.extend(TopicFilter::parse("shared/#"));
+                rights.subscribe.extend(TopicFilter::parse("shared/#"));
+                Ok(Client { device: Some(identity), name, rights })
+            }
+        }
+    }
+
+    /// Does what the broker wants done about one connection, and collects all output.
+    fn perform(&mut self, slot: Option<Slot>, mut out: Out) {
+        let mut todo: VecDeque<Out> = VecDeque::new();
+        loop {
+            if let Some(connection) = out.attach.take() {
+                let name = self.name(connection.device);
+                self.presence.push_back(format!("online {name}"));
+                self.online.insert(connection.id, name);
+                let mut after = Out::default();
+                self.broker.attached(slot.unwrap(), &mut after);
+                todo.push_back(after);
+            }
+            for id in out.detach.drain(..) {
+                let name = self.online.remove(&id).expect("detached without having been attached");
+                if !self.online.values().any(|other| *other == name) {
+                    self.presence.push_back(format!("offline {name}"));
+                }
+            }
+            for arrival in out.offers.drain(..) {
+                let text = self.describe(&arrival);
+                self.understood.push_back(format!("{text} unacknowledged"));
+            }
+            for (device, why) in out.refusals.drain(..) {
+                let name = self.name(device);
+                self.understood.push_back(format!("refused {name}: {why}"));
+            }
+            for (token, arrival) in out.uplinks.drain(..) {
+                let text = self.describe(&arrival);
+                self.understood.push_back(text);
+                let (at, outcome) = match &self.store {
+                    Store::After(ms) => (self.now + ms, Ok(())),
+                    Store::Full => (self.now, Err(UplinkError::Unavailable("the disk is full".to_owned()))),
+                    Store::Refuses(why) => (self.now, Err(UplinkError::Refused(why.clone()))),
+                };
+                self.storing.push_back((at, slot.unwrap(), token, outcome));
+            }
+            if let Some(knock) = out.knock.take() {
+                let answer = self.judge(&knock.credentials);
+                let mut after = Out::default();
+                self.broker.authenticated(self.now, slot.unwrap(), answer, &mut after);
+                todo.push_back(after);
+            }
+            match todo.pop_front() {
+                Some(next) => out = next,
+                None => break,
+            }
+        }
+        self.collect();
+    }
+
+    fn settle_due(&mut self) {
+        while let Some(at) = self.storing.iter().position(|(at, ..)| *at <= self.now) {
+            let (_, slot, token, outcome) = self.storing.remove(at).unwrap();
+            let mut out = Out::default();
+            self.broker.settled(self.now, slot, [(token, outcome)], &mut out);
+            self.perform(Some(slot), out);
+        }
+    }
+
+    fn collect(&mut self) {
+        let mut ended = Vec::new();
+        for wire in self.wires.values_mut() {
+            let Some(slot) = wire.slot else { continue };
+            let mut buffer = Vec::new();
+            loop {
+                let mut out = Out::default();
+                let flow = self.broker.take(self.now, slot, &mut buffer, &mut out);
+                wire.output.extend_from_slice(&buffer);
+                if flow == Flow::Closing {
+                    wire.is_closed = true;
+                    wire.slot = None;
+                    ended.push(slot);
+                    break;
+                }
+                if buffer.is_empty() {
+                    break;
+                }
+            }
+        }
+        for slot in ended {
+            if !self.storing.iter().any(|(_, s, ..)| *s == slot) {
+                self.broker.forget(slot);
+            }
+        }
+    }
+
+    fn describe(&self, arrival: &Arrival) -> String {
+        let name = self.name(arrival.device);
+        let again = if arrival.again { " again" } else { "" };
+        let Uplink::Telemetry(points) = &arrival.uplink else { panic!("{arrival:?}") };
+        let points = points.iter().map(|p| format!(" {}={}", p.metric.as_str(), p.value.to_json()));
+        format!("telemetry {name}{}{again}", points.collect::<String>())
+    }
+
+    fn says(&mut self, name: &str, text: &str) {
+        let is_v5 = packets::Line::parse(text).get("v") == Some("5");
+        let is_joining = self.wires.get(name).is_some_and(|wire| wire.joined.is_some());
+        if is_joining && text.starts_with("CONNECT") {
+            self.wires.get_mut(name).unwrap().is_v5 = is_v5;
+        } else if text.starts_with("CONNECT") || !self.wires.contains_key(name) {
+            let id = ConnectionId(self.next_connection);
+            self.next_connection += 1;
+            let address = SocketAddr::from(([10, 0, 0, 1], 1000));
+            let slot = self.broker.opened(self.now, id, address);
+            let is_closed = slot.is_none();
+            self.wires
+                .insert(name.to_owned(), Wire { slot, is_v5, output: Vec::new(), is_closed, joined: None });
+        }
+        let now = self.now;
+        let wire = self.wires.get_mut(name).unwrap();
+        let bytes = match text {
+            "(cut)" => {
+                let slot = wire.slot.expect("it is closed already");
+                let mut out = Out::default();
+                self.broker.closed(now, slot, &mut out);
+                return self.perform(Some(slot), out);
+            }
+            "(joined)" => {
+                wire.joined = Some(Vec::new());
+                return;
+            }
+            "(sent)" => wire.joined.take().unwrap(),
+            text => {
+                let bytes = packets::encode(wire.is_v5, text);
+                match &mut wire.joined {
+                    Some(joined) => {
+                        joined.extend(bytes);
+                        return;
+                    }
+                    None => bytes,
+                }
+            }
+        };
+        let Some(slot) = wire.slot else { return };
+        let mut out = Out::default();
+        self.broker.received(now, slot, &bytes, &mut out);
+        self.perform(Some(slot), out);
+        self.settle_due();
+    }
+
+    fn moves(&mut self, ms: u64) {
+        let end = self.now + ms;
+        loop {
+            let due = self.storing.iter().map(|(at, ..)| *at).chain(self.broker.deadline()).min();
+            self.now = due.unwrap_or(end).clamp(self.now, end);
+            let mut out = Out::default();
+            self.broker.tick(self.now, &mut out);
+            self.perform(None, out);
+            self.settle_due();
+            let more = self.broker.deadline().is_some_and(|at| at <= end);
+            if self.now == end && !more {
+                return;
+            }
+        }
+    }
+
+    fn fault(&mut self, text: &str) {
+        let words: Vec<&str> = text.split(' ').collect();
+        let mut out = Out::default();
+        match words.as_slice() {
+            ["store", "slow", ms] => self.store = Store::After(ms.trim_end_matches("ms").parse().unwrap()),
+            ["store", "full"] => self.store = Store::Full,
+            ["store", "ok"] => self.store = Store::After(0),
+            ["store", "refuses", ..] => {
+                self.store = Store::Refuses(text.strip_prefix("store refuses ").unwrap().to_owned());
+            }
+            ["rights", name, filters @ ..] => {
+                let device = self.device(name);
+                let filters: Vec<TopicFilter> =
+                    filters.iter().map(|f| TopicFilter::parse(f).unwrap()).collect();
+                let rights = TopicRights { publish: filters.clone(), subscribe: filters };
+                self.broker.set_rights(device, &rights);
+            }
+            ["disconnect", name] => {
+                let device = self.device(name);
+                self.broker.disconnect_device(self.now, device, &mut out);
+                self.perform(None, out);
+            }
+            ["shutdown"] => {
+                let slots: Vec<Slot> = self.wires.values().filter_map(|w| w.slot).collect();
+                for slot in slots {
+                    let mut out = Out::default();
+                    self.broker.shut_down(self.now, slot, &mut out);
+                    self.perform(Some(slot), out);
+                }
+            }
+            ["offer"] => {
+                let digest = Digest([7; 32]);
+                let offer = Downlink::Offer(Offer { digest, size_bytes: 10 });
+                let slot = self.wires[""].slot.unwrap();
+                self.broker.downlink(self.now, slot, &offer, &mut out);
+                self.perform(Some(slot), out);
+            }
+            ["server", "PUBLISH", topic, payload] => {
+                let message = Message::plain(topic, payload.as_bytes(), 1, false);
+                self.broker.publish_from_server(self.now, &message, &mut out);
+                self.perform(None, out);
+            }
+            ["dropped", reason, number] => {
+                let counters = self.broker.counters();
+                let count = match *reason {
+                    "full" => counters.dropped_full,
+                    "slow" => counters.dropped_slow,
+                    "large" => counters.dropped_large,
+                    "rights" => counters.dropped_rights,
+                    "expired" => counters.dropped_expired,
+                    "retained" => counters.dropped_retained,
+                    "not-allowed" => counters.refused_rights,
+                    "payload" => counters.refused_payload,
+                    other => panic!("{other}?"),
+                };
+                assert_eq!(count, number.parse::<u64>().unwrap(), "dropped {reason}");
+            }
+            _ => panic!("! {text}?"),
+        }
+    }
+
+    fn expect(&mut self, name: &str, expected: &str) {
+        let wire = self.wires.get_mut(name).unwrap_or_else(|| panic!("there is no connection {name:?}"));
+        match expected {
+            "(nothing)" => {
+                let more = packets::decode(wire.is_v5, &mut wire.output);
+                assert!(more.is_none() && !wire.is_closed, "said {more:?}, closed: {}", wire.is_closed);
+            }
+            "(closed)" => {
+                let more = packets::decode(wire.is_v5, &mut wire.output);
+                assert!(more.is_none() && wire.is_closed, "said {more:?}, closed: {}", wire.is_closed);
+            }
+            _ => {
+                let said = packets::decode(wire.is_v5, &mut wire.output);
+                let said = said.unwrap_or_else(|| panic!("nothing was said (closed: {})", wire.is_closed));
+                // Reasons in words are compared only where the transcript gives them.
+                let compared = if expected.contains('"') { &said } else { said.split(" \"").next().unwrap() };
+                let wanted = expected.split_whitespace().collect::<Vec<_>>().join(" ");
+                assert_eq!(compared, wanted);
+            }
+        }
+    }
+
+    fn nothing_is_left(&mut self) {
+        for (name, wire) in &mut self.wires {
+            let more = packets::decode(wire.is_v5, &mut wire.output);
+            assert_eq!(more, None, "connection {name:?} was told something the transcript does not have");
+        }
+        assert_eq!(self.understood.pop_front(), None, "the product understood more than the transcript has");
+    }
+}
+
+fn play(text: &str) {
+    let mut limits = Limits::default();
+    for line in text.lines() {
+        if let Some((name, number)) = line.strip_prefix("! limit ").and_then(|l| l.split_once(' ')) {
+            let number: usize = number.parse().unwrap();
+            match name {
+                "packet-bytes" => limits.packet_bytes_max = number,
+                "subscriptions" => limits.subscriptions_per_session_max = number,
+                "queue" => limits.queue_messages_max = number,
+                "retained" => limits.retained_messages_max = number,
+                "sessions" => limits.sessions_per_principal_max = number,
+                "connections" => limits.connections_max = number,
+                "output-bytes" => limits.output_bytes_max = number,
+                "unacknowledged" => limits.taken_unacknowledged_max = number as u16,
+                other => panic!("{other}?"),
+            }
+        }
+    }
+    let mut world = World::new(limits);
+    for (number, line) in text.lines().enumerate() {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| step(&mut world, line)));
+        if outcome.is_err() {
+            panic!("line {}: {line}", number + 1);
+        }
+    }
+    world.nothing_is_left();
+}
+
+fn step(world: &mut World, line: &str) {
+    let Some(at) = line.find(['>', '<', '~', '@', '!', '#']) else { return };
+    let (name, text) = (line[..at].trim(), line[at + 1..].trim());
+    match line.as_bytes()[at] {
+        b'>' => world.says(name, text),
+        b'<' => world.expect(name, text),
+        b'@' => {
+            let ms = text.trim_start_matches('+');
+            let ms = match ms.strip_suffix("ms") {
+                Some(ms) => ms.parse::<u64>().unwrap(),
+                None => ms.trim_end_matches('s').parse::<u64>().unwrap() * 1000,
+            };
+            world.moves(ms);
+        }
+        b'~' if text.starts_with("online") || text.starts_with("offline") => {
+            assert_eq!(world.presence.pop_front().as_deref(), Some(text));
+        }
+        b'~' if text == "(presence unchanged)" => assert_eq!(world.presence.pop_front(), None),
+        b'~' => assert_eq!(world.understood.pop_front().as_deref(), Some(text)),
+        b'!' if text.starts_with("limit ") => {}
+        b'!' => world.fault(text),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_transcript_plays_as_written() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts/mqtt");
+    let mut names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    names.sort();
+    assert!(names.len() >= 30, "there are only {} transcripts", names.len());
+    let failed: Vec<_> = names
+        .iter()
+        .filter(|path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            let outcome = std::panic::catch_unwind(|| play(&text));
+            if outcome.is_err() {
+                println!("^ in {}", path.display());
+            }
+            outcome.is_err()
+        })
+        .collect();
+    assert!(failed.is_empty(), "{} of {} transcripts failed: {failed:#?}", failed.len(), names.len());
+}
