@@ -196,4 +196,6 @@ export type System = {
   started_at: string;
   weaknesses: { code: string; sentence: string }[];
   support_until: string;
+  /** Where devices reach MQTT, if the hub says so. */
+  mqtt_port?: number;
 };

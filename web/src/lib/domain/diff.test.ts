@@ -29,6 +29,10 @@ test('only the fields that differ are shown, nested ones by their path', () => {
   ]);
 });
 
+test('a field that holds nothing, and held nothing, is left out', () => {
+  expect(fieldChanges(null, { tags: [], description: '' })).toEqual([]);
+});
+
 test('what was not there before has no before', () => {
   expect(fieldChanges(null, { role: 'viewer' })).toEqual([{ field: 'role', before: null, after: 'viewer' }]);
   expect(fieldChanges({ address: '10.0.0.1' }, { address: null })).toEqual([

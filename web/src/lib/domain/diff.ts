@@ -5,6 +5,7 @@ export type Hunk = { kind: 'lines'; lines: DiffLine[] } | { kind: 'folded'; coun
 export type FieldChange = { field: string; before: string | null; after: string | null };
 
 const CONTEXT_LINES = 3;
+const NOTHING = 'none';
 /** Folding fewer lines than this would hide more than it saves. */
 const FOLD_MIN = 4;
 
@@ -45,12 +46,17 @@ export function fieldChanges(before: unknown, after: unknown): FieldChange[] {
   const fields = [...new Set([...left.keys(), ...right.keys()])];
   return fields
     .map((field) => ({ field, before: left.get(field) ?? null, after: right.get(field) ?? null }))
-    .filter((change) => change.before !== change.after);
+    .filter((change) => change.before !== change.after && !isNothing(change));
+}
+
+/** A field that was not there and now holds nothing says nothing. */
+function isNothing(change: FieldChange): boolean {
+  return (change.before ?? NOTHING) === NOTHING && (change.after ?? NOTHING) === NOTHING;
 }
 
 function flatten(value: unknown, path = '', into = new Map<string, string>()): Map<string, string> {
   if (value === null || value === undefined) {
-    if (path !== '') into.set(path, 'none');
+    if (path !== '') into.set(path, NOTHING);
   } else if (typeof value === 'object' && !Array.isArray(value)) {
     for (const [name, inner] of Object.entries(value)) flatten(inner, path === '' ? name : `${path}.${name}`, into);
   } else {
@@ -60,7 +66,7 @@ function flatten(value: unknown, path = '', into = new Map<string, string>()): M
 }
 
 function textOf(value: unknown): string {
-  if (typeof value === 'string') return value === '' ? '""' : value;
-  if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map(textOf).join(', ');
+  if (typeof value === 'string') return value === '' ? NOTHING : value;
+  if (Array.isArray(value)) return value.length === 0 ? NOTHING : value.map(textOf).join(', ');
   return JSON.stringify(value) ?? '';
 }
