@@ -47,7 +47,8 @@ pub(crate) struct Sqlite {
     writes: Option<mpsc::Sender<Job>>,
     /// `None` in memory, where the writer's connection is the only one.
     reads: Option<mpsc::Sender<Deed>>,
-    threads: Vec<JoinHandle<()>>,
+    readers: Vec<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
 }
 
@@ -68,24 +69,23 @@ impl Sqlite {
         let opened = tokio::task::spawn_blocking(move || open_writer(file.as_deref()));
         let writer = opened.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
         let commits = Arc::new(AtomicU64::new(0));
-        let mut threads = Vec::new();
-
         let (writes, jobs) = mpsc::channel(WRITES_QUEUED_MAX);
         let counter = Arc::clone(&commits);
-        threads.push(spawn("store-writer", move || writer::run(&writer, jobs, &counter))?);
+        let writer = Some(spawn("store-writer", move || writer::run(&writer, jobs, &counter))?);
 
         let mut reads = None;
+        let mut readers = Vec::new();
         if let Some(path) = path {
             let (sender, deeds) = mpsc::channel::<Deed>(READS_QUEUED_MAX);
             let deeds = Arc::new(Mutex::new(deeds));
             for _ in 0..READERS {
                 let connection = open_reader(&path)?;
                 let deeds = Arc::clone(&deeds);
-                threads.push(spawn("store-reader", move || run_reader(&connection, &deeds))?);
+                readers.push(spawn("store-reader", move || run_reader(&connection, &deeds))?);
             }
             reads = Some(sender);
         }
-        Ok(Self { writes: Some(writes), reads, threads, commits })
+        Ok(Self { writes: Some(writes), reads, readers, writer, commits })
     }
 
     pub(crate) async fn slot(&self) -> Result<Slot, StoreError> {
@@ -147,15 +147,19 @@ impl Sqlite {
 }
 
 impl Drop for Sqlite {
-    /// The threads finish what is queued and close their connections before this returns.
+    /// The threads finish what is queued and close their connections before this returns; the writer last,
+    /// since only it can move the log into the database.
     fn drop(&mut self) {
-        self.writes = None;
         self.reads = None;
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the database ended by a panic");
-            }
-        }
+        self.readers.drain(..).for_each(wait_for);
+        self.writes = None;
+        self.writer.take().into_iter().for_each(wait_for);
+    }
+}
+
+fn wait_for(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread of the database ended by a panic");
     }
 }
 

@@ -31,6 +31,9 @@ struct Wanted {
     from: i64,
     to: i64,
     limit: usize,
+    /// With so many points it is known what the answer is: one more than the limit, to know whether there are
+    /// more; or just the limit.
+    enough: usize,
 }
 
 impl Store {
@@ -47,18 +50,28 @@ impl Store {
         to: Time,
         limit: usize,
     ) -> Result<(Vec<Sample>, bool), StoreError> {
-        let mut wanted = Wanted { metrics: HashMap::new(), from: from.0, to: to.0, limit };
+        let enough = limit.saturating_add(1);
+        let wanted = Wanted { metrics: HashMap::new(), from: from.0, to: to.0, limit, enough };
+        self.find(device, metric, wanted).await
+    }
+
+    async fn find(
+        &self,
+        device: DeviceId,
+        metric: Option<&str>,
+        mut wanted: Wanted,
+    ) -> Result<(Vec<Sample>, bool), StoreError> {
         let mut found = Vec::new();
         let mut hours = HoursLeft { runs: Vec::new() };
         {
-            let (first, last) = (hour_of(from.0), hour_of(to.0.saturating_sub(1)));
+            let (first, last) = (hour_of(wanted.from), hour_of(wanted.to.saturating_sub(1)));
             let hot = self.telemetry_state().hot();
             let Some(metrics) = hot.devices.get(&device) else { return Ok((Vec::new(), false)) };
             for (name, id) in metrics {
                 let Some(series) = hot.series.get(id) else { continue };
                 if metric.is_none_or(|metric| metric == name.as_str()) {
                     wanted.metrics.insert(*id, name.clone());
-                    found.extend(in_range(series, from.0, to.0).map(|kept| (*id, kept)));
+                    found.extend(in_range(series, &wanted).map(|kept| (*id, kept)));
                     hours.runs.extend(series.hours.within(first, last));
                 }
             }
@@ -130,8 +143,9 @@ impl Store {
             }
         }
         for (id, metric) in unknown {
-            let range = (Time(i64::MIN), Time(i64::MAX));
-            let (newest, _) = self.telemetry(device, Some(metric.as_str()), range.0, range.1, 1).await?;
+            let wanted =
+                Wanted { metrics: HashMap::new(), from: i64::MIN, to: i64::MAX, limit: 1, enough: 1 };
+            let (newest, _) = self.find(device, Some(metric.as_str()), wanted).await?;
             let Some(newest) = newest.into_iter().next() else { continue };
             let mut hot = self.telemetry_state().hot();
             if let Some(series) = hot.series.get_mut(&id) {
@@ -154,9 +168,8 @@ pub(super) fn damaged_chunk(device: impl std::fmt::Display, metric: &str, hour: 
     StoreError::damaged(format!("the telemetry of device {device}, metric {metric}, hour {hour} since 1970"))
 }
 
-fn in_range(series: &Series, from: i64, to: i64) -> impl Iterator<Item = Kept> {
-    let points = series.hot.iter().map(|point| &point.kept);
-    points.filter(move |kept| kept.time >= from && kept.time < to).cloned()
+fn in_range(series: &Series, wanted: &Wanted) -> impl Iterator<Item = Kept> {
+    series.hot.iter().map(|point| &point.kept).filter(|kept| wanted.has(kept)).cloned()
 }
 
 fn sample(metric: &Metric, kept: Kept) -> Sample {
@@ -168,20 +181,20 @@ impl Wanted {
         kept.time >= self.from && kept.time < self.to
     }
 
-    /// Removes repetitions, and all but the newest `limit` and one.
+    /// Sorts, removes repetitions, and all but the newest that are needed.
     fn cut(&self, found: &mut Vec<Found>) {
         found.sort_by(|(one_series, one), (other_series, other)| {
             let same_point = one_series.cmp(other_series).then_with(|| one.compare(other));
             one.time.cmp(&other.time).then(same_point).then(one.arrived.cmp(&other.arrived))
         });
         found.dedup_by(|next, kept| next.0 == kept.0 && next.1.compare(&kept.1).is_eq());
-        let extra = found.len().saturating_sub(self.limit.saturating_add(1));
+        let extra = found.len().saturating_sub(self.enough);
         drop(found.drain(..extra));
     }
 
     /// Whether nothing of this hour or of earlier ones is needed. `found` is cut.
     fn is_enough(&self, found: &[Found], hour: i64) -> bool {
-        found.len() > self.limit && found.first().is_some_and(|(_, oldest)| hour_of(oldest.time) > hour)
+        found.len() >= self.enough && found.first().is_some_and(|(_, oldest)| hour_of(oldest.time) > hour)
     }
 
     fn finish(self, mut found: Vec<Found>) -> (Vec<Sample>, bool) {
