@@ -1,0 +1,104 @@
+//! Starts the real hub, a real virtual board and a real browser for the tests in this folder, and ends them again.
+//! MOTEHUB_BIN names the binary, CHROMIUM the browser. Nothing here waits by the clock: only for facts, with a deadline.
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+const BINARY = path.resolve(HERE, process.env.MOTEHUB_BIN ?? '../../target/debug/motehub');
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const START_DEADLINE_MS = 30_000;
+const STOP_DEADLINE_MS = 8_000;
+const LINES_KEPT = 200;
+const FLAGS = [
+  '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+  '--no-first-run',
+];
+
+/** An empty folder, and the function that removes it. */
+export async function folder() {
+  const made = await mkdtemp(path.join(tmpdir(), 'motehub-browser-'));
+  return { path: made, remove: () => rm(made, { recursive: true, force: true }) };
+}
+
+/** A hub on free ports, on an empty data folder. `setupLink` is the one-time link that it printed. */
+export async function startHub(data) {
+  const program = run(['serve', '--data', data, '--http', '127.0.0.1:0', '--mqtt', '127.0.0.1:0']);
+  const ready = program.firstLine('stdout', (line) => line.startsWith('{') && JSON.parse(line).ready === true);
+  const link = program.firstLine('stderr', (line) => line.includes('/setup#'));
+  const addresses = JSON.parse(await ready);
+  const setupLink = /https?:\/\/\S+\/setup#\S+/.exec(await link)[0];
+  return { http: addresses.http, mqtt: addresses.mqtt, setupLink, stop: program.stop, output: program.output };
+}
+
+/** A virtual board with its credential; resolves when it said that it is ready. */
+export async function startBoard(hub, chipId, credential, flash) {
+  const program = run([
+    'sim', 'nodemcu', '--http', hub.http, '--mqtt', hub.mqtt, '--board', `${chipId}:${credential}`, '--flash', flash,
+    '--sensor', 'adc=sine:100:900:7', '--boot-delay-ms', '100', '--wifi-join-ms', '100',
+  ]);
+  await program.firstLine('stdout', (line) => line.includes('"ready"'));
+  return { stop: program.stop, output: program.output };
+}
+
+function run(args) {
+  const child = spawn(BINARY, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const kept = [];
+  const waiting = [];
+  const hear = (from) => (line) => {
+    kept.push(`${from}: ${line}`);
+    if (kept.length > LINES_KEPT) kept.shift();
+    for (const wait of [...waiting]) if (wait.from === from && wait.fits(line)) wait.done(line);
+  };
+  createInterface({ input: child.stdout }).on('line', hear('stdout'));
+  createInterface({ input: child.stderr }).on('line', hear('stderr'));
+  const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
+  child.once('error', (error) => hear('stderr')(String(error)));
+
+  const firstLine = (from, fits) =>
+    new Promise((resolve, reject) => {
+      const fail = (why) => reject(new Error(`${args[0]}: ${why}\n${kept.join('\n')}`));
+      const timer = setTimeout(() => fail('the expected line did not come'), START_DEADLINE_MS);
+      ended.then(() => fail('it ended early'));
+      waiting.push({ from, fits, done: (line) => (clearTimeout(timer), resolve(line)) });
+    });
+
+  const stop = async () => {
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_DEADLINE_MS);
+    const how = await ended;
+    clearTimeout(timer);
+    return how;
+  };
+  return { firstLine, stop, output: () => kept.join('\n') };
+}
+
+/** A page in a real browser, and everything that went wrong in it: errors in the console, exceptions, CSP violations. */
+export async function openBrowser() {
+  const require = createRequire(path.resolve(HERE, '../../web/package.json'));
+  const { chromium } = require('playwright-core');
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  const page = await context.newPage();
+  const wrongs = [];
+  page.on('pageerror', (error) => wrongs.push(`exception: ${error.message}`));
+  page.on('console', (message) => {
+    if (message.type() !== 'error' || isExpected(message)) return;
+    wrongs.push(`console: ${message.text()} (${message.location().url})`);
+  });
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (event) => {
+      console.error(`CSP violation: ${event.violatedDirective} ${event.blockedURI}`);
+    });
+  });
+  return { page, wrongs, close: () => browser.close() };
+}
+
+/** Before the login the page asks who it is, and is told that it is nobody. */
+function isExpected(message) {
+  return message.text().includes('401') && message.location().url.endsWith('/api/v1/me');
+}
