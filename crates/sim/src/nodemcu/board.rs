@@ -87,7 +87,11 @@ async fn run(board: &Rc<Board>, reason: BootReason, orders: &mut mpsc::Receiver<
             biased;
             ending = machine.ended() => return Some(ending),
             order = orders.recv() => match order {
-                None => return None,
+                None => {
+                    machine.end(Ending::Reset);
+                    machine.ended().await;
+                    return None;
+                }
                 Some(order) => drop(board.obey(order).map(|ending| machine.end(ending))),
             },
             turn = next => drop(turn.map(|turn| machine.enter(&lua, turn))),
@@ -120,9 +124,7 @@ impl Board {
             Order::PowerCutAtByte { bytes } => self.link.cut_at.set(Some(bytes)),
             Order::WifiOff => self.link.change(|air| air.up = false),
             Order::WifiOn => self.link.change(|air| air.up = true),
-            Order::SlowLink { bytes_per_second } => {
-                self.link.change(|air| air.bytes_per_second = bytes_per_second)
-            }
+            Order::SlowLink { bytes_per_second: rate } => self.link.change(|air| air.bytes_per_second = rate),
         }
         None
     }

@@ -141,7 +141,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let config = options.config()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut fleet = spawn(config)?;
+        let mut fleet = spawn(&config)?;
         serve(&mut fleet, until_eof).await?;
         fleet.stop().await;
         Ok(())

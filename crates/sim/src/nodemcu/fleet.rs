@@ -181,7 +181,7 @@ pub struct FleetHandle {
 ///
 /// # Errors
 /// When the settings contradict each other or the flash cannot be prepared.
-pub fn spawn(config: FleetConfig) -> anyhow::Result<FleetHandle> {
+pub fn spawn(config: &FleetConfig) -> anyhow::Result<FleetHandle> {
     config.check()?;
     let (flash, temporary) = match &config.flash {
         Some(flash) => (std::path::absolute(flash)?, None),

@@ -104,7 +104,7 @@ impl Machine {
         self.board.turn_clock.stop();
         self.entered_at.set(None);
         if let Err(error) = result {
-            self.end(Ending::Panic(console::text(error.to_string().as_bytes())));
+            self.end(Ending::Panic(console::text(module::error_text(&error, true).as_bytes())));
         }
         let half = self.memory_limit.get() - self.board.settings.memory_bytes / 2;
         if lua.used_memory() > half && lua.gc_collect().is_err() {

@@ -20,6 +20,8 @@ use mlua::{FromLuaMulti, IntoLuaMulti, Lua, LuaString, Table, Value};
 
 use super::machine::Machine;
 
+pub(crate) use base::error_text;
+
 /// Puts all modules into the globals of a fresh state.
 pub(crate) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
     base::install(lua, machine)?;

@@ -31,7 +31,7 @@ pub(super) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
     add(lua, &globals, "loadfile", move |lua, name: LuaString| {
         match load(lua, &at_work, &name.as_bytes()) {
             Ok(function) => Ok((Some(function), None)),
-            Err(error) => Ok((None, Some(error.to_string()))),
+            Err(error) => Ok((None, Some(error_text(&error, false)))),
         }
     })?;
     install_require(lua, machine)?;
@@ -39,7 +39,40 @@ pub(super) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
     add(lua, &debug, "traceback", |lua, message: Option<LuaString>| {
         lua.traceback(message.as_ref().map(lossy).as_deref(), 1)
     })?;
-    globals.set("debug", debug)
+    globals.set("debug", debug)?;
+    add(lua, &globals, "plain", |lua, value: Value| match value {
+        Value::Error(error) => Ok(Value::String(lua.create_string(error_text(&error, false))?)),
+        other => Ok(other),
+    })?;
+    lua.load(TEXT_ERRORS).set_name("=base").exec()
+}
+
+/// Errors of modules arrive in Lua as objects; on the board they are texts, and scripts treat them so.
+const TEXT_ERRORS: &str = "
+    local plain, pcall_, xpcall_, resume_ = plain, pcall, xpcall, coroutine.resume
+    _G.plain = nil
+    local function tidy(ok, first, ...)
+        if ok then return ok, first, ... end
+        return ok, plain(first)
+    end
+    function pcall(...) return tidy(pcall_(...)) end
+    function xpcall(work, handler)
+        return tidy(xpcall_(work, function(problem) return handler(plain(problem)) end))
+    end
+    function coroutine.resume(...) return tidy(resume_(...)) end
+";
+
+/// The message of an error, as the board would word it.
+pub(crate) fn error_text(error: &mlua::Error, with_traceback: bool) -> String {
+    match error {
+        mlua::Error::RuntimeError(message) | mlua::Error::SyntaxError { message, .. } => message.clone(),
+        mlua::Error::MemoryError(_) => "not enough memory".into(),
+        mlua::Error::CallbackError { traceback, cause } if with_traceback => {
+            format!("{}\n{traceback}", error_text(cause, true))
+        }
+        mlua::Error::CallbackError { cause, .. } => error_text(cause, false),
+        other => other.to_string(),
+    }
 }
 
 fn install_require(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {

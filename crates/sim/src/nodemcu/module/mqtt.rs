@@ -91,7 +91,7 @@ impl UserData for Client {
         });
         methods.add_function("connect", |lua, (this, arguments): (AnyUserData, MultiValue)| {
             let state = this.borrow::<Client>()?.0.clone();
-            connect(lua, state, this, arguments)
+            connect(lua, &state, this, arguments)
         });
         methods.add_method("close", |_, client, ()| {
             let asked = client.0.asks.borrow().as_ref().is_some_and(|asks| asks.try_send(Ask::Close).is_ok());
@@ -152,20 +152,18 @@ fn level(qos: Option<u8>) -> mlua::Result<u8> {
 }
 
 /// `connect(host[, port[, secure[, autoreconnect]]][, connected[, failed]])`; the port may be a numeric text.
-fn connect(lua: &Lua, state: Rc<State>, this: AnyUserData, arguments: MultiValue) -> mlua::Result<bool> {
+fn connect(lua: &Lua, state: &Rc<State>, this: AnyUserData, arguments: MultiValue) -> mlua::Result<bool> {
     if state.asks.borrow().is_some() {
         return Err(mlua::Error::runtime("already connected"));
     }
     let mut arguments = arguments.into_iter();
     let host = arguments.next().and_then(|host| text(lua, host).transpose()).transpose()?;
     let host = lossy(&host.ok_or_else(|| mlua::Error::runtime("connect needs a host"))?);
-    let (mut plain, mut functions) = (Vec::new(), Vec::new());
-    for argument in arguments {
-        match argument {
-            Value::Function(function) => functions.push(function),
-            other => plain.push(other),
-        }
-    }
+    let rest: Vec<Value> = arguments.collect();
+    let first = rest.iter().position(Value::is_function).unwrap_or(rest.len());
+    let (plain, functions) = rest.split_at(first);
+    // A single function after a nil in the place of the first is the second.
+    let skipped = usize::from(first == 3 && functions.len() == 1 && plain[2].is_nil());
     let port = match plain.first() {
         None | Some(Value::Nil) => PORT,
         Some(port) => lua
@@ -176,11 +174,8 @@ fn connect(lua: &Lua, state: Rc<State>, this: AnyUserData, arguments: MultiValue
     if matches!(plain.get(1), Some(Value::Boolean(true) | Value::Integer(1))) {
         return Err(mlua::Error::runtime("this image has no TLS"));
     }
-    let mut functions = functions.into_iter();
-    for event in ["connect", "connfail"] {
-        if let Some(handler) = functions.next() {
-            state.set_handler(event, Some(handler));
-        }
+    for (event, handler) in ["connect", "connfail"][skipped..].iter().zip(functions) {
+        state.set_handler(event, handler.as_function().cloned());
     }
     let (sender, mut asks) = mpsc::channel(ASKS_MAX);
     *state.asks.borrow_mut() = Some(sender);

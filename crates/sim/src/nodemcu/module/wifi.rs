@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mlua::{Function, Lua, LuaString, Table, Value, Variadic};
+use mlua::{Function, IntoLuaMulti, Lua, LuaString, Table, Value, Variadic};
 use tokio::task::AbortHandle;
 
 use super::{add, lossy};
@@ -70,13 +70,10 @@ fn sta(lua: &Lua, station: &Rc<Station>) -> mlua::Result<Table> {
     let chip_id = station.machine.board.chip_id;
     let [_, a, b, c] = chip_id.to_be_bytes();
     let at = station.clone();
-    add(lua, &sta, "getip", move |_, ()| {
-        let addresses = (format!("10.{a}.{b}.{c}"), "255.0.0.0", "10.0.0.1");
-        Ok(if at.joined.get() {
-            (Some(addresses.0), Some(addresses.1), Some(addresses.2))
-        } else {
-            (None, None, None)
-        })
+    add(lua, &sta, "getip", move |lua, ()| {
+        // One nil, not three, without an address.
+        let address = (format!("10.{a}.{b}.{c}"), "255.0.0.0", "10.0.0.1");
+        if at.joined.get() { address.into_lua_multi(lua) } else { Value::Nil.into_lua_multi(lua) }
     })?;
     let at = station.clone();
     add(lua, &sta, "status", move |_, ()| {

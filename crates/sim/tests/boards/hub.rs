@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use motehub_sim::nodemcu::{BoardConfig, Command, Fact, FleetConfig, FleetHandle, Order, spawn};
+use motehub_sim::nodemcu::{BoardConfig, BootReason, Command, Fact, FleetConfig, FleetHandle, Order, spawn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 pub(crate) const CHIP: &str = "10801015";
 /// Far longer than anything here takes.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
 pub(crate) struct State {
@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) published: Vec<(String, String)>,
     /// CONNECT packets, client id, user and password.
     pub(crate) logins: Vec<(String, String, String)>,
+    /// Connections to the broker that were reset.
+    pub(crate) resets: usize,
     clients: HashMap<String, mpsc::UnboundedSender<Vec<u8>>>,
 }
 
@@ -36,27 +38,29 @@ pub(crate) struct Hub {
     pub(crate) http: String,
     pub(crate) mqtt: String,
     pub(crate) state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
 }
 
 impl Hub {
     pub(crate) async fn start() -> Self {
         let state = Arc::new(Mutex::new(State::default()));
+        let changed = Arc::new(Notify::new());
         let web = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (http, mqtt) = (web.local_addr().unwrap().to_string(), broker.local_addr().unwrap().to_string());
-        let at = state.clone();
+        let (at, note) = (state.clone(), changed.clone());
         tokio::spawn(async move {
             while let Ok((socket, _)) = web.accept().await {
-                tokio::spawn(serve_page(socket, at.clone()));
+                tokio::spawn(serve_page(socket, at.clone(), note.clone()));
             }
         });
-        let at = state.clone();
+        let (at, note) = (state.clone(), changed.clone());
         tokio::spawn(async move {
             while let Ok((socket, _)) = broker.accept().await {
-                tokio::spawn(serve_mqtt(socket, at.clone()));
+                tokio::spawn(serve_mqtt(socket, at.clone(), note.clone()));
             }
         });
-        Self { http, mqtt, state }
+        Self { http, mqtt, state, changed }
     }
 
     pub(crate) fn deploy(&self, program: &str) {
@@ -73,6 +77,20 @@ impl Hub {
         self.state.lock().unwrap().clients[client].send(packet).unwrap();
     }
 
+    /// Waits until the hub has seen something.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&State) -> bool) {
+        let waiting = async {
+            loop {
+                let changed = self.changed.notified();
+                if holds(&self.state.lock().unwrap()) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("{what}"));
+    }
+
     pub(crate) fn config(&self) -> FleetConfig {
         let mut config = FleetConfig::new(&self.http, &self.mqtt);
         config.boards =
@@ -86,7 +104,7 @@ impl Hub {
     }
 }
 
-async fn serve_page(mut socket: TcpStream, state: Arc<Mutex<State>>) {
+async fn serve_page(mut socket: TcpStream, state: Arc<Mutex<State>>, changed: Arc<Notify>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match socket.read_u8().await {
@@ -116,10 +134,11 @@ async fn serve_page(mut socket: TcpStream, state: Arc<Mutex<State>>) {
     if is_download {
         let ending = if matches!(end, Ok(0)) { "closed" } else { "reset" };
         state.lock().unwrap().endings.push(ending.to_owned());
+        changed.notify_waiters();
     }
 }
 
-async fn serve_mqtt(socket: TcpStream, state: Arc<Mutex<State>>) {
+async fn serve_mqtt(socket: TcpStream, state: Arc<Mutex<State>>, changed: Arc<Notify>) {
     let (mut reader, mut writer) = socket.into_split();
     let (sender, mut packets) = mpsc::unbounded_channel::<Vec<u8>>();
     tokio::spawn(async move {
@@ -127,7 +146,17 @@ async fn serve_mqtt(socket: TcpStream, state: Arc<Mutex<State>>) {
             let _ = writer.write_all(&packet).await;
         }
     });
-    while let Ok(kind) = reader.read_u8().await {
+    loop {
+        let kind = match reader.read_u8().await {
+            Ok(kind) => kind,
+            Err(error) => {
+                if error.kind() == std::io::ErrorKind::ConnectionReset {
+                    state.lock().unwrap().resets += 1;
+                    changed.notify_waiters();
+                }
+                return;
+            }
+        };
         let Ok(mut length) = reader.read_u8().await.map(usize::from) else { return };
         if length & 0x80 != 0 {
             length = (length & 0x7f) + 128 * usize::from(reader.read_u8().await.unwrap());
@@ -176,6 +205,11 @@ fn login(body: &[u8]) -> (String, String, String) {
     (next(), next(), next())
 }
 
+/// A fact that is a boot for this reason.
+pub(crate) fn booted(wanted: BootReason) -> impl Fn(&Fact) -> bool {
+    move |fact| matches!(fact, Fact::Boot { reason, .. } if *reason == wanted)
+}
+
 /// A fleet with the facts it has reported.
 pub(crate) struct Watched {
     pub(crate) fleet: FleetHandle,
@@ -183,7 +217,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    pub(crate) fn start(config: FleetConfig) -> Self {
+    pub(crate) fn start(config: &FleetConfig) -> Self {
         Self { fleet: spawn(config).unwrap(), seen: Vec::new() }
     }
 
