@@ -59,6 +59,10 @@ pub enum Save {
     EndLogin(Digest),
     /// Ends all logins of a user.
     EndLoginsOf(UserId),
+    /// Ends all logins of a user but this one, if it is still there.
+    EndOtherLoginsOf(UserId, Digest),
+    /// The login was used at this time; nothing happens if it has ended meanwhile.
+    LoginSeen(Digest, Time),
     /// Insert. Unique: name.
     Token(Token),
     /// Removes a token.

@@ -210,13 +210,16 @@ pub fn set_password(
     user: &User,
     password_hash: String,
     is_one_time: bool,
-    kept: Option<Login>,
+    kept: Option<Digest>,
     actor: &Actor,
 ) -> Effects {
     let revision = user.revision + 1;
     let edited = User { password_hash, must_change_password: is_one_time, revision, ..user.clone() };
-    let mut save = vec![Save::User(Box::new(edited)), Save::EndLoginsOf(user.id)];
-    save.extend(kept.map(Save::Login));
+    let end = match kept {
+        Some(kept) => Save::EndOtherLoginsOf(user.id, kept),
+        None => Save::EndLoginsOf(user.id),
+    };
+    let save = vec![Save::User(Box::new(edited)), end];
     let change = fact(ChangeKind::PasswordChanged, &user.id, &user.name, actor)
         .after(json!({ "one_time": is_one_time }));
     Effects { save, changes: vec![change.0], send: Vec::new() }
@@ -483,14 +486,13 @@ mod tests {
     #[test]
     fn another_password_ends_all_logins_but_the_one_that_is_kept() {
         let bo = user(2, "bo", Role::Viewer);
-        let effects = set_password(&bo, "new".to_owned(), false, Some(login(&bo)), &ada());
-        let [Save::User(edited), Save::EndLoginsOf(_), Save::Login(kept)] = effects.save.as_slice() else {
-            panic!("{effects:?}");
-        };
+        let kept = login(&bo).digest;
+        let effects = set_password(&bo, "new".to_owned(), false, Some(kept), &ada());
+        let [Save::User(edited), end] = effects.save.as_slice() else { panic!("{effects:?}") };
         assert_eq!((edited.password_hash.as_str(), edited.must_change_password), ("new", false));
-        assert_eq!(*kept, login(&bo));
+        assert_eq!(*end, Save::EndOtherLoginsOf(bo.id, kept));
         let reset = set_password(&bo, "new".to_owned(), true, None, &ada());
-        assert_eq!(reset.save.len(), 2);
+        assert_eq!(reset.save[1], Save::EndLoginsOf(bo.id));
         assert!(!format!("{:?}", reset.changes).contains("new"), "a secret is in the facts");
     }
 

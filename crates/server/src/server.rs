@@ -34,6 +34,8 @@ use crate::{api, assets, random, rollouts, secrets, tls};
 const SETUP_MAX: Span = Span::minutes(60);
 /// How often telemetry is merged into its chunks.
 const MERGE_EVERY: Span = Span::minutes(1);
+/// How often logins that have expired are removed.
+const SWEEP_EVERY: Span = Span::minutes(60);
 /// How long everything may take to end after the first signal.
 const STOP_MAX: Duration = Duration::from_secs(4);
 
@@ -141,7 +143,7 @@ impl Server {
         workers.spawn(ingest::run(app.clone(), offered, stop_workers.clone()));
         workers.spawn(rollouts::run(app.clone(), stop_workers.clone()));
         workers.spawn(live::run(app.clone(), stop_workers.clone()));
-        workers.spawn(merge(app.clone(), stop_workers.clone()));
+        workers.spawn(housekeeping(app.clone(), stop_workers.clone()));
         shutdown.cancelled().await;
         gateways.close();
         workers.close();
@@ -157,12 +159,20 @@ impl Server {
     }
 }
 
-/// Moves telemetry from the hot table into its chunks, a step at a time.
-async fn merge(app: App, shutdown: CancellationToken) {
+/// Moves telemetry from the hot table into its chunks, a step at a time, and removes logins that have expired.
+async fn housekeeping(app: App, shutdown: CancellationToken) {
+    let mut sweep_at = app.now();
     loop {
+        if app.now() >= sweep_at {
+            sweep_at = app.now() + SWEEP_EVERY;
+            if let Err(error) = app.store.sweep_logins(app.now()).await {
+                tracing::error!(%error, "expired logins could not be removed");
+            }
+        }
         let next = app.now() + MERGE_EVERY;
         tokio::select! {
             () = app.clock.sleep_until(next) => {}
+            () = app.store.merge_wanted() => {}
             () = shutdown.cancelled() => return,
         }
         if let Err(error) = app.store.merge(app.now()).await {

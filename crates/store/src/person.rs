@@ -2,7 +2,7 @@
 
 use motehub_domain::access::Role;
 use motehub_domain::id::{DeviceId, GrantId, TokenId, UserId};
-use motehub_domain::person::{Grant, Grantee, Login, Token, User};
+use motehub_domain::person::{Grant, Grantee, LOGIN_AGE_MAX, LOGIN_IDLE_MAX, Login, Token, User};
 use motehub_domain::script::Digest;
 use motehub_domain::time::Time;
 use motehub_domain::topic::TopicFilter;
@@ -41,6 +41,9 @@ sql! {
         seen_at = excluded.seen_at, address = excluded.address, csrf = excluded.csrf";
     END_LOGIN = "delete from logins where digest = $1";
     END_LOGINS_OF = "delete from logins where user_id = $1";
+    END_OTHER_LOGINS_OF = "delete from logins where user_id = $1 and digest <> $2";
+    LOGIN_SEEN = "update logins set seen_at = $2 where digest = $1";
+    SWEEP_LOGINS = "delete from logins where seen_at < $1 or created_at < $2 returning digest";
     INSERT_TOKEN = "insert into tokens (id, name, role, digest, created_at, expires_at, last_used_at)
         values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do nothing";
     DELETE_TOKEN = "delete from tokens where id = $1";
@@ -104,6 +107,14 @@ pub(crate) fn end_login(digest: Digest) -> Statement {
 
 pub(crate) fn end_logins_of(user: UserId) -> Statement {
     Statement::new(END_LOGINS_OF, [Value::id(user)])
+}
+
+pub(crate) fn end_other_logins_of(user: UserId, kept: Digest) -> Statement {
+    Statement::new(END_OTHER_LOGINS_OF, [Value::id(user), Value::id(kept)])
+}
+
+pub(crate) fn login_seen(digest: Digest, at: Time) -> Statement {
+    Statement::new(LOGIN_SEEN, [Value::id(digest), at.into()])
 }
 
 pub(crate) fn write_token(token: &Token) -> Statement {
@@ -241,6 +252,16 @@ impl Store {
             csrf: columns.text()?,
         };
         Ok(Some((login, user_columns(&mut columns)?)))
+    }
+
+    /// Deletes the logins that have expired ([`Login::has_expired`]). Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] or [`StoreError::Unavailable`].
+    pub async fn sweep_logins(&self, now: Time) -> Result<usize, StoreError> {
+        let (idle, old) = (now - LOGIN_IDLE_MAX, now - LOGIN_AGE_MAX);
+        let sweep = Statement::new(SWEEP_LOGINS, [idle.into(), old.into()]);
+        Ok(self.engine().write(vec![sweep].into()).await?.len())
     }
 
     /// All API tokens, by name.

@@ -71,6 +71,8 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::Login(login) => transaction.push(person::write_login(login)),
         Save::EndLogin(digest) => transaction.push(person::end_login(*digest)),
         Save::EndLoginsOf(user) => transaction.push(person::end_logins_of(*user)),
+        Save::EndOtherLoginsOf(user, kept) => transaction.push(person::end_other_logins_of(*user, *kept)),
+        Save::LoginSeen(digest, at) => transaction.push(person::login_seen(*digest, *at)),
         Save::Token(token) => transaction.push(person::write_token(token)),
         Save::DeleteToken(id) => transaction.push(person::delete_token(*id)),
         Save::Grant(grant) => transaction.push(person::write_grant(grant)),

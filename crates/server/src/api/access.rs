@@ -166,13 +166,12 @@ async fn by_cookie(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let digest = secrets::digest(cookie(headers).ok_or_else(ApiError::unauthenticated)?);
     let now = app.now();
     let found = app.store.login(digest).await?;
-    let (mut login, user) = found
+    let (login, user) = found
         .filter(|(login, user)| !login.has_expired(now) && !user.disabled)
         .ok_or_else(ApiError::unauthenticated)?;
     let csrf = login.csrf.clone();
     if now - login.seen_at > USE_RESOLUTION {
-        login.seen_at = now;
-        app.perform(Effects { save: vec![Save::Login(login)], ..Effects::none() }).await?;
+        app.perform(Effects { save: vec![Save::LoginSeen(digest, now)], ..Effects::none() }).await?;
     }
     let must_change_password = user.must_change_password;
     let proof = Proof::Login { user: user.id, digest, csrf, must_change_password };

@@ -235,11 +235,11 @@ pub(crate) async fn change_password(
     let hash = app.throttle.hash(request.new).await.map_err(about_new)?;
     let changed = app.attempt(|| async {
         let found = app.store.login(digest).await?;
-        let Some((login, current)) = found.filter(|(_, current)| current.password_hash == user.password_hash)
+        let Some((_, current)) = found.filter(|(_, current)| current.password_hash == user.password_hash)
         else {
             return Ok((false, Effects::none()));
         };
-        let effects = person::set_password(&current, hash.clone(), false, Some(login), &caller.actor());
+        let effects = person::set_password(&current, hash.clone(), false, Some(digest), &caller.actor());
         Ok((true, effects))
     });
     match changed.await? {

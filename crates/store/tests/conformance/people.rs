@@ -59,11 +59,27 @@ pub(crate) async fn logins_live_and_end_with_their_user(world: &mut World) {
     login.seen_at = NOW + Span::minutes(1);
     world.save([save(&login)]).await.unwrap();
     assert_eq!(world.store.login(digest(1)).await, Ok(Some((login.clone(), ada.clone()))));
+    world.save([Save::EndOtherLoginsOf(ada.id, digest(1))]).await.unwrap();
+    assert_eq!(world.store.login(digest(2)).await, Ok(None));
+    world.save([save(&other), Save::EndLogin(digest(1))]).await.unwrap();
+    world.save([Save::LoginSeen(digest(1), NOW + Span::minutes(2))]).await.unwrap();
+    assert_eq!(world.store.login(digest(1)).await, Ok(None), "one that has ended is not revived");
+    world.save([Save::LoginSeen(digest(2), NOW + Span::minutes(2))]).await.unwrap();
+    assert_eq!(
+        world.store.login(digest(2)).await.unwrap().map(|(l, _)| l.seen_at),
+        Some(NOW + Span::minutes(2))
+    );
     world.save([Save::EndLogin(digest(1))]).await.unwrap();
     assert_eq!(world.store.login(digest(1)).await, Ok(None));
     assert!(world.store.login(digest(2)).await.unwrap().is_some());
     world.save([Save::EndLoginsOf(ada.id)]).await.unwrap();
     assert_eq!(world.store.login(digest(2)).await, Ok(None));
+    let old = Login { digest: digest(3), created_at: NOW - Span::days(30), ..login.clone() };
+    let idle = Login { digest: digest(4), seen_at: NOW - Span::days(7), ..login.clone() };
+    world.save([save(&other), save(&old), save(&idle)]).await.unwrap();
+    assert_eq!(world.store.sweep_logins(NOW).await, Ok(0));
+    assert_eq!(world.store.sweep_logins(NOW + Span(1)).await, Ok(2));
+    assert!(world.store.login(digest(2)).await.unwrap().is_some());
     world.save([save(&other), Save::DeleteUser(ada.id)]).await.unwrap();
     assert_eq!(world.store.login(digest(2)).await, Ok(None));
     assert!(matches!(world.save([save(&other)]).await, Err(StoreError::Conflict { .. })));
