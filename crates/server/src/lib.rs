@@ -22,7 +22,7 @@ mod tls;
 
 pub use api::openapi;
 pub use clock::Clock;
-pub use people::{add_token, add_user};
+pub use people::{PeopleError, add_token, add_user};
 pub use server::{Addresses, Server};
 pub use settings::Settings;
 
