@@ -424,7 +424,7 @@ pub fn recover(
     id: DeploymentId,
     failed: &Deployment,
     existing: Option<Deployment>,
-    former: Option<Task>,
+    former: Option<&Task>,
     target: Target,
     artifact: Artifact,
     now: Time,
@@ -462,7 +462,7 @@ pub fn recover(
     for save in &mut offered.save {
         if let Save::Task(task) = save {
             task.previous = Some(artifact);
-            task.revision = former.as_ref().map_or(1, |former| former.revision + 1);
+            task.revision = former.map_or(1, |former| former.revision + 1);
         }
     }
     effects.and(offered)

@@ -86,6 +86,7 @@ impl App {
                         None => None,
                     };
                     let id = random::id(self.now());
+                    let former = former.as_ref();
                     deployment::recover(id, &deployment, existing, former, target, task.artifact, self.now())
                 }
                 (TaskState::Done, Cause::Rollback(of)) => match self.store.task(of, task.device).await? {
