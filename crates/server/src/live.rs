@@ -118,8 +118,12 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
         }
         loop {
-            let query =
-                ChangeQuery { after: Some(app.live.last_seq()), limit: BATCH_MAX, ..ChangeQuery::default() };
+            let query = ChangeQuery {
+                after: Some(app.live.last_seq()),
+                limit: BATCH_MAX,
+                newest_first: false,
+                ..ChangeQuery::default()
+            };
             let changes = match app.store.changes(query).await {
                 Ok(changes) => changes,
                 Err(error) => {

@@ -108,7 +108,12 @@ impl Reader {
             self.send(json!({ "resync": true })).await?;
             return Ok(last);
         }
-        let query = ChangeQuery { after: Some(after), limit: MISSED_MAX, ..ChangeQuery::default() };
+        let query = ChangeQuery {
+            after: Some(after),
+            limit: MISSED_MAX,
+            newest_first: false,
+            ..ChangeQuery::default()
+        };
         let missed = self.app.store.changes(query).await.map_err(|_| Over)?;
         self.changes(&missed, after).await
     }
