@@ -105,7 +105,7 @@ async fn answer(
         Question::List | Question::Alive => Uplink::Alive,
     };
     let arrival = Arrival { device: board.device, uplink, mark: None, again: false };
-    for error in hub.uplink(vec![arrival]).await.into_iter().filter_map(Result::err) {
+    if let Some(error) = hub.uplink(vec![arrival]).await.into_iter().find_map(Result::err) {
         tracing::warn!(device = %board.device, %error, "a poll could not be recorded");
         return None;
     }
