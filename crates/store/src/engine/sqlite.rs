@@ -25,7 +25,7 @@ use writer::Job;
 /// How long to wait for another process that writes.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 /// Most transactions in the queue; callers wait for a place.
-const WRITES_QUEUED_MAX: usize = 1024;
+const WRITES_QUEUED_MAX: usize = 256;
 /// Most reads in the queue; callers wait for a place.
 const READS_QUEUED_MAX: usize = 256;
 /// Threads that read.
@@ -309,7 +309,11 @@ fn collect(statement: &mut CachedStatement<'_>) -> rusqlite::Result<Vec<Row>> {
                 ValueRef::Null => Value::Null,
                 ValueRef::Integer(number) => Value::Integer(number),
                 ValueRef::Real(number) => Value::Real(number),
-                ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+                // Bytes where text should be are damage, as whoever reads the column finds out.
+                ValueRef::Text(text) => match std::str::from_utf8(text) {
+                    Ok(text) => Value::Text(text.to_owned()),
+                    Err(_) => Value::Bytes(text.to_vec()),
+                },
                 ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
             });
         }

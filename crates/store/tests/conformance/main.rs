@@ -77,4 +77,7 @@ scenarios! {
     telemetry::unknown_devices_and_too_many_metrics_are_ignored,
     telemetry::a_deleted_device_leaves_nothing,
     telemetry::every_kind_of_value_comes_back,
+    telemetry::an_hour_of_very_many_points_has_parts,
+    telemetry::much_telemetry_is_merged_before_its_time,
+    telemetry::readers_miss_nothing_while_points_are_merged,
 }

@@ -202,3 +202,72 @@ pub(crate) async fn every_kind_of_value_comes_back(world: &mut World) {
     assert_eq!(read(world).await, values);
     assert_eq!(world.store.telemetry(id(99), None, NOW, NOW, 1).await, Ok((Vec::new(), false)));
 }
+
+pub(crate) async fn an_hour_of_very_many_points_has_parts(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let (t, count) = (NOW.0, 40_000);
+    // In an order that is not that of time, and every tenth twice.
+    let order = |i: i64| t + (i * 7919) % count;
+    let all: Vec<Measured> = (0..count)
+        .chain((0..count).step_by(10))
+        .map(|i| measured(lamp, t, vec![point("t", Some(order(i)), order(i) as f64)]))
+        .collect();
+    for some in all.chunks(11_000) {
+        world.append(some).await;
+        world.store.merge(NOW + Span(HOUR)).await.unwrap();
+    }
+    world.reopen().await;
+    let points = world.points(lamp).await;
+    assert_eq!(points.len() as i64, count);
+    assert!(points.iter().zip(t..).all(|(point, time)| *point == number("t", time, time as f64)));
+    let (newest, more) = world.store.telemetry(lamp, Some("t"), NOW, NOW + Span(HOUR), 3).await.unwrap();
+    assert_eq!(
+        newest.iter().map(|s| s.time.0).collect::<Vec<_>>(),
+        [t + count - 3, t + count - 2, t + count - 1]
+    );
+    assert!(more);
+}
+
+pub(crate) async fn much_telemetry_is_merged_before_its_time(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let text = |i: i64| PointValue::Text(format!("{i:04096}"));
+    let metric = Metric::parse("log").unwrap();
+    let wanted = world.store.clone();
+    let wanted = tokio::spawn(async move { wanted.merge_wanted().await });
+    let mut count = 0;
+    while !wanted.is_finished() {
+        assert!(count < 20_000, "nobody asks for a merge");
+        let point = |i| Point { metric: metric.clone(), time: Some(Time(NOW.0 + i)), value: text(i) };
+        world.append([measured(lamp, NOW.0, (count..count + 500).map(point).collect())]).await;
+        count += 500;
+        tokio::task::yield_now().await;
+    }
+    let merged = world.store.merge(NOW).await.unwrap();
+    assert_eq!(merged.points as i64, count);
+    assert!(merged.chunks > 4, "{merged:?}");
+    world.reopen().await;
+    let points = world.points(lamp).await;
+    assert_eq!(points.len() as i64, count);
+    assert!(points.iter().zip(0..).all(|(point, i)| point.2 == text(i)));
+}
+
+pub(crate) async fn readers_miss_nothing_while_points_are_merged(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let store = world.store.clone();
+    let merging = tokio::spawn(async move {
+        loop {
+            // As late as can be: everything is ripe.
+            store.merge(Time(i64::MAX)).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    for i in 0..150 {
+        let time = NOW.0 + i * HOUR / 7;
+        world.append([measured(lamp, time, vec![point("t", Some(time), i as f64)])]).await;
+        let points = world.points(lamp).await;
+        assert!(points.iter().zip(0..).all(|(point, i)| point.2 == PointValue::Number(f64::from(i))));
+        assert_eq!(points.len() as i64, i + 1);
+    }
+    merging.abort();
+    assert!(merging.await.unwrap_err().is_cancelled());
+}

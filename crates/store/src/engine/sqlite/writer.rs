@@ -32,6 +32,7 @@ struct Waiter {
 struct Broken(StoreError);
 
 pub(super) fn run(connection: &Connection, mut jobs: mpsc::Receiver<Job>, commits: &AtomicU64) {
+    let mut is_broken = false;
     while let Some(first) = jobs.blocking_recv() {
         let mut group = Vec::new();
         let mut deeds = Vec::new();
@@ -48,7 +49,12 @@ pub(super) fn run(connection: &Connection, mut jobs: mpsc::Receiver<Job>, commit
             next = if weight < GROUP_VALUES_MAX { jobs.try_recv().ok() } else { None };
         }
         if !group.is_empty() {
-            write(connection, group, commits);
+            let was_broken = std::mem::replace(&mut is_broken, write(connection, group, commits));
+            if was_broken && !is_broken {
+                tracing::info!("the database can be written again");
+            } else if is_broken && !was_broken {
+                tracing::error!("the database cannot be written: nothing new is accepted until it can");
+            }
         }
         for deed in deeds {
             deed(connection);
@@ -56,8 +62,10 @@ pub(super) fn run(connection: &Connection, mut jobs: mpsc::Receiver<Job>, commit
     }
 }
 
-fn write(connection: &Connection, group: Vec<Waiter>, commits: &AtomicU64) {
+/// Returns whether the database could not be written for somebody.
+fn write(connection: &Connection, group: Vec<Waiter>, commits: &AtomicU64) -> bool {
     let transactions: Vec<&Transaction> = group.iter().map(|waiter| &waiter.transaction).collect();
+    let mut is_broken = false;
     match attempt(connection, &transactions, commits) {
         Ok(outcomes) => {
             for (waiter, outcome) in group.into_iter().zip(outcomes) {
@@ -65,17 +73,21 @@ fn write(connection: &Connection, group: Vec<Waiter>, commits: &AtomicU64) {
             }
         }
         Err(Broken(error)) => {
-            tracing::warn!(%error, waiting = group.len(), "the database could not be written");
+            tracing::debug!(%error, waiting = group.len(), "a group of writes is tried one by one");
             make_room(connection, &error);
             for waiter in group {
                 let outcome = match attempt(connection, &[&waiter.transaction], commits) {
                     Ok(mut outcomes) => outcomes.pop().unwrap_or(Err(error.clone())),
-                    Err(Broken(error)) => Err(error),
+                    Err(Broken(error)) => {
+                        is_broken = true;
+                        Err(error)
+                    }
                 };
                 (waiter.done)(outcome);
             }
         }
     }
+    is_broken
 }
 
 /// Moves the log into the database, so that its space can be used again.
