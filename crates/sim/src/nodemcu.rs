@@ -6,6 +6,7 @@ mod cli;
 mod fleet;
 mod group;
 mod order;
+mod supervisor;
 
 mod board;
 mod machine;

@@ -201,3 +201,54 @@ fn read_lines() -> mpsc::Receiver<String> {
     });
     receiver
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn boards(flags: &[&str]) -> Result<Vec<(u32, Option<String>)>, String> {
+        let line = ["sim", "--http", "h:1", "--mqtt", "h:2"].iter().chain(flags);
+        let options = Line::try_parse_from(line).map_err(|error| error.to_string())?.options;
+        let config = options.config().map_err(|error| format!("{error:#}"))?;
+        Ok(config.boards.into_iter().map(|board| (board.chip_id, board.credential)).collect())
+    }
+
+    #[test]
+    fn boards_come_from_flags_and_files() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "# kitchen\n1 one\n\n 2  two # fan\n3\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let named = |chip_id, credential: &str| (chip_id, Some(credential.to_owned()));
+        let cases: [(&[&str], Vec<_>); 4] = [
+            (&[], vec![(FIRST_CHIP_ID, None)]),
+            (&["--count", "2", "--chip-id", "5"], vec![(5, None), (6, None)]),
+            (&["--board", "7:a:b", "--count", "1", "--chip-id", "9"], vec![named(7, "a:b"), (9, None)]),
+            (&["--boards", path], vec![named(1, "one"), named(2, "two"), (3, None)]),
+        ];
+        for (flags, expected) in cases {
+            assert_eq!(boards(flags), Ok(expected), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_flags_are_named() {
+        let cases: [(&[&str], &str); 4] = [
+            (&["--board", "x:y"], "`x` is not a chip id"),
+            (&["--boards", "/no/such/file"], "/no/such/file"),
+            (&["--firmware", "/no/such/init.lua"], "/no/such/init.lua"),
+            (&["--count", "2", "--chip-id", "4294967295"], "chip ids above"),
+        ];
+        for (flags, reason) in cases {
+            let error = boards(flags).unwrap_err();
+            assert!(error.contains(reason), "{flags:?}: {error}");
+        }
+    }
+}

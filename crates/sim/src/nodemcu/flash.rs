@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Longest file name, as SPIFFS has it.
@@ -18,7 +19,8 @@ pub(crate) struct Flash {
 impl Flash {
     /// Opens the flash in `folder`, which is made if it is missing.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        // Settings hold credentials, so the folder is for its owner only.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         Ok(Self { folder: folder.to_owned() })
     }
 

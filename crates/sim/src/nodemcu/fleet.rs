@@ -1,23 +1,20 @@
-//! A fleet of virtual boards in child processes: prepares their flash, starts a process per group, forwards commands
-//! and facts, kills a group that does not beat any more and starts it again.
+//! A fleet of virtual boards: its settings, the flash it prepares, and the handle that takes commands and gives facts.
+//! The processes of its groups are in `supervisor`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::group::{BEAT, FACT};
-use super::order::{BoardSettings, BootReason, Command, Fact, GroupConfig, Order};
+use super::flash::Flash;
+use super::order::{BoardSettings, BootReason, Command, Fact, GroupConfig};
 use super::sensor::Setting;
+use super::supervisor::Group;
 
 /// The firmware that boards get unless told otherwise.
 const IOT_EXECUTOR: &str = include_str!("../../firmware/iot-executor/init.lua");
@@ -26,10 +23,6 @@ const FACTS_MAX: usize = 16 * 1024;
 const COMMANDS_MAX: usize = 64;
 /// Longest credential; more would not fit into what the firmware reads of its settings.
 const CREDENTIAL_MAX_BYTES: usize = 200;
-/// A group that cannot be started or dies at once is tried again this often.
-const GROUP_RESTART_AFTER: Duration = Duration::from_millis(500);
-/// How long a group may take to end by itself.
-const STOP_MAX: Duration = Duration::from_secs(2);
 
 /// One board.
 #[derive(Clone, Debug)]
@@ -120,8 +113,7 @@ impl FleetConfig {
     /// Fills the flash of a board, except for files that are there already.
     fn prepare(&self, flash: &Path, board: &BoardConfig) -> anyhow::Result<()> {
         let folder = flash.join(board.chip_id.to_string());
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("making the flash folder {}", folder.display()))?;
+        Flash::open(&folder).with_context(|| format!("making the flash folder {}", folder.display()))?;
         for (name, content) in [("init.lua", self.firmware.clone()), ("config.txt", self.config_text(board))]
         {
             let path = folder.join(name);
@@ -238,159 +230,5 @@ impl FleetHandle {
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
-    }
-}
-
-/// The parent's side of one group.
-struct Group {
-    command: Vec<OsString>,
-    config: GroupConfig,
-    commands: mpsc::Receiver<Command>,
-    reports: mpsc::Sender<Fact>,
-    /// Groups of the fleet that have not beaten yet.
-    starting: Arc<AtomicUsize>,
-    fleet_size: usize,
-    beat_max: Duration,
-    lost: u64,
-}
-
-impl Group {
-    async fn supervise(mut self, mut stopped: watch::Receiver<bool>) {
-        let mut has_started = false;
-        loop {
-            let mut run = match Run::start(&self.command, &self.config).await {
-                Ok(run) => run,
-                Err(error) => {
-                    self.report_reset(format!("cannot start: {error:#}"));
-                    tokio::select! {
-                        () = until_stopped(&mut stopped) => return,
-                        () = sleep(GROUP_RESTART_AFTER) => continue,
-                    }
-                }
-            };
-            let reason = tokio::select! {
-                () = until_stopped(&mut stopped) => {
-                    run.stop().await;
-                    return;
-                }
-                reason = self.attend(&mut run, &mut has_started) => reason,
-            };
-            let _ = run.child.kill().await;
-            self.report_reset(reason.to_owned());
-            self.config.reason = BootReason::GroupReset;
-            tokio::select! {
-                () = until_stopped(&mut stopped) => return,
-                () = sleep(GROUP_RESTART_AFTER) => {}
-            }
-        }
-    }
-
-    fn report_reset(&mut self, reason: String) {
-        let boards = self.config.boards.iter().map(|(chip_id, _)| chip_id.to_string()).collect();
-        self.report(Fact::GroupReset { boards, reason });
-    }
-
-    /// Serves a running group until it has to be started again; says why.
-    async fn attend(&mut self, run: &mut Run, has_started: &mut bool) -> &'static str {
-        let mut silent_at = Instant::now() + self.beat_max;
-        loop {
-            tokio::select! {
-                line = run.output.next_line() => {
-                    let Ok(Some(line)) = line else { return "the process ended" };
-                    if line == BEAT {
-                        silent_at = Instant::now() + self.beat_max;
-                        self.note_start(has_started);
-                    } else if let Some(fact) = line.strip_prefix(FACT).and_then(|json| serde_json::from_str(json).ok()) {
-                        self.note(fact);
-                    }
-                }
-                () = sleep_until(silent_at) => return "the process did not answer any more",
-                command = self.commands.recv() => {
-                    let Some(command) = command else { return "nobody commands it" };
-                    self.note_power(&command);
-                    let line = serde_json::to_string(&command).unwrap_or_default() + "\n";
-                    match timeout(self.beat_max, run.input.write_all(line.as_bytes())).await {
-                        Ok(Ok(())) => {}
-                        _ => return "the process takes no commands",
-                    }
-                }
-            }
-        }
-    }
-
-    fn note_start(&mut self, has_started: &mut bool) {
-        if !*has_started {
-            *has_started = true;
-            if self.starting.fetch_sub(1, Ordering::Relaxed) == 1 {
-                self.report(Fact::Ready { boards: self.fleet_size });
-            }
-        }
-    }
-
-    /// Remembers which boards have power, for the case that the group has to be started again.
-    fn note_power(&mut self, command: &Command) {
-        let has_power = match command.order {
-            Order::PowerCut => false,
-            Order::PowerOn => true,
-            _ => return,
-        };
-        for (chip_id, power) in &mut self.config.boards {
-            if command.board.as_ref().is_none_or(|board| *board == chip_id.to_string()) {
-                *power = has_power;
-            }
-        }
-    }
-
-    fn note(&mut self, fact: Fact) {
-        if let Fact::PowerCut { board } = &fact {
-            self.note_power(&Command { board: Some(board.clone()), order: Order::PowerCut });
-        }
-        self.report(fact);
-    }
-
-    fn report(&mut self, fact: Fact) {
-        if self.lost > 0 && self.reports.try_send(Fact::Lost { facts: self.lost }).is_ok() {
-            self.lost = 0;
-        }
-        if self.reports.try_send(fact).is_err() {
-            self.lost += 1;
-        }
-    }
-}
-
-async fn until_stopped(stopped: &mut watch::Receiver<bool>) {
-    // A fleet that was dropped has stopped too.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
-/// A running process of a group.
-struct Run {
-    child: Child,
-    input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
-}
-
-impl Run {
-    async fn start(command: &[OsString], config: &GroupConfig) -> anyhow::Result<Self> {
-        let (program, arguments) = command.split_first().context("the group command is empty")?;
-        let mut child = tokio::process::Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
-        let mut input = child.stdin.take().context("a piped standard input")?;
-        let output = BufReader::new(child.stdout.take().context("a piped standard output")?).lines();
-        input.write_all((serde_json::to_string(config)? + "\n").as_bytes()).await?;
-        Ok(Self { child, input, output })
-    }
-
-    /// The end of its standard input ends a group; the rest is impatience.
-    async fn stop(mut self) {
-        drop(self.input);
-        if timeout(STOP_MAX, self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
-        }
     }
 }
