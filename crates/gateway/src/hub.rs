@@ -45,6 +45,9 @@ pub trait Hub: Send + Sync + 'static {
     /// What the device shall run now: what waits for it, or else what it was last given.
     fn current(&self, device: DeviceId) -> Answer<'_, Result<Option<Offer>, UplinkError>>;
 
+    /// A message of a device was refused at the border; told to its owner and counted.
+    fn refused(&self, device: DeviceId, why: String) -> Answer<'_, ()>;
+
     /// The bytes of an artifact.
     fn artifact(&self, digest: Digest) -> Answer<'_, Result<Option<Bytes>, UplinkError>>;
 }
