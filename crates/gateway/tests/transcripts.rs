@@ -11,6 +11,7 @@
 //! Users that begin with `app` are programs that may use every topic; `eve` has a wrong secret,
 //! `disabled` is not allowed, `away` cannot be judged. Everybody else is a native device of that external id, which
 //! may use its own topics and `shared/#`.
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod packets;
 

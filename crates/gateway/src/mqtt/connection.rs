@@ -306,6 +306,9 @@ impl<'a> Task<'a> {
             if !out.uplinks.is_empty() {
                 self.uplinks.push(Box::pin(uplink(shared.hub.as_ref(), out.uplinks)));
             }
+            for (device, why) in out.refusals {
+                shared.hub.refused(device, why).await;
+            }
             let Some(knock) = out.knock else { return };
             let answer = timeout(AUTHENTICATE_MAX, shared.hub.authenticate(knock)).await;
             let answer = answer.unwrap_or(Err(Refusal::Unavailable));

@@ -1,5 +1,6 @@
 //! Packets as one line of text, in both directions, for transcripts and listener tests. Written with the client
 //! side of `mqtt-protocol-core`, so it does not share the broker's own reading and writing of PUBLISH.
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 use mqtt_protocol_core::mqtt::packet::{
     ContentType, CorrelationData, MaximumPacketSize, MessageExpiryInterval, PayloadFormat,
@@ -30,7 +31,7 @@ impl<'a> Line<'a> {
             let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
             match word.split_once('=') {
                 Some((name, value)) if name.chars().all(|c| c.is_ascii_lowercase()) => {
-                    this.options.push((name, value))
+                    this.options.push((name, value));
                 }
                 None if FLAGS.contains(&word) => this.flags.push(word),
                 _ => break,

@@ -1,0 +1,164 @@
+//! A small hub in memory that records what a gateway tells it: for listener tests and the example program.
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use motehub_domain::device::Dialect;
+use motehub_domain::id::DeviceId;
+use motehub_domain::message::{Downlink, Offer, Uplink};
+use motehub_domain::script::Digest;
+use motehub_domain::topic::{TopicFilter, TopicRights};
+use motehub_gateway::hub::{
+    Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, UplinkError,
+};
+use motehub_protocol::{Identity, dialect};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// The password of everybody.
+pub(crate) const PASSWORD: &str = "secret";
+
+/// Users whose name begins with `app` are programs that may use every topic; others are NodeMCU boards of that
+/// chip id, which may use their own topics and `shared/#`.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    heard: Mutex<Vec<String>>,
+    news: Notify,
+    senders: Mutex<Vec<(ConnectionId, mpsc::Sender<Downlink>)>>,
+    /// How long storing takes.
+    store_ms: u64,
+    /// Storing waits until this is true.
+    gate: Option<watch::Receiver<bool>>,
+}
+
+impl Recorder {
+    /// Storing takes this long.
+    pub(crate) fn slow(store_ms: u64) -> Self {
+        Self { store_ms, ..Self::default() }
+    }
+
+    /// Storing waits until the gate is open.
+    pub(crate) fn gated(gate: watch::Receiver<bool>) -> Self {
+        Self { gate: Some(gate), ..Self::default() }
+    }
+
+    fn hear(&self, what: String) {
+        self.heard.lock().unwrap().push(what);
+        self.news.notify_waiters();
+    }
+
+    /// Everything that was heard.
+    pub(crate) fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    /// Waits until something was heard as often as given.
+    pub(crate) async fn hears(&self, what: &str, times: usize) {
+        let waited = tokio::time::timeout(Duration::from_secs(20), async {
+            loop {
+                let news = self.news.notified();
+                let mut news = std::pin::pin!(news);
+                news.as_mut().enable();
+                if self.heard().iter().filter(|h| h.as_str() == what).count() >= times {
+                    return;
+                }
+                news.await;
+            }
+        });
+        assert!(waited.await.is_ok(), "not heard: {what}; but {:?}", self.heard());
+    }
+
+    /// Sends an offer to everybody who is attached.
+    pub(crate) fn offer_to_all(&self) {
+        let offer = Downlink::Offer(Offer { digest: Digest([7; 32]), size_bytes: 1 });
+        for (_, sender) in self.senders.lock().unwrap().iter() {
+            let _ = sender.try_send(offer.clone());
+        }
+    }
+
+    fn record(&self, arrival: &Arrival) {
+        if let Uplink::Telemetry(points) = &arrival.uplink {
+            for point in points {
+                self.hear(format!("{} {}={}", arrival.device, point.metric.as_str(), point.value.to_json()));
+            }
+        }
+    }
+}
+
+/// The device of a user name: the same in every test.
+pub(crate) fn device_of(user: &str) -> DeviceId {
+    DeviceId::from_parts(0, user.bytes().fold(0, |number, byte| number << 8 | u128::from(byte)))
+}
+
+impl Hub for Recorder {
+    fn authenticate(&self, knock: Knock) -> Answer<'_, Result<Client, Refusal>> {
+        Box::pin(async move {
+            let Credentials::Mqtt { user: Some(user), password: Some(password), .. } = knock.credentials
+            else {
+                return Err(Refusal::BadCredentials);
+            };
+            if password != PASSWORD.as_bytes() {
+                return Err(Refusal::BadCredentials);
+            }
+            if user.starts_with("app") {
+                let all = vec![TopicFilter::parse("#").unwrap()];
+                let rights = TopicRights { publish: all.clone(), subscribe: all };
+                return Ok(Client { device: None, name: user, rights });
+            }
+            let device = device_of(&user);
+            let identity = Identity { device, external_id: Some(user.clone()), dialect: Dialect::Nodemcu };
+            let mut rights = dialect::mqtt_rights(&identity);
+            rights.publish.extend(TopicFilter::parse("shared/#"));
+            rights.subscribe.extend(TopicFilter::parse("shared/#"));
+            Ok(Client { device: Some(identity), name: user, rights })
+        })
+    }
+
+    fn uplink(&self, batch: Vec<Arrival>) -> Answer<'_, Vec<Result<(), UplinkError>>> {
+        Box::pin(async move {
+            if let Some(mut gate) = self.gate.clone() {
+                let _ = gate.wait_for(|is_open| *is_open).await;
+            }
+            if self.store_ms > 0 {
+                tokio::time::sleep(Duration::from_millis(self.store_ms)).await;
+            }
+            batch.iter().for_each(|arrival| self.record(arrival));
+            batch.iter().map(|_| Ok(())).collect()
+        })
+    }
+
+    fn offer(&self, batch: Vec<Arrival>) {
+        batch.iter().for_each(|arrival| self.record(arrival));
+    }
+
+    fn attach(&self, connection: Connection, downlinks: mpsc::Sender<Downlink>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.senders.lock().unwrap().push((connection.id, downlinks));
+            self.hear(format!("attached {}", connection.device));
+        })
+    }
+
+    fn detach(&self, connection: ConnectionId) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.senders.lock().unwrap().retain(|(id, _)| *id != connection);
+            self.hear(format!("detached {}", connection.0));
+        })
+    }
+
+    fn pending(&self, _: DeviceId) -> Answer<'_, Result<Option<Offer>, UplinkError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn current(&self, _: DeviceId) -> Answer<'_, Result<Option<Offer>, UplinkError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn refused(&self, device: DeviceId, why: String) -> Answer<'_, ()> {
+        Box::pin(async move { self.hear(format!("refused {device}: {why}")) })
+    }
+
+    fn artifact(&self, _: Digest) -> Answer<'_, Result<Option<Bytes>, UplinkError>> {
+        Box::pin(async { Ok(None) })
+    }
+}
