@@ -1,0 +1,8 @@
+//! The API over real sockets: who may call what, what each noun answers to good and bad input, and that nothing
+//! that comes in is answered with a 5xx or a panic.
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access;

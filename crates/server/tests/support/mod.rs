@@ -1,0 +1,332 @@
+//! A real hub on its own data folder with a clock that is moved by hand, and small clients written by hand: they
+//! send exactly the bytes that a test says, also wrong ones.
+
+pub(crate) mod live;
+pub(crate) mod mqtt;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use motehub_domain::access::Role;
+use motehub_domain::time::Time;
+use motehub_domain::topic::TopicFilter;
+use motehub_server::{Clock, Server, Settings, add_token};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// When every hub starts: 2027-01-15T08:00:00Z.
+pub(crate) const START: Time = Time(1_800_000_000_000);
+/// How long a fact may take on a busy machine.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// A hub that runs until it is dropped, and the token of an administrator.
+pub(crate) struct Hub {
+    pub(crate) http: SocketAddr,
+    pub(crate) mqtt: SocketAddr,
+    pub(crate) clock: Clock,
+    pub(crate) ada: Caller,
+    pub(crate) setup_code: String,
+    _data: tempfile::TempDir,
+    shutdown: CancellationToken,
+}
+
+/// How a request proves who sends it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Caller {
+    pub(crate) cookie: Option<String>,
+    pub(crate) csrf: Option<String>,
+    pub(crate) token: Option<String>,
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl Hub {
+    pub(crate) async fn start() -> Self {
+        Self::start_open_to(&[]).await
+    }
+
+    /// A hub that opens topic filters to MQTT clients without credentials.
+    pub(crate) async fn start_open_to(filters: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(START);
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let settings = Settings {
+            data: data.path().to_owned(),
+            http: free,
+            mqtt: free,
+            mqtt_tls: None,
+            mqtt_ws: None,
+            mqtt_anonymous: filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
+            tls_files: None,
+            clock: clock.clone(),
+        };
+        let server = Server::bind(settings).await.unwrap();
+        let addresses = server.addresses();
+        let link = server.setup_link().unwrap();
+        let setup_code = link.split_once('#').unwrap().1.to_owned();
+        let shutdown = CancellationToken::new();
+        tokio::spawn(server.run(shutdown.clone()));
+        let ada = Caller::token(add_token(data.path(), "ada", Role::Admin).await.unwrap());
+        let (http, mqtt) = (addresses.http, addresses.mqtt);
+        Self { http, mqtt, clock, ada, setup_code, _data: data, shutdown }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, &self.ada, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call("POST", path, &self.ada, Some(&body)).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.call("PATCH", path, &self.ada, Some(&body)).await
+    }
+
+    pub(crate) async fn put(&self, path: &str) -> Answer {
+        self.call("PUT", path, &self.ada, None).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.call("DELETE", path, &self.ada, None).await
+    }
+
+    /// Calls a route of the API.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        caller: &Caller,
+        body: Option<&Value>,
+    ) -> Answer {
+        self.send(method, &format!("/api/v1{path}"), caller, &[], body).await
+    }
+
+    /// Calls any path, with further headers.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        caller: &Caller,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
+        let text = body.map(Value::to_string);
+        let mut all = headers.to_vec();
+        if text.is_some() {
+            all.push(("Content-Type", "application/json"));
+        }
+        self.raw(method, path, caller, &all, text.unwrap_or_default().as_bytes()).await
+    }
+
+    /// Sends any bytes as the body.
+    pub(crate) async fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        caller: &Caller,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        let (host, length) = (self.http.to_string(), body.len().to_string());
+        let proofs = [
+            ("Host", Some(host)),
+            ("Content-Length", (!body.is_empty()).then_some(length)),
+            ("Cookie", caller.cookie.as_ref().map(|secret| format!("motehub_session={secret}"))),
+            ("X-CSRF-Token", caller.csrf.clone()),
+            ("Authorization", caller.token.as_ref().map(|token| format!("Bearer {token}"))),
+        ];
+        let own = proofs.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        for (name, value) in own.chain(headers.iter().copied()) {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let bytes = [head.as_bytes(), b"\r\n", body].concat();
+        let answer = self.exchange(&bytes).await;
+        assert!(answer.status < 500, "{method} {path}: {answer:?}");
+        answer
+    }
+
+    /// Sends bytes and reads to the end; the hub may answer before it has read everything.
+    pub(crate) async fn exchange(&self, bytes: &[u8]) -> Answer {
+        let (mut reader, mut writer) = TcpStream::connect(self.http).await.unwrap().into_split();
+        let bytes = bytes.to_vec();
+        let sending = tokio::spawn(async move {
+            let _ = writer.write_all(&bytes).await;
+            writer
+        });
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(WAIT_MAX, reader.read_to_end(&mut answer)).await;
+        let told = || String::from_utf8_lossy(&answer[..answer.len().min(300)]).into_owned();
+        assert!(read.is_ok(), "the answer does not end: {:?}", told());
+        sending.abort();
+        Answer::parse(&answer).unwrap_or_else(|| panic!("no answer: {read:?} {:?}", told()))
+    }
+
+    /// Asks until there is what a test waits for.
+    pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
+        &self,
+        what: &str,
+        mut fact: impl FnMut() -> F,
+    ) -> T {
+        let waited = tokio::time::timeout(WAIT_MAX, async {
+            loop {
+                if let Some(value) = fact().await {
+                    return value;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+    }
+
+    /// The sequence number of the newest change.
+    pub(crate) async fn last_seq(&self) -> i64 {
+        let newest = self.get("/activity?limit=1").await.json();
+        newest["items"][0]["seq"].as_i64().unwrap_or(0)
+    }
+
+    /// Nothing panicked so far, in any hub of this process, and this one still answers.
+    pub(crate) async fn is_well(&self) {
+        let metrics = self.send("GET", "/metrics", &Caller::default(), &[], None).await;
+        let text = metrics.text();
+        let panics = text.lines().find_map(|line| line.strip_prefix("motehub_panics_total "));
+        assert_eq!(panics, Some("0"), "{text}");
+    }
+
+    /// Registers a board. Returns its id and its credential.
+    pub(crate) async fn board(&self, name: &str, chip_id: u32, tags: &[&str]) -> (String, String) {
+        let new = json!({ "name": name, "dialect": "nodemcu", "external_id": chip_id.to_string(),
+            "tags": tags });
+        let made = self.post("/devices", new).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        (made.string("id"), made.string("credential"))
+    }
+
+    /// Makes a script. Returns its id.
+    pub(crate) async fn script(&self, name: &str, source: &str) -> String {
+        let new = json!({ "name": name, "language": "lua", "source": source });
+        let made = self.post("/scripts", new).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        made.string("id")
+    }
+
+    /// Deploys a version to devices. Returns the deployment's id.
+    pub(crate) async fn deploy(&self, script: &str, version: i64, devices: &[&str]) -> String {
+        let new = json!({ "script": script, "version": version, "devices": devices });
+        let made = self.post("/deployments", new).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        made.string("id")
+    }
+
+    /// Does what a board does: asks, takes the program in full, and runs it for the health window.
+    pub(crate) async fn run_on_board(&self, credential: &str, chip_id: u32, deployment: &str) {
+        let nobody = Caller::default();
+        let poll = format!("/d/{credential}/node.php?id={chip_id}&update");
+        let polled = self.send("GET", &poll, &nobody, &[], None).await;
+        assert_eq!(polled.text(), "UPDATE", "nothing waits for {chip_id}");
+        let program = format!("/d/{credential}/uploads/{chip_id}/boot.lua");
+        assert_eq!(self.send("GET", &program, &nobody, &[], None).await.status, 200);
+        self.await_task(deployment, chip_id, "Applying").await;
+        self.clock.advance(motehub_domain::time::Span::seconds(31));
+        self.await_task(deployment, chip_id, "Done").await;
+    }
+
+    async fn await_task(&self, deployment: &str, chip_id: u32, state: &str) {
+        let found = self.get(&format!("/devices?selector=external_id%3D{chip_id}")).await.json();
+        let device = &found["items"][0]["id"];
+        let path = format!("/deployments/{deployment}");
+        self.until(state, || async {
+            let tasks = self.get(&path).await.json()["tasks"].clone();
+            tasks
+                .as_array()?
+                .iter()
+                .any(|task| task["device"] == *device && task["state"] == state)
+                .then_some(())
+        })
+        .await;
+    }
+}
+
+impl Caller {
+    pub(crate) fn token(token: impl Into<String>) -> Self {
+        Self { token: Some(token.into()), ..Self::default() }
+    }
+}
+
+impl Answer {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.windows(4).position(|part| part == b"\r\n\r\n")?;
+        let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        let mut answer = Self { status, head, body: bytes[end + 4..].to_vec() };
+        if answer.header("transfer-encoding") == Some("chunked") {
+            answer.body = unchunked(&answer.body)?;
+        }
+        Some(answer)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn string(&self, key: &str) -> String {
+        self.json()[key].as_str().unwrap_or_else(|| panic!("no {key} in {self:?}")).to_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The answer is a problem with this status and code, and with a sentence for people.
+    pub(crate) fn is(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "expected {code}: {self:?} {}", String::from_utf8_lossy(&self.body));
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let problem = self.json();
+        assert_eq!((&problem["code"], &problem["status"]), (&json!(code), &json!(status)), "{problem}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 5), "{problem}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() < 1000), "{problem}");
+    }
+
+    /// The answer is a refusal of one field, and the sentence has this part.
+    pub(crate) fn refuses(&self, field: &str, part: &str) {
+        self.is(400, "invalid");
+        let problem = self.json();
+        assert_eq!(problem["field"], field, "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(part), "expected {part:?}: {problem}");
+    }
+}
+
+/// Takes the chunks of a body apart; `None` if it does not end as it should.
+fn unchunked(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut whole = Vec::new();
+    loop {
+        let end = bytes.windows(2).position(|part| part == b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..end]).ok()?, 16).ok()?;
+        if size == 0 {
+            return Some(whole);
+        }
+        whole.extend_from_slice(bytes.get(end + 2..end + 2 + size)?);
+        bytes = bytes.get(end + 4 + size..)?;
+    }
+}

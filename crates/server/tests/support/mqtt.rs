@@ -1,0 +1,76 @@
+//! A hand-written MQTT 3.1.1 client that publishes with QoS 1 and waits for each PUBACK.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::Hub;
+
+/// A connected device.
+pub(crate) struct Publisher {
+    stream: TcpStream,
+    next_id: u16,
+}
+
+impl Publisher {
+    /// Connects; the error is the return code of the CONNACK, or that there was none.
+    pub(crate) async fn connect(hub: &Hub, user: &str, password: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(hub.mqtt).await?;
+        let mut body = Vec::new();
+        string(&mut body, "MQTT");
+        body.extend([4, 0b1100_0010, 0, 60]);
+        for text in [user, user, password] {
+            string(&mut body, text);
+        }
+        let mut publisher = Self { stream, next_id: 1 };
+        publisher.write(0x10, &body).await?;
+        match publisher.packet().await? {
+            (0x20, answer) if answer == [0, 0] => Ok(publisher),
+            (_, answer) => Err(io::Error::other(format!("refused: {answer:?}"))),
+        }
+    }
+
+    /// Publishes and waits for the acknowledgement; an error if the connection ends instead.
+    pub(crate) async fn publish(&mut self, topic: &str, payload: &[u8]) -> io::Result<()> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let mut body = Vec::new();
+        string(&mut body, topic);
+        body.extend(id.to_be_bytes());
+        body.extend(payload);
+        self.write(0x32, &body).await?;
+        match self.packet().await? {
+            (0x40, answer) if answer == id.to_be_bytes() => Ok(()),
+            (kind, body) => Err(io::Error::other(format!("no PUBACK but {kind:#x} {body:?}"))),
+        }
+    }
+
+    async fn write(&mut self, kind: u8, body: &[u8]) -> io::Result<()> {
+        let mut packet = vec![kind];
+        let mut length = body.len();
+        loop {
+            let digit = u8::try_from(length % 128).map_err(io::Error::other)?;
+            length /= 128;
+            packet.push(if length > 0 { digit | 128 } else { digit });
+            if length == 0 {
+                break;
+            }
+        }
+        packet.extend(body);
+        self.stream.write_all(&packet).await
+    }
+
+    async fn packet(&mut self) -> io::Result<(u8, Vec<u8>)> {
+        let mut head = [0; 2];
+        self.stream.read_exact(&mut head).await?;
+        let mut body = vec![0; usize::from(head[1])];
+        self.stream.read_exact(&mut body).await?;
+        Ok((head[0], body))
+    }
+}
+
+fn string(into: &mut Vec<u8>, text: &str) {
+    into.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
+    into.extend(text.as_bytes());
+}
