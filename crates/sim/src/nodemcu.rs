@@ -1,6 +1,6 @@
-//! Virtual NodeMCU boards: a real Lua 5.1 with the modules of the ESP8266 firmware, a flash folder and a memory limit
-//! per board. Boards live in groups; a group is a child process, so that Lua that cannot be stopped takes down only its
-//! group. [`spawn`] is the library entry, [`run`] the command line on top of it.
+//! Virtual NodeMCU boards: a real Lua 5.1 with the modules of the ESP8266 firmware, a flash folder and a
+//! memory limit per board. Boards live in groups; a group is a child process, so that Lua that cannot be
+//! stopped takes down only its group. [`spawn`] is the library entry, [`run`] the command line on top of it.
 
 mod cli;
 mod fleet;

@@ -1,6 +1,6 @@
 -- Test firmware of the IoT Executor kind for virtual boards: it polls for a program over HTTP, compiles it to
--- boot.lc, restarts and runs it. It keeps the weak spots of such boards on purpose (no MQTT reconnect, ignored
--- status codes, a second run on a needless wake-up), because a server has to live with them.
+-- boot.lc, restarts and runs it. It keeps the weak spots of such boards on purpose (no MQTT reconnect, status
+-- codes ignored, a second run on a needless wake-up), because a server has to live with them.
 
 id = node.chipid()
 print("node " .. id)

@@ -1,5 +1,5 @@
-//! The command line of virtual boards: settings from flags, commands as JSON lines on standard input, facts as JSON
-//! lines on standard output.
+//! The command line of virtual boards: settings from flags, commands as JSON lines on standard input, facts
+//! as JSON lines on standard output.
 
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -19,15 +19,16 @@ const FIRST_CHIP_ID: u32 = 10_801_015;
 const EXAMPLE: &str = r#"Example: a board whose credential is in boards.txt as the line `10801015 SECRET`
   motehub sim nodemcu --http 127.0.0.1:8080 --mqtt 127.0.0.1:1883 --boards boards.txt --flash flash/
 
-Each board's flash is the folder DIR/CHIP_ID. An init.lua or config.txt in it is left as it is, so put your own there.
+Each board's flash is the folder DIR/CHIP_ID. An init.lua or config.txt in it is left as it is, so that
+you can put your own there.
 
 Commands, one JSON object per line on standard input; without "board" for all boards:
   {"board":"10801015","do":"power_cut"}   power_on, restart (the reset button), wifi_off, wifi_on
-  {"do":"power_cut_at_byte","bytes":120}  during the next download of a .lua file, after so many bytes of its body
+  {"do":"power_cut_at_byte","bytes":120}  in the next download of a .lua file, after so many body bytes
   {"do":"slow_link","bytes_per_second":200}  0 is full speed again
 
-Facts, one JSON object per line on standard output, named by "fact": ready, boot, print, panic, http, mqtt_connected,
-mqtt_disconnected, compiled, power_cut, group_reset, refused, lost."#;
+Facts, one JSON object per line on standard output, named by "fact": ready, boot, print, panic, http,
+mqtt_connected, mqtt_disconnected, compiled, power_cut, group_reset, refused, lost."#;
 
 /// Settings of virtual NodeMCU boards.
 #[derive(clap::Args)]
@@ -72,8 +73,8 @@ pub struct Options {
     /// A longer HTTP response, headers included, is an error to the firmware
     #[arg(long, value_name = "BYTES", default_value_t = 8192)]
     http_response_max: usize,
-    /// What a pin feels: adc, gpio, gpio0…gpio12, temperature or humidity as sine:MIN:MAX:SECONDS, walk:MIN:MAX:STEP or
-    /// const:VALUE
+    /// What a pin feels: adc, gpio, gpio0…gpio12, temperature or humidity as sine:MIN:MAX:SECONDS,
+    /// walk:MIN:MAX:STEP or const:VALUE
     #[arg(long, value_name = "CHANNEL=WAVE")]
     sensor: Vec<String>,
     /// Boards per process

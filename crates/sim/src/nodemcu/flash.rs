@@ -24,7 +24,8 @@ impl Flash {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// Opens a file with a mode of the C library (`r`, `w`, `a`, each with or without `+`). `None` if it cannot be.
+    /// Opens a file with a mode of the C library (`r`, `w`, `a`, each with or without `+`). `None` if it
+    /// cannot be.
     pub(crate) fn open_file(&self, name: &[u8], mode: &str) -> Option<File> {
         let path = self.path(name)?;
         let mut options = OpenOptions::new();
@@ -90,8 +91,8 @@ impl Flash {
         FLASH_MAX_BYTES.saturating_sub(used)
     }
 
-    /// Where a file of the board lies on the host. Names are flat on SPIFFS, `/` is a character like others; whatever
-    /// could mean something to the host is escaped, so no name leads out of the folder.
+    /// Where a file of the board lies on the host. Names are flat on SPIFFS, `/` is a character like others;
+    /// whatever could mean something to the host is escaped, so no name leads out of the folder.
     fn path(&self, name: &[u8]) -> Option<PathBuf> {
         let name = name.strip_prefix(b"/").unwrap_or(name);
         if name.is_empty() || name.len() > NAME_MAX_BYTES || name.contains(&0) {

@@ -1,5 +1,5 @@
-//! A fleet of virtual boards: its settings, the flash it prepares, and the handle that takes commands and gives facts.
-//! The processes of its groups are in `supervisor`.
+//! A fleet of virtual boards: its settings, the flash it prepares, and the handle that takes commands and
+//! gives facts. The processes of its groups are in `supervisor`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,8 @@ const CREDENTIAL_MAX_BYTES: usize = 200;
 pub struct BoardConfig {
     /// `node.chipid()`.
     pub chip_id: u32,
-    /// The secret of the path `/d/<credential>` and the MQTT password; without one the board is not authenticated.
+    /// The secret of the path `/d/<credential>` and the MQTT password; without one the board is not
+    /// authenticated.
     pub credential: Option<String>,
 }
 

@@ -1,6 +1,6 @@
-//! The child process of one group of boards. Its settings come as the first line on standard input, orders as further
-//! lines; it ends when standard input ends, so it cannot outlive its parent. Facts go to standard output, and a beat
-//! twice a second as long as Lua is not stuck: without beats the parent kills the group.
+//! The child process of one group of boards. Its settings come as the first line on standard input, orders as
+//! further lines; it ends when standard input ends, so it cannot outlive its parent. Facts go to standard
+//! output, and a beat twice a second as long as Lua is not stuck: without beats the parent kills the group.
 
 use std::io::{BufRead, Write};
 use std::rc::Rc;
@@ -36,6 +36,12 @@ const STDIN_LINES_MAX: usize = 256;
 /// # Errors
 /// When the settings cannot be read or a flash folder cannot be made.
 pub fn run_group() -> anyhow::Result<()> {
+    // A panic would leave one board dead in silence; the end of the process is seen and mended.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(101);
+    }));
     let mut first = String::new();
     std::io::stdin().lock().read_line(&mut first).context("reading the settings of the group")?;
     let config: GroupConfig =

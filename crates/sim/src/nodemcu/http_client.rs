@@ -1,5 +1,5 @@
-//! The HTTP client of the firmware, with its habits: it collects whatever arrives until the peer closes or ten seconds
-//! are over, takes a broken answer for a whole one, and treats everything as a C string.
+//! The HTTP client of the firmware, with its habits: it collects whatever arrives until the peer closes or
+//! ten seconds are over, takes a broken answer for a whole one, and treats everything as a C string.
 
 use std::io;
 use std::rc::Rc;

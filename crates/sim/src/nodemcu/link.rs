@@ -1,5 +1,6 @@
-//! The board's Wi-Fi and the sockets that go over it. A socket that is not closed in order is reset when it is dropped,
-//! because a board without power sends no FIN. While Wi-Fi is off sockets freeze: the peer notices nothing.
+//! The board's Wi-Fi and the sockets that go over it. A socket that is not closed in order is reset when it
+//! is dropped, because a board without power sends no FIN. While Wi-Fi is off sockets freeze: the peer
+//! notices nothing.
 
 use std::cell::Cell;
 use std::io;
@@ -14,7 +15,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Receive buffer of a slow or doomed link, near the TCP window of the chip, so that the peer feels the slowness.
+/// Receive buffer of a slow or doomed link, near the TCP window of the chip, so that the peer feels the
+/// slowness.
 const SMALL_WINDOW_BYTES: u32 = 2920;
 /// A slow link moves bytes in steps of this many per second.
 const STEPS_PER_SECOND: u32 = 20;

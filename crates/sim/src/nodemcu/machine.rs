@@ -1,5 +1,5 @@
-//! One life of a board, from a boot to the next: its Lua state's surroundings, the turns that wait to run in it, the
-//! tasks that work for it, and the watchdog. Everything of it is gone after a restart.
+//! One life of a board, from a boot to the next: its Lua state's surroundings, the turns that wait to run in
+//! it, the tasks that work for it, and the watchdog. Everything of it is gone after a restart.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;

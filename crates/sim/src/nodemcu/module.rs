@@ -1,5 +1,5 @@
-//! The Lua modules of the firmware, one file per module or close family. What is missing here is missing for scripts:
-//! each file's head says what it leaves out.
+//! The Lua modules of the firmware, one file per module or close family. What is missing here is missing for
+//! scripts: each file's head says what it leaves out.
 
 mod base;
 mod clock;

@@ -1,5 +1,5 @@
-//! The MQTT 3.1.1 client of a board: one connection from CONNECT to its end. It knows nothing of Lua; what happens is
-//! handed to a callback, which may take its time (the socket then waits).
+//! The MQTT 3.1.1 client of a board: one connection from CONNECT to its end. It knows nothing of Lua; what
+//! happens is handed to a callback, which may take its time (the socket then waits).
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -202,7 +202,8 @@ impl Session {
                         let events = v3_1_1::Disconnect::builder().build().map(|packet| self.core.checked_send(packet));
                         self.take_packets_only(events.unwrap_or_default());
                     }
-                    // A packet that cannot be built (a wildcard in a topic to publish to) is not sent, as on the board.
+                    // A packet that cannot be built (a wildcard in a topic to publish to) is not sent, as on
+                    // the board.
                     Some(ask) => drop(self.send(ask)),
                 },
             }

@@ -1,5 +1,5 @@
-//! What is said to virtual boards (orders) and what they report (facts), as JSON lines. The same types travel between
-//! the fleet and its groups.
+//! What is said to virtual boards (orders) and what they report (facts), as JSON lines. The same types travel
+//! between the fleet and its groups.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! What the board's pins feel: generators per channel, seeded by the chip id so that runs repeat and boards differ.
+//! What the board's pins feel: generators per channel, seeded by the chip id so that runs repeat and boards
+//! differ.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! The parent's side of the groups of a fleet: starts the process of a group, forwards commands and facts, kills a group
-//! that does not beat any more and starts it again.
+//! The parent's side of the groups of a fleet: starts the process of a group, forwards commands and facts,
+//! kills a group that does not beat any more and starts it again.
 
 use std::ffi::OsString;
 use std::process::Stdio;

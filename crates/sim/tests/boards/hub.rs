@@ -1,5 +1,5 @@
-//! A tiny hub for virtual boards: the web pages and the broker that IoT Executor firmware needs, written by hand so that
-//! nothing of the product can hide a fault of the boards.
+//! A tiny hub for virtual boards: the web pages and the broker that IoT Executor firmware needs, written by
+//! hand so that nothing of the product can hide a fault of the boards.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

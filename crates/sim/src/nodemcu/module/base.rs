@@ -1,5 +1,6 @@
-//! Globals that the firmware has in its own way: `print` to the console, `dofile`, `loadfile` and `require` from flash,
-//! and `debug.traceback` (the rest of `debug` is left out, as are `io` and `os`, which boards do not have).
+//! Globals that the firmware has in its own way: `print` to the console, `dofile`, `loadfile` and `require`
+//! from flash, and `debug.traceback` (the rest of `debug` is left out, as are `io` and `os`, which boards do
+//! not have).
 
 use std::rc::Rc;
 

@@ -1,5 +1,5 @@
-//! `rtctime` and `sntp`. Every time server answers at once with the time of the host, also for names that do not exist.
-//! Left out: `rtctime.adjust_delta`, RTC memory, and drift.
+//! `rtctime` and `sntp`. Every time server answers at once with the time of the host, also for names that do
+//! not exist. Left out: `rtctime.adjust_delta`, RTC memory, and drift.
 
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -86,8 +86,8 @@ fn host_time() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as i64)
 }
 
-/// Year, month, day, day of the week (Sunday is 1) and day of the year of a number of days since 1970, by counting
-/// years from March (H. Hinnant, "chrono-compatible low-level date algorithms").
+/// Year, month, day, day of the week (Sunday is 1) and day of the year of a number of days since 1970, by
+/// counting years from March (H. Hinnant, "chrono-compatible low-level date algorithms").
 fn calendar(days: i64) -> (i64, i64, i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);

@@ -1,5 +1,5 @@
-//! `file`: the flat file system, in the basic model (one current file) and the object model. Left out: `file.on` and
-//! mounting SD cards.
+//! `file`: the flat file system, in the basic model (one current file) and the object model. Left out:
+//! `file.on` and mounting SD cards.
 
 use std::cell::RefCell;
 use std::fs::File;

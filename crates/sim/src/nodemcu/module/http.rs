@@ -1,5 +1,6 @@
-//! `http`: asynchronous requests with one callback slot for the whole module, so that a second request takes over the
-//! callback of the first, as on the board. Left out: `https` and streaming (`http.createConnection`).
+//! `http`: asynchronous requests with one callback slot for the whole module, so that a second request takes
+//! over the callback of the first, as on the board. Left out: `https` and streaming
+//! (`http.createConnection`).
 
 use std::cell::RefCell;
 use std::rc::Rc;

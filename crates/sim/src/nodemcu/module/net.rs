@@ -1,5 +1,5 @@
-//! `net`: TCP client sockets and name look-up. Left out: servers and UDP, because the boards of a fleet share one
-//! address, and TLS.
+//! `net`: TCP client sockets and name look-up. Left out: servers and UDP, because the boards of a fleet share
+//! one address, and TLS.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -1,4 +1,5 @@
-//! `node`: identity, restart, compiling, sleep, tasks. Left out: redirecting the output, LFS, reloading the flash.
+//! `node`: identity, restart, compiling, sleep, tasks. Left out: redirecting the output, LFS, reloading the
+//! flash.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! `gpio`, `adc` and `dht`: pins that feel what the generators say. Left out: `gpio.serout`, `gpio.pulse`, PWM.
+//! `gpio`, `adc` and `dht`: pins that feel what the generators say. Left out: `gpio.serout`, `gpio.pulse`,
+//! PWM.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

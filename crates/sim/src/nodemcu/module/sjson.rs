@@ -1,5 +1,5 @@
-//! `sjson`: whole texts, with `sjson.NULL`. Left out: the streaming encoder and decoder, and the options for depth,
-//! null and metatables.
+//! `sjson`: whole texts, with `sjson.NULL`. Left out: the streaming encoder and decoder, and the options for
+//! depth, null and metatables.
 
 use mlua::{LightUserData, Lua, LuaString, Table, Value, Variadic};
 

@@ -1,4 +1,5 @@
-//! `tmr`: timer objects and the clock since boot. Left out: the numbered timers of old images and `tmr.softwd`.
+//! `tmr`: timer objects and the clock since boot. Left out: the numbered timers of old images and
+//! `tmr.softwd`.
 
 use std::cell::RefCell;
 use std::rc::Rc;

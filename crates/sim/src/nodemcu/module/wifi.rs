@@ -1,5 +1,5 @@
-//! `wifi`: the station. Every network name and password is right; the address is there a moment after asking. Left out:
-//! access point, scanning, WPS, smart config and the old `sta.eventMonReg`.
+//! `wifi`: the station. Every network name and password is right; the address is there a moment after asking.
+//! Left out: access point, scanning, WPS, smart config and the old `sta.eventMonReg`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
