@@ -20,6 +20,7 @@ pub fn binary() -> PathBuf {
 pub struct Hub {
     child: Child,
     folder: Arc<TempDir>,
+    wrapper: Vec<String>,
     /// What it said when it was ready.
     pub ready: Value,
     /// Everything it said on the standard error.
@@ -35,12 +36,13 @@ impl Hub {
         Self::start_on(Arc::new(folder), &[], arguments)
     }
 
-    /// The same hub again after its end, with the same folder and token.
-    pub fn again(mut self, arguments: &[&str]) -> Self {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let token = self.api.token.clone();
-        Self::start_with(self.folder.clone(), &[], arguments, Some(token))
+    /// The same hub again after its end, at the same addresses, with the same folder and token.
+    pub fn again(&mut self) {
+        self.kill();
+        let (http, mqtt) = (self.http(), self.mqtt());
+        let wrapper: Vec<&str> = self.wrapper.iter().map(String::as_str).collect();
+        let arguments = ["--http", &http, "--mqtt", &mqtt];
+        *self = Self::start_with(self.folder.clone(), &wrapper, &arguments, Some(self.api.token.clone()));
     }
 
     /// A hub on a folder; `wrapper` is a program with arguments that runs it, such as strace.
@@ -50,7 +52,7 @@ impl Hub {
 
     fn start_with(folder: Arc<TempDir>, wrapper: &[&str], arguments: &[&str], token: Option<String>) -> Self {
         let data = folder.path().join("data");
-        let token = token.unwrap_or_else(|| add_token(&data, "tests", "admin"));
+        let token = token.unwrap_or_else(|| add_token_with(wrapper, &data, "tests", "admin"));
         let mut words: Vec<String> = wrapper.iter().map(ToString::to_string).collect();
         words.push(binary().display().to_string());
         let fixed = ["serve", "--data", &data.display().to_string()].map(str::to_owned);
@@ -77,7 +79,8 @@ impl Hub {
         let ready = serde_json::from_str(&line)
             .unwrap_or_else(|e| panic!("no ready line but {line:?}: {e}\n{}", log.lock().expect("the log")));
         let api = Api { base: format!("http://{}", text(&ready, "http")), token };
-        Self { child, folder, ready, log, api }
+        let wrapper = wrapper.iter().map(ToString::to_string).collect();
+        Self { child, folder, wrapper, ready, log, api }
     }
 
     /// Its process id.
@@ -108,7 +111,11 @@ impl Hub {
 
     /// Asks it to end (SIGTERM) and waits for its end.
     pub fn terminate(&mut self) -> ExitStatus {
-        let _ = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
+        let pid = self.pid().to_string();
+        let _ = match self.wrapper.is_empty() {
+            true => Command::new("kill").args(["-TERM", &pid]).status(),
+            false => Command::new("pkill").args(["-TERM", "-P", &pid]).status(),
+        };
         self.child.wait().expect("it ends")
     }
 }
@@ -121,9 +128,15 @@ impl Drop for Hub {
 
 /// Makes a token with the command line.
 pub fn add_token(data: &Path, name: &str, role: &str) -> String {
-    let made =
-        Command::new(binary()).args(["token", "add", name, "--role", role, "--data"]).arg(data).output();
-    let made = made.unwrap_or_else(|e| panic!("{}: {e}; build it with cargo build", binary().display()));
+    add_token_with(&[], data, name, role)
+}
+
+fn add_token_with(wrapper: &[&str], data: &Path, name: &str, role: &str) -> String {
+    let program = binary().display().to_string();
+    let mut words: Vec<&str> = wrapper.to_vec();
+    words.extend([&*program, "token", "add", name, "--role", role, "--data"]);
+    let made = Command::new(words[0]).args(&words[1..]).arg(data).output();
+    let made = made.unwrap_or_else(|e| panic!("{program}: {e}; build it with cargo build"));
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     String::from_utf8_lossy(&made.stdout).trim().to_owned()
 }
