@@ -25,14 +25,25 @@ export async function folder() {
   return { path: made, remove: () => rm(made, { recursive: true, force: true }) };
 }
 
-/** A hub on free ports, on an empty data folder. `setupLink` is the one-time link that it printed. */
+/** A hub for the first time, on free ports. `setupLink` is the one-time link that it printed. */
 export async function startHub(data) {
-  const program = run(['serve', '--data', data, '--http', '127.0.0.1:0', '--mqtt', '127.0.0.1:0']);
-  const ready = program.firstLine('stdout', (line) => line.startsWith('{') && JSON.parse(line).ready === true);
+  const program = serve(data, '127.0.0.1:0');
   const link = program.firstLine('stderr', (line) => line.includes('/setup#'));
-  const addresses = JSON.parse(await ready);
-  const setupLink = /https?:\/\/\S+\/setup#\S+/.exec(await link)[0];
-  return { http: addresses.http, mqtt: addresses.mqtt, setupLink, stop: program.stop, output: program.output };
+  const hub = await program.ready;
+  return { ...hub, setupLink: /https?:\/\/\S+\/setup#\S+/.exec(await link)[0] };
+}
+
+/** The same hub again, where its browsers look for it. */
+export function restartHub(data, http) {
+  return serve(data, http).ready;
+}
+
+function serve(data, http) {
+  const program = run(['serve', '--data', data, '--http', http, '--mqtt', '127.0.0.1:0']);
+  const ready = program
+    .firstLine('stdout', (line) => line.startsWith('{') && JSON.parse(line).ready === true)
+    .then((line) => ({ ...JSON.parse(line), stop: program.stop, output: program.output }));
+  return { ready, firstLine: program.firstLine };
 }
 
 /** A virtual board with its credential; resolves when it said that it is ready. */
