@@ -3,6 +3,7 @@
 //! One thread writes (see `writer`), a few threads read. A second process may write meanwhile; the busy timeout
 //! covers it. In memory there is one connection for everything.
 
+mod reserve;
 mod writer;
 
 use std::borrow::Cow;
@@ -16,10 +17,11 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, ToSql};
 use tokio::sync::{mpsc, oneshot};
 
-use super::migration::{self, MIGRATIONS};
+use super::migration::{self, MIGRATIONS, Migration};
 use super::row::{Row, Value};
 use super::{Done, Transaction, gone};
 use crate::StoreError;
+use reserve::Reserve;
 use writer::Job;
 
 /// How long to wait for another process that writes.
@@ -35,9 +37,10 @@ const STATEMENTS_KEPT: usize = 256;
 /// Marks our files: "Mote".
 const APPLICATION_ID: i64 = 0x4d6f_7465;
 /// Pages of the log after which they are moved into the database. More spare the disk, fewer spare space.
-const CHECKPOINT_PAGES: i64 = 2000;
+/// It must fit into the reserve.
+const CHECKPOINT_PAGES: i64 = 400;
 /// The log file is cut to this size when it can be.
-const LOG_BYTES_KEPT: i64 = 16 * 1024 * 1024;
+const LOG_BYTES_KEPT: i64 = 4 * 1024 * 1024;
 
 /// What a thread does with its connection.
 type Deed = Box<dyn FnOnce(&Connection) + Send>;
@@ -67,11 +70,12 @@ impl Sqlite {
         let path = path.map(Path::to_owned);
         let file = path.clone();
         let opened = tokio::task::spawn_blocking(move || open_writer(file.as_deref()));
+        let reserve = Reserve::beside(path.as_deref());
         let writer = opened.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
         let commits = Arc::new(AtomicU64::new(0));
         let (writes, jobs) = mpsc::channel(WRITES_QUEUED_MAX);
         let counter = Arc::clone(&commits);
-        let writer = Some(spawn("store-writer", move || writer::run(&writer, jobs, &counter))?);
+        let writer = Some(spawn("store-writer", move || writer::run(&writer, jobs, &counter, &reserve))?);
 
         let mut reads = None;
         let mut readers = Vec::new();
@@ -181,6 +185,8 @@ fn run_reader(connection: &Connection, deeds: &Mutex<mpsc::Receiver<Deed>>) {
 }
 
 fn open_writer(path: Option<&Path>) -> Result<Connection, StoreError> {
+    let reserve = Reserve::beside(path);
+    reserve.release_if_full();
     let connection = match path {
         None => Connection::open_in_memory(),
         Some(path) => {
@@ -207,8 +213,22 @@ fn open_writer(path: Option<&Path>) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(meaning)?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT).map_err(meaning)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-    migrate(&connection)?;
+    if !missing_migrations(&connection)?.is_empty() {
+        migrate(&connection)?;
+    }
+    touch(&connection);
+    reserve.hold();
     Ok(connection)
+}
+
+/// Writes a little while there is space for it: SQLite takes the space for its shared memory at the first
+/// write, and a process that finds no space for that when the disk is full is killed by the kernel.
+fn touch(connection: &Connection) {
+    let touched = query(connection, migration::TOUCH, &[])
+        .and_then(|_| query(connection, "pragma wal_checkpoint(truncate)", &[]));
+    if let Err(error) = touched {
+        tracing::warn!(%error, "the database was opened and cannot be written");
+    }
 }
 
 fn open_reader(path: &Path) -> Result<Connection, StoreError> {
@@ -259,14 +279,8 @@ fn migrate(connection: &Connection) -> Result<(), StoreError> {
 fn migrate_inside(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(meaning)?;
     connection.execute_batch(migration::CREATE).map_err(meaning)?;
-    let mut applied = Vec::new();
-    for row in query(connection, migration::APPLIED, &[]).map_err(meaning)? {
-        match row.as_slice() {
-            [Value::Integer(number), Value::Text(checksum)] => applied.push((*number, checksum.clone())),
-            _ => return Err(StoreError::damaged("the table of migrations")),
-        }
-    }
-    for migration in migration::missing(MIGRATIONS, &applied)? {
+    // Asked again inside the transaction: another process may have been here.
+    for migration in missing_migrations(connection)? {
         let text = migration
             .text
             .replace("{key}", "integer primary key")
@@ -278,6 +292,20 @@ fn migrate_inside(connection: &Connection) -> Result<(), StoreError> {
         query(connection, migration::APPLY, &note).map_err(meaning)?;
     }
     Ok(())
+}
+
+fn missing_migrations(connection: &Connection) -> Result<&'static [Migration], StoreError> {
+    const EXISTS: &str = "select 1 from sqlite_schema where type = 'table' and name = 'migrations'";
+    let mut applied = Vec::new();
+    if !query(connection, EXISTS, &[]).map_err(meaning)?.is_empty() {
+        for row in query(connection, migration::APPLIED, &[]).map_err(meaning)? {
+            match row.as_slice() {
+                [Value::Integer(number), Value::Text(checksum)] => applied.push((*number, checksum.clone())),
+                _ => return Err(StoreError::damaged("the table of migrations")),
+            }
+        }
+    }
+    migration::missing(MIGRATIONS, &applied)
 }
 
 /// SQLite takes `$1` for a name; `?1` is its placeholder number 1.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::{Connection, ErrorCode, ffi};
 use tokio::sync::mpsc;
 
+use super::reserve::Reserve;
 use super::{Deed, bind, collect, meaning, prepared};
 use crate::StoreError;
 use crate::engine::row::Row;
@@ -31,7 +32,12 @@ struct Waiter {
 /// Why the group as a whole cannot be written.
 struct Broken(StoreError);
 
-pub(super) fn run(connection: &Connection, mut jobs: mpsc::Receiver<Job>, commits: &AtomicU64) {
+pub(super) fn run(
+    connection: &Connection,
+    mut jobs: mpsc::Receiver<Job>,
+    commits: &AtomicU64,
+    reserve: &Reserve,
+) {
     let mut is_broken = false;
     while let Some(first) = jobs.blocking_recv() {
         let mut group = Vec::new();
@@ -49,7 +55,7 @@ pub(super) fn run(connection: &Connection, mut jobs: mpsc::Receiver<Job>, commit
             next = if weight < GROUP_VALUES_MAX { jobs.try_recv().ok() } else { None };
         }
         if !group.is_empty() {
-            let was_broken = std::mem::replace(&mut is_broken, write(connection, group, commits));
+            let was_broken = std::mem::replace(&mut is_broken, write(connection, group, commits, reserve));
             if was_broken && !is_broken {
                 tracing::info!("the database can be written again");
             } else if is_broken && !was_broken {
@@ -63,7 +69,7 @@ pub(super) fn run(connection: &Connection, mut jobs: mpsc::Receiver<Job>, commit
 }
 
 /// Returns whether the database could not be written for somebody.
-fn write(connection: &Connection, group: Vec<Waiter>, commits: &AtomicU64) -> bool {
+fn write(connection: &Connection, group: Vec<Waiter>, commits: &AtomicU64, reserve: &Reserve) -> bool {
     let transactions: Vec<&Transaction> = group.iter().map(|waiter| &waiter.transaction).collect();
     let mut is_broken = false;
     match attempt(connection, &transactions, commits) {
@@ -74,7 +80,9 @@ fn write(connection: &Connection, group: Vec<Waiter>, commits: &AtomicU64) -> bo
         }
         Err(Broken(error)) => {
             tracing::debug!(%error, waiting = group.len(), "a group of writes is tried one by one");
-            make_room(connection, &error);
+            if error == StoreError::Full {
+                make_room(connection, reserve);
+            }
             for waiter in group {
                 let outcome = match attempt(connection, &[&waiter.transaction], commits) {
                     Ok(mut outcomes) => outcomes.pop().unwrap_or(Err(error.clone())),
@@ -91,10 +99,11 @@ fn write(connection: &Connection, group: Vec<Waiter>, commits: &AtomicU64) -> bo
 }
 
 /// Moves the log into the database, so that its space can be used again.
-fn make_room(connection: &Connection, error: &StoreError) {
-    if *error == StoreError::Full
-        && let Err(error) = connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))
-    {
+fn make_room(connection: &Connection, reserve: &Reserve) {
+    reserve.release();
+    let moved = connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()));
+    reserve.hold();
+    if let Err(error) = moved {
         tracing::debug!(%error, "the log could not be moved into the database");
     }
 }
