@@ -144,8 +144,8 @@ pub(crate) async fn login(
     Body(request): Body<LoginRequest>,
 ) -> Result<Response, ApiError> {
     let ticket = admit(&app, &request.name, peer)?;
-    if app.store.admins().await? == 0 {
-        let detail = "there is no administrator yet: open the one-time link that was printed at start";
+    if app.store.users().await?.is_empty() {
+        let detail = "there is no user yet: open the one-time link that was printed at start";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "setup_required", detail));
     }
     let found = app.store.user_by_name(request.name.trim()).await?;

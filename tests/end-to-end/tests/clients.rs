@@ -1,0 +1,60 @@
+//! Programs of other people against the real hub: Eclipse paho and the mosquitto clients, for MQTT 3.1.1 and 5.0,
+//! plain, with TLS and with WebSocket.
+
+use std::path::Path;
+use std::process::Command;
+
+use end_to_end::Hub;
+use serde_json::json;
+
+/// A hub with all MQTT listeners, a device, and the arguments that the client scripts share.
+fn with_device(run: impl FnOnce(&Hub, Vec<String>, &str)) {
+    let hub = Hub::start(&["--mqtt-tls", "127.0.0.1:0", "--mqtt-ws", "127.0.0.1:0"]);
+    let made = hub
+        .api
+        .post("/devices", &json!({ "name": "interop", "dialect": "native", "external_id": "bench-1" }));
+    let credential = made["credential"].as_str().expect("a credential").to_owned();
+    let port = |key: &str| {
+        let address = hub.ready[key].as_str().unwrap_or_else(|| panic!("{key} in {}", hub.ready));
+        address.rsplit_once(':').expect("a port").1.to_owned()
+    };
+    let authority = hub.data().join("tls/ca.pem").display().to_string();
+    let pairs = [
+        ("--host", "127.0.0.1".to_owned()),
+        ("--tcp", port("mqtt")),
+        ("--tls", port("mqtt_tls")),
+        ("--ws", port("mqtt_ws")),
+        ("--ca", authority),
+        ("--device-user", "bench-1".to_owned()),
+        ("--device-password", credential),
+        ("--topic", "devices/bench-1/interop".to_owned()),
+    ];
+    let arguments = pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+    run(&hub, arguments, made["id"].as_str().expect("an id"));
+}
+
+fn python(script: &str, arguments: &[String]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let python = std::env::var_os("PYTHON").map_or_else(|| root.join(".tools/venv/bin/python"), Into::into);
+    let done = Command::new(&python).arg(root.join("tests/interop").join(script)).args(arguments).output();
+    let done = done.unwrap_or_else(|e| panic!("{}: {e}; run xtask/setup.sh test", python.display()));
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{said}");
+    println!("{said}");
+}
+
+#[test]
+fn eclipse_paho_works() {
+    with_device(|hub, mut arguments, device| {
+        arguments.extend(["--wrong-password", "nonsense"].map(str::to_owned));
+        arguments.extend(["--telemetry-topic", "devices/bench-1/telemetry"].map(str::to_owned));
+        python("paho_client.py", &arguments);
+        let metrics = hub.api.get(&format!("/devices/{device}/metrics"));
+        assert_ne!(metrics["items"], json!([]), "what paho published as telemetry is stored");
+    });
+}
+
+#[test]
+fn mosquitto_pub_and_sub_work() {
+    with_device(|_, arguments, _| python("mosquitto_clients.py", &arguments));
+}
