@@ -198,8 +198,10 @@ impl Broker {
 
     /// Whether so much is unacknowledged that the socket should not be read for now.
     pub fn is_full(&self, slot: Slot) -> bool {
-        self.conn(slot)
-            .is_some_and(|conn| conn.pending.len() >= usize::from(self.limits.taken_unacknowledged_max))
+        self.conn(slot).is_some_and(|conn| {
+            conn.pending.len() >= usize::from(self.limits.taken_unacknowledged_max)
+                || conn.pending_bytes >= self.limits.taken_bytes_max
+        })
     }
 
     /// The connection is closed and everything it asked of the hub is settled: its place is free.

@@ -11,6 +11,9 @@ use super::{Millis, Version};
 use crate::hub::{Client, Connection, Credentials, Knock, Refusal, Transport};
 use motehub_domain::topic::check_topic_name;
 
+/// Clients that take only smaller packets are not told reasons in words, which could make packets too large.
+const REASONED_BYTES_MIN: usize = 512;
+
 impl Broker {
     /// Takes a CONNECT and has the hub asked.
     pub(super) fn greet(&mut self, now: Millis, slot: Slot, body: &[u8], out: &mut Out) -> Result<(), Fault> {
@@ -131,7 +134,7 @@ impl Broker {
         conn.silence_max_ms = u64::from(keep_alive_s) * 1500;
         conn.send_max = send_max;
         conn.packet_bytes_max = connect.packet_bytes_max;
-        conn.wants_reasons = connect.wants_reasons;
+        conn.wants_reasons = connect.wants_reasons && connect.packet_bytes_max >= REASONED_BYTES_MIN;
         conn.will = will;
         if let Some(device) = device {
             conn.attachment = Attachment::Asked;

@@ -33,8 +33,6 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 const KEPT_BYTES: usize = 1024;
 /// Downlinks that may wait for a connection; they can be recomputed, so more are of no use.
 const DOWNLINKS_MAX: usize = 8;
-/// Batches of uplinks of one connection that may be with the hub at once.
-const BATCHES_MAX: usize = 32;
 
 /// What all connections share.
 pub(super) struct Shared {
@@ -204,7 +202,7 @@ impl<'a> Task<'a> {
                 self.perform(out).await;
                 return self.write(stream).await;
             }
-            let may_read = !is_stopping && !self.is_full && self.uplinks.len() < BATCHES_MAX;
+            let may_read = !is_stopping && !self.is_full;
             let out = tokio::select! {
                 read = poll_fn(|cx| poll_read(stream, shared, self.slot, cx)), if may_read => {
                     read.map_err(|_| Over)?

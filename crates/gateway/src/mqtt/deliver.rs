@@ -101,7 +101,8 @@ impl Broker {
         let Delivery { qos, retain, ids, .. } = delivery;
         match conn {
             Some((slot, conn)) if qos == 0 => {
-                if conn.output.len() + message.size_bytes() > limits.output_bytes_max {
+                let bytes = conn.output.len() + message.size_bytes();
+                if bytes > limits.output_bytes_max && !conn.output.is_empty() {
                     session.dropped += 1;
                     counters.dropped_slow += 1;
                 } else {

@@ -11,7 +11,7 @@ use super::message::Message;
 use super::out::{Out, Slot};
 use super::reply;
 use super::session::Will;
-use super::state::{Attachment, Phase};
+use super::state::{Attachment, Conn, Phase};
 use super::wire::{Fault, reason};
 use super::{Millis, Version};
 use crate::hub::Arrival;
@@ -187,11 +187,14 @@ impl Broker {
     }
 
     fn connection_due(&mut self, now: Millis, at: Millis, slot: Slot, id: u64, out: &mut Out) {
-        let Some(conn) = self.conn_mut(slot).filter(|conn| conn.id.0 == id && conn.timer_at == Some(at))
-        else {
-            return;
-        };
+        let is_full = self.is_full(slot);
+        let is_its = |conn: &&mut Conn| conn.id.0 == id && conn.timer_at == Some(at);
+        let Some(conn) = self.conn_mut(slot).filter(is_its) else { return };
         conn.timer_at = None;
+        if is_full {
+            // It is we who do not read; its silence says nothing.
+            conn.last_at = now;
+        }
         match conn.phase {
             Phase::Closed => {}
             Phase::Greeting | Phase::Asking(_) if conn.due_at().is_some_and(|due_at| due_at <= now) => {

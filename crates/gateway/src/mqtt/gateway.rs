@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use motehub_domain::id::DeviceId;
 use motehub_domain::topic::{TopicRights, check_topic_name};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -191,21 +192,30 @@ fn start(stream: TcpStream, layers: &Layers, shared: Arc<Shared>, slot: super::S
     }
 }
 
-async fn in_time<S>(transport: impl Future<Output = io::Result<S>>) -> io::Result<S> {
-    match timeout(HANDSHAKE_MAX, transport).await {
-        Ok(stream) => stream,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
+/// The handshake is in a box, so that a connection does not keep the room it took.
+fn in_time<S>(
+    transport: impl Future<Output = io::Result<S>> + Send + 'static,
+) -> Pin<Box<dyn Future<Output = io::Result<S>> + Send>> {
+    Box::pin(async {
+        match timeout(HANDSHAKE_MAX, transport).await {
+            Ok(stream) => stream,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    })
 }
 
 /// Calls the broker when something is due, and publishes what it counted. Never ends.
 async fn keep_time(shared: &Arc<Shared>) {
+    let mut published_at = Instant::now();
     loop {
         let due_in = shared.look(|broker, now| broker.deadline().map(|at| at.saturating_sub(now)));
         let wait = due_in.map_or(TICK_MAX, |ms| Duration::from_millis(ms).clamp(TICK_MIN, TICK_MAX));
         tokio::time::sleep(wait).await;
         shared.call_aside(|broker, now, out| broker.tick(now, out));
-        publish_metrics(shared);
+        if published_at.elapsed() >= TICK_MAX {
+            published_at = Instant::now();
+            publish_metrics(shared);
+        }
     }
 }
 

@@ -32,6 +32,9 @@ pub struct Limits {
     /// Most QoS 1 and 2 messages of a client that we have not acknowledged; beyond it a 3.1.1 client is not
     /// read, a 5.0 client that ignores it is disconnected.
     pub taken_unacknowledged_max: u16,
+    /// Most bytes of topics and payloads of a client's messages that we have not acknowledged; beyond it the
+    /// client is not read.
+    pub taken_bytes_max: usize,
     /// Most bytes that wait to be written to one connection before QoS 0 messages to it are dropped.
     pub output_bytes_max: usize,
     /// Most retained messages.
@@ -59,6 +62,7 @@ impl Default for Limits {
             queue_bytes_max: 1024 * 1024,
             sent_unacknowledged_max: 64,
             taken_unacknowledged_max: 1_024,
+            taken_bytes_max: 1024 * 1024,
             output_bytes_max: 256 * 1024,
             retained_messages_max: 10_000,
             retained_bytes_max: 64 * 1024 * 1024,

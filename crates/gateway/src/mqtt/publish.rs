@@ -108,14 +108,15 @@ impl Broker {
         let Some(conn) = self.conns.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return Ok(()) };
         let Some((index, _)) = conn.session else { return Ok(()) };
         let Some(session) = self.sessions[index as usize].as_mut() else { return Ok(()) };
-        let mut pending = Pending { packet_id, qos: publish.qos, outcome: None, message };
+        let bytes = topic.len() + publish.payload.len();
+        let mut pending = Pending { packet_id, qos: publish.qos, outcome: None, message, bytes };
         if publish.qos == 2 {
             let has_room = session.received.len() < usize::from(taken_max);
             match session.received_mut(packet_id) {
                 Some(received) if received.is_settled => {
                     pending.outcome = Some(Outcome::Taken);
                     pending.message = None;
-                    conn.pending.push_back(pending);
+                    conn.push(pending);
                     self.acknowledge(now, slot, out);
                     return Ok(());
                 }
@@ -148,7 +149,7 @@ impl Broker {
                 pending.outcome = Some(Outcome::Refused(code, why));
             }
         }
-        conn.pending.push_back(pending);
+        conn.push(pending);
         self.acknowledge(now, slot, out);
         Ok(())
     }
@@ -157,12 +158,7 @@ impl Broker {
     pub(super) fn acknowledge(&mut self, now: Millis, slot: Slot, out: &mut Out) {
         loop {
             let Some(conn) = self.conn_mut(slot) else { return };
-            let Some(Pending { outcome: Some(_), .. }) = conn.pending.front() else { return };
-            let Some(Pending { packet_id, qos, outcome: Some(outcome), message }) = conn.pending.pop_front()
-            else {
-                return;
-            };
-            conn.first_token += 1;
+            let Some((Pending { packet_id, qos, message, .. }, outcome)) = conn.pop_settled() else { return };
             let (at, version, wants_reasons) = (conn.session, conn.version, conn.wants_reasons);
             let is_first = match qos {
                 1 => true,

@@ -8,6 +8,7 @@ use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_protocol::Identity;
 
 use super::message::Message;
+use super::routes::Interest;
 use super::{Limits, Millis, Slot};
 
 /// Whose a session is. Part of its key, so that nobody can take over the session of somebody else.
@@ -39,6 +40,20 @@ pub(super) struct Subscription {
     pub share: Option<Box<str>>,
     /// Granted quality of service.
     pub qos: u8,
+    /// Not for messages of the session itself.
+    pub no_local: bool,
+    /// The RETAIN flag is passed on as it was published.
+    pub retain_as_published: bool,
+    /// The subscription identifier.
+    pub id: Option<u32>,
+}
+
+impl Subscription {
+    /// What the tree of topics keeps of it.
+    pub(super) fn interest(&self, session: u32) -> Interest {
+        let Self { qos, no_local, retain_as_published, id, .. } = *self;
+        Interest { session, qos, no_local, retain_as_published, id }
+    }
 }
 
 /// A message that waits for its turn.
@@ -183,7 +198,8 @@ impl Session {
     /// Puts a message behind the others. False if there is no room: the newest is dropped.
     pub(super) fn enqueue(&mut self, queued: Queued, limits: &Limits) -> bool {
         let bytes = self.queue_bytes + queued.message.size_bytes();
-        if self.queue.len() >= limits.queue_messages_max || bytes > limits.queue_bytes_max {
+        let is_too_much = bytes > limits.queue_bytes_max && !self.queue.is_empty();
+        if self.queue.len() >= limits.queue_messages_max || is_too_much {
             self.dropped += 1;
             return false;
         }

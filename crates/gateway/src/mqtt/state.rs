@@ -46,6 +46,8 @@ pub(super) struct Pending {
     pub outcome: Option<Outcome>,
     /// To pass on, if anybody wants it.
     pub message: Option<Arc<Message>>,
+    /// Bytes of its topic and payload.
+    pub bytes: usize,
 }
 
 pub(super) struct Conn {
@@ -74,6 +76,8 @@ pub(super) struct Conn {
     pub wants_reasons: bool,
     pub aliases: Vec<Option<Box<str>>>,
     pub pending: VecDeque<Pending>,
+    /// Bytes of `pending`.
+    pub pending_bytes: usize,
     /// The token of the first of `pending`.
     pub first_token: u64,
     /// QoS 1 and 2 messages of the client that are not acknowledged in full.
@@ -103,10 +107,26 @@ impl Conn {
             wants_reasons: false,
             aliases: Vec::new(),
             pending: VecDeque::new(),
+            pending_bytes: 0,
             first_token: 0,
             taken: 0,
             will: None,
         }
+    }
+
+    /// Puts a publish behind those that are not acknowledged.
+    pub(super) fn push(&mut self, pending: Pending) {
+        self.pending_bytes += pending.bytes;
+        self.pending.push_back(pending);
+    }
+
+    /// Takes the oldest publish that is not acknowledged, if it is settled.
+    pub(super) fn pop_settled(&mut self) -> Option<(Pending, Outcome)> {
+        let outcome = self.pending.front_mut()?.outcome.take()?;
+        let pending = self.pending.pop_front()?;
+        self.pending_bytes -= pending.bytes;
+        self.first_token += 1;
+        Some((pending, outcome))
     }
 
     /// When it is to be ended unless something comes.

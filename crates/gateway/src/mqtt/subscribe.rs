@@ -7,9 +7,11 @@ use super::Millis;
 use super::broker::Broker;
 use super::out::{Out, Slot};
 use super::reply::{self, Wish};
-use super::routes::Interest;
 use super::session::{Replay, Subscription};
 use super::wire::{Fault, reason};
+
+/// As many filters may be in one packet in any case.
+const FILTERS_MIN: usize = 16;
 
 impl Broker {
     /// Takes a SUBSCRIBE.
@@ -23,6 +25,7 @@ impl Broker {
         let Some(conn) = self.conn(slot) else { return Ok(()) };
         let (version, at) = (conn.version, conn.session);
         let subscribe = reply::subscribe(version, body)?;
+        self.check_count(subscribe.wishes.len())?;
         if subscribe.wishes.iter().any(|w| w.no_local && w.filter.starts_with("$share/")) {
             return Err(Fault(
                 reason::PROTOCOL_ERROR,
@@ -52,14 +55,6 @@ impl Broker {
             self.counters.refused_limit += 1;
             return reason::QUOTA;
         }
-        let interest = Interest {
-            session: index,
-            qos: wish.qos,
-            no_local: wish.no_local,
-            retain_as_published: wish.retain_as_published,
-            id,
-        };
-        self.routes.insert(share, filter.as_str(), interest);
         let wants_retained = match wish.retain_handling {
             0 => true,
             1 => known.is_none(),
@@ -75,7 +70,11 @@ impl Broker {
             share: share.map(Into::into),
             filter,
             qos: wish.qos,
+            no_local: wish.no_local,
+            retain_as_published: wish.retain_as_published,
+            id,
         };
+        self.routes.insert(share, subscription.filter.as_str(), subscription.interest(index));
         match known {
             Some(known) => session.subscriptions[known] = subscription,
             None => session.subscriptions.push(subscription),
@@ -88,6 +87,7 @@ impl Broker {
         let Some(conn) = self.conn(slot) else { return Ok(()) };
         let (version, at) = (conn.version, conn.session);
         let (packet_id, filters) = reply::unsubscribe(version, body)?;
+        self.check_count(filters.len())?;
         let Some((index, _)) = at else { return Ok(()) };
         let codes: Vec<u8> = filters
             .iter()
@@ -99,6 +99,12 @@ impl Broker {
         let bytes = reply::unsubscribed(version, packet_id, &codes);
         self.write(slot, &bytes, out);
         Ok(())
+    }
+
+    /// Each filter of a packet is looked for among all of the session.
+    fn check_count(&self, filters: usize) -> Result<(), Fault> {
+        let is_too_many = filters > self.limits.subscriptions_per_session_max.max(FILTERS_MIN);
+        if is_too_many { Err(Fault(reason::QUOTA, "too many filters in one packet")) } else { Ok(()) }
     }
 
     /// Removes the subscriptions that are to go; whether there were any.

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 /// The name of the sub-protocol.
 const PROTOCOL: &str = "mqtt";
 /// The library's default of 128 KiB would be the largest part of an idle connection's memory.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+const READ_BUFFER_BYTES: usize = 2 * 1024;
 
 /// A byte stream over WebSocket.
 pub(super) struct ByteStream<S> {

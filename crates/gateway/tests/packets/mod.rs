@@ -362,7 +362,7 @@ fn publish_text(is_v5: bool, flags: u8, body: &[u8]) -> String {
     text += &format!(" {topic}");
     if !payload.is_empty() {
         let payload = String::from_utf8_lossy(&payload);
-        text += &if payload.len() > 200 { format!(" size={}", payload.len()) } else { format!(" {payload}") };
+        text += &if payload.len() > 100 { format!(" size={}", payload.len()) } else { format!(" {payload}") };
     }
     text
 }
