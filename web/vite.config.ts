@@ -1,4 +1,5 @@
-//! How the dashboard is built. The result (`dist`) is static, holds no inline script, and is embedded in the binary.
+//! How the dashboard is built. The result (`dist`) is static, holds no inline script, and is embedded in
+//! the binary.
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 

@@ -1,14 +1,13 @@
-//! What holds on every page, in a real browser: the link comes back after the hub was away and brings what was missed,
-//! the keys work, a viewer sees no button that would be refused, and nothing is wider than a phone of 360 px.
+//! What holds on every page, in a real browser: the link comes back after the hub was away and brings what
+//! was missed, the keys work, a viewer sees no button that would be refused, and nothing is wider than a
+//! phone of 360 px.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { folder, openBrowser, restartHub, startHub } from './programs.mjs';
 
 const NAME = 'ada';
 const PASSWORD = 'a long enough password';
-const PAGES = [
-  'Overview', 'Devices', 'Scripts', 'Deployments', 'Activity', 'Grants', 'Users', 'Tokens',
-];
+const PAGES = ['Overview', 'Devices', 'Scripts', 'Deployments', 'Activity', 'Grants', 'Users', 'Tokens'];
 
 let data;
 let hub;

@@ -1,5 +1,6 @@
-//! Starts the real hub, a real virtual board and a real browser for the tests in this folder, and ends them again.
-//! MOTEHUB_BIN names the binary, CHROMIUM the browser. Nothing here waits by the clock: only for facts, with a deadline.
+//! Starts the real hub, a real virtual board and a real browser for the tests in this folder, and ends them
+//! again. MOTEHUB_BIN names the binary, CHROMIUM the browser. Nothing here waits by the clock: only for
+//! facts, with a deadline.
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -15,7 +16,11 @@ const START_DEADLINE_MS = 30_000;
 const STOP_DEADLINE_MS = 8_000;
 const LINES_KEPT = 200;
 const FLAGS = [
-  '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
   '--no-first-run',
 ];
 
@@ -49,8 +54,22 @@ function serve(data, http) {
 /** A virtual board with its credential; resolves when it said that it is ready. */
 export async function startBoard(hub, chipId, credential, flash) {
   const program = run([
-    'sim', 'nodemcu', '--http', hub.http, '--mqtt', hub.mqtt, '--board', `${chipId}:${credential}`, '--flash', flash,
-    '--sensor', 'adc=sine:100:900:7', '--boot-delay-ms', '100', '--wifi-join-ms', '100',
+    'sim',
+    'nodemcu',
+    '--http',
+    hub.http,
+    '--mqtt',
+    hub.mqtt,
+    '--board',
+    `${chipId}:${credential}`,
+    '--flash',
+    flash,
+    '--sensor',
+    'adc=sine:100:900:7',
+    '--boot-delay-ms',
+    '100',
+    '--wifi-join-ms',
+    '100',
   ]);
   await program.firstLine('stdout', (line) => line.includes('"ready"'));
   return { stop: program.stop, output: program.output };
@@ -88,7 +107,10 @@ function run(args) {
   return { firstLine, stop, output: () => kept.join('\n') };
 }
 
-/** A page in a real browser, and everything that went wrong in it: errors in the console, exceptions, CSP violations. */
+/**
+ * A page in a real browser, and everything that went wrong in it: errors in the console, exceptions, CSP
+ * violations.
+ */
 export async function openBrowser() {
   const require = createRequire(path.resolve(HERE, '../../web/package.json'));
   const { chromium } = require('playwright-core');

@@ -1,5 +1,6 @@
-//! The main job in a real browser, against the real hub and a virtual board: first run, login, register, write a
-//! script with an error and mend it, deploy, see it run and the chart move, a second version, roll back.
+//! The main job in a real browser, against the real hub and a virtual board: first run, login, register,
+//! write a script with an error and mend it, deploy, see it run and the chart move, a second version, roll
+//! back.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { folder, openBrowser, startBoard, startHub } from './programs.mjs';
@@ -67,7 +68,10 @@ async function write(text) {
   await page.keyboard.insertText(text);
 }
 
-/** From the page of the script: deploys to the board and waits on the page of the deployment until it is done. */
+/**
+ * From the page of the script: deploys to the board and waits on the page of the deployment until it is
+ * done.
+ */
 async function deploy(version) {
   await button('Deploy').click();
   await inDialog().getByLabel('Version').selectOption(String(version));
@@ -91,7 +95,10 @@ async function openDevice() {
 }
 
 const running = (version) =>
-  page.locator('[data-part="running"]', { hasText: `version ${version}` }).getByText(SCRIPT).waitFor();
+  page
+    .locator('[data-part="running"]', { hasText: `version ${version}` })
+    .getByText(SCRIPT)
+    .waitFor();
 
 test('the first run makes the first account by the printed link', async () => {
   await page.goto(hub.setupLink);
@@ -115,7 +122,11 @@ test('after logging out, only the right password lets in', async () => {
   assert.equal((await refused).status(), 401);
   await page.getByRole('alert').waitFor();
   // The browser itself reports a refused request in the console; here it was meant.
-  browser.wrongs.splice(0, browser.wrongs.length, ...browser.wrongs.filter((wrong) => !wrong.includes('/login')));
+  browser.wrongs.splice(
+    0,
+    browser.wrongs.length,
+    ...browser.wrongs.filter((wrong) => !wrong.includes('/login')),
+  );
   await page.goto(`http://${hub.http}/`);
   await logIn();
   await page.getByRole('status').getByText('Live', { exact: true }).waitFor();
@@ -162,8 +173,14 @@ test('the board gets the script, runs it, and the chart moves', async () => {
   await last.waitFor();
   const canvas = page.getByRole('figure', { name: 'count over time' }).locator('canvas');
   await canvas.waitFor();
-  const before = { count: await last.innerText(), picture: await canvas.evaluate((drawn) => drawn.toDataURL()) };
-  await page.waitForFunction((count) => document.querySelector('[data-last="count"]').textContent !== count, before.count);
+  const before = {
+    count: await last.innerText(),
+    picture: await canvas.evaluate((drawn) => drawn.toDataURL()),
+  };
+  await page.waitForFunction(
+    (count) => document.querySelector('[data-last="count"]').textContent !== count,
+    before.count,
+  );
   await page.waitForFunction(
     (picture) => document.querySelector('[aria-label="count over time"] canvas').toDataURL() !== picture,
     before.picture,

@@ -1,4 +1,5 @@
-// Sets the chosen theme before the first paint. A file of its own, because inline scripts are refused by the CSP.
+// Sets the chosen theme before the first paint. A file of its own, because inline scripts are refused by
+// the CSP.
 (function () {
   try {
     var theme = localStorage.getItem('motehub.theme');

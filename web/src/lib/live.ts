@@ -1,9 +1,17 @@
-//! The one WebSocket. It resumes after the last sequence number it saw, waits longer after every failed attempt,
-//! and tells whoever listens about changes, about telemetry of watched devices, and when pages must load anew.
+//! The one WebSocket. It resumes after the last sequence number it saw, waits longer after every failed
+//! attempt, and tells whoever listens about changes, about telemetry of watched devices, and when pages
+//! must load anew.
 import { writable } from 'svelte/store';
 import { get } from './api/client';
 import type { Change } from './api/contract';
-import { pathAfter, readFrame, waitBefore, watchSet, type Position, type TelemetryFrame } from './domain/resume';
+import {
+  pathAfter,
+  readFrame,
+  waitBefore,
+  watchSet,
+  type Position,
+  type TelemetryFrame,
+} from './domain/resume';
 
 export type LiveState = 'connecting' | 'live' | 'reconnecting' | 'off';
 export type LiveListener = {
@@ -107,7 +115,8 @@ function sendWatch(): void {
   watchSoon = true;
   queueMicrotask(() => {
     watchSoon = false;
-    if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ watch: watchSet(watches.values()) }));
+    if (socket?.readyState === WebSocket.OPEN)
+      socket.send(JSON.stringify({ watch: watchSet(watches.values()) }));
   });
 }
 

@@ -1,5 +1,5 @@
-//! Something a page loads: its data, its problem, whether it is under way. A reload keeps the old data on the screen;
-//! `reloadSoon` gathers many reasons to reload into at most one request per interval.
+//! Something a page loads: its data, its problem, whether it is under way. A reload keeps the old data on
+//! the screen; `reloadSoon` gathers many reasons to reload into at most one request per interval.
 import { asProblem } from './api/client';
 import type { Problem } from './api/contract';
 

@@ -1,4 +1,5 @@
-//! A small router on the history API. Links are plain `<a href>`; a click on one of ours changes the page in place.
+//! A small router on the history API. Links are plain `<a href>`; a click on one of ours changes the page
+//! in place.
 
 export type Place = { path: string; params: URLSearchParams; hash: string };
 
@@ -17,7 +18,10 @@ export function here(): Place {
   return place;
 }
 
-/** Goes to an address of ours. `replace` leaves no trace in the history, as for a filter that is being typed. */
+/**
+ * Goes to an address of ours. `replace` leaves no trace in the history, as for a filter that is being
+ * typed.
+ */
 export function go(address: string, options: { replace?: boolean } = {}): void {
   const samePath = new URL(address, location.href).pathname === location.pathname;
   if (!samePath && guard !== null && !guard()) return;

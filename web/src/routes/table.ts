@@ -1,4 +1,5 @@
-//! Every page, its address and who may see it. A page is loaded when it is first visited. New pages are one folder and one line.
+//! Every page, its address and who may see it. A page is loaded when it is first visited. New pages are one
+//! folder and one line.
 import type { Component } from 'svelte';
 import type { Role } from '../lib/api/contract';
 import { match } from '../lib/router.svelte';

@@ -1,7 +1,29 @@
 //! Every call of the API that the dashboard makes, by noun. Page modules use these; components never do.
 import type {
-  AssignedScript, Change, ChangePage, Deployment, Device, DeviceEdit, DiffLine, Grant, List, Me, Metric, NewDevice,
-  Overview, Point, Role, Script, Syntax, System, Target, Task, Token, User, Version, VersionWithSource,
+  AssignedScript,
+  Change,
+  ChangePage,
+  Deployment,
+  Device,
+  DeviceEdit,
+  DiffLine,
+  Grant,
+  List,
+  Me,
+  Metric,
+  NewDevice,
+  Overview,
+  Point,
+  Role,
+  Script,
+  Syntax,
+  System,
+  Target,
+  Task,
+  Token,
+  User,
+  Version,
+  VersionWithSource,
 } from './contract';
 import { addressOf, get, patch, post, put, remove, type Query } from './client';
 
@@ -32,7 +54,11 @@ export const users = {
 export const tokens = {
   list: (signal?: Signal) => get<List<Token>>('/tokens', { limit: 1000 }, signal),
   add: (name: string, role: Role, expiresAt: string | null) =>
-    post<{ id: string; token: string }>('/tokens', { name, role, ...(expiresAt ? { expires_at: expiresAt } : {}) }),
+    post<{ id: string; token: string }>('/tokens', {
+      name,
+      role,
+      ...(expiresAt ? { expires_at: expiresAt } : {}),
+    }),
   delete: (token: string) => remove(`/tokens/${id(token)}`),
 };
 
@@ -44,7 +70,8 @@ export const devices = {
   delete: (device: string) => remove(`/devices/${id(device)}`),
   rotate: (device: string) => post<{ credential: string }>(`/devices/${id(device)}/credential`),
   revoke: (device: string) => remove(`/devices/${id(device)}/credential`),
-  metrics: (device: string, signal?: Signal) => get<Items<Metric>>(`/devices/${id(device)}/metrics`, {}, signal),
+  metrics: (device: string, signal?: Signal) =>
+    get<Items<Metric>>(`/devices/${id(device)}/metrics`, {}, signal),
   telemetry: (device: string, query: Query, signal?: Signal) =>
     get<Items<Point> & { more: boolean }>(`/devices/${id(device)}/telemetry`, query, signal),
   tasks: (device: string, signal?: Signal) => get<Items<Task>>(`/devices/${id(device)}/tasks`, {}, signal),
@@ -62,8 +89,17 @@ export const devices = {
 export const scripts = {
   list: (query: Query, signal?: Signal) => get<List<Script>>('/scripts', query, signal),
   get: (script: string, signal?: Signal) => get<Script>(`/scripts/${id(script)}`, {}, signal),
-  add: (script: { name: string; source: string; description?: string; category?: string; comment?: string }) =>
-    post<{ id: string; version: number; number: number; syntax: Syntax }>('/scripts', { language: 'lua', ...script }),
+  add: (script: {
+    name: string;
+    source: string;
+    description?: string;
+    category?: string;
+    comment?: string;
+  }) =>
+    post<{ id: string; version: number; number: number; syntax: Syntax }>('/scripts', {
+      language: 'lua',
+      ...script,
+    }),
   edit: (script: string, edit: Partial<Pick<Script, 'name' | 'description' | 'category'>>) =>
     patch<Script>(`/scripts/${id(script)}`, edit),
   delete: (script: string) => remove(`/scripts/${id(script)}`),
@@ -73,11 +109,14 @@ export const scripts = {
     get<VersionWithSource>(`/scripts/${id(script)}/versions/${version}`, {}, signal),
   save: (script: string, source: string, comment: string, basedOn: number | undefined) =>
     post<{ version: number; syntax: Syntax }>(`/scripts/${id(script)}/versions`, {
-      source, comment, ...(basedOn ? { based_on: basedOn } : {}),
+      source,
+      comment,
+      ...(basedOn ? { based_on: basedOn } : {}),
     }),
   diff: (script: string, from: number, to: number, signal?: Signal) =>
     get<{ lines: DiffLine[] }>(`/scripts/${id(script)}/diff`, { from, to }, signal),
-  check: (source: string, signal?: Signal) => post<Syntax>('/scripts/check', { language: 'lua', source }, signal),
+  check: (source: string, signal?: Signal) =>
+    post<Syntax>('/scripts/check', { language: 'lua', source }, signal),
 };
 
 export const deployments = {
@@ -93,7 +132,10 @@ export const deployments = {
   retry: (deployment: string, list?: string[]) =>
     post<{ tasks: number }>(`/deployments/${id(deployment)}/retry`, list ? { devices: list } : {}),
   rollBack: (deployment: string, list?: string[]) =>
-    post<{ id: string; total: number }>(`/deployments/${id(deployment)}/rollback`, list ? { devices: list } : {}),
+    post<{ id: string; total: number }>(
+      `/deployments/${id(deployment)}/rollback`,
+      list ? { devices: list } : {},
+    ),
 };
 
 export const grants = {

@@ -1,5 +1,5 @@
-//! One door to the server: JSON in, JSON out, the CSRF header on everything that changes something, and every
-//! failure turned into a Problem, which is what is thrown.
+//! One door to the server: JSON in, JSON out, the CSRF header on everything that changes something, and
+//! every failure turned into a Problem, which is what is thrown.
 import type { Problem } from './contract';
 
 const BASE = '/api/v1';
@@ -17,7 +17,10 @@ export function setCsrf(token: string): void {
   csrf = token;
 }
 
-/** Called with problems that concern the session itself: 401, a password that must be changed, set-up not done. */
+/**
+ * Called with problems that concern the session itself: 401, a password that must be changed, set-up not
+ * done.
+ */
 export function listenForRefusals(listener: (problem: Problem) => void): void {
   onRefusal = listener;
 }
@@ -95,13 +98,15 @@ async function refused(response: Response): Promise<Problem> {
   if (known.line !== undefined) problem.line = known.line;
   const retryAfter = Number(response.headers.get('retry-after'));
   if (retryAfter > 0) problem.retry_after = retryAfter;
-  if (['unauthenticated', 'password_change_required', 'setup_required'].includes(problem.code)) onRefusal(problem);
+  if (['unauthenticated', 'password_change_required', 'setup_required'].includes(problem.code))
+    onRefusal(problem);
   return problem;
 }
 
 /** Whatever was thrown, as a Problem that can be shown. */
 export function asProblem(error: unknown): Problem {
-  if (typeof error === 'object' && error !== null && 'code' in error && 'detail' in error) return error as Problem;
+  if (typeof error === 'object' && error !== null && 'code' in error && 'detail' in error)
+    return error as Problem;
   const detail = error instanceof Error ? error.message : String(error);
   return { title: 'Unexpected', status: 0, code: 'unexpected', detail };
 }

@@ -1,5 +1,5 @@
-//! The shapes of the HTTP API by short names. They are made from the generated schema; where that says only «text»,
-//! the closed set of words is told here, and a field that may be null is always there.
+//! The shapes of the HTTP API by short names. They are made from the generated schema; where that says only
+//! «text», the closed set of words is told here, and a field that may be null is always there.
 import type { components } from './schema';
 
 type Known = components['schemas'];
@@ -22,7 +22,15 @@ export type Problem = Pick<Known['Problem'], 'title' | 'status' | 'code' | 'deta
 
 export type Dialect = 'nodemcu' | 'native';
 export type TaskState =
-  | 'Waiting' | 'Offered' | 'Fetching' | 'Applying' | 'Done' | 'Failed' | 'TimedOut' | 'RolledBack' | 'Cancelled';
+  | 'Waiting'
+  | 'Offered'
+  | 'Fetching'
+  | 'Applying'
+  | 'Done'
+  | 'Failed'
+  | 'TimedOut'
+  | 'RolledBack'
+  | 'Cancelled';
 export type DeploymentState = 'Running' | 'Done' | 'Failed' | 'Cancelled' | 'RolledBack';
 export type DeviceState = 'ok' | 'pending' | 'failing' | 'waiting_for_script';
 
@@ -30,11 +38,20 @@ export type ScriptRef = Known['ScriptRef'];
 export type PendingRef = Told<Known['PendingRef'], { task_state: TaskState }>;
 export type Device = Told<
   Known['Device'],
-  { dialect: Dialect; state: DeviceState; active: ScriptRef | null; running: ScriptRef | null; pending: PendingRef | null }
+  {
+    dialect: Dialect;
+    state: DeviceState;
+    active: ScriptRef | null;
+    running: ScriptRef | null;
+    pending: PendingRef | null;
+  }
 >;
 export type NewDevice = Known['NewDevice'];
 export type DeviceEdit = Known['DeviceEdit'];
-export type Metric = Told<Known['MetricList']['items'][number], { kind: 'number' | 'boolean' | 'text' | 'json' }>;
+export type Metric = Told<
+  Known['MetricList']['items'][number],
+  { kind: 'number' | 'boolean' | 'text' | 'json' }
+>;
 export type Point = Known['PointList']['items'][number];
 export type AssignedScript = Known['AssignedScript'];
 

@@ -1,12 +1,25 @@
-//! What has to be written into config.txt of a NodeMCU board with IoT Executor firmware, so that it finds this hub.
+//! What has to be written into config.txt of a NodeMCU board with IoT Executor firmware, so that it finds
+//! this hub.
 
 export type ConfigLine = { key: string; value: string; note: string };
 
-/** The lines for a board, given how the browser reaches the hub, the MQTT port and the credential shown once. */
-export function configLines(host: string, mqttPort: string, chipId: string, credential: string): ConfigLine[] {
+/**
+ * The lines for a board, given how the browser reaches the hub, the MQTT port and the credential shown
+ * once.
+ */
+export function configLines(
+  host: string,
+  mqttPort: string,
+  chipId: string,
+  credential: string,
+): ConfigLine[] {
   const name = host.replace(/:\d+$/, '');
   return [
-    { key: 'domain', value: `${host}/d/${credential}`, note: 'where the board polls; the path is its secret' },
+    {
+      key: 'domain',
+      value: `${host}/d/${credential}`,
+      note: 'where the board polls; the path is its secret',
+    },
     { key: 'mqttbroker', value: name, note: 'host of the MQTT listener' },
     { key: 'mqttport', value: mqttPort, note: 'port of the MQTT listener' },
     { key: 'mqttuser', value: chipId, note: 'the chip id' },

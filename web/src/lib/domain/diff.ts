@@ -1,4 +1,5 @@
-//! Differences as people read them: a script's changed lines with a little around them, a change's changed fields.
+//! Differences as people read them: a script's changed lines with a little around them, a change's changed
+//! fields.
 import type { DiffLine } from '../api/contract';
 
 export type Hunk = { kind: 'lines'; lines: DiffLine[] } | { kind: 'folded'; count: number };
@@ -18,7 +19,7 @@ export function hunks(lines: DiffLine[], context = CONTEXT_LINES): Hunk[] {
     for (let near = Math.max(0, index - context); near <= end; near += 1) shown[near] = true;
   });
   const result: Hunk[] = [];
-  for (let start = 0; start < lines.length; ) {
+  for (let start = 0; start < lines.length;) {
     let end = start;
     while (end < lines.length && shown[end] === shown[start]) end += 1;
     const run = lines.slice(start, end);
@@ -58,7 +59,8 @@ function flatten(value: unknown, path = '', into = new Map<string, string>()): M
   if (value === null || value === undefined) {
     if (path !== '') into.set(path, NOTHING);
   } else if (typeof value === 'object' && !Array.isArray(value)) {
-    for (const [name, inner] of Object.entries(value)) flatten(inner, path === '' ? name : `${path}.${name}`, into);
+    for (const [name, inner] of Object.entries(value))
+      flatten(inner, path === '' ? name : `${path}.${name}`, into);
   } else {
     into.set(path === '' ? 'value' : path, textOf(value));
   }

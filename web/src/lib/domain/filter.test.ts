@@ -3,9 +3,17 @@ import { expect, test } from 'vitest';
 import { parseTags, queryOf, readFilter, selectorOf, tagSelector, toggleChip, writeFilter } from './filter';
 
 test('a filter comes back from the address as it was', () => {
-  const params = new URLSearchParams('q=lamp&selector=tag%3Dkitchen&state=online%2Cpending&sort=-name&offset=50');
+  const params = new URLSearchParams(
+    'q=lamp&selector=tag%3Dkitchen&state=online%2Cpending&sort=-name&offset=50',
+  );
   const filter = readFilter(params);
-  expect(filter).toEqual({ text: 'lamp', selector: 'tag=kitchen', chips: ['online', 'pending'], sort: '-name', offset: 50 });
+  expect(filter).toEqual({
+    text: 'lamp',
+    selector: 'tag=kitchen',
+    chips: ['online', 'pending'],
+    sort: '-name',
+    offset: 50,
+  });
   expect(writeFilter(filter).toString()).toBe(params.toString());
 });
 
@@ -25,14 +33,20 @@ test('online and offline exclude each other, other chips add up', () => {
 });
 
 test('what was typed is bracketed before the chips are added', () => {
-  expect(selectorOf({ selector: 'tag=a or tag=b', chips: ['offline'] })).toBe('(tag=a or tag=b) and not online');
+  expect(selectorOf({ selector: 'tag=a or tag=b', chips: ['offline'] })).toBe(
+    '(tag=a or tag=b) and not online',
+  );
   expect(selectorOf({ selector: ' ', chips: ['failing', 'pending'] })).toBe('failing and pending');
   expect(selectorOf({ selector: 'all', chips: [] })).toBe('all');
 });
 
 test('the server is asked for one page', () => {
   expect(queryOf(readFilter(new URLSearchParams('q=%20x%20&offset=100')))).toEqual({
-    q: 'x', selector: '', sort: 'name', offset: 100, limit: 50,
+    q: 'x',
+    selector: '',
+    sort: 'name',
+    offset: 100,
+    limit: 50,
   });
 });
 

@@ -1,4 +1,5 @@
-//! The filter of the device list: how it lives in the URL of the page and how it becomes a question to the server.
+//! The filter of the device list: how it lives in the URL of the page and how it becomes a question to the
+//! server.
 
 export type StateChip = 'online' | 'offline' | 'failing' | 'pending';
 export type DeviceSort = 'name' | '-name' | 'last_seen' | '-last_seen' | 'state';
@@ -90,5 +91,12 @@ export function tagSelector(tag: string): string {
 
 /** «kitchen, north wing» → tags without blanks around them, without empty and repeated ones. */
 export function parseTags(text: string): string[] {
-  return [...new Set(text.split(',').map((tag) => tag.trim()).filter((tag) => tag !== ''))];
+  return [
+    ...new Set(
+      text
+        .split(',')
+        .map((tag) => tag.trim())
+        .filter((tag) => tag !== ''),
+    ),
+  ];
 }

@@ -3,7 +3,11 @@ import { expect, test } from 'vitest';
 import { insertPoint, numberText, seriesOf, thinOut, valueText, windowOf, withGaps } from './points';
 
 test('only numbers are drawn, in the order of their times', () => {
-  const series = seriesOf([{ time: 30, value: 3 }, { time: 10, value: 1 }, { time: 20, value: 'two' }]);
+  const series = seriesOf([
+    { time: 30, value: 3 },
+    { time: 10, value: 1 },
+    { time: 20, value: 'two' },
+  ]);
   expect(series).toEqual({ times: [10, 30], values: [1, 3] });
 });
 

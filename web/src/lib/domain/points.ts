@@ -1,5 +1,5 @@
-//! What a chart needs of telemetry: a window of time, points in order without repeats, gaps where the device was
-//! silent, and few enough of them to draw.
+//! What a chart needs of telemetry: a window of time, points in order without repeats, gaps where the
+//! device was silent, and few enough of them to draw.
 import type { Point } from '../api/contract';
 
 export type Range = '15m' | '1h' | '24h' | '7d';
@@ -24,12 +24,17 @@ export function millisecondsOf(range: Range): number {
 }
 
 export function seriesOf(points: Pick<Point, 'time' | 'value'>[]): Series {
-  const numeric = points.flatMap((point) => (typeof point.value === 'number' ? [[point.time, point.value]] : []));
+  const numeric = points.flatMap((point) =>
+    typeof point.value === 'number' ? [[point.time, point.value]] : [],
+  );
   numeric.sort((a, b) => (a[0] ?? 0) - (b[0] ?? 0));
   return { times: numeric.map((pair) => pair[0] ?? 0), values: numeric.map((pair) => pair[1] ?? 0) };
 }
 
-/** Adds a live point where it belongs: most arrive last, late ones are put in their place, repeats are left out. */
+/**
+ * Adds a live point where it belongs: most arrive last, late ones are put in their place, repeats are left
+ * out.
+ */
 export function insertPoint(series: Series, time: number, value: number): Series {
   let index = series.times.length;
   while (index > 0 && (series.times[index - 1] ?? 0) > time) index -= 1;
@@ -111,5 +116,5 @@ export function numberText(value: number): string {
 
 export function valueText(value: unknown): string {
   if (typeof value === 'number') return numberText(value);
-  return typeof value === 'string' ? value : JSON.stringify(value) ?? '';
+  return typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
 }

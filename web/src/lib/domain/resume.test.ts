@@ -17,7 +17,10 @@ test('a hello after a lost link does not skip what was missed', () => {
 });
 
 test('changes that were seen already are left out', () => {
-  const reading = readFrame(frame({ changes: [change(6), change(7), change(8)], seq: 8 }), { seq: 7, hub: 7 });
+  const reading = readFrame(frame({ changes: [change(6), change(7), change(8)], seq: 8 }), {
+    seq: 7,
+    hub: 7,
+  });
   expect(reading.position.seq).toBe(8);
   expect(reading.meaning).toEqual({ kind: 'changes', changes: [change(8)] });
 });
@@ -38,9 +41,15 @@ test('telemetry does not move the position', () => {
   expect(reading.meaning).toEqual({ kind: 'telemetry', telemetry: { abc: [['t', 1, 21.5]] } });
 });
 
-test.each(['not json', '[]', '7', '{"later":1}'])('a frame that is not understood is passed over: %s', (text) => {
-  expect(readFrame(text, { seq: 7, hub: 7 })).toEqual({ position: { seq: 7, hub: 7 }, meaning: { kind: 'unknown' } });
-});
+test.each(['not json', '[]', '7', '{"later":1}'])(
+  'a frame that is not understood is passed over: %s',
+  (text) => {
+    expect(readFrame(text, { seq: 7, hub: 7 })).toEqual({
+      position: { seq: 7, hub: 7 },
+      meaning: { kind: 'unknown' },
+    });
+  },
+);
 
 test('the wait grows, is spread, and ends at twenty seconds', () => {
   expect(waitBefore(0, 0)).toBe(250);
@@ -51,6 +60,11 @@ test('the wait grows, is spread, and ends at twenty seconds', () => {
 });
 
 test('watched devices are a set with a bound', () => {
-  expect(watchSet([['a', 'b'], ['b', 'c']])).toEqual(['a', 'b', 'c']);
+  expect(
+    watchSet([
+      ['a', 'b'],
+      ['b', 'c'],
+    ]),
+  ).toEqual(['a', 'b', 'c']);
   expect(watchSet([Array.from({ length: 80 }, (_, index) => String(index))])).toHaveLength(50);
 });

@@ -1,4 +1,5 @@
-//! The live link as a pure machine: what a frame means, where to resume from, how long to wait before trying again.
+//! The live link as a pure machine: what a frame means, where to resume from, how long to wait before
+//! trying again.
 import type { Change } from '../api/contract';
 
 export type TelemetryFrame = Record<string, [metric: string, time: number, value: unknown][]>;
@@ -14,7 +15,10 @@ export type Reading = { position: Position; meaning: Meaning };
 
 const WAIT_FIRST_MS = 500;
 const WAIT_MAX_MS = 20_000;
-/** A failed attempt soon after the last one waits up to twice as long; `random` (0..1) spreads many browsers. */
+/**
+ * A failed attempt soon after the last one waits up to twice as long; `random` (0..1) spreads many
+ * browsers.
+ */
 export function waitBefore(attempt: number, random: number): number {
   const ceiling = Math.min(WAIT_MAX_MS, WAIT_FIRST_MS * 2 ** Math.min(attempt, 10));
   return Math.round(ceiling / 2 + (ceiling / 2) * random);
@@ -35,7 +39,10 @@ export function readFrame(text: string, position: Position): Reading {
     const seen = position.seq;
     const changes = (frame.changes as Change[]).filter((change) => seen === null || change.seq > seen);
     const last = numberIn(frame, 'seq') ?? changes.at(-1)?.seq ?? 0;
-    return { position: { ...position, seq: Math.max(last, seen ?? 0) }, meaning: { kind: 'changes', changes } };
+    return {
+      position: { ...position, seq: Math.max(last, seen ?? 0) },
+      meaning: { kind: 'changes', changes },
+    };
   }
   if ('telemetry' in frame) {
     return { position, meaning: { kind: 'telemetry', telemetry: frame.telemetry as TelemetryFrame } };
@@ -45,7 +52,8 @@ export function readFrame(text: string, position: Position): Reading {
 
 /** A hub that is behind us has another history, such as a data folder put back from a copy. */
 function readHello(hub: number | null, position: Position): Reading {
-  if (position.seq === null || hub === null) return { position: { seq: hub, hub }, meaning: { kind: 'hello' } };
+  if (position.seq === null || hub === null)
+    return { position: { seq: hub, hub }, meaning: { kind: 'hello' } };
   if (hub < position.seq) return { position: { seq: hub, hub }, meaning: { kind: 'resync' } };
   return { position: { seq: position.seq, hub }, meaning: { kind: 'hello' } };
 }

@@ -5,8 +5,14 @@ import { sentenceOf } from './sentence';
 
 function told(change: Partial<Change>): string {
   const sentence = sentenceOf({
-    seq: 1, time: '2026-11-21T02:30:00.000Z', actor: { kind: 'user', name: 'ada' }, kind: 'device_edited', noun: 'device',
-    subject: 'd1', subject_name: 'Lamp', ...change,
+    seq: 1,
+    time: '2026-11-21T02:30:00.000Z',
+    actor: { kind: 'user', name: 'ada' },
+    kind: 'device_edited',
+    noun: 'device',
+    subject: 'd1',
+    subject_name: 'Lamp',
+    ...change,
   });
   const words = `${sentence.who} ${sentence.before}${sentence.what}${sentence.after}`.trim();
   return sentence.tail === '' ? words : `${words} → ${sentence.tail}`;
@@ -16,20 +22,45 @@ test.each<[string, Partial<Change>]>([
   ['ada edited Lamp', {}],
   ['Lamp came online', { kind: 'device_online', actor: { kind: 'device', name: 'Lamp' } }],
   ['ada assigned Blink to Lamp', { kind: 'script_assigned', after: { script: 's', name: 'Blink' } }],
-  ['Lamp, update → Failed: boot loop', { kind: 'task_moved', noun: 'deployment', after: { state: 'Failed', reason: 'boot loop' } }],
-  ['Lamp, update → Rolled back', { kind: 'task_moved', noun: 'deployment', after: { state: 'RolledBack', reason: null } }],
-  ['Motehub started the deployment to 3 devices', {
-    kind: 'deployment_started', noun: 'deployment', subject: 'x', subject_name: 'x', after: { devices: 3 },
-    actor: { kind: 'system', name: 'motehub' } }],
+  [
+    'Lamp, update → Failed: boot loop',
+    { kind: 'task_moved', noun: 'deployment', after: { state: 'Failed', reason: 'boot loop' } },
+  ],
+  [
+    'Lamp, update → Rolled back',
+    { kind: 'task_moved', noun: 'deployment', after: { state: 'RolledBack', reason: null } },
+  ],
+  [
+    'Motehub started the deployment to 3 devices',
+    {
+      kind: 'deployment_started',
+      noun: 'deployment',
+      subject: 'x',
+      subject_name: 'x',
+      after: { devices: 3 },
+      actor: { kind: 'system', name: 'motehub' },
+    },
+  ],
   ['eve did not get in', { kind: 'login_failed', noun: 'login', subject: 'eve', subject_name: 'eve' }],
-  ['ada saved a version of Blink → version 4', { kind: 'version_saved', noun: 'script', subject_name: 'Blink', after: { version: 4 } }],
+  [
+    'ada saved a version of Blink → version 4',
+    { kind: 'version_saved', noun: 'script', subject_name: 'Blink', after: { version: 4 } },
+  ],
   ['ada a new kind: Lamp', { kind: 'a_new_kind' }],
 ])('%s', (sentence, change) => {
   expect(told(change)).toBe(sentence);
 });
 
 test('what is gone has no link, a moved task leads to its device', () => {
-  const base = { seq: 1, time: '', actor: { kind: 'user', name: 'ada' }, subject: 'd1', subject_name: 'Lamp' } as const;
+  const base = {
+    seq: 1,
+    time: '',
+    actor: { kind: 'user', name: 'ada' },
+    subject: 'd1',
+    subject_name: 'Lamp',
+  } as const;
   expect(sentenceOf({ ...base, kind: 'device_deleted', noun: 'device' }).href).toBeNull();
-  expect(sentenceOf({ ...base, kind: 'task_moved', noun: 'deployment', device: 'd/9' }).href).toBe('/devices/d%2F9');
+  expect(sentenceOf({ ...base, kind: 'task_moved', noun: 'deployment', device: 'd/9' }).href).toBe(
+    '/devices/d%2F9',
+  );
 });

@@ -1,8 +1,12 @@
-//! A change as a sentence with a link: who did what to what. One visible table; unknown kinds are still readable.
+//! A change as a sentence with a link: who did what to what. One visible table; unknown kinds are still
+//! readable.
 import type { Change } from '../api/contract';
 import { wordOf, type Tone } from './state';
 
-/** In `text`, {} is the subject and {name} the script it is about. Where the subject leads, nobody else is named. */
+/**
+ * In `text`, {} is the subject and {name} the script it is about. Where the subject leads, nobody else is
+ * named.
+ */
 type Wording = { text: string; tone: Tone };
 
 const WORDING: Record<string, Wording> = {
@@ -77,7 +81,8 @@ function whoDid(change: Change): string {
 
 /** A deployment without a name of its own is not called by its id. */
 function subjectOf(change: Change): string {
-  if (change.noun !== 'deployment' || change.subject_name !== change.subject) return change.subject_name || change.subject;
+  if (change.noun !== 'deployment' || change.subject_name !== change.subject)
+    return change.subject_name || change.subject;
   const devices = numberIn(change.after, 'devices');
   if (devices === null) return change.kind === 'deployment_ended' ? 'A deployment' : change.subject.slice(-6);
   return `to ${devices === 1 ? 'one device' : `${devices} devices`}`;
@@ -102,8 +107,15 @@ function tailOf(change: Change, state: string | null): string {
 
 /** Whether the sentence already says all that changed. */
 export function saysAll(change: Change): boolean {
-  return ['task_moved', 'deployment_ended', 'device_online', 'device_offline', 'uplink_refused', 'script_assigned',
-    'script_unassigned'].includes(change.kind);
+  return [
+    'task_moved',
+    'deployment_ended',
+    'device_online',
+    'device_offline',
+    'uplink_refused',
+    'script_assigned',
+    'script_unassigned',
+  ].includes(change.kind);
 }
 
 function nameIn(change: Change): string {

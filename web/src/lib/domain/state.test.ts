@@ -6,7 +6,11 @@ import { badgeOfDevice, endedOf, sharesOf, stepsOf } from './state';
 
 test('a progress bar has only the parts that exist, the good ones first', () => {
   const shares = sharesOf({ Waiting: 1, Done: 2, Failed: 1, Offered: 0 });
-  expect(shares.map((share) => [share.state, share.percent])).toEqual([['Done', 50], ['Waiting', 25], ['Failed', 25]]);
+  expect(shares.map((share) => [share.state, share.percent])).toEqual([
+    ['Done', 50],
+    ['Waiting', 25],
+    ['Failed', 25],
+  ]);
   expect(sharesOf({ Done: 0 })).toEqual([]);
 });
 
@@ -15,7 +19,9 @@ test('a failed task has ended as well as a done one', () => {
 });
 
 test('steps up to the present one are reached', () => {
-  const reached = stepsOf('Fetching').filter((step) => step.reached).map((step) => step.state);
+  const reached = stepsOf('Fetching')
+    .filter((step) => step.reached)
+    .map((step) => step.state);
   expect(reached).toEqual(['Waiting', 'Offered', 'Fetching']);
   expect(stepsOf('Failed').some((step) => step.reached)).toBe(false);
 });
@@ -37,7 +43,10 @@ test('the lines of config.txt hold the secret path and the MQTT login', () => {
   );
 });
 
-test.each([['', true], ['12x', true], ['4294967296', true], ['4294967295', false], ['10801015', false]])(
-  'chip id «%s» is refused: %s',
-  (text, refused) => expect(chipIdProblem(text) !== null).toBe(refused),
-);
+test.each([
+  ['', true],
+  ['12x', true],
+  ['4294967296', true],
+  ['4294967295', false],
+  ['10801015', false],
+])('chip id «%s» is refused: %s', (text, refused) => expect(chipIdProblem(text) !== null).toBe(refused));

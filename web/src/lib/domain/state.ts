@@ -1,11 +1,20 @@
-//! States and their tone: which are good, moving, bad or at rest, in which order they are shown, what they are called.
+//! States and their tone: which are good, moving, bad or at rest, in which order they are shown, what they
+//! are called.
 import type { Counts, DeploymentState, Device, TaskState } from '../api/contract';
 
 export type Tone = 'ok' | 'warn' | 'bad' | 'info' | 'idle';
 export type Step = { state: TaskState; reached: boolean; current: boolean };
 
 export const TASK_STATES: TaskState[] = [
-  'Done', 'Applying', 'Fetching', 'Offered', 'Waiting', 'RolledBack', 'Cancelled', 'TimedOut', 'Failed',
+  'Done',
+  'Applying',
+  'Fetching',
+  'Offered',
+  'Waiting',
+  'RolledBack',
+  'Cancelled',
+  'TimedOut',
+  'Failed',
 ];
 export const STEPS: TaskState[] = ['Waiting', 'Offered', 'Fetching', 'Applying', 'Done'];
 export const DEPLOYMENT_STATES: DeploymentState[] = ['Running', 'Done', 'Failed', 'Cancelled', 'RolledBack'];
@@ -73,10 +82,17 @@ export function badgeOfDevice(device: Pick<Device, 'state'>): { tone: Tone; text
   return { tone: 'ok', text: 'OK' };
 }
 
-/** The way of a task as steps, with the one it is at. A task that ended badly stands after the last step it reached. */
+/**
+ * The way of a task as steps, with the one it is at. A task that ended badly stands after the last step it
+ * reached.
+ */
 export function stepsOf(state: TaskState): Step[] {
   const at = STEPS.indexOf(state);
-  return STEPS.map((step, index) => ({ state: step, reached: at >= 0 && index <= at, current: index === at }));
+  return STEPS.map((step, index) => ({
+    state: step,
+    reached: at >= 0 && index <= at,
+    current: index === at,
+  }));
 }
 
 export type Share = { state: TaskState; count: number; percent: number; tone: Tone };
@@ -95,5 +111,8 @@ export function sharesOf(counts: Partial<Counts>): Share[] {
 
 /** How many tasks have come to an end, whatever the end. */
 export function endedOf(counts: Partial<Counts>): number {
-  return TASK_STATES.filter((state) => !isMoving(state)).reduce((sum, state) => sum + (counts[state] ?? 0), 0);
+  return TASK_STATES.filter((state) => !isMoving(state)).reduce(
+    (sum, state) => sum + (counts[state] ?? 0),
+    0,
+  );
 }

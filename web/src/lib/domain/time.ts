@@ -1,4 +1,5 @@
-//! Times as people read them. Every function takes `now`, so that a page can tick and a test can hold still.
+//! Times as people read them. Every function takes `now`, so that a page can tick and a test can hold
+//! still.
 
 const STEPS: [limit: number, divisor: number, unit: string][] = [
   [60, 1, 's'],

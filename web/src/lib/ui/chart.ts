@@ -40,14 +40,26 @@ export function openChart(options: Options): ChartHandle {
       height: options.height,
       padding: [8, 8, 0, 0],
       legend: { show: false },
-      cursor: { y: false, drag: { setScale: false, x: false, y: false }, points: { size: 7, fill: line, stroke: line } },
+      cursor: {
+        y: false,
+        drag: { setScale: false, x: false, y: false },
+        points: { size: 7, fill: line, stroke: line },
+      },
       scales: { x: { time: true, range: () => span } },
       axes: [
         { ...axis, space: 70, size: 28, values: (_plot, splits) => splits.map((at) => tick(at, span)) },
         { ...axis, size: 52, space: 34, values: (_plot, splits) => splits.map(numberText) },
       ],
-      series: [{}, { stroke: line, width: 1.6, fill: softOf(parent), spanGaps: false,
-        points: { size: 5, fill: line, show: (self) => self.data[0].length < POINTS_SHOWN_MAX } }],
+      series: [
+        {},
+        {
+          stroke: line,
+          width: 1.6,
+          fill: softOf(parent),
+          spanGaps: false,
+          points: { size: 5, fill: line, show: (self) => self.data[0].length < POINTS_SHOWN_MAX },
+        },
+      ],
       hooks: { setCursor: [(self) => options.onhover(hoverText(self))] },
     },
     [[], []],
@@ -78,6 +90,7 @@ function hoverText(plot: UPlot): string | null {
   if (index === null || index === undefined) return null;
   const value = plot.data[1]?.[index];
   const time = plot.data[0][index];
-  return value === null || value === undefined || time === undefined ? null
+  return value === null || value === undefined || time === undefined
+    ? null
     : `${numberText(value)} at ${full(time * 1000)}`;
 }

@@ -1,5 +1,5 @@
-//! Copies text. On a LAN the dashboard is often served without TLS, where the clipboard API does not exist; then the
-//! older way with a selected field still works.
+//! Copies text. On a LAN the dashboard is often served without TLS, where the clipboard API does not exist;
+//! then the older way with a selected field still works.
 
 export async function copyText(text: string): Promise<boolean> {
   if (navigator.clipboard !== undefined) {

@@ -1,12 +1,25 @@
-//! The script editor: CodeMirror with Lua colouring and our own problem marks. Loaded only by pages that edit.
+//! The script editor: CodeMirror with Lua colouring and our own problem marks. Loaded only by pages that
+//! edit.
 import { defaultKeymap, history, historyKeymap, indentWithTab } from '@codemirror/commands';
-import { bracketMatching, HighlightStyle, indentUnit, StreamLanguage, syntaxHighlighting } from '@codemirror/language';
+import {
+  bracketMatching,
+  HighlightStyle,
+  indentUnit,
+  StreamLanguage,
+  syntaxHighlighting,
+} from '@codemirror/language';
 import { lua } from '@codemirror/legacy-modes/mode/lua';
 import { lintGutter, lintKeymap, setDiagnostics } from '@codemirror/lint';
 import { highlightSelectionMatches, search, searchKeymap } from '@codemirror/search';
 import { Compartment, EditorState } from '@codemirror/state';
 import {
-  drawSelection, EditorView, highlightActiveLine, highlightActiveLineGutter, highlightSpecialChars, keymap, lineNumbers,
+  drawSelection,
+  EditorView,
+  highlightActiveLine,
+  highlightActiveLineGutter,
+  highlightSpecialChars,
+  keymap,
+  lineNumbers,
 } from '@codemirror/view';
 import { tags } from '@lezer/highlight';
 
@@ -32,7 +45,10 @@ const colours = HighlightStyle.define([
   { tag: [tags.string, tags.special(tags.string)], color: 'var(--code-string)' },
   { tag: [tags.number, tags.atom, tags.bool], color: 'var(--code-number)' },
   { tag: tags.comment, color: 'var(--text-3)', fontStyle: 'italic' },
-  { tag: [tags.standard(tags.variableName), tags.definition(tags.variableName)], color: 'var(--code-builtin)' },
+  {
+    tag: [tags.standard(tags.variableName), tags.definition(tags.variableName)],
+    color: 'var(--code-builtin)',
+  },
 ]);
 
 const theme = EditorView.theme({
@@ -42,7 +58,9 @@ const theme = EditorView.theme({
   '.cm-content': { caretColor: 'var(--text)', padding: '10px 0' },
   '.cm-cursor': { borderLeftColor: 'var(--text)' },
   '.cm-gutters': { backgroundColor: 'transparent', color: 'var(--text-3)', border: 'none' },
-  '.cm-activeLine, .cm-activeLineGutter': { backgroundColor: 'color-mix(in srgb, var(--surface-2) 70%, transparent)' },
+  '.cm-activeLine, .cm-activeLineGutter': {
+    backgroundColor: 'color-mix(in srgb, var(--surface-2) 70%, transparent)',
+  },
   '&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground': {
     backgroundColor: 'color-mix(in srgb, var(--accent) 26%, transparent)',
   },
@@ -50,26 +68,47 @@ const theme = EditorView.theme({
   '.cm-selectionMatch, .cm-searchMatch': { backgroundColor: 'var(--warn-soft)' },
   '.cm-panels': { backgroundColor: 'var(--surface-2)', color: 'var(--text)', borderColor: 'var(--line)' },
   '.cm-textfield': { minHeight: '0', width: 'auto', backgroundColor: 'var(--surface)' },
-  '.cm-button': { backgroundImage: 'none', backgroundColor: 'var(--surface)', border: '1px solid var(--line-strong)' },
+  '.cm-button': {
+    backgroundImage: 'none',
+    backgroundColor: 'var(--surface)',
+    border: '1px solid var(--line-strong)',
+  },
   '.cm-tooltip': { backgroundColor: 'var(--surface)', border: '1px solid var(--line)', borderRadius: '6px' },
   '.cm-diagnostic': { padding: '5px 10px', borderLeft: '4px solid var(--bad)' },
   '.cm-lintRange-error': {
-    backgroundImage: 'none', textDecoration: 'underline wavy var(--bad)', textUnderlineOffset: '3px',
+    backgroundImage: 'none',
+    textDecoration: 'underline wavy var(--bad)',
+    textUnderlineOffset: '3px',
   },
 });
 
 export function openEditor(options: EditorOptions): ScriptEditor {
   const access = new Compartment();
-  const accessOf = (readOnly: boolean) => [EditorState.readOnly.of(readOnly), EditorView.editable.of(!readOnly)];
+  const accessOf = (readOnly: boolean) => [
+    EditorState.readOnly.of(readOnly),
+    EditorView.editable.of(!readOnly),
+  ];
   let quiet = false;
   const view = new EditorView({
     parent: options.parent,
     state: EditorState.create({
       doc: options.text,
       extensions: [
-        lineNumbers(), lintGutter(), history(), drawSelection(), highlightSpecialChars(), bracketMatching(),
-        highlightActiveLine(), highlightActiveLineGutter(), highlightSelectionMatches(), search({ top: true }),
-        indentUnit.of('  '), EditorState.tabSize.of(2), StreamLanguage.define(lua), syntaxHighlighting(colours), theme,
+        lineNumbers(),
+        lintGutter(),
+        history(),
+        drawSelection(),
+        highlightSpecialChars(),
+        bracketMatching(),
+        highlightActiveLine(),
+        highlightActiveLineGutter(),
+        highlightSelectionMatches(),
+        search({ top: true }),
+        indentUnit.of('  '),
+        EditorState.tabSize.of(2),
+        StreamLanguage.define(lua),
+        syntaxHighlighting(colours),
+        theme,
         // Tab indents, as in every editor of code; Esc and then Tab leaves the editor by keyboard.
         keymap.of([...defaultKeymap, ...historyKeymap, ...searchKeymap, ...lintKeymap, indentWithTab]),
         EditorView.contentAttributes.of({ 'aria-label': options.label, spellcheck: 'false' }),

@@ -6,7 +6,11 @@ export type ActivityFilter = { kind: string; noun: string; actor: string; device
 export function readFilter(params: URLSearchParams): ActivityFilter {
   const read = (name: string): string => params.get(name) ?? '';
   return {
-    kind: read('kind'), noun: read('noun'), actor: read('actor'), device: read('device'), subject: read('subject'),
+    kind: read('kind'),
+    noun: read('noun'),
+    actor: read('actor'),
+    device: read('device'),
+    subject: read('subject'),
   };
 }
 

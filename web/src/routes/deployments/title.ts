@@ -9,5 +9,7 @@ export function titleOf(deployment: Named): string {
     if (deployment.cause === 'rollback') return `Roll back to ${name}`;
     return deployment.cause === 'recovery' ? `Recovery to ${name}` : name;
   }
-  return deployment.cause === 'rollback' ? 'Roll back to what ran before' : 'Recovery of the last good script';
+  return deployment.cause === 'rollback'
+    ? 'Roll back to what ran before'
+    : 'Recovery of the last good script';
 }

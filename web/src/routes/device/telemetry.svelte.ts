@@ -1,5 +1,5 @@
-//! The telemetry of one device on its page: the last value of every metric, and a series for each numeric one, loaded
-//! for the chosen range and then fed by the live link.
+//! The telemetry of one device on its page: the last value of every metric, and a series for each numeric
+//! one, loaded for the chosen range and then fed by the live link.
 import { asProblem } from '../../lib/api/client';
 import type { Metric, Point, Problem } from '../../lib/api/contract';
 import { insertPoint, millisecondsOf, seriesOf, type Range, type Series } from '../../lib/domain/points';
@@ -28,7 +28,9 @@ export function telemetryOf(load: Load): Telemetry {
   let series = $state.raw<Record<string, Series>>({});
   let problem = $state.raw<Problem | undefined>(undefined);
   let running = new AbortController();
-  const numeric = $derived((metrics ?? []).filter((metric) => metric.kind === 'number').map((metric) => metric.metric));
+  const numeric = $derived(
+    (metrics ?? []).filter((metric) => metric.kind === 'number').map((metric) => metric.metric),
+  );
   const charted = $derived(numeric.slice(0, CHARTS_MAX));
 
   async function show(range: Range): Promise<void> {
@@ -56,8 +58,10 @@ export function telemetryOf(load: Load): Telemetry {
     const next = { ...series };
     for (const [metric, time, value] of points) {
       const before = known.get(metric);
-      if (before === undefined || time >= before.time) known.set(metric, { metric, time, value, kind: kindOf(value) });
-      if (typeof value === 'number') next[metric] = insertPoint(next[metric] ?? { times: [], values: [] }, time, value);
+      if (before === undefined || time >= before.time)
+        known.set(metric, { metric, time, value, kind: kindOf(value) });
+      if (typeof value === 'number')
+        next[metric] = insertPoint(next[metric] ?? { times: [], values: [] }, time, value);
     }
     metrics = sorted([...known.values()]);
     series = next;

@@ -1,4 +1,5 @@
-//! Asks the server, a moment after the last keystroke, whether the source is Lua. Old answers are thrown away.
+//! Asks the server, a moment after the last keystroke, whether the source is Lua. Old answers are thrown
+//! away.
 import { asProblem } from '../../lib/api/client';
 import type { Syntax } from '../../lib/api/contract';
 
