@@ -29,6 +29,7 @@ const CHECKS: &[fn(&Tree) -> Vec<Problem>] = &[
     documents::one_title,
     documents::line_limits,
     documents::links,
+    documents::named_files,
     documents::guide_index,
     documents::decisions,
     documents::build_output,

@@ -1,12 +1,16 @@
 //! Deployments: the intention that devices run an artifact, as people begin, cancel, retry and roll it back.
 //! How a device's share of it proceeds is in [`crate::rollout`].
 
+mod record;
+
 use serde_json::json;
 
+pub use record::{Cause, Counts, Deployment, DeploymentState, Request, Target, Task, TaskState};
+
 use crate::change::{Actor, Change, ChangeKind};
-use crate::device::{Assignment, Device, Software};
+use crate::device::{Assignment, Software};
 use crate::effects::{Effects, Save};
-use crate::id::{DeploymentId, DeviceId};
+use crate::id::DeploymentId;
 use crate::message::{Downlink, Offer};
 use crate::rejection::Rejection;
 use crate::rollout;
@@ -21,209 +25,6 @@ pub const HEALTH_WINDOW_RANGE: (Span, Span) = (Span::seconds(5), Span::seconds(3
 pub const DEADLINE: Span = Span::days(7);
 /// Most devices of one deployment.
 pub const TASKS_MAX: usize = 100_000;
-
-/// The intention that devices run an artifact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployment {
-    /// Its id.
-    pub id: DeploymentId,
-    /// Why there is this deployment.
-    pub cause: Cause,
-    /// The selector that picked the devices, if one did.
-    pub selector: Option<String>,
-    /// How it stands as a whole.
-    pub state: DeploymentState,
-    /// How long a board must run it without trouble.
-    pub health_window: Span,
-    /// The name of whoever began it.
-    pub created_by: String,
-    /// When it was begun.
-    pub created_at: Time,
-    /// When its last task ended.
-    pub ended_at: Option<Time>,
-    /// Guard against lost updates, from 1.
-    pub revision: i64,
-}
-
-/// Why there is a deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// A person asked for this version.
-    Asked(Artifact),
-    /// A person asked to return to what ran before this deployment.
-    Rollback(DeploymentId),
-    /// Devices on which this deployment failed return to their last good version by themselves.
-    Recovery(DeploymentId),
-}
-
-/// How a deployment stands as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DeploymentState {
-    /// At least one task is open.
-    Running,
-    /// All tasks ended, none badly.
-    Done,
-    /// All tasks ended, at least one Failed or TimedOut.
-    Failed,
-    /// A person cancelled it.
-    Cancelled,
-    /// A person rolled it back.
-    RolledBack,
-}
-
-impl DeploymentState {
-    /// Every state.
-    pub const ALL: [DeploymentState; 5] =
-        [Self::Running, Self::Done, Self::Failed, Self::Cancelled, Self::RolledBack];
-
-    /// The name in the API and in the store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "Running",
-            Self::Done => "Done",
-            Self::Failed => "Failed",
-            Self::Cancelled => "Cancelled",
-            Self::RolledBack => "RolledBack",
-        }
-    }
-    /// A state by its name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
-    }
-}
-
-/// One device's share of a deployment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Task {
-    /// Of which deployment.
-    pub deployment: DeploymentId,
-    /// On which device.
-    pub device: DeviceId,
-    /// What it shall run.
-    pub artifact: Artifact,
-    /// What it ran before: where a roll back returns to.
-    pub previous: Option<Artifact>,
-    /// How it stands.
-    pub state: TaskState,
-    /// Why it stands so, in words for people.
-    pub reason: Option<String>,
-    /// In Fetching: how often the device asked; in Applying: how often it started since it took the artifact.
-    pub tries: i64,
-    /// How long the device must run it without trouble.
-    pub health_window: Span,
-    /// When it was made.
-    pub created_at: Time,
-    /// When its state last changed.
-    pub updated_at: Time,
-    /// When to look at it again if nothing happens; `None` for a task that ended.
-    pub deadline: Option<Time>,
-    /// Guard against lost updates, from 1.
-    pub revision: i64,
-}
-
-/// The states of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TaskState {
-    /// The device is away; it gets the artifact when it comes.
-    Waiting,
-    /// The device was told.
-    Offered,
-    /// The device asked for it.
-    Fetching,
-    /// The device took it in full; it must prove that it runs.
-    Applying,
-    /// It ran for the health window without trouble.
-    Done,
-    /// It does not run.
-    Failed,
-    /// The device did not come in time.
-    TimedOut,
-    /// The device returned to what it ran before.
-    RolledBack,
-    /// It is not wanted any more.
-    Cancelled,
-}
-
-impl TaskState {
-    /// Every state, in the order of a task's life.
-    pub const ALL: [TaskState; 9] = [
-        Self::Waiting,
-        Self::Offered,
-        Self::Fetching,
-        Self::Applying,
-        Self::Done,
-        Self::Failed,
-        Self::TimedOut,
-        Self::RolledBack,
-        Self::Cancelled,
-    ];
-
-    /// The name in the API and in the store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "Waiting",
-            Self::Offered => "Offered",
-            Self::Fetching => "Fetching",
-            Self::Applying => "Applying",
-            Self::Done => "Done",
-            Self::Failed => "Failed",
-            Self::TimedOut => "TimedOut",
-            Self::RolledBack => "RolledBack",
-            Self::Cancelled => "Cancelled",
-        }
-    }
-    /// A state by its name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
-    }
-    /// Whether the task is still on its way.
-    pub fn is_open(self) -> bool {
-        matches!(self, Self::Waiting | Self::Offered | Self::Fetching | Self::Applying)
-    }
-}
-
-/// How many tasks of a deployment are in each state, in the order of [`TaskState::ALL`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts(pub [i64; 9]);
-
-impl Counts {
-    /// How many are in a state.
-    pub fn of(&self, state: TaskState) -> i64 {
-        TaskState::ALL.iter().position(|s| *s == state).map_or(0, |i| self.0[i])
-    }
-    /// How many there are in all.
-    pub fn total(&self) -> i64 {
-        self.0.iter().sum()
-    }
-    /// How many are still on their way.
-    pub fn open(&self) -> i64 {
-        TaskState::ALL.iter().zip(self.0).filter(|(state, _)| state.is_open()).map(|(_, n)| n).sum()
-    }
-}
-
-/// A device as deployments see it.
-#[derive(Debug, Clone)]
-pub struct Target {
-    /// The device.
-    pub device: Device,
-    /// What it runs and what waits for it.
-    pub software: Software,
-    /// Whether it has a live connection.
-    pub online: bool,
-    /// Its open task, which a new one replaces.
-    pub open: Option<Task>,
-}
-
-/// What a person asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// Why.
-    pub cause: Cause,
-    /// The selector that picked the devices, if one did.
-    pub selector: Option<String>,
-    /// `None` for the default.
-    pub health_window: Option<Span>,
-}
 
 /// Begins a deployment: one task per device, each with its artifact. An open task of a device is replaced.
 pub fn begin(
@@ -282,6 +83,7 @@ pub(crate) fn offer(
         effects = effects.and(rollout::ended(&device, &open, TaskState::Cancelled, Some(why), actor, now));
     }
     let may_wake = online && software.woken_at.is_none_or(|at| now - at >= rollout::WAKE_AGAIN);
+    let woken_at = software.woken_at.filter(|_| !may_wake).unwrap_or(now);
     let task = Task {
         deployment: deployment.id,
         device: device.id,
@@ -293,7 +95,7 @@ pub(crate) fn offer(
         health_window: deployment.health_window,
         created_at: now,
         updated_at: now,
-        deadline: Some(if online { now + rollout::WAKE_AGAIN } else { now + DEADLINE }),
+        deadline: Some(if online { woken_at + rollout::WAKE_AGAIN } else { now + DEADLINE }),
         revision: 1,
     };
     software.pending = Some((deployment.id, artifact));
@@ -486,10 +288,10 @@ pub fn settle(deployment: &Deployment, counts: Counts, now: Time) -> Effects {
     }
     let bad = counts.of(TaskState::Failed) + counts.of(TaskState::TimedOut);
     let state = match deployment.state {
-        DeploymentState::Cancelled => DeploymentState::Cancelled,
         _ if counts.of(TaskState::RolledBack) > 0 && counts.of(TaskState::Done) == 0 => {
             DeploymentState::RolledBack
         }
+        DeploymentState::Cancelled => DeploymentState::Cancelled,
         _ if bad > 0 => DeploymentState::Failed,
         _ if counts.of(TaskState::Cancelled) == counts.total() => DeploymentState::Cancelled,
         _ => DeploymentState::Done,

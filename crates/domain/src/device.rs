@@ -81,7 +81,7 @@ pub struct Software {
     pub good: Option<Artifact>,
     /// When it last took an artifact in full.
     pub fetched_at: Option<Time>,
-    /// When it was last woken.
+    /// When it was last woken, or asked and was told yes: it is not woken again right after.
     pub woken_at: Option<Time>,
     /// When it last started, newest last, at most [`crate::rollout::BOOTS_KEPT`].
     pub boots: Vec<Time>,

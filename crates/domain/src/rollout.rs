@@ -41,17 +41,20 @@ pub fn polled(target: Target, now: Time) -> (bool, Effects) {
     let mut next = task.clone();
     next.tries = if task.state == TaskState::Fetching { task.tries + 1 } else { 1 };
     next.deadline = Some(now + FETCH_MAX);
+    // It is at work now: a wake-up in the middle of its download would start a second request on the board.
+    software.woken_at = Some(now);
+    software.revision += 1;
     if next.tries > FETCH_TRIES_MAX {
         let why = format!("the board asked {FETCH_TRIES_MAX} times and never took the script in full");
         software.pending = None;
         software.problem = Some(why.clone());
-        software.revision += 1;
         let effects = ended(&device, &task, TaskState::Failed, Some(&why), &Actor::System, now);
         return (false, effects.and(save_software(software)));
     }
     let reason = (next.tries > 1)
         .then(|| format!("asked {} times; the download was not taken in full yet", next.tries));
-    (true, to(&device, &task, next, TaskState::Fetching, reason.as_deref(), now))
+    let effects = to(&device, &task, next, TaskState::Fetching, reason.as_deref(), now);
+    (true, effects.and(save_software(software)))
 }
 
 /// The device took an artifact to the last byte.
@@ -182,6 +185,8 @@ fn started_anew(device: &Device, mut software: Software, task: &Task, now: Time)
             next.tries
         );
         software.problem = Some(why.clone());
+        // This very poll tells it of the version to return to.
+        software.woken_at = Some(now);
         let effects = ended(device, task, TaskState::Failed, Some(&why), &Actor::System, now);
         return effects.and(save_software(bumped(software)));
     }
@@ -234,7 +239,8 @@ fn wake_or_wait(target: Target, task: &Task, now: Time) -> Effects {
         return to(&device, task, next, TaskState::Waiting, task.reason.as_deref(), now);
     }
     next.deadline = Some(now + WAKE_AGAIN);
-    let unanswered = software.woken_at.is_some() && task.state == TaskState::Offered;
+    let is_unanswered = software.woken_at.is_some_and(|at| at >= task.updated_at);
+    let unanswered = is_unanswered && task.state == TaskState::Offered;
     let reason = unanswered
         .then_some("woken without an answer; if it stays so, restart the board: it asks at every start");
     software.woken_at = Some(now);

@@ -18,10 +18,15 @@ pub fn name(field: &str, text: &str) -> Result<String, Rejection> {
     if count == 0 || count > NAME_CHARS_MAX {
         return Err(Rejection::invalid(field, format!("a name has 1 to {NAME_CHARS_MAX} characters")));
     }
-    if text.chars().any(char::is_control) {
+    if text.chars().any(|c| c.is_control() || turns_text(c)) {
         return Err(Rejection::invalid(field, "a name has no control characters"));
     }
     Ok(text.to_owned())
+}
+
+/// Signs that are not seen and change how the text around them is shown: with them one name looks like another.
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A description: at most 2000 characters, line breaks and tabs allowed, no other control characters.
@@ -63,10 +68,11 @@ mod tests {
 
     #[test]
     fn names_are_text_of_a_bounded_length() {
-        for bad in ["", "   ", "a\0b", "two\nlines", &"x".repeat(81)] {
+        for bad in ["", "   ", "a\0b", "two\nlines", "gpj.\u{202e}lamp", "a\u{2028}b", &"x".repeat(81)] {
             assert!(name("name", bad).is_err(), "{bad:?} was accepted");
         }
         assert_eq!(name("name", "  <b>Küche</b> ").as_deref(), Ok("<b>Küche</b>"));
+        assert!(name("name", "👩‍🍳 مطبخ").is_ok(), "signs of other scripts are welcome");
     }
 
     #[test]

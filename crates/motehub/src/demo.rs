@@ -163,7 +163,8 @@ async fn boards(api: &Api, data: &Path) -> anyhow::Result<Vec<BoardConfig>> {
     let mut known = fs::read_to_string(&file).unwrap_or_default();
     if known.is_empty() {
         for ((name, tags), chip_id) in BOARDS.iter().zip(FIRST_CHIP_ID..) {
-            let device = json!({ "name": name, "dialect": "nodemcu", "external_id": chip_id.to_string(), "tags": tags });
+            let chip = chip_id.to_string();
+            let device = json!({ "name": name, "dialect": "nodemcu", "external_id": chip, "tags": tags });
             let registered = api.post("/devices", device).await?;
             known.push_str(&format!("{chip_id} {}\n", text(&registered["credential"])));
         }

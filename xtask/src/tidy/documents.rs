@@ -58,6 +58,26 @@ pub(crate) fn links(tree: &Tree) -> Vec<Problem> {
     problems
 }
 
+/// A source file that a document names, such as `server/src/perform.rs`, is there.
+pub(crate) fn named_files(tree: &Tree) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, text) in tree.with_extension(&["md"]) {
+        for (number, line) in prose(text) {
+            let spans = line.split('`').skip(1).step_by(2);
+            for span in spans.filter(|span| span.contains("/src/") && span.ends_with(".rs")) {
+                if !tree.has(span) && !tree.has(&format!("crates/{span}")) {
+                    problems.push(Problem::new(
+                        name,
+                        number,
+                        format!("there is no `{span}`: name the file of today"),
+                    ));
+                }
+            }
+        }
+    }
+    problems
+}
+
 /// Every page of the guide can be reached from its first page.
 pub(crate) fn guide_index(tree: &Tree) -> Vec<Problem> {
     let index = format!("{GUIDE}README.md");
@@ -175,6 +195,13 @@ mod tests {
         let page = "# A\n[b](../b.md#part) [c](c.md) [web](https://example.org/x) [folder](../docs/)\n";
         let files = [("docs/a.md", page), ("b.md", "# B\n")];
         assert_eq!(found(links, &files), [("docs/a.md".into(), 2)]);
+    }
+
+    #[test]
+    fn a_named_file_that_is_gone_is_found() {
+        let page = "# A\n`server/src/gone.rs` and `server/src/here.rs` and `xtask/src/main.rs`\n";
+        let files = [("A.md", page), ("crates/server/src/here.rs", ""), ("xtask/src/main.rs", "")];
+        assert_eq!(found(named_files, &files), [("A.md".into(), 2)]);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use super::Problem;
 use super::tree::Tree;
 
 const LINES_MAX: usize = 400;
-const WIDTH_MAX: usize = 110;
+/// rustfmt breaks code at 110 columns; comments and texts, which it leaves alone, end here at the latest.
+const WIDTH_MAX: usize = 120;
 /// Languages in which we write code by hand.
 const SOURCE: &[&str] = &["rs", "ts", "mjs", "svelte", "lua", "py", "sh"];
 /// Names that say nothing about what is inside.
@@ -21,7 +22,7 @@ pub(crate) fn opening_comment(tree: &Tree) -> Vec<Problem> {
         .collect()
 }
 
-/// At most 400 lines without tests, at most 110 columns.
+/// At most 400 lines without tests, at most 120 columns; the data of tests may be wider.
 pub(crate) fn length_and_width(tree: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, text) in tree.with_extension(&["rs"]) {
@@ -33,7 +34,7 @@ pub(crate) fn length_and_width(tree: &Tree) -> Vec<Problem> {
         }
         for line in lines(name, text) {
             let width = line.text.chars().count();
-            if width > WIDTH_MAX && !line.text.contains("://") {
+            if width > WIDTH_MAX && !line.in_test && !line.text.contains("://") {
                 problems.push(Problem::new(
                     name,
                     line.number,

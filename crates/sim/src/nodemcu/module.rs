@@ -1,9 +1,9 @@
 //! The Lua modules of the firmware, one file per module or close family. What is missing here is missing for
 //! scripts: each file's head says what it leaves out.
 
-mod base;
 mod clock;
 mod file;
+mod globals;
 mod http;
 mod mqtt;
 mod net;
@@ -20,11 +20,11 @@ use mlua::{FromLuaMulti, IntoLuaMulti, Lua, LuaString, Table, Value};
 
 use super::machine::Machine;
 
-pub(crate) use base::error_text;
+pub(crate) use globals::error_text;
 
 /// Puts all modules into the globals of a fresh state.
 pub(crate) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
-    base::install(lua, machine)?;
+    globals::install(lua, machine)?;
     node::install(lua, machine)?;
     file::install(lua, machine)?;
     wifi::install(lua, machine)?;
@@ -45,7 +45,7 @@ pub(crate) fn boot(machine: &Rc<Machine>, lua: &Lua) {
         return;
     }
     let at_work = machine.clone();
-    machine.enter(lua, Box::new(move |lua| base::load(lua, &at_work, b"init.lua")?.call(())));
+    machine.enter(lua, Box::new(move |lua| globals::load(lua, &at_work, b"init.lua")?.call(())));
 }
 
 /// Adds a function to a module.

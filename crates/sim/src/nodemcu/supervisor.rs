@@ -81,7 +81,7 @@ impl Group {
                     if line == BEAT {
                         silent_at = Instant::now() + self.beat_max;
                         self.note_start(has_started);
-                    } else if let Some(fact) = line.strip_prefix(FACT).and_then(|json| serde_json::from_str(json).ok()) {
+                    } else if let Some(Ok(fact)) = line.strip_prefix(FACT).map(serde_json::from_str) {
                         self.note(fact);
                     }
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mlua::{Function, Lua, LuaString, Value, Variadic};
 
-use super::{add, base, lossy};
+use super::{add, globals, lossy};
 use crate::nodemcu::machine::{Ending, Machine};
 use crate::nodemcu::order::{BootReason, Fact};
 
@@ -75,7 +75,7 @@ fn install_compile(lua: &Lua, machine: &Rc<Machine>, node: &mlua::Table) -> mlua
         let Some(stem) = name.strip_suffix(b".lua") else {
             return Err(mlua::Error::runtime("not a .lua file"));
         };
-        let compiled = base::load(lua, &at_work, &name)?.dump(false);
+        let compiled = globals::load(lua, &at_work, &name)?.dump(false);
         let target = [stem, b".lc"].concat();
         if !at_work.board.flash.write(&target, &compiled) {
             return Err(mlua::Error::runtime("cannot open/write to file"));
