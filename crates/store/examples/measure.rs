@@ -154,7 +154,7 @@ async fn appends(store: &Store, rows: usize, first: usize) -> usize {
     }
     let (took, cpu) = (begun.elapsed(), cpu_ms() - cpu);
     println!(
-        "append in batches of {rows}: {:.0} rows/s, {:.2} us of processor per row, {:.0} bytes to disk per row",
+        "append {rows} at once: {:.0} rows/s, {:.2} us of processor per row, {:.0} bytes to disk per row",
         ROWS as f64 / took.as_secs_f64(),
         cpu * 1000.0 / ROWS as f64,
         (written_mb() - disk) * 1e6 / ROWS as f64

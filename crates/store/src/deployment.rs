@@ -15,8 +15,8 @@ use crate::{Store, StoreError};
 /// The columns of a deployment, in the order in which [`deployment_of`] reads them.
 macro_rules! deployment_select {
     () => {
-        "select id, cause, cause_of, script, version, digest, size, selector, state, health_window, created_by, \
-         created_at, ended_at, revision from deployments"
+        "select id, cause, cause_of, script, version, digest, size, selector, state, health_window, \
+         created_by, created_at, ended_at, revision from deployments"
     };
 }
 

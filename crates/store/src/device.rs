@@ -48,8 +48,8 @@ sql! {
         running_script, running_version, running_digest, running_size,
         good_script, good_version, good_digest, good_size,
         fetched_at, woken_at, boots, problem, revision)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-        $22, $23) on conflict (device) do nothing";
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+        $21, $22, $23) on conflict (device) do nothing";
     UPDATE_SOFTWARE = "update software set
         active_script = $2, active_version = $3, active_digest = $4, active_size = $5,
         pending_deployment = $6, pending_script = $7, pending_version = $8, pending_digest = $9,
@@ -61,7 +61,8 @@ sql! {
     WRITE_CREDENTIAL = "insert into credentials (device, digest) values ($1, $2)
         on conflict (device) do update set digest = excluded.digest";
     DELETE_CREDENTIAL = "delete from credentials where device = $1";
-    ASSIGN = "insert into assignments (device, script) values ($1, $2) on conflict (device, script) do nothing";
+    ASSIGN = "insert into assignments (device, script) values ($1, $2)
+        on conflict (device, script) do nothing";
     UNASSIGN = "delete from assignments where device = $1 and script = $2";
     WRITE_PRESENCE = "insert into presence (device, online, seen_at, address) values ($1, $2, $3, $4)
         on conflict (device) do update
@@ -92,13 +93,8 @@ sql! {
 pub(crate) fn write(device: &Device, transaction: &mut Transaction) {
     let id = Value::id(device.id);
     let tags = serde_json::Value::from(device.tags.as_slice()).to_string();
-    let search = format!(
-        "{}\n{}\n{}\n{}",
-        device.name,
-        device.external_id.as_deref().unwrap_or_default(),
-        device.tags.join("\n"),
-        device.id
-    );
+    let external_id = device.external_id.as_deref().unwrap_or_default();
+    let search = format!("{}\n{external_id}\n{}", device.name, device.tags.join("\n"));
     let values = [
         id.clone(),
         (&device.name).into(),

@@ -45,7 +45,7 @@ const VIEWS: &str = concat!(
 pub struct DeviceQuery {
     /// That satisfy this.
     pub selector: Option<Selector>,
-    /// That have this text in name, external id, a tag or id, without case.
+    /// That have this text in name, external id or a tag, without case, or have it as their id.
     pub text: Option<String>,
     /// In this order; those that are equal by name.
     pub sort: Sort,
@@ -130,7 +130,9 @@ fn choose(query: &mut Query, selector: Option<&Selector>, text: Option<&str>) {
     }
     if let Some(text) = text {
         let pattern = contains(text);
-        query.condition(&mut is_first).push("d.search_key like ").bind(pattern).push(" escape '\\'");
+        // An id counts only as a whole: part of one is part of many, since it is mostly time and chance.
+        query.condition(&mut is_first).push("(d.search_key like ").bind(pattern).push(" escape '\\'");
+        query.push(" or d.id = ").bind(text.trim().to_ascii_lowercase()).push(")");
     }
 }
 

@@ -1,7 +1,8 @@
 //! The waist: all that the rest of the store knows of a database.
 //!
 //! An engine reads (`read`) and writes transactions (`slot`, then `write`). The same SQL text runs on every
-//! engine: `$1` placeholders bound by number, no engine functions. To add an engine, add one file and one variant.
+//! engine: `$1` placeholders bound by number, no engine functions. To add an engine, add one file and one
+//! variant.
 
 pub(crate) mod migration;
 pub(crate) mod query;
@@ -163,6 +164,13 @@ impl Engine {
     pub(crate) async fn limit_pages(&self, pages: i64) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.limit_pages(pages).await,
+        }
+    }
+
+    /// Writes nothing until what this returns is dropped; for tests of group commit.
+    pub(crate) async fn hold_writer(&self) -> Result<std::sync::mpsc::Sender<()>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.hold_writer().await,
         }
     }
 

@@ -3,8 +3,8 @@
 /// Why something was not written or read. Nothing of a write that returned an error is stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// A guarded record was changed by somebody else meanwhile, exists already, or stands on something that is
-    /// gone: read again and decide again.
+    /// A guarded record was changed by somebody else meanwhile, exists already, or stands on something that
+    /// is gone: read again and decide again.
     #[error("the {what} was changed by somebody else meanwhile: read it again")]
     Conflict {
         /// The noun.

@@ -1,8 +1,8 @@
 //! Remembering: the only crate that speaks SQL.
 //!
 //! Writes have three doors: [`Store::commit`] for state (one transaction, guarded, facts included),
-//! [`Store::append`] for telemetry (batched, the fast path) and [`Store::put`] for artifacts by digest. What was
-//! written is on disk when the call returns. Nothing here decides anything.
+//! [`Store::append`] for telemetry (batched, the fast path) and [`Store::put`] for artifacts by digest. What
+//! was written is on disk when the call returns. Nothing here decides anything.
 
 /// Names the SQL texts of a file and lists them, so that a test can prepare every one on every engine.
 macro_rules! sql {
@@ -100,6 +100,12 @@ impl Store {
     #[doc(hidden)]
     pub async fn limit_pages(&self, pages: i64) -> Result<(), StoreError> {
         self.engine().limit_pages(pages).await
+    }
+
+    /// For tests of group commit: nothing is written until what this returns is dropped.
+    #[doc(hidden)]
+    pub async fn hold_writer(&self) -> Result<std::sync::mpsc::Sender<()>, StoreError> {
+        self.engine().hold_writer().await
     }
 
     /// For the conformance suite: prepares every constant SQL text on the engine.

@@ -8,7 +8,8 @@ use crate::{Store, StoreError};
 const NOTES_MAX: i64 = 100_000;
 
 sql! {
-    WRITE = "insert into notes (name, body) values ($1, $2) on conflict (name) do update set body = excluded.body";
+    WRITE = "insert into notes (name, body) values ($1, $2)
+        on conflict (name) do update set body = excluded.body";
     DELETE = "delete from notes where name = $1";
     ONE = "select body from notes where name = $1";
     RANGE = "select name, body from notes where name >= $1 and name < $2 order by name limit $3";

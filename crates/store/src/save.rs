@@ -9,8 +9,9 @@ use crate::engine::{Outcome, Transaction, gone};
 use crate::{Store, StoreError, change, deployment, device, note, person, script, task};
 
 impl Store {
-    /// Writes everything in `effects.save` and `effects.changes`, or nothing; it is on disk when this returns.
-    /// What is in `effects.send` is the caller's. Returns the sequence numbers of the changes, in order.
+    /// Writes everything in `effects.save` and `effects.changes`, or nothing; it is on disk when this
+    /// returns. What is in `effects.send` is the caller's. Returns the sequence numbers of the changes, in
+    /// order.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if a guard fails, [`StoreError::Taken`] for a unique value that exists,

@@ -1,7 +1,7 @@
 //! A selector becomes a condition of SQL: constant fragments, every value a parameter.
 //!
-//! The condition speaks of `d` (devices), `s` (software), `p` (presence) and `r` (the script that runs), which
-//! the caller joins; of the last three there may be none.
+//! The condition speaks of `d` (devices), `s` (software), `p` (presence) and `r` (the script that runs),
+//! which the caller joins; of the last three there may be none.
 
 use motehub_domain::selector::{Field, Operator, Selector};
 

@@ -1,9 +1,10 @@
 //! The door for telemetry.
 //!
 //! Points are appended to a hot table in the order they arrive; about once an hour they are merged into one
-//! compressed chunk per series and hour, so that a small disk is written little. Reads combine chunks with the
-//! hot points, which are mirrored in memory. A point that is in both, or twice in one of them, counts once: equal
-//! are points of one series with the same time and value. So merging may stop and begin again at any step.
+//! compressed chunk per series and hour, so that a small disk is written little. Reads combine chunks with
+//! the hot points, which are mirrored in memory. A point that is in both, or twice in one of them, counts
+//! once: equal are points of one series with the same time and value. So merging may stop and begin again at
+//! any step.
 
 mod chunk;
 mod hot;

@@ -1,7 +1,9 @@
-//! Migrations: numbered, forward only, each with a checksum. The engine runs what is missing in one transaction.
+//! Migrations: numbered, forward only, each with a checksum. The engine runs what is missing in one
+//! transaction.
 //!
-//! Column types that engines write differently stand in braces: `{key}` a number that rows are
-//! ordered by on disk, `{serial}` a key that the engine counts up, `{bytes}` bytes, `{real}` a 64-bit float. A migration that was released is never edited: add another.
+//! Column types that engines write differently stand in braces: `{key}` a number that rows are ordered by on
+//! disk, `{serial}` a key that the engine counts up, `{bytes}` bytes, `{real}` a 64-bit float. A migration
+//! that was released is never edited: add another.
 
 use sha2::{Digest as _, Sha256};
 

@@ -1,7 +1,7 @@
 //! The embedded engine: SQLite in one file, in WAL mode, every commit fsynced.
 //!
-//! One thread writes (see `writer`), a few threads read. A second process may write meanwhile; the busy timeout
-//! covers it. In memory there is one connection for everything.
+//! One thread writes (see `writer`), a few threads read. A second process may write meanwhile; the busy
+//! timeout covers it. In memory there is one connection for everything.
 
 mod reserve;
 mod writer;
@@ -130,6 +130,19 @@ impl Sqlite {
         .await
     }
 
+    pub(crate) async fn hold_writer(&self) -> Result<std::sync::mpsc::Sender<()>, StoreError> {
+        let (holder, held) = std::sync::mpsc::channel();
+        let Slot(place) = self.slot().await?;
+        let (begin, begun) = oneshot::channel();
+        place.send(Job::Run(Box::new(move |_| {
+            drop(begin.send(()));
+            // An error is what is waited for: the other end was dropped.
+            held.recv().unwrap_or_default();
+        })));
+        begun.await.map_err(|_| gone())?;
+        Ok(holder)
+    }
+
     pub(crate) async fn prepare(&self, sql: &'static str) -> Result<(), StoreError> {
         self.on_writer(move |connection| prepared(connection, sql).map(drop).map_err(meaning)).await
     }
@@ -241,7 +254,8 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Makes the file, readable by its owner alone, if it is not there; SQLite's other files take its rights over.
+/// Makes the file, readable by its owner alone, if it is not there; SQLite's other files take its rights
+/// over.
 fn create_private(path: &Path) -> Result<(), StoreError> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);

@@ -1,9 +1,9 @@
 //! A chunk: the points of one series and hour as compressed columns with a checksum.
 //!
-//! Layout: form (1 plain, 2 LZ4), for LZ4 the length of what is inside, the columns, and the first 8 bytes of the
-//! SHA-256 of series, hour and all that stands before. Columns: count; times as differences; arrivals as
-//! differences of (arrival - time); values: numbers with few decimals as differences of whole numbers, other
-//! numbers as bytes of equal weight side by side, anything else one by one.
+//! Layout: form (1 plain, 2 LZ4), for LZ4 the length of what is inside, the columns, and the first 8 bytes
+//! of the SHA-256 of series, hour and all that stands before. Columns: count; times as differences; arrivals
+//! as differences of (arrival - time); values: numbers with few decimals as differences of whole numbers,
+//! other numbers as bytes of equal weight side by side, anything else one by one.
 
 use std::cmp::Ordering;
 

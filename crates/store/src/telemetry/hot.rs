@@ -1,7 +1,7 @@
 //! What is known of telemetry in memory: devices, their series, and the points that are not in chunks yet.
 //!
-//! The points are a mirror of the hot table: only what is committed is here, so what a reader sees is on disk.
-//! Memory can be thrown away; `Telemetry::load` builds it again.
+//! The points are a mirror of the hot table: only what is committed is here, so what a reader sees is on
+//! disk. Memory can be thrown away; `Telemetry::load` builds it again.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -200,7 +200,8 @@ impl Hot {
         }
     }
 
-    /// The row up to which everything may be merged: what arrived in hours that are over, or all if it is much.
+    /// The row up to which everything may be merged: what arrived in hours that are over, or all if it is
+    /// much.
     pub(super) fn ripe(&self, now_ms: i64) -> Option<i64> {
         if self.bytes > HOT_BYTES_MAX {
             return self.arrivals.back().map(|last| last.0);

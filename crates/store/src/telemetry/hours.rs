@@ -1,4 +1,5 @@
-//! The hours in which a series has chunks: a few runs of hours. It may name hours that have none, never miss one.
+//! The hours in which a series has chunks: a few runs of hours. It may name hours that have none, never miss
+//! one.
 
 use super::varint::{Reader, put, put_signed};
 

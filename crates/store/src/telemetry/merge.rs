@@ -42,9 +42,9 @@ type Groups = BTreeMap<(i64, i64), Vec<Kept>>;
 type LastParts = HashMap<(i64, i64), (i64, Option<Vec<Kept>>)>;
 
 impl Store {
-    /// Moves what arrived in hours that are over from the hot table into chunks, or everything if the hot table
-    /// has become large, and removes the telemetry of deleted devices. The shell calls this about once a minute
-    /// and when [`Store::merge_wanted`] resolves.
+    /// Moves what arrived in hours that are over from the hot table into chunks, or everything if the hot
+    /// table has become large, and removes the telemetry of deleted devices. The shell calls this about once
+    /// a minute and when [`Store::merge_wanted`] resolves.
     ///
     /// # Errors
     /// [`StoreError::Full`] or [`StoreError::Unavailable`]: nothing is lost, the next call begins again.

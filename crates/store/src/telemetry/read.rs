@@ -37,11 +37,12 @@ struct Wanted {
 }
 
 impl Store {
-    /// The newest `limit` points of a device (of one metric, or of all) with times in `from..to`, oldest first,
-    /// and whether there are more in that range.
+    /// The newest `limit` points of a device (of one metric, or of all) with times in `from..to`, oldest
+    /// first, and whether there are more in that range.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] names a chunk of the range that is not what was written; other ranges are readable.
+    /// [`StoreError::Damaged`] names a chunk of the range that is not what was written; other ranges are
+    /// readable.
     pub async fn telemetry(
         &self,
         device: DeviceId,

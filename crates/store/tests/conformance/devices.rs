@@ -118,8 +118,8 @@ pub(crate) async fn presence_is_replaced_seen_and_ended(world: &mut World) {
     assert_eq!(world.store.all_offline(NOW).await, Ok(0));
 }
 
-/// Four devices: a lamp that runs a script and is online, a fan with a problem, a pump with an open task, and a
-/// sensor of the other dialect about which nothing is known.
+/// Four devices: a lamp that runs a script and is online, a fan with a problem, a pump with an open task,
+/// and a sensor of the other dialect about which nothing is known.
 async fn fleet(world: &World) {
     world.script(1).await;
     for number in 1..=3 {

@@ -1,6 +1,5 @@
-//! One suite for every engine: what the store promises, asked of `Store` alone. To add an engine, add a line to
-//! `engines!`.
-
+//! One suite for every engine: what the store promises, asked of `Store` alone. To add an engine, add a line
+//! to `scenarios!`.
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
 mod deployments;
@@ -25,7 +24,8 @@ macro_rules! engines {
     ($([$engine:ident, $world:expr])* => $($module:ident::$name:ident),*) => {
         engines!(@each $([$engine, $world])* => ($($module::$name),*));
     };
-    (@each [$engine:ident, $world:expr] $([$others:ident, $worlds:expr])* => ($($module:ident::$name:ident),*)) => {
+    (@each [$engine:ident, $world:expr] $([$others:ident, $worlds:expr])*
+        => ($($module:ident::$name:ident),*)) => {
         mod $engine {
             use super::*;
             $(#[tokio::test]

@@ -1,7 +1,9 @@
-//! Space that is kept for the day when the disk is full: a file beside the database that is given up so that the
-//! log can be moved into the database and the database can be opened again, and is taken anew right after.
+//! Space that is kept for the day when the disk is full: a file beside the database that is given up so that
+//! the log can be moved into the database and the database can be opened again, and is taken anew right
+//! after.
 //!
-//! Without it a full disk could not be left: the log takes the last free block, and moving it away needs some.
+//! Without it a full disk could not be left: the log takes the last free block, and moving it away needs
+//! some.
 
 use std::fs::File;
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! The thread that writes: it takes everything that waits, runs each transaction in a savepoint of its own inside
-//! one SQLite transaction, commits once (one fsync) and answers all: group commit.
+//! The thread that writes: it takes everything that waits, runs each transaction in a savepoint of its own
+//! inside one SQLite transaction, commits once (one fsync) and answers all: group commit.
 //!
 //! If the group as a whole cannot be written, each transaction is tried alone, so that an error reaches only
 //! those it concerns. The thread lives on whatever happens.
