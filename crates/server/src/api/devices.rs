@@ -154,10 +154,11 @@ impl DeviceList {
 
 /// Which devices are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
     /// A condition such as `tag=kitchen and not online`.
     selector: Option<String>,
-    /// A part of the name, external id, a tag or the id.
+    /// A part of the name, external id or a tag, or a whole id.
     q: Option<String>,
     /// `name`, `last_seen` or `state`, with a leading `-` for descending.
     sort: Option<String>,
