@@ -130,6 +130,7 @@ pub(crate) struct ScriptList {
 
 /// Which scripts are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
     /// A part of the name, description or category.
     q: Option<String>,
@@ -393,6 +394,7 @@ pub(crate) async fn version(
 
 /// Which versions are compared.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct DiffQuery {
     /// The older one.
     from: i64,
@@ -438,7 +440,8 @@ pub(crate) async fn diff(
 }
 
 fn compare(old: &str, new: &str) -> Vec<DiffLine> {
-    let diff = TextDiff::from_lines(old, new);
+    let (old, new) = (lines_of(old), lines_of(new));
+    let diff = TextDiff::from_slices(&old, &new);
     let lines = diff.iter_all_changes().map(|change| DiffLine {
         op: match change.tag() {
             ChangeTag::Equal => " ",
@@ -447,9 +450,14 @@ fn compare(old: &str, new: &str) -> Vec<DiffLine> {
         },
         old: change.old_index().map(|index| index + 1),
         new: change.new_index().map(|index| index + 1),
-        text: change.value().trim_end_matches(['\r', '\n']).to_owned(),
+        text: change.value().trim_end_matches('\r').to_owned(),
     });
     lines.collect()
+}
+
+/// The lines without their line feeds, so that it makes no difference whether the last one has one.
+fn lines_of(text: &str) -> Vec<&str> {
+    text.split_inclusive('\n').map(|line| line.trim_end_matches('\n')).collect()
 }
 
 async fn source_of(app: &App, script: &Script, number: i64) -> Result<(ScriptVersion, String), ApiError> {
