@@ -82,6 +82,7 @@ pub(crate) struct ActivityList {
 
 /// Which changes are wanted.
 #[derive(Debug, Default, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ActivityQuery {
     /// Of a kind.
     kind: Option<String>,

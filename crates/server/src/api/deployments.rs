@@ -193,6 +193,7 @@ pub(crate) struct DeploymentList {
 
 /// Which deployments are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
     /// Those of a script.
     script: Option<String>,
@@ -404,6 +405,7 @@ pub(crate) async fn get(
 
 /// Which tasks are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct TaskQuery {
     /// Those in a state.
     state: Option<String>,

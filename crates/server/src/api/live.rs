@@ -39,6 +39,7 @@ const FRAME_BYTES_MAX: usize = 16 * 1024;
 
 /// From where the reader resumes.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct LiveQuery {
     /// The last sequence number it has.
     after: Option<i64>,

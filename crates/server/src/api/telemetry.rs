@@ -56,6 +56,7 @@ pub(crate) async fn metrics(
 
 /// Which points are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct RangeQuery {
     /// One metric; all by default.
     metric: Option<String>,
