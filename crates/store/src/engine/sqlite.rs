@@ -135,7 +135,8 @@ impl Sqlite {
         let Slot(place) = self.slot().await?;
         let (begin, begun) = oneshot::channel();
         place.send(Job::Run(Box::new(move |_| {
-            drop(begin.send(()));
+            // Whoever asked may be gone already.
+            let _ = begin.send(());
             // An error is what is waited for: the other end was dropped.
             held.recv().unwrap_or_default();
         })));
