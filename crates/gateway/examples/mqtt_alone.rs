@@ -1,6 +1,6 @@
 //! The MQTT gateway alone, with a hub that only remembers in memory: to try clients against, and to measure.
 //!
-//! `cargo run -p motehub-gateway --example mqtt_alone -- CA.pem [STORE_MS]` writes the certificate for TLS to the
+//! `cargo run -p motehub-gateway --example mqtt_alone -- CA.pem` writes the certificate for TLS to the
 //! file and prints the addresses as one line of JSON. Every password is `secret`; users that begin with `app` may
 //! use every topic, others are NodeMCU boards. Ends when its input ends.
 #![expect(clippy::print_stdout, reason = "the addresses are for the program that started this one")]
@@ -19,9 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let certificate_path = arguments.next().ok_or("where shall the certificate go?")?;
-    let store_ms = arguments.next().map_or(Ok(0), |ms| ms.parse())?;
+    let certificate_path = std::env::args().nth(1).ok_or("where shall the certificate go?")?;
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
     std::fs::write(certificate_path, certified.cert.pem())?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
@@ -36,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         wss: Some((anywhere, tls)),
         ..Settings::default()
     };
-    let hub = recorder::Recorder::slow(store_ms);
+    let hub = recorder::Recorder::default();
     let gateway = Gateway::bind(settings, Arc::new(hub))?;
     let addresses = gateway.addresses();
     let port = |address: Option<SocketAddr>| address.map_or(0, |a| a.port());

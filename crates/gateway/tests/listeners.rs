@@ -276,17 +276,19 @@ async fn a_take_over_attaches_before_it_detaches() {
 
 #[tokio::test]
 async fn a_shutdown_acknowledges_what_is_stored_and_says_good_bye() {
-    let house = house(Recorder::slow(300), Limits::default());
+    let (gate, is_open) = watch::channel(false);
+    let house = house(Recorder::gated(is_open), Limits::default());
     let mut device = plain(&house, true, "a", "7").await;
     let mut idle = plain(&house, false, "b", "8").await;
     device.say("PUBLISH qos=1 id=1 devices/7/telemetry 1").await;
     device.say("PINGREQ").await;
     device.hear("PINGRESP").await;
     house.shutdown.cancel();
+    idle.hear("(closed)").await;
+    gate.send(true).unwrap();
     device.hear("PUBACK id=1").await;
     device.hear("DISCONNECT 0x8b").await;
     device.hear("(closed)").await;
-    idle.hear("(closed)").await;
     timeout(Duration::from_secs(3), house.running).await.expect("the gateway did not end").unwrap();
     house.hub.hears("detached 1", 1).await;
     house.hub.hears("detached 2", 1).await;

@@ -135,6 +135,20 @@ impl Shared {
     }
 }
 
+/// A connection's place in the tables. However its task ends, the place is given back.
+struct Place {
+    shared: Arc<Shared>,
+    slot: Slot,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let slot = self.slot;
+        self.shared.call_aside(|broker, now, out| broker.closed(now, slot, out));
+        self.shared.strike(slot);
+    }
+}
+
 /// The outcomes of a batch, with the tokens they belong to.
 type Settled = (Vec<Token>, Vec<Result<(), UplinkError>>);
 
@@ -158,6 +172,7 @@ where
     T: Future<Output = io::Result<S>>,
 {
     let waker = shared.enlist(slot);
+    let _place = Place { shared: shared.clone(), slot };
     let mut task = Task {
         shared: &shared,
         slot,
@@ -182,8 +197,6 @@ where
         () = served => {}
         () = kill.cancelled() => {}
     }
-    drop(task);
-    shared.strike(slot);
 }
 
 impl<'a> Task<'a> {

@@ -26,18 +26,11 @@ pub(crate) struct Recorder {
     heard: Mutex<Vec<String>>,
     news: Notify,
     senders: Mutex<Vec<(ConnectionId, mpsc::Sender<Downlink>)>>,
-    /// How long storing takes.
-    store_ms: u64,
     /// Storing waits until this is true.
     gate: Option<watch::Receiver<bool>>,
 }
 
 impl Recorder {
-    /// Storing takes this long.
-    pub(crate) fn slow(store_ms: u64) -> Self {
-        Self { store_ms, ..Self::default() }
-    }
-
     /// Storing waits until the gate is open.
     pub(crate) fn gated(gate: watch::Receiver<bool>) -> Self {
         Self { gate: Some(gate), ..Self::default() }
@@ -119,9 +112,6 @@ impl Hub for Recorder {
         Box::pin(async move {
             if let Some(mut gate) = self.gate.clone() {
                 let _ = gate.wait_for(|is_open| *is_open).await;
-            }
-            if self.store_ms > 0 {
-                tokio::time::sleep(Duration::from_millis(self.store_ms)).await;
             }
             batch.iter().for_each(|arrival| self.record(arrival));
             batch.iter().map(|_| Ok(())).collect()
