@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Extension, Path, RawQuery, State};
-use axum::http::{Method, StatusCode, header};
+use axum::extract::{ConnectInfo, Extension, State};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::any;
 use bytes::Bytes;
 use motehub_domain::message::Uplink;
 use motehub_protocol::Identity;
@@ -24,51 +24,58 @@ use crate::hub::{Arrival, Credentials, Hub, Knock, Transport, UplinkError};
 /// Longest chip id that is looked at: the largest 32-bit number has ten digits.
 const CHIP_ID_DIGITS_MAX: usize = 10;
 
-/// The routes, with and without the secret path prefix `/d/<credential>`.
+/// The routes, with and without the secret path prefix `/d/<credential>`. Everything below `/d` and `/uploads` is
+/// taken, so that a path that is only nearly right is not answered with a page of the dashboard.
 pub fn routes(hub: Arc<dyn Hub>) -> Router {
-    Router::new()
-        .route("/node.php", any(poll_without_secret))
-        .route("/d/{secret}/node.php", any(poll_with_secret))
-        .route("/uploads/{chip_id}/boot.lua", get(download_without_secret))
-        .route("/d/{secret}/uploads/{chip_id}/boot.lua", get(download_with_secret))
-        .with_state(hub)
+    let paths = ["/node.php", "/d", "/d/", "/d/{*rest}", "/uploads", "/uploads/", "/uploads/{*rest}"];
+    paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(board))).with_state(hub)
 }
 
-async fn poll_without_secret(
-    State(hub): State<Arc<dyn Hub>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    method: Method,
-    RawQuery(query): RawQuery,
-) -> Response {
-    poll(&*hub, peer, &method, None, query.as_deref().unwrap_or_default()).await
+/// What a board comes for. Credentials and chip ids are plain, so the path is read as it was sent.
+enum Errand<'a> {
+    Poll { secret: Option<&'a str> },
+    Download { secret: Option<&'a str>, chip_id: &'a str },
 }
 
-async fn poll_with_secret(
-    State(hub): State<Arc<dyn Hub>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(secret): Path<String>,
-    method: Method,
-    RawQuery(query): RawQuery,
-) -> Response {
-    poll(&*hub, peer, &method, Some(secret), query.as_deref().unwrap_or_default()).await
+impl<'a> Errand<'a> {
+    fn read(path: &'a str) -> Option<Self> {
+        let (secret, rest) = match path.strip_prefix("/d/") {
+            Some(behind) => {
+                let (secret, rest) = behind.split_once('/')?;
+                (Some(secret), rest)
+            }
+            None => (None, path.strip_prefix('/')?),
+        };
+        if rest == "node.php" {
+            return Some(Self::Poll { secret });
+        }
+        let chip_id = rest.strip_prefix("uploads/")?.strip_suffix("/boot.lua")?;
+        Some(Self::Download { secret, chip_id })
+    }
 }
 
-async fn download_without_secret(
-    State(hub): State<Arc<dyn Hub>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Extension(receipt): Extension<Receipt>,
-    Path(chip_id): Path<String>,
-) -> Response {
-    download(&*hub, peer, &receipt, None, chip_id).await
-}
-
-async fn download_with_secret(
+async fn board(
     State(hub): State<Arc<dyn Hub>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(receipt): Extension<Receipt>,
-    Path((secret, chip_id)): Path<(String, String)>,
+    method: Method,
+    uri: Uri,
 ) -> Response {
-    download(&*hub, peer, &receipt, Some(secret), chip_id).await
+    let query = uri.query().unwrap_or_default();
+    match Errand::read(uri.path()) {
+        Some(Errand::Poll { secret }) => poll(&*hub, peer, &method, secret.map(str::to_owned), query).await,
+        Some(Errand::Download { secret, chip_id }) if method == Method::GET => {
+            download(&*hub, peer, &receipt, secret.map(str::to_owned), chip_id.to_owned()).await
+        }
+        None if uri.path().ends_with("/node.php") => {
+            refused("malformed");
+            plain(StatusCode::OK, Bytes::new())
+        }
+        Some(Errand::Download { .. }) | None => {
+            refused("malformed");
+            dropped()
+        }
+    }
 }
 
 /// What a poll asks for: only the presence of the key counts.
@@ -78,8 +85,14 @@ enum Question {
     Alive,
 }
 
-async fn poll(hub: &dyn Hub, peer: SocketAddr, method: &Method, secret: Option<String>, query: &str) -> Response {
-    if method != Method::GET && method != Method::HEAD {
+async fn poll(
+    hub: &dyn Hub,
+    peer: SocketAddr,
+    method: &Method,
+    secret: Option<String>,
+    query: &str,
+) -> Response {
+    if method != Method::GET {
         return plain(StatusCode::METHOD_NOT_ALLOWED, Bytes::new());
     }
     let answer = match asked(query) {
@@ -126,12 +139,15 @@ async fn download(
 ) -> Response {
     match program(hub, peer, receipt, secret, chip_id).await {
         Some(bytes) => plain(StatusCode::OK, bytes),
-        None => {
-            let mut response = StatusCode::NOT_FOUND.into_response();
-            response.extensions_mut().insert(Drop);
-            response
-        }
+        None => dropped(),
     }
+}
+
+/// An error page would be taken for a program.
+fn dropped() -> Response {
+    let mut response = StatusCode::NOT_FOUND.into_response();
+    response.extensions_mut().insert(Drop);
+    response
 }
 
 async fn program(
@@ -152,8 +168,16 @@ async fn program(
     Some(bytes)
 }
 
-async fn admitted(hub: &dyn Hub, address: SocketAddr, secret: Option<String>, chip_id: String) -> Option<Identity> {
-    if chip_id.is_empty() || chip_id.len() > CHIP_ID_DIGITS_MAX || !chip_id.bytes().all(|b| b.is_ascii_digit()) {
+async fn admitted(
+    hub: &dyn Hub,
+    address: SocketAddr,
+    secret: Option<String>,
+    chip_id: String,
+) -> Option<Identity> {
+    if chip_id.is_empty()
+        || chip_id.len() > CHIP_ID_DIGITS_MAX
+        || !chip_id.bytes().all(|b| b.is_ascii_digit())
+    {
         refused("malformed");
         return None;
     }
