@@ -69,7 +69,9 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
 
 /// Looks at what is due. Returns when to look again.
 async fn round(app: &App) -> Result<Time, Failure> {
-    let due = app.store.due_tasks(app.now(), ROUND_MAX).await?;
+    // Read once: what falls due during the round is due at once in the next.
+    let now = app.now();
+    let due = app.store.due_tasks(now, ROUND_MAX).await?;
     let is_full = due.len() == ROUND_MAX;
     for task in due {
         let (deployment, device) = (task.deployment, task.device);
@@ -84,10 +86,10 @@ async fn round(app: &App) -> Result<Time, Failure> {
     }
     settle(app).await?;
     if is_full {
-        return Ok(app.now());
+        return Ok(now);
     }
-    let next = app.store.next_deadline().await?.unwrap_or(app.now() + REST);
-    Ok(next.max(app.now() + Span(1)).min(app.now() + REST))
+    let next = app.store.next_deadline().await?.unwrap_or(now + REST);
+    Ok(next.max(now + Span(1)).min(now + REST))
 }
 
 /// Deployments whose tasks ended.
