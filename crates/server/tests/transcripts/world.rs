@@ -1,0 +1,226 @@
+//! One hub, its clock, what was remembered on the way, and the connections of devices.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use motehub_domain::access::Role;
+use motehub_domain::time::{Span, Time};
+use motehub_server::{Clock, Server, Settings, add_token};
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::Outcome;
+use crate::http::{self, Answer};
+use crate::mqtt::Link;
+
+const START: Time = Time(1_800_000_000_000);
+
+pub(crate) struct World {
+    pub http: SocketAddr,
+    mqtt: SocketAddr,
+    clock: Clock,
+    token: String,
+    names: HashMap<String, String>,
+    links: HashMap<String, Link>,
+    former_links: Vec<Link>,
+    answers: HashMap<String, Answer>,
+    cut_after: Option<i64>,
+    counters: Vec<(String, f64)>,
+    runtime: Handle,
+    running: JoinHandle<std::io::Result<()>>,
+    shutdown: CancellationToken,
+    _data: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) fn start(runtime: &Handle) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(START);
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let settings = Settings {
+            data: data.path().to_owned(),
+            http: free,
+            mqtt: free,
+            mqtt_tls: None,
+            mqtt_ws: None,
+            mqtt_anonymous: Vec::new(),
+            tls_files: None,
+            clock: clock.clone(),
+        };
+        let server = runtime.block_on(Server::bind(settings)).unwrap();
+        let token = runtime.block_on(add_token(data.path(), "ada", Role::Admin)).unwrap();
+        let addresses = server.addresses();
+        let shutdown = CancellationToken::new();
+        let running = runtime.spawn(server.run(shutdown.clone()));
+        let mut world = Self {
+            http: addresses.http,
+            mqtt: addresses.mqtt,
+            clock,
+            token,
+            names: HashMap::new(),
+            links: HashMap::new(),
+            former_links: Vec::new(),
+            answers: HashMap::new(),
+            cut_after: None,
+            counters: Vec::new(),
+            runtime: runtime.clone(),
+            running,
+            shutdown,
+            _data: data,
+        };
+        world.counters = world.count();
+        world
+    }
+
+    /// Stops the hub; nobody may have been told more than the transcript has.
+    pub(crate) fn end(self) -> Outcome {
+        let Self { links, former_links, answers, runtime, running, shutdown, .. } = self;
+        if let Some((name, answer)) = answers.iter().next() {
+            return Err(format!("nobody looked at the answer {answer:?} on connection {name:?}"));
+        }
+        shutdown.cancel();
+        runtime.block_on(running).unwrap().map_err(|error| format!("the hub ended with {error}"))?;
+        let links = links.into_iter().chain(former_links.into_iter().map(|link| (String::new(), link)));
+        for (name, mut link) in links {
+            let rest = link.rest();
+            if !rest.is_empty() {
+                return Err(format!("connection {name:?} was told more: {rest:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn clock_moves(&self, text: &str) -> Outcome {
+        let units = [("ms", 1), ("s", 1000), ("d", 86_400_000)];
+        let text = text.trim_start_matches('+');
+        let span = units
+            .iter()
+            .find_map(|(unit, ms)| Some(text.strip_suffix(unit)?.parse::<i64>().ok()? * ms))
+            .ok_or("a span is a number with ms, s or d")?;
+        self.clock.advance(Span(span));
+        Ok(())
+    }
+
+    pub(crate) fn fault(&mut self, text: &str) -> Outcome {
+        let bytes = text.strip_prefix("cut after ").and_then(|rest| rest.strip_suffix(" bytes"));
+        self.cut_after = Some(bytes.and_then(|number| number.parse().ok()).ok_or("no such fault")?);
+        Ok(())
+    }
+
+    pub(crate) fn device_says(&mut self, name: &str, text: &str) -> Outcome {
+        let text = self.expand(text)?;
+        let word = text.split(' ').next().unwrap_or_default();
+        if ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "BREW"].contains(&word) {
+            let answer = http::device(self.http, &text, self.cut_after.take())?;
+            return match self.answers.insert(name.to_owned(), answer) {
+                None => Ok(()),
+                Some(former) => Err(format!("nobody looked at the former answer {former:?}")),
+            };
+        }
+        if word == "CONNECT" {
+            let former = self.links.insert(name.to_owned(), Link::open(self.mqtt));
+            self.former_links.extend(former);
+        }
+        let link = self.links.get_mut(name).ok_or("there is no such connection")?;
+        link.say(&text)
+    }
+
+    pub(crate) fn device_is_told(&mut self, name: &str, text: &str) -> Outcome {
+        let text = self.expand(text)?;
+        match self.answers.remove(name) {
+            Some(answer) => answer.is(&text),
+            None => self.links.get_mut(name).ok_or("there is no such connection")?.expect(&text),
+        }
+    }
+
+    /// `POST /path {…} => 201 board=id`.
+    pub(crate) fn person_asks(&mut self, text: &str, has_token: bool) -> Outcome {
+        let (request, expected) = text.split_once(" => ").ok_or("what is expected behind ` => `?")?;
+        let (method, rest) = request.split_once(' ').ok_or("a method and a path")?;
+        let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (path, body) = (self.expand(path)?, self.expand(body)?);
+        let path = if path.starts_with("/request.php") { path } else { format!("/api/v1{path}") };
+        let (status, answer) = self.api(method, &path, &body, has_token);
+        let mut words = expected.split(' ');
+        let wanted = words.next().unwrap_or_default();
+        if status.to_string() != wanted {
+            return Err(format!("expected {wanted}, got {status} {answer}"));
+        }
+        for word in words {
+            match word.split_once('=') {
+                Some((name, field)) => {
+                    let value = answer[field].as_str().map(str::to_owned);
+                    let value = value.unwrap_or_else(|| answer[field].to_string());
+                    self.names.insert(name.to_owned(), value);
+                }
+                None if answer["code"] == *word => {}
+                None => return Err(format!("expected the code {word}, got {answer}")),
+            }
+        }
+        if method == "POST" && path == "/api/v1/devices" && status == 201 {
+            let id = answer["id"].as_str().unwrap();
+            for known_as in [&answer["name"], &answer["external_id"]].into_iter().filter_map(Value::as_str) {
+                self.names.insert(known_as.to_owned(), id.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the API as an administrator.
+    pub(crate) fn look(&self, path: &str) -> Value {
+        self.api("GET", &format!("/api/v1{path}"), "", true).1
+    }
+
+    fn api(&self, method: &str, path: &str, body: &str, has_token: bool) -> (u16, Value) {
+        let token = Some(self.token.as_str()).filter(|_| has_token);
+        let (status, text) = http::person(self.http, method, path, token, body);
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// The id behind a name.
+    pub(crate) fn id(&self, name: &str) -> Result<&str, String> {
+        self.names.get(name).map(String::as_str).ok_or_else(|| format!("nothing is called {name:?}"))
+    }
+
+    /// How much each counter has grown since this hub started.
+    pub(crate) fn grown(&self, counter: &str) -> f64 {
+        let of = |counters: &[(String, f64)]| {
+            counters.iter().filter(|(name, _)| name == counter).map(|(_, value)| value).sum::<f64>()
+        };
+        of(&self.count()) - of(&self.counters)
+    }
+
+    fn count(&self) -> Vec<(String, f64)> {
+        let (_, text) = http::person(self.http, "GET", "/metrics", None, "");
+        let counters = text.lines().filter_map(|line| line.rsplit_once(' '));
+        counters.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
+    }
+
+    /// `{board}` is what was remembered, `{x*1000}` a thousand x.
+    pub(crate) fn expand(&self, text: &str) -> Result<String, String> {
+        let mut expanded = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('{') {
+            let (before, behind) = rest.split_at(at);
+            expanded.push_str(before);
+            let inside = behind[1..].split(['}', '"', '{']).next().unwrap_or_default();
+            let is_closed = behind[1 + inside.len()..].starts_with('}');
+            match inside.split_once('*') {
+                Some((what, times)) if is_closed => {
+                    expanded.push_str(&what.repeat(times.parse().map_err(|_| "no number of times")?));
+                }
+                None if is_closed && !inside.is_empty() => expanded.push_str(self.id(inside)?),
+                _ => {
+                    expanded.push('{');
+                    rest = &behind[1..];
+                    continue;
+                }
+            }
+            rest = &behind[inside.len() + 2..];
+        }
+        expanded.push_str(rest);
+        Ok(expanded)
+    }
+}
