@@ -232,7 +232,8 @@ impl Store {
                 Box::new(move |outcome| {
                     let mut hot = telemetry.hot();
                     hot.settle(first_row, outcome.is_ok());
-                    if hot.bytes > HOT_BYTES_MAX {
+                    // On a full disk nobody is told again and again that a merge, which needs space, is wanted.
+                    if outcome.is_ok() && hot.bytes > HOT_BYTES_MAX {
                         telemetry.too_much.notify_one();
                     }
                     drop(hot);
