@@ -1955,7 +1955,7 @@ export interface operations {
             query?: {
                 /** @description A condition such as `tag=kitchen and not online`. */
                 selector?: string | null;
-                /** @description A part of the name, external id, a tag or the id. */
+                /** @description A part of the name, external id or a tag, or a whole id. */
                 q?: string | null;
                 /** @description `name`, `last_seen` or `state`, with a leading `-` for descending. */
                 sort?: string | null;
