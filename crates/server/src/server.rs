@@ -47,6 +47,8 @@ pub struct Server {
     addresses: Addresses,
     offered: tokio::sync::mpsc::Receiver<motehub_gateway::hub::Arrival>,
     setup_code: Option<String>,
+    /// Held while this hub runs.
+    _lock: std::fs::File,
 }
 
 /// Where a hub listens.
@@ -68,6 +70,7 @@ impl Server {
         std::fs::create_dir_all(&settings.data)
             .map_err(|e| about(&settings.data.display().to_string(), e))?;
         std::fs::set_permissions(&settings.data, std::fs::Permissions::from_mode(0o700))?;
+        let lock = lock(&settings.data)?;
         let store = Store::open(&settings.data.join("motehub.db")).await.map_err(io::Error::other)?;
         let now = settings.clock.now();
         store.all_offline(now).await.map_err(io::Error::other)?;
@@ -116,7 +119,7 @@ impl Server {
             mqtt_tls: bound.tls,
             mqtt_ws: bound.ws,
         };
-        Ok(Self { app, http, mqtt, addresses, offered, setup_code })
+        Ok(Self { app, http, mqtt, addresses, offered, setup_code, _lock: lock })
     }
 
     /// Where it listens.
@@ -132,7 +135,7 @@ impl Server {
 
     /// Runs until `shutdown`, then drains: sockets first, then the workers.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
-        let Self { app, http, mqtt, offered, .. } = self;
+        let Self { app, http, mqtt, offered, _lock, .. } = self;
         let gateways = TaskTracker::new();
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
@@ -250,6 +253,18 @@ fn recorder() -> metrics_exporter_prometheus::PrometheusHandle {
             handle
         })
         .clone()
+}
+
+/// Two hubs on one folder would contradict each other: the second is refused.
+fn lock(data: &std::path::Path) -> io::Result<std::fs::File> {
+    let path = data.join("hub.lock");
+    let file = std::fs::File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|e| about(&path.display().to_string(), e))?;
+    file.try_lock().map_err(|_| {
+        let sentence = format!("another hub runs on {}: stop it, or choose another --data", data.display());
+        io::Error::new(io::ErrorKind::AddrInUse, sentence)
+    })?;
+    Ok(file)
 }
 
 fn about(what: &str, error: io::Error) -> io::Error {

@@ -71,6 +71,15 @@ fn a_port_that_is_taken_is_named() {
 }
 
 #[test]
+fn a_second_hub_on_the_same_folder_is_refused() {
+    let hub = Hub::start(&[]);
+    let data = hub.data().display().to_string();
+    let (done, _, said) =
+        motehub(&["serve", "--data", &data, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
+    assert!(!done && said.contains("another hub runs on"), "{said}");
+}
+
+#[test]
 fn every_command_explains_itself() {
     for command in [&["--help"][..], &["serve", "--help"], &["demo", "--help"], &["sim", "nodemcu", "--help"]]
     {

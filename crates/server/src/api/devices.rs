@@ -8,6 +8,7 @@ use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::script::Artifact;
 use motehub_domain::selector::Selector;
+use motehub_domain::topic::TopicRights;
 use motehub_store::{DeviceQuery, DeviceView, Sort};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -318,6 +319,9 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     let device = load(&app, id("device", &path)?).await?;
     app.perform(device::delete(&device, &caller.actor())).await?;
+    if let Some(mqtt) = app.mqtt.get() {
+        mqtt.set_rights(device.id, &TopicRights::default());
+    }
     disconnect(&app, device.id);
     Ok(StatusCode::NO_CONTENT)
 }
