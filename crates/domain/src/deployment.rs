@@ -46,6 +46,7 @@ pub fn begin(
     }
     let deployment = Deployment {
         id,
+        title: request.title.clone(),
         cause: request.cause,
         selector: request.selector.clone(),
         state: DeploymentState::Running,
@@ -59,7 +60,7 @@ pub fn begin(
     effects.save.push(Save::Deployment(Box::new(deployment.clone())));
     let after =
         json!({ "cause": cause_word(request.cause), "selector": request.selector, "devices": targets.len() });
-    effects.changes.push(fact(ChangeKind::DeploymentStarted, id, actor, Some(after)));
+    effects.changes.push(fact(ChangeKind::DeploymentStarted, &deployment, actor, Some(after)));
     for (target, artifact) in targets {
         effects = effects.and(offer(&deployment, target, artifact, actor, now));
     }
@@ -133,7 +134,7 @@ pub fn cancel(
     ended.revision += 1;
     let mut effects = Effects::none();
     effects.save.push(Save::Deployment(Box::new(ended)));
-    effects.changes.push(fact(ChangeKind::DeploymentCancelled, deployment.id, actor, None));
+    effects.changes.push(fact(ChangeKind::DeploymentCancelled, deployment, actor, None));
     for (target, task) in open {
         if task.state != TaskState::Applying {
             effects = effects.and(withdraw(target, &task, actor, now));
@@ -245,6 +246,7 @@ pub fn recover(
         }
         None => Deployment {
             id,
+            title: format!("recovery from {}", failed.title),
             cause: Cause::Recovery(failed.id),
             selector: None,
             state: DeploymentState::Running,
@@ -257,7 +259,7 @@ pub fn recover(
     };
     if recovery.revision == 1 {
         let after = json!({ "cause": "recovery", "of": failed.id.to_string() });
-        effects.changes.push(fact(ChangeKind::DeploymentStarted, recovery.id, &Actor::System, Some(after)));
+        effects.changes.push(fact(ChangeKind::DeploymentStarted, &recovery, &Actor::System, Some(after)));
     }
     effects.save.push(Save::Deployment(Box::new(recovery.clone())));
     let mut offered = offer(&recovery, target, good, &Actor::System, now);
@@ -304,7 +306,7 @@ pub fn settle(deployment: &Deployment, counts: Counts, now: Time) -> Effects {
     ended.ended_at = Some(now);
     ended.revision += 1;
     let after = json!({ "state": state.as_str() });
-    let change = fact(ChangeKind::DeploymentEnded, deployment.id, &Actor::System, Some(after));
+    let change = fact(ChangeKind::DeploymentEnded, deployment, &Actor::System, Some(after));
     Effects { save: vec![Save::Deployment(Box::new(ended))], changes: vec![change], send: Vec::new() }
 }
 
@@ -316,15 +318,12 @@ fn cause_word(cause: Cause) -> &'static str {
     }
 }
 
-fn fact(kind: ChangeKind, id: DeploymentId, actor: &Actor, after: Option<serde_json::Value>) -> Change {
-    let subject = id.to_string();
-    Change {
-        actor: actor.clone(),
-        kind,
-        subject_name: subject.clone(),
-        subject,
-        device: None,
-        before: None,
-        after,
-    }
+fn fact(
+    kind: ChangeKind,
+    deployment: &Deployment,
+    actor: &Actor,
+    after: Option<serde_json::Value>,
+) -> Change {
+    let (subject, subject_name) = (deployment.id.to_string(), deployment.title.clone());
+    Change { actor: actor.clone(), kind, subject, subject_name, device: None, before: None, after }
 }

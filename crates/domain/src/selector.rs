@@ -21,6 +21,8 @@ pub enum Selector {
     Failing,
     /// Those for which something waits or is being applied.
     Pending,
+    /// Those that may speak without a credential.
+    Unauthenticated,
     /// A comparison of a field with a text.
     Is(Field, Operator, String),
     /// Those that do not satisfy it.
@@ -127,7 +129,7 @@ impl Parser {
     }
 
     fn term(&mut self) -> Result<Selector, Rejection> {
-        const EXPECTED: &str = "a condition: all, online, failing, pending, or one of \
+        const EXPECTED: &str = "a condition: all, online, failing, pending, unauthenticated, or one of \
             tag, name, id, external_id, dialect, script, version followed by =, != or ~";
         let Some((_, Word::Plain(word))) = self.words.get(self.next).cloned() else {
             return Err(self.expected(EXPECTED));
@@ -137,6 +139,7 @@ impl Parser {
             "online" => return self.done(Selector::Online),
             "failing" => return self.done(Selector::Failing),
             "pending" => return self.done(Selector::Pending),
+            "unauthenticated" => return self.done(Selector::Unauthenticated),
             "tag" => Field::Tag,
             "name" => Field::Name,
             "id" => Field::Id,

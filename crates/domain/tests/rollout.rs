@@ -121,7 +121,7 @@ impl World {
 
     fn begin(&mut self, cause: Cause, artifact: Artifact) -> DeploymentId {
         let id = DeploymentId::from_parts(1, u128::from(self.deployments.len() as u64));
-        let request = Request { cause, selector: None, health_window: None };
+        let request = Request { title: "script v1".into(), cause, selector: None, health_window: None };
         let actor = Actor::User("Ada".into());
         let begun = deployment::begin(id, &request, vec![(self.target(), artifact)], &actor, self.now);
         self.apply(begun.expect("it can begin").1);

@@ -58,6 +58,9 @@ impl Table {
         for item in route.1.paths.values_mut() {
             let methods = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
             for operation in methods.into_iter().flatten() {
+                let noun = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
+                let deed = operation.operation_id.take().unwrap_or_default();
+                operation.operation_id = Some(format!("{noun}_{deed}"));
                 operation.extensions = Some(Extensions::builder().add("x-access", access.as_str()).build());
             }
         }

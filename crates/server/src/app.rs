@@ -1,11 +1,11 @@
 //! What all parts of the shell share.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, OnceLock};
 
 use crate::api::Throttle;
 use crate::clock::Clock;
-use crate::ingest::Intake;
+use crate::ingest::{Intake, Rate};
 use crate::live::Live;
 use crate::presence::Connections;
 use crate::rollouts::Rollouts;
@@ -40,8 +40,10 @@ pub(crate) struct Parts {
     pub(crate) throttle: Throttle,
     /// The digest of the one-time set-up code and when it expires, until there is an administrator.
     pub(crate) setup: std::sync::Mutex<Option<(motehub_domain::script::Digest, Time)>>,
-    /// Points taken since the start.
-    pub(crate) points: AtomicU64,
+    /// How many points were taken lately.
+    pub(crate) points: Rate,
+    /// The port of MQTT over TCP.
+    pub(crate) mqtt_port: AtomicU16,
     /// The broker, once it is bound.
     pub(crate) mqtt: OnceLock<mqtt::Handle>,
     /// Renders the metrics.

@@ -1,7 +1,6 @@
 //! What devices say becomes stored state: one match from uplink to verb.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +65,30 @@ impl Intake {
         }
         refused.insert(device, now);
         true
+    }
+}
+
+/// How many points were taken during the last minute, in six slices of ten seconds.
+#[derive(Default)]
+pub(crate) struct Rate(Mutex<[(i64, usize); 6]>);
+
+impl Rate {
+    /// So many more.
+    fn count(&self, points: usize, now: Time) {
+        let slice = now.0.div_euclid(10_000);
+        let mut slices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = &mut slices[usize::try_from(slice.rem_euclid(6)).unwrap_or(0)];
+        if place.0 != slice {
+            *place = (slice, 0);
+        }
+        place.1 += points;
+    }
+
+    /// So many in all.
+    pub(crate) fn per_minute(&self, now: Time) -> usize {
+        let slice = now.0.div_euclid(10_000);
+        let slices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slices.iter().filter(|(of, _)| slice - of < 6).map(|(_, points)| points).sum()
     }
 }
 
@@ -136,7 +159,7 @@ impl App {
             }
             tokio::time::sleep(APPEND_PAUSE).await;
         }
-        self.points.fetch_add(points as u64, Ordering::Relaxed);
+        self.points.count(points, self.now());
         metrics::counter!("motehub_points_stored_total").increment(points as u64);
         self.live.show(shown);
         Ok(())

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ impl Server {
     /// Opens the data folder and binds every socket. Nothing is served yet.
     pub async fn bind(settings: Settings) -> io::Result<Self> {
         std::fs::create_dir_all(&settings.data)
-            .map_err(|e| about(&settings.data.display().to_string(), e))?;
+            .map_err(|e| about(&settings.data.display().to_string(), &e))?;
         std::fs::set_permissions(&settings.data, std::fs::Permissions::from_mode(0o700))?;
         let lock = lock(&settings.data)?;
         let store = Store::open(&settings.data.join("motehub.db")).await.map_err(io::Error::other)?;
@@ -80,7 +80,7 @@ impl Server {
 
         let http = TcpListener::bind(settings.http)
             .await
-            .map_err(|e| about(&format!("--http {}", settings.http), e))?;
+            .map_err(|e| about(&format!("--http {}", settings.http), &e))?;
         let tls = match settings.mqtt_tls {
             Some(address) => Some((address, tls::server_config(&settings)?)),
             None => None,
@@ -97,7 +97,8 @@ impl Server {
             rollouts: rollouts::Rollouts::default(),
             throttle: api::Throttle::default(),
             setup: Mutex::new(setup),
-            points: AtomicU64::new(0),
+            points: ingest::Rate::default(),
+            mqtt_port: AtomicU16::new(0),
             mqtt: OnceLock::new(),
             metrics: recorder(),
             settings: settings.clone(),
@@ -119,6 +120,7 @@ impl Server {
             mqtt_tls: bound.tls,
             mqtt_ws: bound.ws,
         };
+        app.mqtt_port.store(addresses.mqtt.port(), Ordering::Relaxed);
         Ok(Self { app, http, mqtt, addresses, offered, setup_code, _lock: lock })
     }
 
@@ -259,7 +261,7 @@ fn recorder() -> metrics_exporter_prometheus::PrometheusHandle {
 fn lock(data: &std::path::Path) -> io::Result<std::fs::File> {
     let path = data.join("hub.lock");
     let file = std::fs::File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|e| about(&path.display().to_string(), e))?;
+    let file = file.map_err(|e| about(&path.display().to_string(), &e))?;
     file.try_lock().map_err(|_| {
         let sentence = format!("another hub runs on {}: stop it, or choose another --data", data.display());
         io::Error::new(io::ErrorKind::AddrInUse, sentence)
@@ -267,6 +269,6 @@ fn lock(data: &std::path::Path) -> io::Result<std::fs::File> {
     Ok(file)
 }
 
-fn about(what: &str, error: io::Error) -> io::Error {
+fn about(what: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }

@@ -99,6 +99,7 @@ create table artifacts (
 
 create table deployments (
     id text primary key,
+    title text not null,
     cause text not null,
     cause_of text,
     script text, version bigint, digest text, size bigint,

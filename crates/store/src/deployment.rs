@@ -16,17 +16,17 @@ use crate::{Store, StoreError};
 macro_rules! deployment_select {
     () => {
         "select id, cause, cause_of, script, version, digest, size, selector, state, health_window, \
-         created_by, created_at, ended_at, revision from deployments"
+         created_by, created_at, ended_at, title, revision from deployments"
     };
 }
 
 sql! {
     INSERT = "insert into deployments (id, cause, cause_of, script, version, digest, size, selector, state,
-        health_window, created_by, created_at, ended_at, revision)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict (id) do nothing";
+        health_window, created_by, created_at, ended_at, title, revision)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) on conflict (id) do nothing";
     UPDATE = "update deployments set cause = $2, cause_of = $3, script = $4, version = $5, digest = $6,
         size = $7, selector = $8, state = $9, health_window = $10, created_by = $11, created_at = $12,
-        ended_at = $13, revision = $14 where id = $1 and revision = $14 - 1";
+        ended_at = $13, title = $14, revision = $15 where id = $1 and revision = $15 - 1";
     BY_ID = concat!(deployment_select!(), " where id = $1");
     RECOVERY_OF = concat!(
         deployment_select!(), " where cause_of = $1 and cause = 'recovery' order by id limit 1");
@@ -62,6 +62,7 @@ pub(crate) fn write(deployment: &Deployment) -> Statement {
         (&deployment.created_by).into(),
         deployment.created_at.into(),
         deployment.ended_at.into(),
+        (&deployment.title).into(),
         deployment.revision.into(),
     ]);
     let sql = if deployment.revision == 1 { INSERT } else { UPDATE };
@@ -88,6 +89,7 @@ fn deployment_of(row: Row) -> Result<Deployment, StoreError> {
         created_by: columns.text()?,
         created_at: columns.time()?,
         ended_at: columns.maybe_time()?,
+        title: columns.text()?,
         revision: columns.integer()?,
     })
 }

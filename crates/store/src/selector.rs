@@ -25,6 +25,9 @@ pub(crate) fn restrict(query: &mut Query, selector: &Selector) {
                 or exists (select 1 from tasks t where t.device = d.id and t.is_open = 1))",
             );
         }
+        Selector::Unauthenticated => {
+            query.push("d.unauthenticated_allowed = 1");
+        }
         Selector::Is(Field::Tag, operator, value) => tag(query, *operator, value),
         Selector::Is(field, operator, value) => compare(query, *field, *operator, value),
         Selector::Not(inner) => {

@@ -10,6 +10,8 @@ use crate::time::{Span, Time};
 pub struct Deployment {
     /// Its id.
     pub id: DeploymentId,
+    /// What it is about, for people: such as "climate v2".
+    pub title: String,
     /// Why there is this deployment.
     pub cause: Cause,
     /// The selector that picked the devices, if one did.
@@ -200,6 +202,8 @@ pub struct Target {
 /// What a person asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
+    /// What it is about, for people.
+    pub title: String,
     /// Why.
     pub cause: Cause,
     /// The selector that picked the devices, if one did.

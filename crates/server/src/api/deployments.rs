@@ -120,6 +120,8 @@ impl Names {
 pub(crate) struct DeploymentDto {
     /// Its id.
     id: String,
+    /// What it is about, for people.
+    title: String,
     /// Id of the script; none for a roll back or recovery, whose tasks have each their own.
     script: Option<String>,
     /// Its name.
@@ -166,6 +168,7 @@ impl DeploymentDto {
         };
         Ok(Self {
             id: deployment.id.to_string(),
+            title: deployment.title,
             script: artifact.map(|artifact| artifact.script.to_string()),
             script_name,
             version: artifact.map(|artifact| artifact.version),
@@ -281,8 +284,24 @@ pub(crate) async fn create(
     let meant = Meant { selector: new.selector, devices: new.devices };
     let devices = resolve(&app, &meant).await?;
     let health_window = new.health_window_seconds.map(Span::seconds);
-    let request = Request { cause: Cause::Asked(artifact), selector: meant.selector, health_window };
+    let title = title(&script, artifact);
+    let request = Request { title, cause: Cause::Asked(artifact), selector: meant.selector, health_window };
     begin(&app, &caller, &request, &devices, |_| Some(artifact)).await
+}
+
+/// What the deployment of a version is called.
+pub(crate) fn title(script: &Script, artifact: Artifact) -> String {
+    format!("{} v{}", script.name, artifact.version)
+}
+
+/// The way back from a deployment; as much is asked of it as of the way there.
+pub(crate) fn rollback_request(of: &Deployment) -> Request {
+    Request {
+        title: format!("back from {}", of.title),
+        cause: Cause::Rollback(of.id),
+        selector: None,
+        health_window: Some(of.health_window),
+    }
 }
 
 /// A version that can be deployed.
@@ -509,8 +528,7 @@ pub(crate) async fn rollback(
         let _ = cancel(State(app.clone()), Extension(caller.clone()), Path(path)).await?;
     }
     let devices: Vec<DeviceId> = tasks.keys().copied().collect();
-    let request =
-        Request { cause: Cause::Rollback(id), selector: None, health_window: Some(deployment.health_window) };
+    let request = rollback_request(&deployment);
     let back = |target: &Target| {
         tasks.get(&target.device.id).and_then(|task| deployment::way_back(task, &target.software))
     };

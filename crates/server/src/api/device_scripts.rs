@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::Caller;
-use super::deployments::{Begun, TaskDto, TaskList, artifact_of};
+use super::deployments::{Begun, TaskDto, TaskList, artifact_of, rollback_request, title};
 use super::devices::load;
 use super::extract::{Body, id};
 use super::problem::{ApiError, Problem};
@@ -140,7 +140,8 @@ pub(crate) async fn activate(
         .into());
     }
     let artifact = artifact_of(&app, &script, wanted.version).await?;
-    give(&app, &caller, device.id, Cause::Asked(artifact), artifact).await
+    let request = asked(&script, artifact);
+    give(&app, &caller, device.id, &request, artifact).await
 }
 
 /// Deploys the active version again, whatever the device runs.
@@ -156,7 +157,8 @@ pub(crate) async fn force(
     let active = software.active.or(software.running).ok_or_else(|| {
         Rejection::conflict("conflict", "the device has no active script: activate one first")
     })?;
-    give(&app, &caller, device.id, Cause::Asked(active), active).await
+    let script = load_script(&app, active.script).await?;
+    give(&app, &caller, device.id, &asked(&script, active), active).await
 }
 
 /// Cancels what waits for a device.
@@ -198,25 +200,30 @@ pub(crate) async fn rollback(
     let (of, back) = back.ok_or_else(|| {
         Rejection::conflict("conflict", "nothing ran on the device before: there is no way back")
     })?;
-    give(&app, &caller, device.id, Cause::Rollback(of), back).await
+    let undone = app.store.deployment(of).await?.ok_or_else(|| Rejection::not_found("deployment", of))?;
+    give(&app, &caller, device.id, &rollback_request(&undone), back).await
+}
+
+fn asked(script: &Script, artifact: Artifact) -> Request {
+    let title = title(script, artifact);
+    Request { title, cause: Cause::Asked(artifact), selector: None, health_window: None }
 }
 
 async fn give(
     app: &App,
     caller: &Caller,
     device: DeviceId,
-    cause: Cause,
+    request: &Request,
     artifact: Artifact,
 ) -> Result<(StatusCode, axum::Json<Begun>), ApiError> {
     let actor = caller.actor();
-    let request = Request { cause, selector: None, health_window: None };
     let id = app
         .attempt(|| async {
             let now = app.now();
             let mut targets = app.store.targets(&[device]).await?;
             targets.iter_mut().for_each(|target| target.online = app.connections.is_online(device));
             let targets = targets.into_iter().map(|target| (target, artifact)).collect();
-            let (deployment, effects) = deployment::begin(random::id(now), &request, targets, &actor, now)?;
+            let (deployment, effects) = deployment::begin(random::id(now), request, targets, &actor, now)?;
             Ok((deployment.id, effects))
         })
         .await?;

@@ -47,8 +47,8 @@ pub(crate) struct DeploymentCounts {
 pub(crate) struct OverviewDto {
     devices: DeviceCounts,
     deployments: DeploymentCounts,
-    /// Points stored per minute, since the start.
-    points_per_minute: i64,
+    /// Points stored during the last minute.
+    points_per_minute: usize,
     /// The last changes, newest first.
     activity: Vec<ChangeDto>,
 }
@@ -59,8 +59,6 @@ pub(crate) async fn overview(State(app): State<App>) -> Result<axum::Json<Overvi
     let counted = app.store.overview().await?;
     let query = ChangeQuery { limit: ACTIVITY_SHOWN, newest_first: true, ..ChangeQuery::default() };
     let activity = app.store.changes(query).await?.into_iter().map(ChangeDto::from).collect();
-    let minutes = ((app.now() - app.started_at).0 / 60_000).max(1);
-    let points = i64::try_from(app.points.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
     Ok(axum::Json(OverviewDto {
         devices: DeviceCounts {
             total: counted.total,
@@ -71,7 +69,7 @@ pub(crate) async fn overview(State(app): State<App>) -> Result<axum::Json<Overvi
             unauthenticated: counted.unauthenticated,
         },
         deployments: DeploymentCounts { running: counted.running_deployments },
-        points_per_minute: points / minutes,
+        points_per_minute: app.points.per_minute(app.now()),
         activity,
     }))
 }
@@ -92,6 +90,8 @@ pub(crate) struct SystemDto {
     version: &'static str,
     /// When it started.
     started_at: String,
+    /// The port of MQTT over TCP, for the settings of boards.
+    mqtt_port: u16,
     /// What is switched on that makes it weaker.
     weaknesses: Vec<Weakness>,
     /// Until when this version gets security updates.
@@ -135,6 +135,7 @@ pub(crate) async fn system(State(app): State<App>) -> Result<axum::Json<SystemDt
     Ok(axum::Json(SystemDto {
         version: env!("CARGO_PKG_VERSION"),
         started_at: rfc3339(app.started_at),
+        mqtt_port: app.mqtt_port.load(Ordering::Relaxed),
         weaknesses,
         support_until: SUPPORT_UNTIL,
     }))

@@ -126,6 +126,7 @@ pub(crate) fn deployment(number: u128, cause: Cause) -> Deployment {
         selector: Some("tag=kitchen".into()),
         state: DeploymentState::Running,
         health_window: Span::seconds(30),
+        title: "climate v1".into(),
         created_by: "Ada".into(),
         created_at: NOW,
         ended_at: None,
