@@ -288,7 +288,8 @@ pub(crate) async fn edit(
     let DeviceEdit { name, description, tags, external_id, unauthenticated_allowed, revision } = wanted;
     let affects_rights = tags.is_some() || external_id.is_some();
     let edit = Edit { name, description, tags, external_id, unauthenticated_allowed };
-    app.attempt(|| async {
+    let known_as = load(&app, id).await?.external_id;
+    let edited = app.attempt(|| async {
         let device = load(&app, id).await?;
         if revision.is_some_and(|revision| revision != device.revision) {
             return Err(Rejection::conflict(
@@ -298,12 +299,13 @@ pub(crate) async fn edit(
             .into());
         }
         Ok(device::edit(&device, &edit, &actor)?)
-    })
-    .await?;
+    });
+    let edited = edited.await?;
     if affects_rights {
         app.rights_changed().await;
     }
-    if unauthenticated_allowed == Some(false) {
+    // A session goes by the name it began with.
+    if unauthenticated_allowed == Some(false) || edited.external_id != known_as {
         disconnect(&app, id);
     }
     Ok(axum::Json(view(&app, id).await?))
