@@ -64,21 +64,23 @@ impl Hub for App {
 
     fn pending(&self, device: DeviceId) -> Answer<'_, Result<Option<Offer>, UplinkError>> {
         Box::pin(async move {
-            let software = self.store.software(device).await.map_err(unavailable)?;
+            let software = self.store.software(device).await.map_err(|e| unavailable(&e))?;
             Ok(software.pending.map(|(_, artifact)| offer(artifact)))
         })
     }
 
     fn current(&self, device: DeviceId) -> Answer<'_, Result<Option<Offer>, UplinkError>> {
         Box::pin(async move {
-            let software = self.store.software(device).await.map_err(unavailable)?;
+            let software = self.store.software(device).await.map_err(|e| unavailable(&e))?;
             let pending = software.pending.map(|(_, artifact)| artifact);
             Ok(pending.or(software.running).or(software.active).map(offer))
         })
     }
 
     fn artifact(&self, digest: Digest) -> Answer<'_, Result<Option<Bytes>, UplinkError>> {
-        Box::pin(async move { Ok(self.store.artifact(digest).await.map_err(unavailable)?.map(Bytes::from)) })
+        Box::pin(async move {
+            Ok(self.store.artifact(digest).await.map_err(|e| unavailable(&e))?.map(Bytes::from))
+        })
     }
 
     fn refused(&self, device: DeviceId, why: String) -> Answer<'_, ()> {
@@ -196,6 +198,6 @@ fn offer(artifact: Artifact) -> Offer {
     Offer { digest: artifact.digest, size_bytes: artifact.size_bytes.unsigned_abs() }
 }
 
-fn unavailable(error: StoreError) -> UplinkError {
+fn unavailable(error: &StoreError) -> UplinkError {
     UplinkError::Unavailable(error.to_string())
 }
