@@ -18,8 +18,23 @@ pub(crate) enum Answer {
     Cut,
 }
 
+/// What the board does with the connection in the end.
+#[derive(Clone, Copy)]
+pub(crate) enum Ending {
+    /// It closes its side when it has read the server's end.
+    Close,
+    /// It keeps its side open.
+    Hold,
+    /// It aborts after so many bytes, counted from the end of the answer if negative.
+    CutAfter(i64),
+}
+
 /// Asks as the NodeMCU firmware does, on a connection of its own. `\xNN` in the text is a byte.
-pub(crate) fn device(address: SocketAddr, text: &str, cut_after: Option<i64>) -> Result<Answer, String> {
+pub(crate) fn device(
+    address: SocketAddr,
+    text: &str,
+    ending: Ending,
+) -> Result<(Answer, Option<TcpStream>), String> {
     let (method, path) = text.split_once(' ').ok_or("a method and a path")?;
     let mut request = format!("{method} ").into_bytes();
     let mut pieces = path.split("\\x");
@@ -33,20 +48,17 @@ pub(crate) fn device(address: SocketAddr, text: &str, cut_after: Option<i64>) ->
     let mut stream = connect(address);
     stream.write_all(&request).map_err(|error| format!("the request could not be sent: {error}"))?;
     let mut said = Vec::new();
-    match cut_after {
-        Some(bytes) => {
-            cut(stream, bytes, &mut said)?;
-            Ok(Answer::Cut)
-        }
-        None => match stream.read_to_end(&mut said) {
-            Ok(_) if said.is_empty() => Ok(Answer::Dropped),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset && said.is_empty() => {
-                Ok(Answer::Dropped)
-            }
-            Ok(_) => parse(&said, method == "HEAD"),
-            Err(error) => Err(format!("no end after {said:?}: {error}")),
-        },
+    if let Ending::CutAfter(bytes) = ending {
+        cut(stream, bytes, &mut said)?;
+        return Ok((Answer::Cut, None));
     }
+    let answer = match stream.read_to_end(&mut said) {
+        Ok(_) if said.is_empty() => Answer::Dropped,
+        Err(error) if error.kind() == ErrorKind::ConnectionReset && said.is_empty() => Answer::Dropped,
+        Ok(_) => parse(&said, method == "HEAD")?,
+        Err(error) => return Err(format!("no end after {said:?}: {error}")),
+    };
+    Ok((answer, matches!(ending, Ending::Hold).then_some(stream)))
 }
 
 /// Reads so many bytes of the answer, counted from its end if negative, then aborts the connection.

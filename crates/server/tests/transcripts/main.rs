@@ -12,6 +12,7 @@
 //! - `~ …` what the product understood, waited for: see `facts.rs`.
 //! - `@ +30s` the clock moves. The broker's own timers (keep-alive) run in real time.
 //! - `! cut after 40 bytes` the next answer is aborted there by the board; `-1` is one byte before its end.
+//!   `! hold` it is read to its end, but the board closes its side only with `> (close)`.
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod facts;

@@ -1,7 +1,7 @@
 //! One hub, its clock, what was remembered on the way, and the connections of devices.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 
 use motehub_domain::access::Role;
 use motehub_domain::time::{Span, Time};
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Outcome;
-use crate::http::{self, Answer};
+use crate::http::{self, Answer, Ending};
 use crate::mqtt::Link;
 
 const START: Time = Time(1_800_000_000_000);
@@ -26,7 +26,8 @@ pub(crate) struct World {
     links: HashMap<String, Link>,
     former_links: Vec<Link>,
     answers: HashMap<String, Answer>,
-    cut_after: Option<i64>,
+    ending: Ending,
+    held: Option<TcpStream>,
     counters: Vec<(String, f64)>,
     runtime: Handle,
     running: JoinHandle<std::io::Result<()>>,
@@ -63,7 +64,8 @@ impl World {
             links: HashMap::new(),
             former_links: Vec::new(),
             answers: HashMap::new(),
-            cut_after: None,
+            ending: Ending::Close,
+            held: None,
             counters: Vec::new(),
             runtime: runtime.clone(),
             running,
@@ -105,7 +107,11 @@ impl World {
 
     pub(crate) fn fault(&mut self, text: &str) -> Outcome {
         let bytes = text.strip_prefix("cut after ").and_then(|rest| rest.strip_suffix(" bytes"));
-        self.cut_after = Some(bytes.and_then(|number| number.parse().ok()).ok_or("no such fault")?);
+        self.ending = match bytes.and_then(|number| number.parse().ok()) {
+            Some(bytes) => Ending::CutAfter(bytes),
+            None if text == "hold" => Ending::Hold,
+            None => return Err("there is no such fault".to_owned()),
+        };
         Ok(())
     }
 
@@ -113,11 +119,16 @@ impl World {
         let text = self.expand(text)?;
         let word = text.split(' ').next().unwrap_or_default();
         if ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "BREW"].contains(&word) {
-            let answer = http::device(self.http, &text, self.cut_after.take())?;
+            let ending = std::mem::replace(&mut self.ending, Ending::Close);
+            let (answer, held) = http::device(self.http, &text, ending)?;
+            self.held = held;
             return match self.answers.insert(name.to_owned(), answer) {
                 None => Ok(()),
                 Some(former) => Err(format!("nobody looked at the former answer {former:?}")),
             };
+        }
+        if word == "(close)" {
+            return self.held.take().map(drop).ok_or("no connection is held".to_owned());
         }
         if word == "CONNECT" {
             let former = self.links.insert(name.to_owned(), Link::open(self.mqtt));
