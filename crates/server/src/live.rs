@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use motehub_domain::id::DeviceId;
 use motehub_domain::telemetry::{Metric, PointValue};
@@ -20,6 +21,8 @@ use crate::app::App;
 const BEHIND_MAX: usize = 256;
 /// How many changes are read at once.
 const BATCH_MAX: usize = 1000;
+/// How often it is looked for changes that another process made: users and tokens made at the console.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Points of one device to show.
 #[derive(Debug, Clone)]
@@ -115,6 +118,7 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             () = app.live.changed.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
             () = shutdown.cancelled() => return,
         }
         loop {

@@ -91,7 +91,12 @@ impl Reader {
         loop {
             tokio::select! {
                 item = news.recv() => match item {
-                    Ok(News::Changes(changes)) => sent = self.changes(&changes, sent).await?,
+                    Ok(News::Changes(changes)) => {
+                        if changes.iter().any(|recorded| concerns_callers(recorded)) {
+                            self.still_allowed().await?;
+                        }
+                        sent = self.changes(&changes, sent).await?;
+                    }
                     Ok(News::Telemetry(shown)) => self.hold(&shown),
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Over),
                 },
@@ -102,10 +107,15 @@ impl Reader {
         }
     }
 
-    /// Sends what was missed since `after`. Returns the last sequence number that the reader has.
+    /// Sends what was missed since `after`; a reader that missed too much, or comes from another history (the
+    /// data folder was restored), is told to load its page again. Returns the last sequence number that it has.
     async fn catch_up(&mut self, after: Option<i64>, last: i64) -> Result<i64, Over> {
-        let Some(after) = after.filter(|after| *after < last) else { return Ok(last) };
-        if usize::try_from(last - after).is_ok_and(|missed| missed > MISSED_MAX) {
+        let Some(after) = after.filter(|after| *after != last) else { return Ok(last) };
+        if after > last && self.app.store.last_seq().await.map_err(|_| Over)? >= after {
+            return Ok(after);
+        }
+        let missed = usize::try_from(last.saturating_sub(after));
+        if missed.is_err() || missed.is_ok_and(|missed| missed > MISSED_MAX) {
             self.send(json!({ "resync": true })).await?;
             return Ok(last);
         }
@@ -184,6 +194,11 @@ impl Reader {
             Ok(Err(_)) | Err(_) => Err(Over),
         }
     }
+}
+
+/// Whether it may be about what a caller may do.
+fn concerns_callers(recorded: &Recorded) -> bool {
+    matches!(recorded.change.kind.noun(), "user" | "token" | "login")
 }
 
 fn watch(text: &str) -> Option<Vec<DeviceId>> {
