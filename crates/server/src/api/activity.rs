@@ -98,7 +98,7 @@ pub(crate) struct ActivityQuery {
     before: Option<i64>,
     /// Behind this place in the order.
     after: Option<i64>,
-    /// How many at most: 1 to 1000, 50 by default.
+    /// How many at most: 1 to 1000, 50 by default; an export has all by default.
     limit: Option<usize>,
 }
 
@@ -143,20 +143,28 @@ pub(crate) async fn export(
     State(app): State<App>,
     Query(query): Query<ActivityQuery>,
 ) -> Result<Response, ApiError> {
-    let first = query.checked(EXPORT_BATCH, false)?;
-    let lines = futures_util::stream::try_unfold(Some(first), move |query| {
+    let limit = query.limit.map(|limit| Page::new(None, Some(limit))).transpose()?;
+    let left = limit.map_or(usize::MAX, |page| page.limit);
+    let mut first = query.checked(EXPORT_BATCH, false)?;
+    // What happens meanwhile is in the next export: this one ends.
+    let end = app.store.last_seq().await?.saturating_add(1);
+    first.before = Some(first.before.map_or(end, |before| before.min(end)));
+    let lines = futures_util::stream::try_unfold((first, left), move |(mut query, left)| {
         let app = app.clone();
         async move {
-            let Some(mut query) = query else { return Ok::<_, motehub_store::StoreError>(None) };
+            query.limit = EXPORT_BATCH.min(left);
             let changes = app.store.changes(query.clone()).await?;
-            let Some(last) = changes.last().map(|recorded| recorded.seq) else { return Ok(None) };
+            let Some(last) = changes.last().map(|recorded| recorded.seq) else {
+                return Ok::<_, motehub_store::StoreError>(None);
+            };
+            let left = left.saturating_sub(changes.len());
             query.after = Some(last);
             let mut text = String::new();
             for change in changes {
                 text.push_str(&serde_json::to_string(&ChangeDto::from(change)).unwrap_or_default());
                 text.push('\n');
             }
-            Ok(Some((Bytes::from(text), Some(query))))
+            Ok(Some((Bytes::from(text), (query, left))))
         }
     });
     let headers = [
