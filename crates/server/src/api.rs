@@ -34,6 +34,7 @@ use access::Access::{self, Known, Needs, Open};
 
 pub(crate) use access::caller;
 pub(crate) use login::Throttle;
+pub(crate) use problem::answers;
 
 /// Largest request body in bytes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;

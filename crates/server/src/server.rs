@@ -196,6 +196,7 @@ fn router(app: &App) -> Router {
     let pages = api::router(app)
         .merge(own)
         .fallback_service(assets::routes())
+        .layer(axum::middleware::from_fn(api::answers))
         .layer(CompressionLayer::new())
         .layer(axum::middleware::from_fn(assets::with_headers));
     pages.merge(http::nodemcu_routes(hub)).layer(CatchPanicLayer::custom(panicked))
@@ -215,7 +216,9 @@ async fn render_metrics(
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    if !peer.ip().to_canonical().is_loopback() || headers.contains_key("x-forwarded-for") {
+    let is_forwarded =
+        ["x-forwarded-for", "forwarded", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
+    if !peer.ip().to_canonical().is_loopback() || is_forwarded {
         let caller =
             api::caller(&app, &method, &headers).await.and_then(|caller| caller.must(Permission::See));
         if let Err(error) = caller {

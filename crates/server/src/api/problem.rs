@@ -1,6 +1,8 @@
 //! Errors of the API: `application/problem+json` (RFC 9457) with a stable code and a sentence.
 
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use motehub_domain::rejection::{Rejection, RejectionKind};
 use motehub_store::StoreError;
@@ -8,6 +10,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::perform::Failure;
+
+/// The content type of a problem.
+const PROBLEM_TYPE: &str = "application/problem+json";
+/// Longest sentence that is taken over from the HTTP library.
+const DETAIL_BYTES_MAX: usize = 500;
 
 /// What the API answers when it does not do what was asked.
 #[derive(Debug, Serialize, ToSchema)]
@@ -134,6 +141,45 @@ impl From<Failure> for ApiError {
     }
 }
 
+/// What is true of every answer below `/api/`, also of those that no handler of ours gave: no cache keeps it, and
+/// a refusal is a problem.
+pub(crate) async fn answers(request: Request, next: Next) -> Response {
+    let is_api = request.uri().path().starts_with("/api/");
+    let mut response = next.run(request).await;
+    if !is_api {
+        return response;
+    }
+    if response.status().is_client_error() && !is_problem(&response) {
+        response = to_problem(response).await;
+    }
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn is_problem(response: &Response) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_TYPE)
+}
+
+async fn to_problem(response: Response) -> Response {
+    let (parts, body) = response.into_parts();
+    let said = axum::body::to_bytes(body, DETAIL_BYTES_MAX).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    let (code, sentence) = match parts.status {
+        StatusCode::NOT_FOUND => ("not_found", "there is no such address: see /api/v1/openapi.json"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ("method_not_allowed", "this address has other methods: see the header Allow")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the body has at most 1 MiB"),
+        _ => ("invalid", "the request is not what this address takes"),
+    };
+    let detail = if code == "invalid" && !said.is_empty() { said } else { sentence.to_owned() };
+    let mut problem = ApiError::new(parts.status, code, detail).into_response();
+    if let Some(allowed) = parts.headers.get(header::ALLOW) {
+        problem.headers_mut().insert(header::ALLOW, allowed.clone());
+    }
+    problem
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problem = Problem {
@@ -148,7 +194,7 @@ impl IntoResponse for ApiError {
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_TYPE));
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
