@@ -6,3 +6,12 @@
 mod support;
 
 mod access;
+mod activity;
+mod deployments;
+mod devices;
+mod hub;
+mod input;
+mod live;
+mod scripts;
+mod selectors;
+mod telemetry;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use motehub_domain::access::Role;
-use motehub_domain::time::Time;
+use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::TopicFilter;
 use motehub_server::{Clock, Server, Settings, add_token};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ pub(crate) struct Caller {
 }
 
 /// What came back.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
@@ -234,17 +234,23 @@ impl Hub {
         made.string("id")
     }
 
-    /// Does what a board does: asks, takes the program in full, and runs it for the health window.
+    /// Does what a board does: connects, asks, takes the program in full, starts with it, and goes on for the
+    /// health window.
     pub(crate) async fn run_on_board(&self, credential: &str, chip_id: u32, deployment: &str) {
-        let nobody = Caller::default();
-        let poll = format!("/d/{credential}/node.php?id={chip_id}&update");
-        let polled = self.send("GET", &poll, &nobody, &[], None).await;
-        assert_eq!(polled.text(), "UPDATE", "nothing waits for {chip_id}");
+        let _link = mqtt::Publisher::connect(self, &chip_id.to_string(), credential).await.unwrap();
+        assert_eq!(self.poll(credential, chip_id).await, "UPDATE", "nothing waits for {chip_id}");
         let program = format!("/d/{credential}/uploads/{chip_id}/boot.lua");
-        assert_eq!(self.send("GET", &program, &nobody, &[], None).await.status, 200);
+        assert_eq!(self.send("GET", &program, &Caller::default(), &[], None).await.status, 200);
         self.await_task(deployment, chip_id, "Applying").await;
-        self.clock.advance(motehub_domain::time::Span::seconds(31));
+        assert_eq!(self.poll(credential, chip_id).await, "");
+        self.clock.advance(Span::seconds(31));
         self.await_task(deployment, chip_id, "Done").await;
+    }
+
+    /// Asks as a board does at every start.
+    pub(crate) async fn poll(&self, credential: &str, chip_id: u32) -> String {
+        let path = format!("/d/{credential}/node.php?id={chip_id}&update");
+        self.send("GET", &path, &Caller::default(), &[], None).await.text()
     }
 
     async fn await_task(&self, deployment: &str, chip_id: u32, state: &str) {
@@ -260,6 +266,14 @@ impl Hub {
                 .then_some(())
         })
         .await;
+    }
+}
+
+impl std::fmt::Debug for Answer {
+    /// The beginning of it, so that a failure can be read.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = String::from_utf8_lossy(&self.body);
+        write!(f, "{} {}", self.status, text.chars().take(1000).collect::<String>())
     }
 }
 
@@ -300,7 +314,7 @@ impl Answer {
 
     /// The answer is a problem with this status and code, and with a sentence for people.
     pub(crate) fn is(&self, status: u16, code: &str) {
-        assert_eq!(self.status, status, "expected {code}: {self:?} {}", String::from_utf8_lossy(&self.body));
+        assert_eq!(self.status, status, "expected {code}: {self:?}");
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         let problem = self.json();
         assert_eq!((&problem["code"], &problem["status"]), (&json!(code), &json!(status)), "{problem}");
