@@ -92,7 +92,7 @@ impl Reader {
             tokio::select! {
                 item = news.recv() => match item {
                     Ok(News::Changes(changes)) => {
-                        if changes.iter().any(|recorded| concerns_callers(recorded)) {
+                        if changes.iter().any(concerns_callers) {
                             self.still_allowed().await?;
                         }
                         sent = self.changes(&changes, sent).await?;
