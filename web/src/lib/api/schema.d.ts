@@ -12,7 +12,7 @@ export interface paths {
             cookie?: never;
         };
         /** Changes, newest first. */
-        get: operations["list"];
+        get: operations["activity_list"];
         put?: never;
         post?: never;
         delete?: never;
@@ -29,7 +29,7 @@ export interface paths {
             cookie?: never;
         };
         /** All changes that fit, oldest first, one JSON object a line. */
-        get: operations["export"];
+        get: operations["activity_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -46,10 +46,10 @@ export interface paths {
             cookie?: never;
         };
         /** Deployments, newest first. */
-        get: operations["list"];
+        get: operations["deployments_list"];
         put?: never;
         /** Begins a deployment of a version to devices. */
-        post: operations["create"];
+        post: operations["deployments_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -66,7 +66,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Which devices a selector means, before anything is done to them. */
-        post: operations["preview"];
+        post: operations["deployments_preview"];
         delete?: never;
         options?: never;
         head?: never;
@@ -81,7 +81,7 @@ export interface paths {
             cookie?: never;
         };
         /** One deployment with its first 1000 tasks. */
-        get: operations["get"];
+        get: operations["deployments_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -100,7 +100,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Cancels what is still on its way. */
-        post: operations["cancel"];
+        post: operations["deployments_cancel"];
         delete?: never;
         options?: never;
         head?: never;
@@ -117,7 +117,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives devices whose task failed, timed out or was cancelled the version again. */
-        post: operations["retry"];
+        post: operations["deployments_retry"];
         delete?: never;
         options?: never;
         head?: never;
@@ -134,7 +134,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Returns devices to what they ran before this deployment. */
-        post: operations["rollback"];
+        post: operations["deployments_rollback"];
         delete?: never;
         options?: never;
         head?: never;
@@ -149,7 +149,7 @@ export interface paths {
             cookie?: never;
         };
         /** The tasks of a deployment. */
-        get: operations["tasks"];
+        get: operations["deployments_tasks"];
         put?: never;
         post?: never;
         delete?: never;
@@ -166,10 +166,10 @@ export interface paths {
             cookie?: never;
         };
         /** Devices, filtered, sorted and paged. */
-        get: operations["list"];
+        get: operations["devices_list"];
         put?: never;
         /** Registers a device. */
-        post: operations["create"];
+        post: operations["devices_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -184,15 +184,15 @@ export interface paths {
             cookie?: never;
         };
         /** One device. */
-        get: operations["get"];
+        get: operations["devices_get"];
         put?: never;
         post?: never;
         /** Deletes a device with its telemetry. */
-        delete: operations["delete"];
+        delete: operations["devices_delete"];
         options?: never;
         head?: never;
         /** Changes a device. */
-        patch: operations["edit"];
+        patch: operations["devices_edit"];
         trace?: never;
     };
     "/api/v1/devices/{id}/activate": {
@@ -205,7 +205,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Makes a script the active one: a deployment to this device. Managers choose among assigned scripts. */
-        post: operations["activate"];
+        post: operations["devices_activate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -222,7 +222,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Cancels what waits for a device. */
-        post: operations["cancel"];
+        post: operations["devices_cancel"];
         delete?: never;
         options?: never;
         head?: never;
@@ -239,9 +239,9 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives a device a new credential; the former one stops at once. */
-        post: operations["issue_credential"];
+        post: operations["devices_issue_credential"];
         /** Revokes a device's credential and disconnects it. */
-        delete: operations["revoke_credential"];
+        delete: operations["devices_revoke_credential"];
         options?: never;
         head?: never;
         patch?: never;
@@ -257,7 +257,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Deploys the active version again, whatever the device runs. */
-        post: operations["force"];
+        post: operations["devices_force"];
         delete?: never;
         options?: never;
         head?: never;
@@ -272,7 +272,7 @@ export interface paths {
             cookie?: never;
         };
         /** The newest value of each metric. */
-        get: operations["metrics"];
+        get: operations["telemetry_metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -291,7 +291,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Returns a device to what it ran before. */
-        post: operations["rollback"];
+        post: operations["devices_rollback"];
         delete?: never;
         options?: never;
         head?: never;
@@ -306,7 +306,7 @@ export interface paths {
             cookie?: never;
         };
         /** The scripts assigned to a device. */
-        get: operations["list"];
+        get: operations["devices_list"];
         put?: never;
         post?: never;
         delete?: never;
@@ -324,10 +324,10 @@ export interface paths {
         };
         get?: never;
         /** Assigns a script to a device, so that a manager may activate it. */
-        put: operations["assign"];
+        put: operations["devices_assign"];
         post?: never;
         /** Takes an assignment back; what runs goes on running. */
-        delete: operations["unassign"];
+        delete: operations["devices_unassign"];
         options?: never;
         head?: never;
         patch?: never;
@@ -341,7 +341,7 @@ export interface paths {
             cookie?: never;
         };
         /** The tasks of a device, newest first. */
-        get: operations["tasks"];
+        get: operations["devices_tasks"];
         put?: never;
         post?: never;
         delete?: never;
@@ -358,7 +358,7 @@ export interface paths {
             cookie?: never;
         };
         /** Points of a range: the newest `limit` of them, oldest first. */
-        get: operations["range"];
+        get: operations["telemetry_range"];
         put?: never;
         post?: never;
         delete?: never;
@@ -375,10 +375,10 @@ export interface paths {
             cookie?: never;
         };
         /** All grants. */
-        get: operations["list"];
+        get: operations["grants_list"];
         put?: never;
         /** Adds a grant; connected devices have it at once. */
-        post: operations["create"];
+        post: operations["grants_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -396,7 +396,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Takes a grant back; connected devices lose it at once. */
-        delete: operations["delete"];
+        delete: operations["grants_delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -410,7 +410,7 @@ export interface paths {
             cookie?: never;
         };
         /** Opens the live connection (WebSocket). */
-        get: operations["connect"];
+        get: operations["activity_connect"];
         put?: never;
         post?: never;
         delete?: never;
@@ -429,7 +429,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Logs in with name and password. */
-        post: operations["login"];
+        post: operations["login_login"];
         delete?: never;
         options?: never;
         head?: never;
@@ -446,7 +446,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Ends this login. */
-        post: operations["logout"];
+        post: operations["login_logout"];
         delete?: never;
         options?: never;
         head?: never;
@@ -463,7 +463,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Ends all logins of the caller, on every machine. */
-        post: operations["logout_everywhere"];
+        post: operations["login_logout_everywhere"];
         delete?: never;
         options?: never;
         head?: never;
@@ -478,7 +478,7 @@ export interface paths {
             cookie?: never;
         };
         /** Who the caller is and may do. */
-        get: operations["me"];
+        get: operations["login_me"];
         put?: never;
         post?: never;
         delete?: never;
@@ -497,7 +497,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Changes the caller's password and ends the caller's other logins. */
-        post: operations["change_password"];
+        post: operations["login_change_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -512,7 +512,7 @@ export interface paths {
             cookie?: never;
         };
         /** The fleet at a glance. */
-        get: operations["overview"];
+        get: operations["overview_overview"];
         put?: never;
         post?: never;
         delete?: never;
@@ -529,10 +529,10 @@ export interface paths {
             cookie?: never;
         };
         /** Scripts, by name. */
-        get: operations["list"];
+        get: operations["scripts_list"];
         put?: never;
         /** Makes a script with its first version. One that does not compile is kept, but cannot be deployed. */
-        post: operations["create"];
+        post: operations["scripts_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -549,7 +549,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Whether a source text compiles. Nothing is stored or run. */
-        post: operations["check"];
+        post: operations["scripts_check"];
         delete?: never;
         options?: never;
         head?: never;
@@ -564,15 +564,15 @@ export interface paths {
             cookie?: never;
         };
         /** One script. */
-        get: operations["get"];
+        get: operations["scripts_get"];
         put?: never;
         post?: never;
         /** Deletes a script that no device needs. */
-        delete: operations["delete"];
+        delete: operations["scripts_delete"];
         options?: never;
         head?: never;
         /** Changes a script's words. */
-        patch: operations["edit"];
+        patch: operations["scripts_edit"];
         trace?: never;
     };
     "/api/v1/scripts/{id}/diff": {
@@ -583,7 +583,7 @@ export interface paths {
             cookie?: never;
         };
         /** How two versions differ, line by line. */
-        get: operations["diff"];
+        get: operations["scripts_diff"];
         put?: never;
         post?: never;
         delete?: never;
@@ -600,10 +600,10 @@ export interface paths {
             cookie?: never;
         };
         /** The versions of a script, newest first, without their sources. */
-        get: operations["versions"];
+        get: operations["scripts_versions"];
         put?: never;
         /** Saves a new version. The same source as the newest version answers with that one and saves nothing. */
-        post: operations["save_version"];
+        post: operations["scripts_save_version"];
         delete?: never;
         options?: never;
         head?: never;
@@ -618,7 +618,7 @@ export interface paths {
             cookie?: never;
         };
         /** One version with its source. */
-        get: operations["version"];
+        get: operations["scripts_version"];
         put?: never;
         post?: never;
         delete?: never;
@@ -635,10 +635,10 @@ export interface paths {
             cookie?: never;
         };
         /** Whether the first administrator is still to be made. */
-        get: operations["setup_needed"];
+        get: operations["login_setup_needed"];
         put?: never;
         /** Makes the first administrator with the one-time code, and logs in. */
-        post: operations["setup"];
+        post: operations["login_setup"];
         delete?: never;
         options?: never;
         head?: never;
@@ -653,7 +653,7 @@ export interface paths {
             cookie?: never;
         };
         /** The hub itself, with the weaknesses that are switched on. */
-        get: operations["system"];
+        get: operations["overview_system"];
         put?: never;
         post?: never;
         delete?: never;
@@ -670,10 +670,10 @@ export interface paths {
             cookie?: never;
         };
         /** All tokens. */
-        get: operations["list"];
+        get: operations["tokens_list"];
         put?: never;
         /** Makes a token. */
-        post: operations["create"];
+        post: operations["tokens_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -691,7 +691,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Revokes a token: it stops at once. */
-        delete: operations["delete"];
+        delete: operations["tokens_delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -705,10 +705,10 @@ export interface paths {
             cookie?: never;
         };
         /** All users. */
-        get: operations["list"];
+        get: operations["users_list"];
         put?: never;
         /** Makes a user with a one-time password. */
-        post: operations["create"];
+        post: operations["users_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -726,11 +726,11 @@ export interface paths {
         put?: never;
         post?: never;
         /** Deletes a user with all logins. */
-        delete: operations["delete"];
+        delete: operations["users_delete"];
         options?: never;
         head?: never;
         /** Changes a user's role, shuts the user out or lets the user in again. */
-        patch: operations["edit"];
+        patch: operations["users_edit"];
         trace?: never;
     };
     "/api/v1/users/{id}/password": {
@@ -743,7 +743,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Gives a user a new one-time password and ends the user's logins. */
-        post: operations["reset_password"];
+        post: operations["users_reset_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -760,7 +760,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Activates an assigned script on a board. */
-        post: operations["request"];
+        post: operations["executor_request"];
         delete?: never;
         options?: never;
         head?: never;
@@ -898,6 +898,8 @@ export interface components {
             selector?: string | null;
             /** @description Running, Done, Failed, Cancelled or RolledBack. */
             state: string;
+            /** @description What it is about, for people. */
+            title: string;
             /**
              * Format: int64
              * @description How many tasks there are.
@@ -1238,10 +1240,7 @@ export interface components {
             activity: components["schemas"]["Change"][];
             deployments: components["schemas"]["DeploymentCounts"];
             devices: components["schemas"]["DeviceCounts"];
-            /**
-             * Format: int64
-             * @description Points stored per minute, since the start.
-             */
+            /** @description Points stored during the last minute. */
             points_per_minute: number;
         };
         /** @description A change of the caller's own password. */
@@ -1435,6 +1434,11 @@ export interface components {
         };
         /** @description The hub itself. */
         SystemDto: {
+            /**
+             * Format: int32
+             * @description The port of MQTT over TCP, for the settings of boards.
+             */
+            mqtt_port: number;
             /** @description When it started. */
             started_at: string;
             /** @description Until when this version gets security updates. */
@@ -1596,7 +1600,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    list: {
+    activity_list: {
         parameters: {
             query?: {
                 /** @description Of a kind. */
@@ -1613,7 +1617,7 @@ export interface operations {
                 before?: number | null;
                 /** @description Behind this place in the order. */
                 after?: number | null;
-                /** @description How many at most: 1 to 1000, 50 by default. */
+                /** @description How many at most: 1 to 1000, 50 by default; an export has all by default. */
                 limit?: number | null;
             };
             header?: never;
@@ -1640,7 +1644,7 @@ export interface operations {
             };
         };
     };
-    export: {
+    activity_export: {
         parameters: {
             query?: {
                 /** @description Of a kind. */
@@ -1657,7 +1661,7 @@ export interface operations {
                 before?: number | null;
                 /** @description Behind this place in the order. */
                 after?: number | null;
-                /** @description How many at most: 1 to 1000, 50 by default. */
+                /** @description How many at most: 1 to 1000, 50 by default; an export has all by default. */
                 limit?: number | null;
             };
             header?: never;
@@ -1684,7 +1688,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    deployments_list: {
         parameters: {
             query?: {
                 /** @description Those of a script. */
@@ -1722,7 +1726,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    deployments_create: {
         parameters: {
             query?: never;
             header?: never;
@@ -1761,7 +1765,7 @@ export interface operations {
             };
         };
     };
-    preview: {
+    deployments_preview: {
         parameters: {
             query?: never;
             header?: never;
@@ -1792,7 +1796,7 @@ export interface operations {
             };
         };
     };
-    get: {
+    deployments_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -1821,7 +1825,7 @@ export interface operations {
             };
         };
     };
-    cancel: {
+    deployments_cancel: {
         parameters: {
             query?: never;
             header?: never;
@@ -1848,7 +1852,7 @@ export interface operations {
             };
         };
     };
-    retry: {
+    deployments_retry: {
         parameters: {
             query?: never;
             header?: never;
@@ -1881,7 +1885,7 @@ export interface operations {
             };
         };
     };
-    rollback: {
+    deployments_rollback: {
         parameters: {
             query?: never;
             header?: never;
@@ -1914,7 +1918,7 @@ export interface operations {
             };
         };
     };
-    tasks: {
+    deployments_tasks: {
         parameters: {
             query?: {
                 /** @description Those in a state. */
@@ -1950,7 +1954,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    devices_list: {
         parameters: {
             query?: {
                 /** @description A condition such as `tag=kitchen and not online`. */
@@ -1988,7 +1992,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    devices_create: {
         parameters: {
             query?: never;
             header?: never;
@@ -2027,7 +2031,7 @@ export interface operations {
             };
         };
     };
-    get: {
+    devices_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -2056,7 +2060,7 @@ export interface operations {
             };
         };
     };
-    delete: {
+    devices_delete: {
         parameters: {
             query?: never;
             header?: never;
@@ -2083,7 +2087,7 @@ export interface operations {
             };
         };
     };
-    edit: {
+    devices_edit: {
         parameters: {
             query?: never;
             header?: never;
@@ -2124,7 +2128,7 @@ export interface operations {
             };
         };
     };
-    activate: {
+    devices_activate: {
         parameters: {
             query?: never;
             header?: never;
@@ -2165,7 +2169,7 @@ export interface operations {
             };
         };
     };
-    cancel: {
+    devices_cancel: {
         parameters: {
             query?: never;
             header?: never;
@@ -2192,7 +2196,7 @@ export interface operations {
             };
         };
     };
-    issue_credential: {
+    devices_issue_credential: {
         parameters: {
             query?: never;
             header?: never;
@@ -2221,7 +2225,7 @@ export interface operations {
             };
         };
     };
-    revoke_credential: {
+    devices_revoke_credential: {
         parameters: {
             query?: never;
             header?: never;
@@ -2248,7 +2252,7 @@ export interface operations {
             };
         };
     };
-    force: {
+    devices_force: {
         parameters: {
             query?: never;
             header?: never;
@@ -2277,7 +2281,7 @@ export interface operations {
             };
         };
     };
-    metrics: {
+    telemetry_metrics: {
         parameters: {
             query?: never;
             header?: never;
@@ -2306,7 +2310,7 @@ export interface operations {
             };
         };
     };
-    rollback: {
+    devices_rollback: {
         parameters: {
             query?: never;
             header?: never;
@@ -2335,7 +2339,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    devices_list: {
         parameters: {
             query?: never;
             header?: never;
@@ -2364,7 +2368,7 @@ export interface operations {
             };
         };
     };
-    assign: {
+    devices_assign: {
         parameters: {
             query?: never;
             header?: never;
@@ -2392,7 +2396,7 @@ export interface operations {
             };
         };
     };
-    unassign: {
+    devices_unassign: {
         parameters: {
             query?: never;
             header?: never;
@@ -2420,7 +2424,7 @@ export interface operations {
             };
         };
     };
-    tasks: {
+    devices_tasks: {
         parameters: {
             query?: never;
             header?: never;
@@ -2449,7 +2453,7 @@ export interface operations {
             };
         };
     };
-    range: {
+    telemetry_range: {
         parameters: {
             query?: {
                 /** @description One metric; all by default. */
@@ -2495,7 +2499,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    grants_list: {
         parameters: {
             query?: never;
             header?: never;
@@ -2514,7 +2518,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    grants_create: {
         parameters: {
             query?: never;
             header?: never;
@@ -2561,7 +2565,7 @@ export interface operations {
             };
         };
     };
-    delete: {
+    grants_delete: {
         parameters: {
             query?: never;
             header?: never;
@@ -2588,7 +2592,7 @@ export interface operations {
             };
         };
     };
-    connect: {
+    activity_connect: {
         parameters: {
             query?: {
                 /** @description The last sequence number it has. */
@@ -2617,7 +2621,7 @@ export interface operations {
             };
         };
     };
-    login: {
+    login_login: {
         parameters: {
             query?: never;
             header?: never;
@@ -2664,7 +2668,7 @@ export interface operations {
             };
         };
     };
-    logout: {
+    login_logout: {
         parameters: {
             query?: never;
             header?: never;
@@ -2697,7 +2701,7 @@ export interface operations {
             };
         };
     };
-    logout_everywhere: {
+    login_logout_everywhere: {
         parameters: {
             query?: never;
             header?: never;
@@ -2730,7 +2734,7 @@ export interface operations {
             };
         };
     };
-    me: {
+    login_me: {
         parameters: {
             query?: never;
             header?: never;
@@ -2757,7 +2761,7 @@ export interface operations {
             };
         };
     };
-    change_password: {
+    login_change_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -2810,7 +2814,7 @@ export interface operations {
             };
         };
     };
-    overview: {
+    overview_overview: {
         parameters: {
             query?: never;
             header?: never;
@@ -2829,7 +2833,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    scripts_list: {
         parameters: {
             query?: {
                 /** @description A part of the name, description or category. */
@@ -2863,7 +2867,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    scripts_create: {
         parameters: {
             query?: never;
             header?: never;
@@ -2902,7 +2906,7 @@ export interface operations {
             };
         };
     };
-    check: {
+    scripts_check: {
         parameters: {
             query?: never;
             header?: never;
@@ -2933,7 +2937,7 @@ export interface operations {
             };
         };
     };
-    get: {
+    scripts_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -2962,7 +2966,7 @@ export interface operations {
             };
         };
     };
-    delete: {
+    scripts_delete: {
         parameters: {
             query?: never;
             header?: never;
@@ -2997,7 +3001,7 @@ export interface operations {
             };
         };
     };
-    edit: {
+    scripts_edit: {
         parameters: {
             query?: never;
             header?: never;
@@ -3038,7 +3042,7 @@ export interface operations {
             };
         };
     };
-    diff: {
+    scripts_diff: {
         parameters: {
             query: {
                 /** @description The older one. */
@@ -3072,7 +3076,7 @@ export interface operations {
             };
         };
     };
-    versions: {
+    scripts_versions: {
         parameters: {
             query?: never;
             header?: never;
@@ -3101,7 +3105,7 @@ export interface operations {
             };
         };
     };
-    save_version: {
+    scripts_save_version: {
         parameters: {
             query?: never;
             header?: never;
@@ -3142,7 +3146,7 @@ export interface operations {
             };
         };
     };
-    version: {
+    scripts_version: {
         parameters: {
             query?: never;
             header?: never;
@@ -3172,7 +3176,7 @@ export interface operations {
             };
         };
     };
-    setup_needed: {
+    login_setup_needed: {
         parameters: {
             query?: never;
             header?: never;
@@ -3191,7 +3195,7 @@ export interface operations {
             };
         };
     };
-    setup: {
+    login_setup: {
         parameters: {
             query?: never;
             header?: never;
@@ -3238,7 +3242,7 @@ export interface operations {
             };
         };
     };
-    system: {
+    overview_system: {
         parameters: {
             query?: never;
             header?: never;
@@ -3257,7 +3261,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    tokens_list: {
         parameters: {
             query?: never;
             header?: never;
@@ -3284,7 +3288,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    tokens_create: {
         parameters: {
             query?: never;
             header?: never;
@@ -3331,7 +3335,7 @@ export interface operations {
             };
         };
     };
-    delete: {
+    tokens_delete: {
         parameters: {
             query?: never;
             header?: never;
@@ -3366,7 +3370,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    users_list: {
         parameters: {
             query?: never;
             header?: never;
@@ -3393,7 +3397,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    users_create: {
         parameters: {
             query?: never;
             header?: never;
@@ -3440,7 +3444,7 @@ export interface operations {
             };
         };
     };
-    delete: {
+    users_delete: {
         parameters: {
             query?: never;
             header?: never;
@@ -3483,7 +3487,7 @@ export interface operations {
             };
         };
     };
-    edit: {
+    users_edit: {
         parameters: {
             query?: never;
             header?: never;
@@ -3540,7 +3544,7 @@ export interface operations {
             };
         };
     };
-    reset_password: {
+    users_reset_password: {
         parameters: {
             query?: never;
             header?: never;
@@ -3577,7 +3581,7 @@ export interface operations {
             };
         };
     };
-    request: {
+    executor_request: {
         parameters: {
             query?: never;
             header?: never;
