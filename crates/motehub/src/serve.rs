@@ -205,12 +205,13 @@ mod tests {
 
     #[test]
     fn a_wrong_setting_is_named() {
-        let with = |change: fn(&mut Options)| {
+        type Mistake = fn(&mut Options);
+        let with = |change: Mistake| {
             let mut options = Options { data: Some("data".into()), ..Options::default() };
             change(&mut options);
             format!("{:#}", settings(options).expect_err("it is wrong"))
         };
-        let cases: [(fn(&mut Options), &str); 5] = [
+        let cases: [(Mistake, &str); 5] = [
             (|o| o.data = None, "data:"),
             (|o| o.http = Some("nowhere".into()), "http:"),
             (|o| o.mqtt_tls = Some("1.2.3.4".into()), "mqtt-tls:"),

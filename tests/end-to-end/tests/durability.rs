@@ -94,7 +94,7 @@ fn ten_kills_lose_nothing_acknowledged_and_double_nothing() {
         .map(|n| {
             let (devices, acknowledged, address) = (devices.clone(), acknowledged.clone(), address.clone());
             std::thread::spawn(move || {
-                publish_all(&address, &devices[n], MESSAGES / CONNECTIONS, &acknowledged)
+                publish_all(&address, &devices[n], MESSAGES / CONNECTIONS, &acknowledged);
             })
         })
         .collect();
