@@ -163,10 +163,11 @@ impl App {
         Ok(rights)
     }
 
-    /// Gives connected devices the rights that they have now. Call it after grants or tags changed.
-    pub(crate) async fn rights_changed(&self) {
+    /// Gives devices, as far as they are connected, the rights that they have now. Call it after their tags or
+    /// grants changed.
+    pub(crate) async fn rights_changed(&self, devices: &[DeviceId]) {
         let Some(mqtt) = self.mqtt.get() else { return };
-        for id in self.connections.online() {
+        for id in devices.iter().copied().filter(|id| self.connections.is_online(*id)) {
             let rights = match self.store.device(id).await {
                 Ok(Some(device)) => self.rights_of(&device).await,
                 Ok(None) => Ok(TopicRights::default()),

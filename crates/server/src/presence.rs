@@ -82,11 +82,6 @@ impl Connections {
         self.table().links.contains_key(&device)
     }
 
-    /// The devices that have a live connection.
-    pub(crate) fn online(&self) -> Vec<DeviceId> {
-        self.table().links.keys().copied().collect()
-    }
-
     /// Says something to every connection of a device. A full queue loses it: it is recomputed from stored state.
     pub(crate) fn send(&self, device: DeviceId, downlink: &Downlink) {
         for link in self.table().links.get(&device).into_iter().flatten() {

@@ -302,7 +302,7 @@ pub(crate) async fn edit(
     });
     let edited = edited.await?;
     if affects_rights {
-        app.rights_changed().await;
+        app.rights_changed(&[id]).await;
     }
     // A session goes by the name it began with.
     if unauthenticated_allowed == Some(false) || edited.external_id != known_as {

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use motehub_domain::id::GrantId;
 use motehub_domain::person::{self, GrantRequest, Grantee};
 use motehub_domain::rejection::Rejection;
+use motehub_domain::selector::{Field, Operator, Selector};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -113,8 +114,9 @@ pub(crate) async fn create(
         let grants = app.store.grants().await?;
         Ok(person::add_grant(id, &request, &grants, &caller.actor())?)
     });
-    let id = made.await?.id.to_string();
-    app.rights_changed().await;
+    let grant = made.await?;
+    let id = grant.id.to_string();
+    rights_changed(&app, &grant.grantee).await?;
     Ok((StatusCode::CREATED, axum::Json(GrantCreated { id })))
 }
 
@@ -130,8 +132,21 @@ pub(crate) async fn delete(
     let grant = app.store.grant(id).await?.ok_or_else(|| ApiError::not_found("grant", id))?;
     let name = name_of(&app, &grant.grantee).await?.unwrap_or_default();
     app.perform(person::remove_grant(&grant, &name, &caller.actor())).await?;
-    app.rights_changed().await;
+    rights_changed(&app, &grant.grantee).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The devices that a grant is to have their new rights at once.
+async fn rights_changed(app: &App, grantee: &Grantee) -> Result<(), ApiError> {
+    let devices = match grantee {
+        Grantee::Device(device) => vec![*device],
+        Grantee::Tag(tag) => {
+            let tagged = Selector::Is(Field::Tag, Operator::Equal, tag.clone());
+            app.store.select_ids(&tagged, usize::MAX).await?
+        }
+    };
+    app.rights_changed(&devices).await;
+    Ok(())
 }
 
 /// The name of a grantee; `None` if there is no such device.
