@@ -40,7 +40,7 @@ fn python(script: &str, arguments: &[String]) {
     let done = done.unwrap_or_else(|e| panic!("{}: {e}; run xtask/setup.sh test", python.display()));
     let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{said}");
-    println!("{said}");
+    eprintln!("{said}");
 }
 
 #[test]
