@@ -1,13 +1,16 @@
 //! Deployments: begin, look at, cancel, try again, roll back.
 
+mod meant;
+mod view;
+
 use std::collections::HashMap;
 
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use motehub_domain::deployment::{
-    self, Cause, Counts, Deployment, DeploymentState, Request, TASKS_MAX, Target, Task, TaskState,
+    self, Cause, Deployment, DeploymentState, Request, Target, Task, TaskState,
 };
-use motehub_domain::id::{DeploymentId, DeviceId, ScriptId};
+use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::script::{Artifact, Script, Syntax};
 use motehub_domain::selector::Selector;
@@ -18,181 +21,20 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
 use super::device_scripts::load_script;
-use super::devices::{DeviceList, ScriptRef};
-use super::extract::{Body, Page, Query, id, rfc3339};
+use super::devices::DeviceList;
+use super::extract::{Body, Page, Query, id};
 use super::problem::{ApiError, Problem};
 use crate::app::App;
-use crate::perform::Failure;
 use crate::random;
+use meant::{all_tasks, chosen, load_deployment, meant, resolve, with_targets};
+use view::{DeploymentDto, DeploymentList, Names};
+
+pub(crate) use view::{TaskDto, TaskList};
 
 /// How many tasks come with a deployment.
 const TASKS_SHOWN: usize = 1000;
 /// How many devices a preview shows.
 const PREVIEW_SHOWN: usize = 20;
-
-/// One device's share of a deployment.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Task)]
-pub(crate) struct TaskDto {
-    /// Id of the deployment.
-    deployment: String,
-    /// Id of the device.
-    device: String,
-    /// Its name.
-    device_name: String,
-    /// Waiting, Offered, Fetching, Applying, Done, Failed, TimedOut, RolledBack or Cancelled.
-    state: &'static str,
-    /// Why it stands so.
-    reason: Option<String>,
-    /// Id of the script.
-    script: String,
-    /// Its name.
-    script_name: String,
-    /// Which version.
-    version: i64,
-    /// What the device ran before.
-    previous: Option<ScriptRef>,
-    /// When it was made.
-    created_at: String,
-    /// When its state last changed.
-    updated_at: String,
-}
-
-/// Tasks.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct TaskList {
-    items: Vec<TaskDto>,
-    /// How many there are in all.
-    total: i64,
-}
-
-impl TaskDto {
-    /// Tasks with the names of their devices become a list with the names of their scripts.
-    pub(crate) async fn list(
-        app: &App,
-        tasks: Vec<(Task, String)>,
-        total: Option<i64>,
-    ) -> Result<TaskList, ApiError> {
-        let mut names = Names::default();
-        let total = total.unwrap_or_else(|| i64::try_from(tasks.len()).unwrap_or(i64::MAX));
-        let mut items = Vec::with_capacity(tasks.len());
-        for (task, device_name) in tasks {
-            let previous = match task.previous {
-                Some(artifact) => Some(ScriptRef::new(artifact, names.of(app, artifact.script).await?)),
-                None => None,
-            };
-            items.push(Self {
-                deployment: task.deployment.to_string(),
-                device: task.device.to_string(),
-                device_name,
-                state: task.state.as_str(),
-                reason: task.reason,
-                script: task.artifact.script.to_string(),
-                script_name: names.of(app, task.artifact.script).await?.unwrap_or_default(),
-                version: task.artifact.version,
-                previous,
-                created_at: rfc3339(task.created_at),
-                updated_at: rfc3339(task.updated_at),
-            });
-        }
-        Ok(TaskList { items, total })
-    }
-}
-
-/// Names of scripts, each looked up once.
-#[derive(Default)]
-struct Names(HashMap<ScriptId, Option<String>>);
-
-impl Names {
-    async fn of(&mut self, app: &App, script: ScriptId) -> Result<Option<String>, ApiError> {
-        if let Some(name) = self.0.get(&script) {
-            return Ok(name.clone());
-        }
-        let name = app.store.script(script).await?.map(|script| script.name);
-        self.0.insert(script, name.clone());
-        Ok(name)
-    }
-}
-
-/// The intention that devices run a version.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Deployment)]
-pub(crate) struct DeploymentDto {
-    /// Its id.
-    id: String,
-    /// What it is about, for people.
-    title: String,
-    /// Id of the script; none for a roll back or recovery, whose tasks have each their own.
-    script: Option<String>,
-    /// Its name.
-    script_name: Option<String>,
-    /// Which version.
-    version: Option<i64>,
-    /// `asked`, `rollback` or `recovery`.
-    cause: &'static str,
-    /// The deployment that is rolled back or recovered from.
-    of: Option<String>,
-    /// The selector that picked the devices.
-    selector: Option<String>,
-    /// Running, Done, Failed, Cancelled or RolledBack.
-    state: &'static str,
-    /// When it was begun.
-    created_at: String,
-    /// Who began it.
-    created_by: String,
-    /// When its last task ended.
-    ended_at: Option<String>,
-    /// How long a board must run it without trouble.
-    health_window_seconds: i64,
-    /// How many tasks are in each state.
-    counts: HashMap<&'static str, i64>,
-    /// How many tasks there are.
-    total: i64,
-}
-
-impl DeploymentDto {
-    async fn new(
-        app: &App,
-        names: &mut Names,
-        deployment: Deployment,
-        counts: Counts,
-    ) -> Result<Self, ApiError> {
-        let (cause, artifact, of) = match deployment.cause {
-            Cause::Asked(artifact) => ("asked", Some(artifact), None),
-            Cause::Rollback(of) => ("rollback", None, Some(of)),
-            Cause::Recovery(of) => ("recovery", None, Some(of)),
-        };
-        let script_name = match artifact {
-            Some(artifact) => names.of(app, artifact.script).await?,
-            None => None,
-        };
-        Ok(Self {
-            id: deployment.id.to_string(),
-            title: deployment.title,
-            script: artifact.map(|artifact| artifact.script.to_string()),
-            script_name,
-            version: artifact.map(|artifact| artifact.version),
-            cause,
-            of: of.map(|of| of.to_string()),
-            selector: deployment.selector,
-            state: deployment.state.as_str(),
-            created_at: rfc3339(deployment.created_at),
-            created_by: deployment.created_by,
-            ended_at: deployment.ended_at.map(rfc3339),
-            health_window_seconds: deployment.health_window.0 / 1000,
-            counts: TaskState::ALL.into_iter().map(|state| (state.as_str(), counts.of(state))).collect(),
-            total: counts.total(),
-        })
-    }
-}
-
-/// A part of the deployments.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct DeploymentList {
-    items: Vec<DeploymentDto>,
-    /// How many there are in all.
-    total: i64,
-}
 
 /// Which deployments are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -343,31 +185,6 @@ async fn begin(
         })
         .await?;
     Ok((StatusCode::CREATED, axum::Json(Begun { id: id.to_string(), total })))
-}
-
-async fn resolve(app: &App, meant: &Meant) -> Result<Vec<DeviceId>, ApiError> {
-    match (&meant.selector, &meant.devices) {
-        (Some(text), None) => Ok(app.store.select_ids(&Selector::parse(text)?, TASKS_MAX + 1).await?),
-        (None, Some(ids)) => {
-            let mut devices: Vec<DeviceId> =
-                ids.iter().map(|text| id("device", text)).collect::<Result<_, _>>()?;
-            devices.sort();
-            devices.dedup();
-            let known = app.store.targets(&devices).await?;
-            if known.len() < devices.len() {
-                let is_known = |id: &DeviceId| known.iter().any(|target| target.device.id == *id);
-                if let Some(unknown) = devices.iter().find(|id| !is_known(id)) {
-                    return Err(ApiError::not_found("device", unknown));
-                }
-            }
-            Ok(devices)
-        }
-        _ => Err(Rejection::invalid(
-            "devices",
-            "name the devices by \"selector\" or by \"devices\", by one of them",
-        )
-        .into()),
-    }
 }
 
 /// Which devices a selector means, before anything is done to them.
@@ -539,52 +356,4 @@ pub(crate) async fn rollback(
         }
         false => error,
     })
-}
-
-fn meant(body: &[u8]) -> Result<Option<Vec<DeviceId>>, ApiError> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(None);
-    }
-    let parsed: Which = serde_json::from_slice(body)
-        .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "invalid", format!("the body: {error}")))?;
-    parsed.devices.map(|ids| ids.iter().map(|text| id("device", text)).collect()).transpose()
-}
-
-async fn chosen(
-    app: &App,
-    deployment: DeploymentId,
-    meant: Option<&[DeviceId]>,
-) -> Result<Vec<Task>, Failure> {
-    let Some(meant) = meant else { return all_tasks(app, deployment).await };
-    let mut tasks = Vec::with_capacity(meant.len());
-    for device in meant {
-        let task = app.store.task(deployment, *device).await?;
-        tasks.push(task.ok_or_else(|| Rejection::not_found("task of device", device))?);
-    }
-    Ok(tasks)
-}
-
-async fn all_tasks(app: &App, deployment: DeploymentId) -> Result<Vec<Task>, Failure> {
-    let (tasks, _) = app.store.tasks(deployment, &[], 0, TASKS_MAX).await?;
-    Ok(tasks.into_iter().map(|(task, _)| task).collect())
-}
-
-async fn with_targets(
-    app: &App,
-    tasks: Vec<Task>,
-    is_meant: impl Fn(TaskState) -> bool,
-) -> Result<Vec<(Target, Task)>, Failure> {
-    let mut tasks: HashMap<DeviceId, Task> =
-        tasks.into_iter().filter(|task| is_meant(task.state)).map(|task| (task.device, task)).collect();
-    let devices: Vec<DeviceId> = tasks.keys().copied().collect();
-    let targets = app.store.targets(&devices).await?.into_iter();
-    let pairs = targets.filter_map(|mut target| {
-        target.online = app.connections.is_online(target.device.id);
-        tasks.remove(&target.device.id).map(|task| (target, task))
-    });
-    Ok(pairs.collect())
-}
-
-async fn load_deployment(app: &App, id: DeploymentId) -> Result<Deployment, Failure> {
-    Ok(app.store.deployment(id).await?.ok_or_else(|| Rejection::not_found("deployment", id))?)
 }

@@ -600,10 +600,10 @@ export interface paths {
             cookie?: never;
         };
         /** The versions of a script, newest first, without their sources. */
-        get: operations["scripts_versions"];
+        get: operations["scripts_list"];
         put?: never;
         /** Saves a new version. The same source as the newest version answers with that one and saves nothing. */
-        post: operations["scripts_save_version"];
+        post: operations["scripts_save"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3076,7 +3076,7 @@ export interface operations {
             };
         };
     };
-    scripts_versions: {
+    scripts_list: {
         parameters: {
             query?: never;
             header?: never;
@@ -3105,7 +3105,7 @@ export interface operations {
             };
         };
     };
-    scripts_save_version: {
+    scripts_save: {
         parameters: {
             query?: never;
             header?: never;
