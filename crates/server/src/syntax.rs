@@ -50,7 +50,7 @@ mod tests {
             ("for i = 1, 3 do\nprint(i)\n", 3, "'end' expected"),
             ("goto = 1 x", 1, "near"),
             ("\x1bLua", 1, ""),
-            (&"(".repeat(60_000), 1, "C levels"),
+            (&"(".repeat(60_000), 1, "too many syntax levels"),
         ];
         for (source, expected_line, expected) in cases {
             match check(Language::Lua, source) {
