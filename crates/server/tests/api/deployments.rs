@@ -268,7 +268,19 @@ async fn a_thousand_devices_are_begun_listed_and_cancelled_in_a_moment() {
     assert_eq!(states(&hub, &id).await.len(), 1000);
     assert_eq!(hub.get("/devices?limit=1000&sort=state").await.json()["items"][999]["state"], "pending");
     assert_eq!(act(&hub, &id, "cancel").await.status, 204);
+    let mut ids: Vec<Value> = Vec::new();
+    for task in hub.get(&format!("/deployments/{id}")).await.json()["tasks"].as_array().unwrap() {
+        ids.push(task["device"].clone());
+    }
+    let retry = format!("/deployments/{id}/retry");
+    let with_stranger: Vec<Value> = ids.iter().cloned().chain([json!(NO_ID)]).collect();
+    hub.post(&retry, json!({ "devices": with_stranger })).await.is(404, "not_found");
+    hub.post("/deployments", json!({ "script": script, "devices": with_stranger }))
+        .await
+        .is(404, "not_found");
+    let again = hub.post(&retry, json!({ "devices": ids[..600] })).await;
+    assert_eq!(again.json(), json!({ "tasks": 600 }));
     let again = act(&hub, &id, "retry").await;
-    assert_eq!(again.json(), json!({ "tasks": 1000 }));
+    assert_eq!(again.json(), json!({ "tasks": 400 }));
     hub.is_well().await;
 }

@@ -262,3 +262,25 @@ async fn scripts_are_assigned_activated_and_taken_back() {
     let states: Vec<&Value> = tasks["items"].as_array().unwrap().iter().map(|task| &task["state"]).collect();
     assert_eq!(states, ["Done", "Done", "Cancelled"]);
 }
+
+#[tokio::test]
+async fn a_connected_device_has_what_is_granted_to_it_and_its_tags_at_once() {
+    let hub = Hub::start().await;
+    let (lamp, credential) = hub.board("Lamp", 1, &["kitchen"]).await;
+    let mut board = Publisher::connect(&hub, "1", &credential).await.unwrap();
+    board.publish("devices/1/telemetry", b"1").await.unwrap();
+    let grants = [json!({ "device": lamp }), json!({ "tag": "kitchen" })];
+    for (number, mut grant) in grants.into_iter().enumerate() {
+        grant["filter"] = json!(format!("house/{number}"));
+        grant["publish"] = json!(true);
+        let made = hub.post("/grants", grant).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        board.publish(&format!("house/{number}"), b"on").await.unwrap();
+    }
+    assert_eq!(hub.patch(&format!("/devices/{lamp}"), json!({ "tags": ["garden"] })).await.status, 200);
+    let _ = board.publish("house/1", b"on").await;
+    let facts = hub.get(&format!("/activity?kind=uplink_refused&device={lamp}")).await.json();
+    assert!(facts["items"].as_array().unwrap().len() <= 1, "a refused publish is told at most once");
+    let mut board = Publisher::connect(&hub, "1", &credential).await.unwrap();
+    board.publish("house/0", b"on").await.unwrap();
+}
