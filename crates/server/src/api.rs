@@ -120,8 +120,8 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(scripts::get))
         .on(Needs(Build), routes!(scripts::edit))
         .on(Needs(Build), routes!(scripts::delete))
-        .on(Needs(See), routes!(scripts::versions::list))
-        .on(Needs(Build), routes!(scripts::versions::save))
+        .on(Needs(See), routes!(scripts::versions::list_versions))
+        .on(Needs(Build), routes!(scripts::versions::save_version))
         .on(Needs(See), routes!(scripts::versions::version))
         .on(Needs(See), routes!(scripts::versions::diff))
         // Deployments

@@ -600,10 +600,10 @@ export interface paths {
             cookie?: never;
         };
         /** The versions of a script, newest first, without their sources. */
-        get: operations["scripts_list"];
+        get: operations["scripts_list_versions"];
         put?: never;
         /** Saves a new version. The same source as the newest version answers with that one and saves nothing. */
-        post: operations["scripts_save"];
+        post: operations["scripts_save_version"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3076,7 +3076,7 @@ export interface operations {
             };
         };
     };
-    scripts_list: {
+    scripts_list_versions: {
         parameters: {
             query?: never;
             header?: never;
@@ -3105,7 +3105,7 @@ export interface operations {
             };
         };
     };
-    scripts_save: {
+    scripts_save_version: {
         parameters: {
             query?: never;
             header?: never;

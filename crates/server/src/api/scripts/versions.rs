@@ -23,7 +23,7 @@ pub(crate) struct VersionList {
 /// The versions of a script, newest first, without their sources.
 #[utoipa::path(get, path = "/api/v1/scripts/{id}/versions", tag = "scripts",
     responses((status = 200, body = VersionList), (status = 404, body = Problem)))]
-pub(crate) async fn list(
+pub(crate) async fn list_versions(
     State(app): State<App>,
     Path(path): Path<String>,
 ) -> Result<axum::Json<VersionList>, ApiError> {
@@ -61,7 +61,7 @@ pub(crate) struct SavedVersion {
 #[utoipa::path(post, path = "/api/v1/scripts/{id}/versions", tag = "scripts", request_body = NewVersion,
     responses((status = 201, body = SavedVersion), (status = 200, body = SavedVersion),
         (status = 409, body = Problem)))]
-pub(crate) async fn save(
+pub(crate) async fn save_version(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     Path(path): Path<String>,
