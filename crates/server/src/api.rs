@@ -106,7 +106,7 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(telemetry::metrics))
         .on(Needs(See), routes!(telemetry::range))
         .on(Needs(See), routes!(device_scripts::tasks))
-        .on(Needs(See), routes!(device_scripts::list))
+        .on(Needs(See), routes!(device_scripts::assigned))
         .on(Needs(Build), routes!(device_scripts::assign))
         .on(Needs(Build), routes!(device_scripts::unassign))
         .on(Needs(Operate), routes!(device_scripts::activate))

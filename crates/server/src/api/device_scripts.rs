@@ -57,7 +57,7 @@ pub(crate) async fn tasks(
 /// The scripts assigned to a device.
 #[utoipa::path(get, path = "/api/v1/devices/{id}/scripts", tag = "devices",
     responses((status = 200, body = AssignedList), (status = 404, body = Problem)))]
-pub(crate) async fn list(
+pub(crate) async fn assigned(
     State(app): State<App>,
     Path(path): Path<String>,
 ) -> Result<axum::Json<AssignedList>, ApiError> {
