@@ -306,7 +306,7 @@ export interface paths {
             cookie?: never;
         };
         /** The scripts assigned to a device. */
-        get: operations["devices_list"];
+        get: operations["devices_assigned"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2339,7 +2339,7 @@ export interface operations {
             };
         };
     };
-    devices_list: {
+    devices_assigned: {
         parameters: {
             query?: never;
             header?: never;
