@@ -169,7 +169,7 @@ fn withdraw(target: Target, task: &Task, actor: &Actor, now: Time) -> Effects {
     let mut effects = rollout::ended(&device, task, TaskState::Cancelled, Some(&why), actor, now);
     if software.pending.is_some_and(|(deployment, _)| deployment == task.deployment) {
         software.pending = None;
-        software.active = software.running.or(software.active);
+        software.active = software.running;
         software.revision += 1;
         effects.save.push(Save::Software(Box::new(software)));
     }

@@ -4,9 +4,10 @@
 pub(crate) mod live;
 pub(crate) mod mqtt;
 
+mod wait;
+
 use std::future::Future;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use motehub_domain::access::Role;
 use motehub_domain::time::{Span, Time};
@@ -19,8 +20,6 @@ use tokio_util::sync::CancellationToken;
 
 /// When every hub starts: 2027-01-15T08:00:00Z.
 pub(crate) const START: Time = Time(1_800_000_000_000);
-/// How long a fact may take on a busy machine.
-const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// A hub that runs until it is dropped, and the token of an administrator.
 pub(crate) struct Hub {
@@ -171,7 +170,7 @@ impl Hub {
             writer
         });
         let mut answer = Vec::new();
-        let read = tokio::time::timeout(WAIT_MAX, reader.read_to_end(&mut answer)).await;
+        let read = tokio::time::timeout(wait::WAIT_MAX, reader.read_to_end(&mut answer)).await;
         let told = || String::from_utf8_lossy(&answer[..answer.len().min(300)]).into_owned();
         assert!(read.is_ok(), "the answer does not end: {:?}", told());
         sending.abort();
@@ -182,17 +181,9 @@ impl Hub {
     pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
         &self,
         what: &str,
-        mut fact: impl FnMut() -> F,
+        fact: impl FnMut() -> F,
     ) -> T {
-        let waited = tokio::time::timeout(WAIT_MAX, async {
-            loop {
-                if let Some(value) = fact().await {
-                    return value;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        });
-        waited.await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+        wait::until(what, fact).await
     }
 
     /// The sequence number of the newest change.
