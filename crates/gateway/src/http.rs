@@ -106,7 +106,10 @@ async fn one_connection(
         .header_read_timeout(HEAD_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .title_case_headers(true)
-        .serve_connection(TokioIo::new(Watched::new(stream, receipt.clone())), hyper::service::service_fn(answer))
+        .serve_connection(
+            TokioIo::new(Watched::new(stream, receipt.clone())),
+            hyper::service::service_fn(answer),
+        )
         .with_upgrades();
     let mut served = std::pin::pin!(served);
     let outcome = tokio::select! {

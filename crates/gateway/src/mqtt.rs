@@ -29,10 +29,10 @@ mod wire;
 
 pub use broker::Broker;
 pub use counters::{ConnectionView, Counters};
-pub use out::{Flow, Out, Slot, Token};
 pub use gateway::{Addresses, Gateway, Handle, Settings};
 pub use limits::Limits;
 pub use message::Message;
+pub use out::{Flow, Out, Slot, Token};
 
 /// Milliseconds on a clock that only goes forward; where it begins does not matter.
 pub type Millis = u64;
