@@ -132,6 +132,7 @@ async fn populate(
     let mut config = FleetConfig::new(addresses.http.to_string(), addresses.mqtt.to_string());
     config.flash = Some(flash);
     config.quiet = true;
+    config.sensors = vec!["adc=sine:280:640:120".to_owned()];
     config.boards = boards;
     let fleet = motehub_sim::nodemcu::spawn(&config)?;
     let deployments = scripts(&api).await?;
