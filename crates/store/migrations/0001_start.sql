@@ -200,6 +200,11 @@ create index changes_device on changes (device, seq) where device is not null;
 create index changes_subject on changes (subject, seq);
 create index changes_kind on changes (kind, seq);
 
+-- Numbers of deleted scripts, which are not given out again.
+create table retired_numbers (
+    number bigint primary key
+);
+
 create table notes (
     name text primary key,
     body {bytes} not null

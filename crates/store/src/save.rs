@@ -63,7 +63,9 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::Assign(assignment) => transaction.push(device::assign(*assignment)),
         Save::Unassign(assignment) => transaction.push(device::unassign(*assignment)),
         Save::Script(script) => transaction.push(script::write(script)),
-        Save::DeleteScript(id) => transaction.push(script::delete(*id)),
+        Save::DeleteScript(id) => {
+            script::delete(*id).into_iter().for_each(|statement| transaction.push(statement))
+        }
         Save::Version(version) => transaction.push(script::write_version(version)),
         Save::Deployment(deployment) => transaction.push(deployment::write(deployment)),
         Save::Task(task) => transaction.push(task::write(task)),

@@ -39,12 +39,14 @@ pub(crate) use script_select;
 sql! {
     INSERT = "insert into scripts (id, number, name, name_key, search_key, description, category, language,
         latest_version, created_at, updated_at, revision)
-        values ($1, (select coalesce(max(number), 0) + 1 from scripts), $2, $3, $4, $5, $6, $7, $8, $9, $10,
+        values ($1, (select coalesce(max(number), 0) + 1 from
+            (select number from scripts union all select number from retired_numbers) as given), $2, $3, $4, $5, $6, $7, $8, $9, $10,
         $11)
         on conflict (id) do nothing";
     UPDATE = "update scripts set name = $2, name_key = $3, search_key = $4, description = $5, category = $6,
         language = $7, latest_version = $8, created_at = $9, updated_at = $10, revision = $11
         where id = $1 and revision = $11 - 1";
+    RETIRE_NUMBER = "insert into retired_numbers (number) select number from scripts where id = $1";
     DELETE = "delete from scripts where id = $1";
     INSERT_VERSION = "insert into versions (script, version, author, created_at, digest, size_bytes, comment,
         error_line, error_message) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -82,8 +84,9 @@ pub(crate) fn write(script: &Script) -> Statement {
     Statement::new(sql, values).guards("script").unique("name")
 }
 
-pub(crate) fn delete(id: ScriptId) -> Statement {
-    Statement::new(DELETE, [Value::id(id)])
+/// A number is never given out again: programs that know a script by its number must not meet another one.
+pub(crate) fn delete(id: ScriptId) -> [Statement; 2] {
+    [RETIRE_NUMBER, DELETE].map(|sql| Statement::new(sql, [Value::id(id)]))
 }
 
 pub(crate) fn write_version(version: &ScriptVersion) -> Statement {

@@ -43,6 +43,8 @@ pub(crate) async fn scripts_get_numbers_and_versions(world: &mut World) {
     world.save([Save::DeleteScript(one.id)]).await.unwrap();
     assert_eq!(world.store.versions(one.id).await, Ok(Vec::new()));
     assert_eq!(world.store.script(one.id).await, Ok(None));
+    world.save([Save::DeleteScript(two.id)]).await.unwrap();
+    assert_eq!(world.script(4).await.number, 3, "the number of a deleted script is not given out again");
 }
 
 pub(crate) async fn a_script_in_use_is_counted_once_per_device(world: &mut World) {
