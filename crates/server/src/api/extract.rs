@@ -2,8 +2,8 @@
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri};
 use jiff::Timestamp;
 use motehub_domain::id::Id;
 use motehub_domain::rejection::Rejection;
@@ -42,19 +42,12 @@ pub(crate) struct Query<T>(pub(crate) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        match axum::extract::Query::<T>::try_from_uri(&without_empty(&parts.uri)) {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
             Err(rejection) => Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid", rejection.body_text())),
         }
     }
-}
-
-/// A parameter without a value, such as `limit=` of a form that was left blank, is as good as none.
-fn without_empty(uri: &Uri) -> Uri {
-    let given = uri.query().unwrap_or_default().split('&');
-    let filled: Vec<&str> = given.filter(|pair| !pair.is_empty() && !pair.ends_with('=')).collect();
-    Uri::builder().path_and_query(format!("/?{}", filled.join("&"))).build().unwrap_or_else(|_| uri.clone())
 }
 
 /// Reads an id out of a path; what is no id names nothing.
