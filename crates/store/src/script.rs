@@ -40,8 +40,8 @@ sql! {
     INSERT = "insert into scripts (id, number, name, name_key, search_key, description, category, language,
         latest_version, created_at, updated_at, revision)
         values ($1, (select coalesce(max(number), 0) + 1 from
-            (select number from scripts union all select number from retired_numbers) as given), $2, $3, $4, $5, $6, $7, $8, $9, $10,
-        $11)
+            (select number from scripts union all select number from retired_numbers) as given), $2, $3, $4,
+        $5, $6, $7, $8, $9, $10, $11)
         on conflict (id) do nothing";
     UPDATE = "update scripts set name = $2, name_key = $3, search_key = $4, description = $5, category = $6,
         language = $7, latest_version = $8, created_at = $9, updated_at = $10, revision = $11
