@@ -15,6 +15,7 @@ mod deliver;
 mod ending;
 mod gateway;
 mod limits;
+mod lone_password;
 mod message;
 mod out;
 mod publish;

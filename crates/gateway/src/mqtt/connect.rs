@@ -1,5 +1,7 @@
 //! How a connection becomes a session: CONNECT, the hub's answer, take-over, CONNACK.
 
+use std::borrow::Cow;
+
 use super::broker::Broker;
 use super::message::Message;
 use super::out::{Out, Slot};
@@ -7,7 +9,7 @@ use super::reply::{self, Connect, Welcome};
 use super::session::{Key, Principal, Session, Will};
 use super::state::{Attachment, Phase};
 use super::wire::{Fault, reason};
-use super::{Millis, Version};
+use super::{Millis, Version, lone_password};
 use crate::hub::{Client, Connection, Credentials, Knock, Refusal, Transport};
 use motehub_domain::topic::check_topic_name;
 
@@ -25,7 +27,11 @@ impl Broker {
         };
         let Some(conn) = self.conn_mut(slot) else { return Ok(()) };
         conn.version = version;
-        let checked = reply::connect(version, body).and_then(|connect| {
+        let body = match version {
+            Version::V5 => lone_password::with_user_name(body),
+            Version::V3 => Cow::Borrowed(body),
+        };
+        let checked = reply::connect(version, &body).and_then(|connect| {
             check_connect(&connect, client_id_bytes_max)?;
             Ok(connect)
         });
@@ -46,7 +52,7 @@ impl Broker {
             transport: Transport::Mqtt,
             credentials: Credentials::Mqtt {
                 client_id: connect.client_id.clone(),
-                user: connect.user.take(),
+                user: connect.user.take().filter(|user| !user.is_empty()),
                 password: connect.password.take(),
             },
         });
