@@ -1,7 +1,7 @@
 # The front door for people. There is no logic here: it lives in xtask/ (Rust), and for what must happen
 # before anything can be compiled in xtask/setup.sh.
 
-.PHONY: help demo run test check gen
+.PHONY: help demo run test check gen bench
 .NOTPARALLEL:
 
 help: ## show this list
@@ -26,3 +26,8 @@ check: ## the quick part of it, for before a commit: format, lints, tidy, unit t
 
 gen: ## write the generated files again: OpenAPI, the dashboard's API types, the command-line reference
 	cargo xtask gen
+
+bench: ## measure the hub beside mosquitto and print a table (some minutes)
+	xtask/setup.sh bench
+	cargo build --release --locked --package motehub --package bench
+	target/release/bench

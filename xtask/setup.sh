@@ -4,6 +4,7 @@
 #
 #   xtask/setup.sh run     what building and running the hub needs, the built dashboard included
 #   xtask/setup.sh test    that, and what the tests need: a browser, MQTT clients, Python packages
+#   xtask/setup.sh bench   what running the hub needs, and Debian's mosquitto, unpacked but not installed
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,6 +12,8 @@ cd "$(dirname "$0")/.."
 run_packages="gcc libc6-dev make"
 # Not Debian's mosquitto broker: installing it would start it, on the port that the hub itself uses.
 test_packages="chromium curl fonts-dejavu-core git lua5.1 mosquitto-clients python3 python3-venv strace"
+# What make bench compares with: its broker and those of its libraries that a small Debian does not have.
+bench_packages="mosquitto libcjson1 libdlt2 libmosquitto1 libwrap0"
 rust_wanted=1.95
 node_wanted=20
 
@@ -18,9 +21,9 @@ export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1
 
 main() {
     case "${1:-}" in
-    run) packages=$run_packages ;;
+    run | bench) packages=$run_packages ;;
     test) packages="$run_packages $test_packages" ;;
-    *) stop "usage: xtask/setup.sh run|test" ;;
+    *) stop "usage: xtask/setup.sh run|test|bench" ;;
     esac
     debian_packages
     rust
@@ -30,6 +33,7 @@ main() {
         if [ -f tests/browser/package-lock.json ]; then npm_packages tests/browser; fi
         python_packages
     fi
+    if [ "$1" = bench ]; then broker; fi
     dashboard
 }
 
@@ -105,6 +109,23 @@ python_packages() {
     $python -m venv $venv
     $venv/bin/pip install --quiet --require-hashes --requirement tests/requirements.txt </dev/null
     cp tests/requirements.txt $venv/installed.txt
+}
+
+# Unpacked and not installed: the package would start a broker, on the port that the hub itself uses.
+broker() {
+    unpacked=.tools/mosquitto
+    if [ -x /usr/sbin/mosquitto ] || [ -x $unpacked/usr/sbin/mosquitto ]; then return; fi
+    command -v apt-get >/dev/null || stop "mosquitto is missing: install it, or name its program: bench --mosquitto FILE"
+    say "unpacking Debian's mosquitto into $unpacked"
+    rm -rf $unpacked
+    mkdir -p $unpacked/packages
+    # shellcheck disable=SC2086 # The list is split into words on purpose.
+    (cd $unpacked/packages && apt-get download -qq -o APT::Sandbox::User= $bench_packages) ||
+        stop "the Debian packages $bench_packages could not be fetched; try again after sudo apt-get update"
+    # The broker last: it is there only when everything is.
+    for package in $unpacked/packages/lib*.deb $unpacked/packages/mosquitto_*.deb; do
+        dpkg -x "$package" $unpacked
+    done
 }
 
 # Built when something in web/ is newer than the last build; cargo embeds it.

@@ -37,8 +37,9 @@ const ROOMS: &[Room] = &[
         inside: &["motehub-domain", "motehub-store", "motehub-gateway", "motehub-server", "motehub-sim"],
         outside: None,
     },
-    // The tests of the whole see it only from outside.
+    // The tests and the bench of the whole see it only from outside.
     Room { name: "end-to-end", inside: &[], outside: None },
+    Room { name: "bench", inside: &[], outside: None },
     Room { name: "xtask", inside: &[], outside: None },
 ];
 
@@ -54,7 +55,7 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         &["motehub-gateway", "motehub-server", "end-to-end"],
         "HTTP is spoken at the borders only",
     ),
-    (&["anyhow"], &["motehub", "motehub-sim", "end-to-end", "xtask"], "a library names its errors"),
+    (&["anyhow"], &["motehub", "motehub-sim", "end-to-end", "bench", "xtask"], "a library names its errors"),
 ];
 
 /// A package of the workspace and what it depends on directly.

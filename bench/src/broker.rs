@@ -1,0 +1,147 @@
+//! The two brokers as processes of their own: how they are started, and what the kernel says they cost.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::wire::{Connection, Login};
+
+/// Longest time until a broker is ready.
+const READY_MAX: Duration = Duration::from_secs(20);
+/// How often it is asked whether it is ready.
+const ASK_EVERY: Duration = Duration::from_millis(1);
+/// The kernel counts processor time in hundredths of a second, on every Linux of today.
+const TICK_US: f64 = 10_000.0;
+
+/// Which broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The hub under test.
+    Hub,
+    /// The one it is compared with.
+    Mosquitto,
+}
+
+/// Where the programs are.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    /// The hub.
+    pub(crate) hub: PathBuf,
+    /// Debian's mosquitto, installed or unpacked.
+    pub(crate) mosquitto: PathBuf,
+}
+
+/// A running broker. Dropping it kills it.
+pub(crate) struct Broker {
+    child: Child,
+    /// Where MQTT listens.
+    pub(crate) mqtt: SocketAddr,
+    /// Where the API of the hub listens.
+    pub(crate) http: SocketAddr,
+    /// From its start to its first CONNACK.
+    pub(crate) ready_after: Duration,
+}
+
+impl Broker {
+    /// Starts a broker that keeps its files in a folder, and waits until it lets somebody in.
+    pub(crate) async fn start(
+        kind: Kind,
+        programs: &Programs,
+        folder: &Path,
+        login: &Login,
+    ) -> anyhow::Result<Self> {
+        let (mqtt, http) = (free_address()?, free_address()?);
+        let mut command = match kind {
+            Kind::Hub => hub(&programs.hub, folder, mqtt, http),
+            Kind::Mosquitto => mosquitto(&programs.mosquitto, folder, mqtt)?,
+        };
+        let log = fs::File::create(folder.join(format!("{kind:?}.log")))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let start = Instant::now();
+        let child = command.spawn().with_context(|| format!("starting {:?}", command.get_program()))?;
+        let mut broker = Self { child, mqtt, http, ready_after: Duration::ZERO };
+        while let Err(error) = Connection::open(mqtt, login).await {
+            if let Some(status) = broker.child.try_wait()? {
+                bail!("{kind:?} ended with {status}: {}", log_of(kind, folder));
+            }
+            ensure!(
+                start.elapsed() < READY_MAX,
+                "{kind:?} is not ready: {error:#}; {}",
+                log_of(kind, folder)
+            );
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+        broker.ready_after = start.elapsed();
+        Ok(broker)
+    }
+
+    /// Processor time of all its threads, in microseconds.
+    pub(crate) fn cpu_us(&self) -> anyhow::Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let (_, numbers) = stat.rsplit_once(')').context("/proc/PID/stat has a name in brackets")?;
+        // Behind the name, field 3 is the first: utime is field 14, stime 15 (proc(5)).
+        let ticks = numbers.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+        Ok(ticks.sum::<Result<f64, _>>()? * TICK_US)
+    }
+
+    /// Memory that it holds (VmRSS), in kB.
+    pub(crate) fn memory_kb(&self) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
+        Ok(number.parse()?)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Makes a token with which a program may do everything.
+pub(crate) fn add_token(programs: &Programs, folder: &Path, name: &str) -> anyhow::Result<String> {
+    let mut command = Command::new(&programs.hub);
+    command.args(["token", "add", name, "--role", "admin", "--data"]).arg(folder.join("data"));
+    let made = command.output().with_context(|| format!("starting {}", programs.hub.display()))?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Ok(String::from_utf8(made.stdout)?.trim().to_owned())
+}
+
+fn hub(program: &Path, folder: &Path, mqtt: SocketAddr, http: SocketAddr) -> Command {
+    let mut command = Command::new(program);
+    command.arg("serve").arg("--data").arg(folder.join("data"));
+    command.args(["--mqtt", &mqtt.to_string(), "--http", &http.to_string()]);
+    command
+}
+
+fn mosquitto(program: &Path, folder: &Path, mqtt: SocketAddr) -> anyhow::Result<Command> {
+    let settings = format!(
+        "listener {} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 100000\n\
+         max_inflight_messages 1000\nset_tcp_nodelay true\nlog_type error\nlog_type warning\nuser root\n",
+        mqtt.port()
+    );
+    let file = folder.join("mosquitto.conf");
+    fs::write(&file, settings)?;
+    let mut command = Command::new(program);
+    command.arg("-c").arg(file);
+    // Unpacked and not installed: its libraries are beside it, at ../lib/ARCHITECTURE.
+    if let Some(usr) = program.ancestors().nth(2).filter(|usr| *usr != Path::new("/usr")) {
+        let folders = fs::read_dir(usr.join("lib"))?.filter_map(|entry| Some(entry.ok()?.path()));
+        command.env("LD_LIBRARY_PATH", std::env::join_paths(folders)?);
+    }
+    Ok(command)
+}
+
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+fn log_of(kind: Kind, folder: &Path) -> String {
+    fs::read_to_string(folder.join(format!("{kind:?}.log"))).unwrap_or_default()
+}
