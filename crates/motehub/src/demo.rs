@@ -1,8 +1,6 @@
 //! `motehub demo`: a hub with a small fleet of virtual boards. Boards, scripts and the deployment are made over
 //! the HTTP API, as a person or program would make them.
 
-mod api;
-
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -16,8 +14,8 @@ use motehub_sim::nodemcu::{BoardConfig, FleetConfig};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::api::Api;
 use crate::serve;
-use api::Api;
 
 /// Where the demo looks for a free port if the usual one is taken.
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -120,7 +118,7 @@ async fn populate(
             token
         }
     };
-    let api = Api::new(addresses.http, token);
+    let api = Api::new(&format!("http://{}", addresses.http), &token);
     let password = match password {
         Some(password) => Some(password),
         None => password_again(&api).await?,

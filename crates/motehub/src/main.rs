@@ -1,5 +1,7 @@
 //! The binary: one subcommand per role.
 
+mod api;
+mod ctl;
 mod demo;
 mod people;
 mod serve;
@@ -25,6 +27,8 @@ enum Role {
     /// Run virtual devices against a hub
     #[command(subcommand)]
     Sim(motehub_sim::Command),
+    /// Work with a running hub over its API: devices, scripts, deployments, telemetry
+    Ctl(ctl::Options),
     /// Make users who log in to the dashboard
     #[command(subcommand)]
     User(people::UserCommand),
@@ -41,6 +45,7 @@ fn main() -> std::process::ExitCode {
         Role::Serve(options) => serve::run(options),
         Role::Demo(options) => demo::run(options),
         Role::Sim(command) => motehub_sim::run(command),
+        Role::Ctl(options) => return ctl::run(&options),
         Role::User(command) => people::user(command),
         Role::Token(command) => people::token(command),
         Role::Openapi => openapi(),

@@ -1,0 +1,97 @@
+//! A small client of the HTTP API, for the demo (async) and for `motehub ctl` (blocking).
+
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::Value;
+
+/// How long a call may take in all.
+const CALL_MAX: Duration = Duration::from_secs(60);
+/// The longest answer that is read.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
+
+/// Calls a hub with a token.
+#[derive(Clone)]
+pub(crate) struct Api {
+    base: String,
+    token: String,
+    agent: ureq::Agent,
+}
+
+/// What the hub answers when it does not do what was asked.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The hub's sentence.
+    pub(crate) detail: String,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Api {
+    /// The hub at a URL such as `http://127.0.0.1:8080`.
+    pub(crate) fn new(hub: &str, token: &str) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(CALL_MAX));
+        let base = format!("{}/api/v1", hub.trim_end_matches('/'));
+        Self { base, token: token.trim().to_owned(), agent: config.build().into() }
+    }
+
+    /// Looks something up.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.call_async("GET", path, None).await
+    }
+
+    /// Makes something.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+        self.call_async("POST", path, Some(body)).await
+    }
+
+    async fn call_async(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
+        let (api, path) = (self.clone(), path.to_owned());
+        tokio::task::spawn_blocking(move || api.call(method, &path, body.as_ref())).await?
+    }
+
+    /// Calls a path under `/api/v1` and waits for the answer; an empty one is null.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if the hub answers with one; anything else if it cannot be reached or understood.
+    pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header("Authorization", format!("Bearer {}", self.token));
+        let answer = match body {
+            Some(body) => {
+                let request = request.header("Content-Type", "application/json").body(body.to_string())?;
+                self.agent.run(request)
+            }
+            None => self.agent.run(request.body(())?),
+        };
+        let mut answer = answer.with_context(|| format!("calling {}{path}", self.base))?;
+        let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+        let text = text.with_context(|| format!("reading the answer of {path}"))?;
+        let status = answer.status();
+        let json = match text.is_empty() {
+            true => Ok(Value::Null),
+            false => serde_json::from_str::<Value>(&text),
+        };
+        if !status.is_success() {
+            let json = json.unwrap_or_default();
+            let detail = json["detail"].as_str().map_or_else(|| format!("{path}: {status}"), str::to_owned);
+            return Err(Refusal { status: status.as_u16(), detail }.into());
+        }
+        json.with_context(|| format!("{}{path} is not the API of a hub", self.base))
+    }
+}

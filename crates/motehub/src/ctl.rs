@@ -1,0 +1,158 @@
+//! `motehub ctl`: a hub is worked with from a shell, over the HTTP API. Tables for people, `--json` for programs.
+
+mod deployment;
+mod device;
+mod find;
+mod look;
+mod print;
+mod script;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Subcommand;
+use serde_json::Value;
+
+use crate::api::{Api, Refusal};
+
+/// Where the hub is if nobody says.
+const USUAL_HUB: &str = "http://127.0.0.1:8080";
+const EXAMPLES: &str = "\
+Make a token once, where the hub runs:
+  motehub token add laptop --role engineer --data DIR > motehub.token
+  export MOTEHUB_TOKEN=$(cat motehub.token)
+
+Then:
+  motehub ctl doctor
+  motehub ctl device add 'Kitchen climate' --dialect nodemcu --external-id 10801001 --tag kitchen
+  motehub ctl script push climate.lua --comment 'first try'
+  motehub ctl deployment start climate --selector 'tag=kitchen and online' --wait
+  motehub ctl telemetry show 'Kitchen climate' --metric temperature --limit 20
+  motehub ctl device list --json
+
+Names may be used instead of ids. Exit status: 0 done, 1 refused or failed, 2 wrong usage.";
+
+/// Which hub, and what to do there.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// The hub, an http:// URL [environment: MOTEHUB_HUB] [default: http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL", global = true)]
+    hub: Option<String>,
+    /// A file that holds the API token [default: the environment variable MOTEHUB_TOKEN]
+    #[arg(long, value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// Print the JSON of the API instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Subcommand)]
+enum Noun {
+    /// Devices: list, show, add, delete
+    #[command(subcommand)]
+    Device(device::Verb),
+    /// Scripts: list, push, show
+    #[command(subcommand)]
+    Script(script::Verb),
+    /// Deployments: start, list, show, cancel, retry, rollback
+    #[command(subcommand)]
+    Deployment(deployment::Verb),
+    /// What devices measured
+    #[command(subcommand)]
+    Telemetry(look::Telemetry),
+    /// What was changed, and by whom
+    #[command(subcommand)]
+    Activity(look::Activity),
+    /// Check that the hub is reached, the token is valid, and what is wrong with the fleet
+    Doctor,
+}
+
+/// What a command needs.
+struct Caller {
+    api: Api,
+    hub: String,
+    json: bool,
+}
+
+/// Wrong usage that the parser of the command line cannot see.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Runs a command; says on the standard error what went wrong and what to do.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let Err(error) = begin(options) else { return ExitCode::SUCCESS };
+    eprintln!("motehub: {}", print::clean(&format!("{error:#}")));
+    if error.is::<Usage>() {
+        return ExitCode::from(2);
+    }
+    let advice = match error.downcast_ref::<Refusal>().map(|refusal| refusal.status) {
+        Some(401) => "Make a token with `motehub token add NAME --role ROLE --data DIR`, set MOTEHUB_TOKEN.",
+        Some(403) => "`motehub ctl doctor` shows the role of your token; make one with a higher role.",
+        Some(429) => "Wait a little and try again.",
+        _ if error.chain().any(|cause| cause.is::<ureq::Error>()) => {
+            "Does the hub run there? Name another with --hub URL or MOTEHUB_HUB."
+        }
+        _ => return ExitCode::FAILURE,
+    };
+    eprintln!("{advice}");
+    ExitCode::FAILURE
+}
+
+fn begin(options: &Options) -> anyhow::Result<()> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let hub = options.hub.clone().or_else(|| variable("MOTEHUB_HUB")).unwrap_or(USUAL_HUB.to_owned());
+    if !hub.starts_with("http://") {
+        let sentence = format!("--hub {hub}: write an http:// URL, such as {USUAL_HUB}");
+        return Err(Usage(sentence).into());
+    }
+    let token = match &options.token_file {
+        Some(file) => {
+            std::fs::read_to_string(file).with_context(|| format!("--token-file {}", file.display()))?
+        }
+        None => variable("MOTEHUB_TOKEN").ok_or_else(|| {
+            Usage(
+                "no token: set MOTEHUB_TOKEN or use --token-file FILE (`motehub ctl --help` shows how)"
+                    .into(),
+            )
+        })?,
+    };
+    let context = Caller { api: Api::new(&hub, &token), hub, json: options.json };
+    match &options.noun {
+        Noun::Device(verb) => device::run(&context, verb),
+        Noun::Script(verb) => script::run(&context, verb),
+        Noun::Deployment(verb) => deployment::run(&context, verb),
+        Noun::Telemetry(verb) => look::telemetry(&context, verb),
+        Noun::Activity(verb) => look::activity(&context, verb),
+        Noun::Doctor => look::doctor(&context),
+    }
+}
+
+impl Caller {
+    fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.api.call("GET", path, None)
+    }
+
+    fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.api.call("POST", path, Some(body))
+    }
+
+    /// Prints the answer: as JSON if asked for, else as `people` makes it.
+    fn show(&self, answer: &Value, people: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
+        match self.json {
+            true => print::out(&format!("{answer:#}\n")),
+            false => print::out(&people(answer)),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `motehub ctl device`.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::print::{cell, out, table};
+use super::{Caller, find};
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// List devices, such as `device list --selector 'tag=kitchen and not online'`
+    List {
+        /// A condition such as `tag=kitchen and online`
+        #[arg(long, value_name = "TEXT")]
+        selector: Option<String>,
+        /// A part of the name, external id or a tag
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+    },
+    /// Show one device
+    Show {
+        /// Its id, name or external id
+        device: String,
+    },
+    /// Register a device; prints its credential, which is shown only now
+    Add {
+        /// Its name
+        name: String,
+        /// How it speaks: nodemcu or native
+        #[arg(long)]
+        dialect: String,
+        /// Its own id: the chip id of a NodeMCU board
+        #[arg(long, value_name = "ID")]
+        external_id: Option<String>,
+        /// A tag; may be given several times
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<String>,
+    },
+    /// Delete a device with all that it measured
+    Delete {
+        /// Its id, name or external id
+        device: String,
+    },
+}
+
+pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::List { selector, search } => {
+            let mut query = String::new();
+            for (key, value) in [("selector", selector), ("q", search)] {
+                if let Some(value) = value {
+                    query.push_str(&format!("&{key}={}", find::encode(value)));
+                }
+            }
+            caller.show(&find::all(caller, "/devices", &query)?, devices)
+        }
+        Verb::Show { device } => caller.show(&find::one(caller, "device", device)?, one),
+        Verb::Add { name, dialect, external_id, tags } => {
+            let new = json!({ "name": name, "dialect": dialect, "external_id": external_id, "tags": tags });
+            caller.show(&caller.post("/devices", &new)?, |made| {
+                let (id, credential) = (cell(&made["id"]), cell(&made["credential"]));
+                format!("id          {id}\ncredential  {credential}   (shown only now: keep it)\n")
+            })
+        }
+        Verb::Delete { device } => {
+            let device = find::one(caller, "device", device)?;
+            caller.api.call("DELETE", &format!("/devices/{}", cell(&device["id"])), None)?;
+            match caller.json {
+                true => Ok(()),
+                false => out(&format!("deleted {} ({})\n", cell(&device["name"]), cell(&device["id"]))),
+            }
+        }
+    }
+}
+
+fn running(device: &Value) -> String {
+    match &device["running"] {
+        Value::Null => "-".to_owned(),
+        script => format!("{} v{}", cell(&script["name"]), cell(&script["version"])),
+    }
+}
+
+fn devices(list: &Value) -> String {
+    let rows = list["items"].as_array().into_iter().flatten().map(|device| {
+        let online = if device["online"] == true { "online" } else { "offline" };
+        let mut row = vec![cell(&device["name"]), online.to_owned(), cell(&device["state"]), running(device)];
+        row.extend(["tags", "last_seen", "id"].map(|key| cell(&device[key])));
+        row
+    });
+    table(&["NAME", "PRESENCE", "STATE", "RUNS", "TAGS", "LAST SEEN", "ID"], &rows.collect::<Vec<_>>())
+}
+
+fn one(device: &Value) -> String {
+    let keys = ["id", "name", "dialect", "external_id", "tags", "online", "last_seen", "state", "problem"];
+    let mut text: String = keys.iter().map(|key| format!("{key:<12} {}\n", cell(&device[key]))).collect();
+    text.push_str(&format!("{:<12} {}\n", "running", running(device)));
+    text
+}

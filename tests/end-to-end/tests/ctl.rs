@@ -1,0 +1,102 @@
+//! `motehub ctl`: a hub worked with from a shell, and what it says when something is wrong.
+
+use std::fs;
+use std::process::Command;
+
+use end_to_end::{Fleet, Hub, add_token, binary};
+use serde_json::Value;
+
+fn run(hub: &str, token: &str, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(binary());
+    command.arg("ctl").args(arguments).env("MOTEHUB_HUB", hub).env("MOTEHUB_TOKEN", token);
+    let done = command.output().expect("the program runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (done.status.code().unwrap_or(-1), text(&done.stdout), text(&done.stderr))
+}
+
+fn ctl(hub: &Hub, arguments: &[&str]) -> (i32, String, String) {
+    run(&hub.api.base, &hub.api.token, arguments)
+}
+
+fn done(hub: &Hub, arguments: &[&str]) -> String {
+    let (code, printed, said) = ctl(hub, arguments);
+    assert_eq!(code, 0, "{arguments:?}: {printed} {said}");
+    printed
+}
+
+#[test]
+fn a_device_is_added_found_by_its_names_and_deleted() {
+    let hub = Hub::start(&[]);
+    let add = ["device", "add", "Lamp", "--dialect", "nodemcu", "--external-id", "77", "--tag", "porch"];
+    assert!(done(&hub, &add).contains("credential"));
+    assert!(done(&hub, &["device", "list", "--selector", "tag=porch"]).contains("Lamp"));
+    assert!(!done(&hub, &["device", "list", "--search", "nothing"]).contains("Lamp"));
+    let shown: Value = serde_json::from_str(&done(&hub, &["device", "show", "77", "--json"])).unwrap();
+    assert_eq!(shown["name"], "Lamp");
+    let add = ["device", "add", "Lamp", "--dialect", "nodemcu", "--external-id", "78"];
+    done(&hub, &add);
+    let (code, _, said) = ctl(&hub, &["device", "show", "Lamp"]);
+    assert!(code == 1 && said.contains(shown["id"].as_str().unwrap()), "{said}");
+    done(&hub, &["device", "delete", "77"]);
+    assert_eq!(ctl(&hub, &["device", "show", "77"]).0, 1);
+    assert!(done(&hub, &["activity", "list"]).contains("Lamp"));
+}
+
+#[test]
+fn a_script_is_pushed_as_versions_and_an_error_names_its_line() {
+    let hub = Hub::start(&[]);
+    let file = hub.data().join("../climate.lua");
+    let path = file.display().to_string();
+    fs::write(&file, "x = 1\ny = = 2\n").unwrap();
+    let (code, _, said) = ctl(&hub, &["script", "push", &path]);
+    assert!(code == 1 && said.contains(&format!("{path}:2: ")), "{said}");
+    for (source, version) in [("x = 1\n", "climate version 1"), ("x = 2\n", "climate version 2")] {
+        fs::write(&file, source).unwrap();
+        assert!(done(&hub, &["script", "push", &path, "--comment", "c"]).contains(version));
+    }
+    assert_eq!(done(&hub, &["script", "show", "climate"]), "x = 2\n");
+    assert_eq!(done(&hub, &["script", "show", "climate", "--version", "1"]), "x = 1\n");
+    assert!(done(&hub, &["script", "list"]).contains("climate"));
+}
+
+#[test]
+fn a_deployment_is_started_by_names_shown_and_cancelled() {
+    let hub = Hub::start(&[]);
+    hub.api.board("Cellar", 901);
+    hub.api.script("idle", "x = 1\n");
+    let start = ["deployment", "start", "idle", "--device", "Cellar", "--json"];
+    let begun: Value = serde_json::from_str(&done(&hub, &start)).unwrap();
+    let id = begun["id"].as_str().unwrap();
+    assert!(done(&hub, &["deployment", "list"]).contains(id));
+    assert!(done(&hub, &["deployment", "show", id]).contains("Cellar"));
+    done(&hub, &["deployment", "cancel", id]);
+    assert!(done(&hub, &["deployment", "show", id]).contains("Cancelled"));
+    assert!(done(&hub, &["telemetry", "show", "901", "--limit", "5"]).contains("METRIC"));
+}
+
+#[test]
+fn waiting_ends_with_what_the_board_did() {
+    let hub = Hub::start(&[]);
+    let (_, credential) = hub.api.board("Good", 902);
+    let _fleet = Fleet::start(&hub, &[(902, &credential)]);
+    hub.api.script("crash", "error('no such sensor')\n");
+    let start = ["deployment", "start", "crash", "--device", "Good", "--wait", "--wait-max", "60"];
+    let (code, printed, said) = ctl(&hub, &start);
+    assert!(code == 1 && printed.contains("crash v1: Failed"), "{printed} {said}");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_what_to_do() {
+    let hub = Hub::start(&[]);
+    assert!(done(&hub, &["doctor"]).contains("role admin"));
+    let (code, _, said) = run(&hub.api.base, "wrong", &["doctor"]);
+    assert!(code == 1 && said.contains("motehub token add"), "{said}");
+    let (code, _, said) = run(&hub.api.base, "", &["doctor"]);
+    assert!(code == 2 && said.contains("MOTEHUB_TOKEN"), "{said}");
+    let (code, _, said) = run("http://127.0.0.1:1", "x", &["doctor"]);
+    assert!(code == 1 && said.contains("--hub"), "{said}");
+    assert_eq!(ctl(&hub, &["deployment", "start", "x"]).0, 2);
+    let viewer = add_token(&hub.data(), "looker", "viewer");
+    let (code, _, said) = run(&hub.api.base, &viewer, &["device", "add", "A", "--dialect", "nodemcu"]);
+    assert!(code == 1 && said.contains("higher role"), "{said}");
+}
