@@ -64,7 +64,9 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::Unassign(assignment) => transaction.push(device::unassign(*assignment)),
         Save::Script(script) => transaction.push(script::write(script)),
         Save::DeleteScript(id) => {
-            script::delete(*id).into_iter().for_each(|statement| transaction.push(statement))
+            for statement in script::delete(*id) {
+                transaction.push(statement);
+            }
         }
         Save::Version(version) => transaction.push(script::write_version(version)),
         Save::Deployment(deployment) => transaction.push(deployment::write(deployment)),
