@@ -125,6 +125,8 @@ kinds! {
     GrantRemoved = "grant_removed", "grant";
     /// The first administrator was made.
     SetupDone = "setup_done", "user";
+    /// A copy of everything was taken out of the hub.
+    BackupTaken = "backup_taken", "hub";
 }
 
 impl Actor {

@@ -7,6 +7,8 @@ use serde_json::Value;
 
 /// How long a call may take in all.
 const CALL_MAX: Duration = Duration::from_secs(60);
+/// How long the hub may take to begin with an answer that it has to make first.
+const BEGIN_MAX: Duration = Duration::from_secs(3600);
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -79,7 +81,28 @@ impl Api {
             }
             None => self.agent.run(request.body(())?),
         };
-        let mut answer = answer.with_context(|| format!("calling {}{path}", self.base))?;
+        let answer = answer.with_context(|| format!("calling {}{path}", self.base))?;
+        self.understand(path, answer)
+    }
+
+    /// Passes the answer of a path on as it comes, however long it takes. Returns its length in bytes.
+    ///
+    /// # Errors
+    /// As [`Self::call`], and if the answer ends too early or cannot be passed on.
+    pub(crate) fn download(&self, path: &str, into: &mut impl std::io::Write) -> anyhow::Result<u64> {
+        let request = self.agent.get(format!("{}{path}", self.base));
+        let request = request.header("Authorization", format!("Bearer {}", self.token));
+        let request = request.config().timeout_global(None).timeout_recv_response(Some(BEGIN_MAX)).build();
+        let mut answer = request.call().with_context(|| format!("calling {}{path}", self.base))?;
+        if !answer.status().is_success() {
+            self.understand(path, answer)?;
+            return Ok(0);
+        }
+        let mut body = answer.body_mut().with_config().limit(u64::MAX).reader();
+        std::io::copy(&mut body, into).with_context(|| format!("reading the answer of {path}"))
+    }
+
+    fn understand(&self, path: &str, mut answer: ureq::http::Response<ureq::Body>) -> anyhow::Result<Value> {
         let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
         let text = text.with_context(|| format!("reading the answer of {path}"))?;
         let status = answer.status();

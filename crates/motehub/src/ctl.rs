@@ -1,5 +1,6 @@
 //! `motehub ctl`: a hub is worked with from a shell, over the HTTP API. Tables for people, `--json` for programs.
 
+mod backup;
 mod deployment;
 mod device;
 mod find;
@@ -67,6 +68,8 @@ enum Noun {
     /// What was changed, and by whom
     #[command(subcommand)]
     Activity(look::Activity),
+    /// Write everything that the hub keeps to a file here, for `motehub restore`; needs the role admin
+    Backup(backup::Options),
     /// Check that the hub is reached, the token is valid, and what is wrong with the fleet
     Doctor,
 }
@@ -135,6 +138,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Deployment(verb) => deployment::run(&context, verb),
         Noun::Telemetry(verb) => look::telemetry(&context, verb),
         Noun::Activity(verb) => look::activity(&context, verb),
+        Noun::Backup(options) => backup::run(&context, options),
         Noun::Doctor => look::doctor(&context),
     }
 }

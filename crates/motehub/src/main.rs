@@ -1,6 +1,7 @@
 //! The binary: one subcommand per role.
 
 mod api;
+mod backup;
 mod ctl;
 mod demo;
 mod people;
@@ -29,6 +30,10 @@ enum Role {
     Sim(motehub_sim::Command),
     /// Work with a running hub over its API: devices, scripts, deployments, telemetry
     Ctl(ctl::Options),
+    /// Write everything that a hub keeps to one file, while it runs
+    Backup(backup::BackupOptions),
+    /// Put a backup into a new data folder
+    Restore(backup::RestoreOptions),
     /// Make users who log in to the dashboard
     #[command(subcommand)]
     User(people::UserCommand),
@@ -46,6 +51,8 @@ fn main() -> std::process::ExitCode {
         Role::Demo(options) => demo::run(options),
         Role::Sim(command) => motehub_sim::run(command),
         Role::Ctl(options) => return ctl::run(&options),
+        Role::Backup(options) => backup::backup(&options),
+        Role::Restore(options) => backup::restore(&options),
         Role::User(command) => people::user(command),
         Role::Token(command) => people::token(command),
         Role::Openapi => openapi(),

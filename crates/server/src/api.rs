@@ -7,6 +7,7 @@ mod extract;
 mod problem;
 
 mod activity;
+mod backup;
 mod deployments;
 mod device_scripts;
 mod devices;
@@ -143,6 +144,7 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(overview::overview))
         .on(Needs(See), routes!(overview::system))
         .on(Needs(See), routes!(live::connect))
+        .on(Needs(Administer), routes!(backup::download))
         // The trigger of IoT Executor, for programs that use it
         .on(Needs(Operate), routes!(executor::request))
 }

@@ -6,6 +6,7 @@
 mod api;
 mod app;
 mod assets;
+mod backup;
 mod clock;
 mod hub;
 mod ingest;
@@ -21,6 +22,7 @@ mod syntax;
 mod tls;
 
 pub use api::openapi;
+pub use backup::{ArchiveError, backup, note_backup, restore};
 pub use clock::Clock;
 pub use people::{PeopleError, add_token, add_user};
 pub use server::{Addresses, Server};

@@ -12,7 +12,7 @@ use motehub_domain::rejection::Rejection;
 use motehub_store::{Store, StoreError};
 
 use crate::clock::Clock;
-use crate::{random, secrets};
+use crate::{backup, random, secrets};
 
 /// What every token begins with, so that a leaked one is recognised.
 const TOKEN_PREFIX: &str = "mht_";
@@ -20,8 +20,8 @@ const TOKEN_PREFIX: &str = "mht_";
 /// Why a user or token was not made. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum PeopleError {
-    /// The data folder cannot be made.
-    #[error("the data folder {folder} cannot be made: {why}")]
+    /// The data folder cannot be made or used.
+    #[error("the data folder {folder} cannot be used: {why}")]
     Folder {
         /// Which.
         folder: String,
@@ -80,6 +80,7 @@ pub(crate) fn token_secret() -> String {
 
 async fn open(data: &Path) -> Result<Store, PeopleError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+    let made = made.and_then(|()| backup::refuse_half_restored(data));
     made.map_err(|why| PeopleError::Folder { folder: data.display().to_string(), why })?;
-    Ok(Store::open(&data.join("motehub.db")).await?)
+    Ok(Store::open(&data.join(backup::DATABASE)).await?)
 }

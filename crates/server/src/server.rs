@@ -28,7 +28,7 @@ use crate::ingest::{self, Intake};
 use crate::live::{self, Live};
 use crate::presence::{self, Connections};
 use crate::settings::Settings;
-use crate::{api, assets, random, rollouts, secrets, tls};
+use crate::{api, assets, backup, random, rollouts, secrets, tls};
 
 /// How long the one-time set-up link works.
 const SETUP_MAX: Span = Span::minutes(60);
@@ -70,8 +70,9 @@ impl Server {
         std::fs::create_dir_all(&settings.data)
             .map_err(|e| about(&settings.data.display().to_string(), &e))?;
         std::fs::set_permissions(&settings.data, std::fs::Permissions::from_mode(0o700))?;
+        backup::refuse_half_restored(&settings.data)?;
         let lock = lock(&settings.data)?;
-        let store = Store::open(&settings.data.join("motehub.db")).await.map_err(io::Error::other)?;
+        let store = Store::open(&settings.data.join(backup::DATABASE)).await.map_err(io::Error::other)?;
         let now = settings.clock.now();
         store.all_offline(now).await.map_err(io::Error::other)?;
         let last_seq = store.last_seq().await.map_err(io::Error::other)?;
@@ -262,7 +263,7 @@ fn recorder() -> metrics_exporter_prometheus::PrometheusHandle {
 
 /// Two hubs on one folder would contradict each other: the second is refused.
 fn lock(data: &std::path::Path) -> io::Result<std::fs::File> {
-    let path = data.join("hub.lock");
+    let path = data.join(backup::LOCK);
     let file = std::fs::File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|e| about(&path.display().to_string(), &e))?;
     file.try_lock().map_err(|_| {

@@ -4,6 +4,7 @@
 //! engine: `$1` placeholders bound by number, no engine functions. To add an engine, add one file and one
 //! variant.
 
+pub(crate) mod copy;
 pub(crate) mod migration;
 pub(crate) mod query;
 pub(crate) mod row;

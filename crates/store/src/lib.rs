@@ -13,6 +13,7 @@ macro_rules! sql {
 }
 
 mod artifact;
+mod backup;
 mod change;
 mod deployment;
 mod device;
@@ -31,6 +32,7 @@ mod telemetry;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use backup::{Attached, BackupError, BackupFacts, is_current, take_backup, unpack_backup};
 pub use change::{ChangeQuery, Recorded};
 pub use deployment::DeploymentFilter;
 pub use device_list::{DeviceQuery, DeviceView, Sort};

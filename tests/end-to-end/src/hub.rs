@@ -50,6 +50,11 @@ impl Hub {
         Self::start_with(folder, wrapper, arguments, None)
     }
 
+    /// A hub on a data folder that exists already (`data` in this folder), with a token of it.
+    pub fn start_known(folder: Arc<TempDir>, token: String) -> Self {
+        Self::start_with(folder, &[], &[], Some(token))
+    }
+
     fn start_with(folder: Arc<TempDir>, wrapper: &[&str], arguments: &[&str], token: Option<String>) -> Self {
         let data = folder.path().join("data");
         let token = token.unwrap_or_else(|| add_token_with(wrapper, &data, "tests", "admin"));

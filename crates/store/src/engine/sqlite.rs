@@ -25,7 +25,7 @@ use reserve::Reserve;
 use writer::Job;
 
 /// How long to wait for another process that writes.
-const BUSY_MAX: Duration = Duration::from_secs(5);
+pub(super) const BUSY_MAX: Duration = Duration::from_secs(5);
 /// Most transactions in the queue; callers wait for a place.
 const WRITES_QUEUED_MAX: usize = 256;
 /// Most reads in the queue; callers wait for a place.
@@ -276,6 +276,14 @@ fn refuse_foreign(connection: &Connection) -> Result<(), StoreError> {
     if is_ours || is_empty { Ok(()) } else { Err(StoreError::Foreign) }
 }
 
+/// What is missing in a database of ours; an error if it is another's, or newer.
+pub(super) fn known_format(connection: &Connection) -> Result<&'static [Migration], StoreError> {
+    refuse_foreign(connection)?;
+    let missing = missing_migrations(connection)?;
+    // One without any is empty, and nobody's.
+    if missing.len() == MIGRATIONS.len() { Err(StoreError::Foreign) } else { Ok(missing) }
+}
+
 fn foreign(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => StoreError::Foreign,
@@ -379,7 +387,7 @@ impl ToSql for Value {
 
 /// What an error of SQLite means for the caller.
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
-fn meaning(error: rusqlite::Error) -> StoreError {
+pub(super) fn meaning(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {

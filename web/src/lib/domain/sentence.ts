@@ -40,6 +40,7 @@ const WORDING: Record<string, Wording> = {
   logged_out: { text: '{} logged out', tone: 'idle' },
   grant_added: { text: 'granted {}', tone: 'info' },
   grant_removed: { text: 'removed the grant {}', tone: 'warn' },
+  backup_taken: { text: 'took a {}', tone: 'warn' },
   setup_done: { text: '{} finished the set-up', tone: 'ok' },
 };
 
