@@ -91,7 +91,13 @@ fn everything(api: &Api, devices: &[(String, String)]) -> String {
     }
     // When the caller's own token was used last, and when a connection was seen to be gone, is each hub's own.
     for list in &mut all {
-        for item in list.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut) {
+        for item in list
+            .get_mut("items")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object_mut)
+        {
             item.remove("last_used_at");
             item.remove("last_seen");
         }
