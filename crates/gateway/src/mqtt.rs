@@ -18,6 +18,7 @@ mod limits;
 mod lone_password;
 mod message;
 mod out;
+mod properties;
 mod publish;
 mod reply;
 mod retained;

@@ -11,7 +11,7 @@ use super::routes::Routes;
 use super::session::{Key, Principal, Session};
 use super::state::{Conn, Outcome, Phase};
 use super::wire::{self, Fault, Frame, kind, reason};
-use super::{ConnectionView, Counters, Flow, Limits, Millis, Out, Slot, Token};
+use super::{ConnectionView, Counters, Flow, Limits, Millis, Out, Slot, Token, Version};
 use crate::hub::{ConnectionId, UplinkError};
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -148,6 +148,10 @@ impl Broker {
         }
         let Some(conn) = self.conn(slot) else { return Ok(()) };
         let version = conn.version;
+        let is_v5 = version == Version::V5 || frame.kind == kind::CONNECT && reply::says_v5(body);
+        if is_v5 && frame.is_padded() {
+            return Err(Fault(reason::MALFORMED, "a length has no more bytes than needed"));
+        }
         if let Phase::Greeting = conn.phase {
             return match frame.kind {
                 kind::CONNECT => self.greet(now, slot, body, out),
@@ -269,6 +273,15 @@ impl Broker {
             conn.output.extend_from_slice(bytes);
             conn.mark_ready(slot, out);
         }
+    }
+
+    /// Appends to a connection's output unless the client takes only smaller packets; whether it did.
+    pub(super) fn write_if_it_fits(&mut self, slot: Slot, bytes: &[u8], out: &mut Out) -> bool {
+        let fits = self.conn(slot).is_some_and(|conn| bytes.len() <= conn.packet_bytes_max);
+        if fits {
+            self.write(slot, bytes, out);
+        }
+        fits
     }
 
     /// The hub's outcomes of uplinks, in any order.

@@ -10,7 +10,7 @@ use super::session::{Key, Principal, Session, Will};
 use super::state::{Attachment, Phase};
 use super::wire::{Fault, reason};
 use super::{Millis, Version, lone_password};
-use crate::hub::{Client, Connection, Credentials, Knock, Refusal, Transport};
+use crate::hub::{Client, Connection, ConnectionId, Credentials, Knock, Refusal, Transport};
 use motehub_domain::topic::check_topic_name;
 
 /// Clients that take only smaller packets are not told reasons in words, which could make packets too large.
@@ -40,13 +40,14 @@ impl Broker {
             Err(Fault(code, why)) => {
                 self.counters.refused_protocol += 1;
                 // A malformed CONNECT of 3.1.1 has no return code (section 3.1.4); it is only closed.
-                if version == Version::V5 || matches!(code, reason::BAD_CLIENT_ID | reason::BAD_CREDENTIALS) {
+                if version == Version::V5 || code == reason::BAD_CLIENT_ID {
                     self.refuse(slot, code, why, out);
                 }
                 self.end(now, slot, reason::SUCCESS, "", false, out);
                 return Ok(());
             }
         };
+        conn.packet_bytes_max = connect.packet_bytes_max;
         out.knock = Some(Knock {
             address: conn.peer,
             transport: Transport::Mqtt,
@@ -99,30 +100,33 @@ impl Broker {
         let will = connect.will.take().map(|will| checked_will(will, &client)).transpose()?;
         let Some(conn) = self.conn(slot) else { return Ok(()) };
         let (connection_id, peer) = (conn.id, conn.peer);
-        let assigned = connect.client_id.is_empty().then(|| format!("auto-{:x}", connection_id.0));
-        let client_id = assigned.clone().unwrap_or_else(|| connect.client_id.clone());
         let principal = match &client.device {
             Some(identity) => Principal::Device(identity.device),
             None => Principal::Named(client.name.as_str().into()),
         };
+        let assigned = connect.client_id.is_empty().then(|| self.free_client_id(connection_id, &principal));
+        let client_id = assigned.clone().unwrap_or_else(|| connect.client_id.clone());
         let key = Key { principal, client_id: client_id.into() };
-        let (index, serial, is_resumed) = self.session_for(now, key, connect.clean_start, out)?;
         let expiry_s = connect.session_expiry_s.min(self.limits.session_expiry_max_s);
         let keep_alive_s = match connect.version {
             Version::V5 if connect.keep_alive_s == 0 => self.limits.keep_alive_max_s,
             Version::V5 => connect.keep_alive_s.min(self.limits.keep_alive_max_s),
             Version::V3 => connect.keep_alive_s,
         };
-        let bytes = reply::welcome(
-            &Welcome {
-                version: connect.version,
-                session_present: is_resumed,
-                assigned_client_id: assigned.as_deref(),
-                session_expiry_s: (expiry_s != connect.session_expiry_s).then_some(expiry_s),
-                keep_alive_s: (keep_alive_s != connect.keep_alive_s).then_some(keep_alive_s),
-            },
-            &self.limits,
-        );
+        let mut welcome = Welcome {
+            version: connect.version,
+            session_present: false,
+            assigned_client_id: assigned.as_deref(),
+            session_expiry_s: (expiry_s != connect.session_expiry_s).then_some(expiry_s),
+            keep_alive_s: (keep_alive_s != connect.keep_alive_s).then_some(keep_alive_s),
+        };
+        let is_small = connect.packet_bytes_max < REASONED_BYTES_MIN;
+        if is_small && reply::welcome(&welcome, &self.limits).len() > connect.packet_bytes_max {
+            return Err((reason::PACKET_TOO_LARGE, "the client takes no packet of the size of a CONNACK"));
+        }
+        let (index, serial, is_resumed) = self.session_for(now, key, connect.clean_start, out)?;
+        welcome.session_present = is_resumed;
+        let bytes = reply::welcome(&welcome, &self.limits);
         let device = client.device.as_ref().map(|identity| identity.device);
         let send_max = usize::from(connect.receive_max.min(self.limits.sent_unacknowledged_max));
         if let Some(session) = self.session_mut(Some((index, serial))) {
@@ -151,6 +155,19 @@ impl Broker {
         self.arm_connection(now, slot);
         self.send_again(now, slot, out);
         Ok(())
+    }
+
+    /// A client identifier that the same principal has no session with.
+    fn free_client_id(&self, connection: ConnectionId, principal: &Principal) -> String {
+        let mut client_id = format!("auto-{:x}", connection.0);
+        let is_taken = |client_id: &str| {
+            let key = Key { principal: principal.clone(), client_id: client_id.into() };
+            self.session_of.contains_key(&key)
+        };
+        while is_taken(&client_id) {
+            client_id.push('x');
+        }
+        client_id
     }
 
     /// The session of a key: resumed, or new. Takes it from a connection that still has it.
@@ -190,8 +207,9 @@ impl Broker {
 
     fn refuse(&mut self, slot: Slot, code: u8, why: &str, out: &mut Out) {
         if let Some(conn) = self.conn(slot) {
-            let bytes = reply::unwelcome(conn.version, code, why);
-            self.write(slot, &bytes, out);
+            let has_room = conn.packet_bytes_max >= REASONED_BYTES_MIN;
+            let bytes = reply::unwelcome(conn.version, code, if has_room { why } else { "" });
+            self.write_if_it_fits(slot, &bytes, out);
         }
     }
 
@@ -217,6 +235,13 @@ fn check_connect(connect: &Connect, client_id_bytes_max: usize) -> Result<(), Fa
     if connect.version == Version::V3 && id.is_empty() && !connect.clean_start {
         return Err(Fault(reason::BAD_CLIENT_ID, "a session without client identifier cannot be kept"));
     }
+    let will_topic = connect.will.as_ref().map(|will| will.topic.as_str());
+    if [connect.user.as_deref(), will_topic].into_iter().flatten().any(|text| text.contains('\0')) {
+        return Err(Fault(reason::MALFORMED, "a string of the CONNECT has a NUL"));
+    }
+    if will_topic.is_some_and(|topic| check_topic_name(topic).is_err()) {
+        return Err(Fault(reason::BAD_TOPIC, "the topic of the will is not valid"));
+    }
     if connect.has_authentication_method {
         return Err(Fault(reason::BAD_AUTHENTICATION_METHOD, "there is no extended authentication here"));
     }
@@ -224,9 +249,6 @@ fn check_connect(connect: &Connect, client_id_bytes_max: usize) -> Result<(), Fa
 }
 
 fn checked_will(will: reply::Will, client: &Client) -> Result<Will, (u8, &'static str)> {
-    if check_topic_name(&will.topic).is_err() {
-        return Err((reason::BAD_TOPIC, "the topic of the will is not valid"));
-    }
     if !client.rights.may_publish(&will.topic) {
         return Err((reason::NOT_AUTHORIZED, "the will is for a topic that may not be published to"));
     }

@@ -188,7 +188,8 @@ impl Broker {
                     self.answer(slot, qos, packet_id, code, if wants_reasons { &why } else { "" }, out);
                 }
                 Outcome::Unavailable if version == Version::V5 => {
-                    self.answer(slot, qos, packet_id, reason::QUOTA, "it cannot be stored at present", out);
+                    let why = if wants_reasons { "it cannot be stored at present" } else { "" };
+                    self.answer(slot, qos, packet_id, reason::QUOTA, why, out);
                 }
                 Outcome::Unavailable => {
                     self.forget_received(slot, packet_id);

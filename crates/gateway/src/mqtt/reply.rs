@@ -1,10 +1,10 @@
 //! The packets that come once per connection or subscription, read and written by `mqtt-protocol-core` and shaped
 //! so that the rest of the broker need not care which version speaks.
 
-use motehub_domain::topic::{TopicFilter, check_topic_name};
+use motehub_domain::topic::TopicFilter;
 use mqtt_protocol_core::mqtt::packet::{
     AssignedClientIdentifier, MaximumPacketSize, Properties, Property, ReasonString, ReceiveMaximum,
-    RetainHandling, ServerKeepAlive, SessionExpiryInterval, TopicAliasMaximum, v3_1_1, v5_0,
+    ServerKeepAlive, SessionExpiryInterval, TopicAliasMaximum, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{
     ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, SubackReasonCode,
@@ -12,6 +12,7 @@ use mqtt_protocol_core::mqtt::result_code::{
 };
 
 use super::message::Attributes;
+use super::properties::{self, Place};
 use super::wire::{Fault, reason};
 use super::{Limits, Version};
 
@@ -62,8 +63,16 @@ pub(super) fn version_of(body: &[u8]) -> Result<Option<Version>, Fault> {
     }
 }
 
+/// Whether a CONNECT that may be anything says that it speaks 5.0.
+pub(super) fn says_v5(body: &[u8]) -> bool {
+    body.get(6) == Some(&5)
+}
+
 /// Reads the body of a CONNECT.
 pub(super) fn connect(version: Version, body: &[u8]) -> Result<Connect, Fault> {
+    if version == Version::V5 {
+        properties::check_connect(body)?;
+    }
     let (connect, length) = match version {
         Version::V3 => v3_1_1::Connect::parse(body).map(|(packet, length)| (connect_v3(&packet), length)),
         Version::V5 => v5_0::Connect::parse(body).map(|(packet, length)| (connect_v5(&packet), length)),
@@ -80,9 +89,6 @@ pub(super) fn connect(version: Version, body: &[u8]) -> Result<Connect, Fault> {
     })?;
     if length != body.len() {
         return Err(Fault(reason::MALFORMED, "the CONNECT is longer than its content"));
-    }
-    if connect.receive_max == 0 || connect.packet_bytes_max == 0 {
-        return Err(Fault(reason::PROTOCOL_ERROR, "a maximum is never 0"));
     }
     Ok(connect)
 }
@@ -239,6 +245,7 @@ pub(super) struct Subscribe {
 /// Reads the body of a SUBSCRIBE.
 pub(super) fn subscribe(version: Version, body: &[u8]) -> Result<Subscribe, Fault> {
     const BAD: Fault = Fault(reason::MALFORMED, "the SUBSCRIBE is malformed");
+    check_properties(version, body, Place::Subscribe)?;
     let (packet_id, entries, properties) = match version {
         Version::V3 => {
             let (packet, length) = v3_1_1::Subscribe::parse(body).map_err(|_| BAD)?;
@@ -255,38 +262,34 @@ pub(super) fn subscribe(version: Version, body: &[u8]) -> Result<Subscribe, Faul
     let mut id = None;
     for property in &properties {
         if let Property::SubscriptionIdentifier(v) = property {
-            if id.is_some() || v.val() == 0 {
-                return Err(Fault(
-                    reason::PROTOCOL_ERROR,
-                    "a subscription identifier is given once and is not 0",
-                ));
-            }
             id = Some(v.val());
         }
     }
     let wishes = entries.iter().map(|entry| {
         let options = entry.sub_opts();
-        let is_v5 = version == Version::V5;
         Wish {
             filter: entry.topic_filter().to_owned(),
             qos: options.qos() as u8,
-            no_local: is_v5 && options.nl(),
-            retain_as_published: is_v5 && options.rap(),
-            retain_handling: match options.rh() {
-                RetainHandling::SendRetained => 0,
-                RetainHandling::SendRetainedIfNotExists if is_v5 => 1,
-                RetainHandling::DoNotSendRetained if is_v5 => 2,
-                _ => 0,
-            },
+            no_local: options.nl(),
+            retain_as_published: options.rap(),
+            retain_handling: options.rh() as u8,
         }
     });
-    Ok(Subscribe { packet_id, id, wishes: wishes.collect() })
+    let wishes: Vec<Wish> = wishes.collect();
+    let has_options = |wish: &Wish| wish.no_local || wish.retain_as_published || wish.retain_handling > 0;
+    if version == Version::V3 && wishes.iter().any(has_options) {
+        // There these bits are reserved (3.1.1, section 3.8.3).
+        return Err(BAD);
+    }
+    not_nul(wishes.iter().map(|wish| wish.filter.as_str()))?;
+    Ok(Subscribe { packet_id, id, wishes })
 }
 
 /// Reads the body of an UNSUBSCRIBE: its packet identifier and filters.
 pub(super) fn unsubscribe(version: Version, body: &[u8]) -> Result<(u16, Vec<String>), Fault> {
     const BAD: Fault = Fault(reason::MALFORMED, "the UNSUBSCRIBE is malformed");
-    let (packet_id, filters, length) = match version {
+    check_properties(version, body, Place::Unsubscribe)?;
+    let (packet_id, filters, length): (u16, Vec<String>, usize) = match version {
         Version::V3 => v3_1_1::Unsubscribe::parse(body)
             .map(|(p, n)| (p.packet_id(), p.entries().iter().map(|f| f.as_str().to_owned()).collect(), n)),
         Version::V5 => v5_0::Unsubscribe::parse(body)
@@ -294,7 +297,23 @@ pub(super) fn unsubscribe(version: Version, body: &[u8]) -> Result<(u16, Vec<Str
     }
     .map_err(|_| BAD)?;
     not_zero(packet_id)?;
+    not_nul(filters.iter().map(String::as_str))?;
     if length == body.len() { Ok((packet_id, filters)) } else { Err(BAD) }
+}
+
+/// Those behind a packet identifier.
+fn check_properties(version: Version, body: &[u8], place: Place) -> Result<(), Fault> {
+    match (version, body.get(2..)) {
+        (Version::V5, Some(rest)) => properties::check(rest, place).map(drop),
+        (Version::V5, None) | (Version::V3, _) => Ok(()),
+    }
+}
+
+fn not_nul<'a>(mut filters: impl Iterator<Item = &'a str>) -> Result<(), Fault> {
+    if filters.any(|filter| filter.contains('\0')) {
+        return Err(Fault(reason::MALFORMED, "a topic filter has no NUL"));
+    }
+    Ok(())
 }
 
 fn not_zero(packet_id: u16) -> Result<(), Fault> {
@@ -343,6 +362,9 @@ pub(super) fn farewell(version: Version, body: &[u8]) -> Result<(u8, Option<u32>
     if version == Version::V3 {
         return if body.is_empty() { Ok((reason::SUCCESS, None)) } else { Err(BAD) };
     }
+    if let Some(rest @ [_, ..]) = body.get(1..) {
+        properties::check(rest, Place::Disconnect)?;
+    }
     let (packet, length) = v5_0::Disconnect::parse(body).map_err(|_| BAD)?;
     if length != body.len() {
         return Err(BAD);
@@ -352,27 +374,6 @@ pub(super) fn farewell(version: Version, body: &[u8]) -> Result<(u8, Option<u32>
         _ => None,
     });
     Ok((packet.reason_code().map_or(reason::SUCCESS, |code| code as u8), expiry))
-}
-
-/// Whether the properties of a PUBLISH are those it may have, each once (section 3.3.2.3).
-pub(super) fn belongs_in_publish(properties: &Properties) -> bool {
-    let mut seen = 0u8;
-    properties.iter().all(|property| {
-        let bit = match property {
-            Property::UserProperty(v) => return !v.key().contains('\0') && !v.val().contains('\0'),
-            Property::SubscriptionIdentifier(_) => return true,
-            Property::PayloadFormatIndicator(_) => 1,
-            Property::MessageExpiryInterval(_) => 2,
-            Property::TopicAlias(_) => 4,
-            Property::ResponseTopic(v) if check_topic_name(v.val()).is_ok() => 8,
-            Property::CorrelationData(_) => 16,
-            Property::ContentType(v) if !v.val().contains('\0') => 32,
-            _ => return false,
-        };
-        let is_first = seen & bit == 0;
-        seen |= bit;
-        is_first
-    })
 }
 
 /// Splits `$share/name/filter`; a plain filter has no name.

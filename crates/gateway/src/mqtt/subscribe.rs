@@ -8,7 +8,7 @@ use super::broker::Broker;
 use super::out::{Out, Slot};
 use super::reply::{self, Wish};
 use super::session::{Replay, Subscription};
-use super::wire::{Fault, reason};
+use super::wire::{self, Fault, reason};
 
 /// As many filters may be in one packet in any case.
 const FILTERS_MIN: usize = 16;
@@ -25,7 +25,7 @@ impl Broker {
         let Some(conn) = self.conn(slot) else { return Ok(()) };
         let (version, at) = (conn.version, conn.session);
         let subscribe = reply::subscribe(version, body)?;
-        self.check_count(subscribe.wishes.len())?;
+        self.check_count(slot, subscribe.wishes.len())?;
         if subscribe.wishes.iter().any(|w| w.no_local && w.filter.starts_with("$share/")) {
             return Err(Fault(
                 reason::PROTOCOL_ERROR,
@@ -87,7 +87,7 @@ impl Broker {
         let Some(conn) = self.conn(slot) else { return Ok(()) };
         let (version, at) = (conn.version, conn.session);
         let (packet_id, filters) = reply::unsubscribe(version, body)?;
-        self.check_count(filters.len())?;
+        self.check_count(slot, filters.len())?;
         let Some((index, _)) = at else { return Ok(()) };
         let codes: Vec<u8> = filters
             .iter()
@@ -101,10 +101,15 @@ impl Broker {
         Ok(())
     }
 
-    /// Each filter of a packet is looked for among all of the session.
-    fn check_count(&self, filters: usize) -> Result<(), Fault> {
-        let is_too_many = filters > self.limits.subscriptions_per_session_max.max(FILTERS_MIN);
-        if is_too_many { Err(Fault(reason::QUOTA, "too many filters in one packet")) } else { Ok(()) }
+    /// Each filter of a packet is looked for among all of the session, and has a place in the answer.
+    fn check_count(&self, slot: Slot, filters: usize) -> Result<(), Fault> {
+        if filters > self.limits.subscriptions_per_session_max.max(FILTERS_MIN) {
+            return Err(Fault(reason::QUOTA, "too many filters in one packet"));
+        }
+        if self.conn(slot).is_some_and(|conn| wire::grant_bytes(filters) > conn.packet_bytes_max) {
+            return Err(Fault(reason::PACKET_TOO_LARGE, "the client takes no packet of the size of the answer"));
+        }
+        Ok(())
     }
 
     /// Removes the subscriptions that are to go; whether there were any.

@@ -4,6 +4,7 @@
 use mqtt_protocol_core::mqtt::packet::{Properties, PropertiesParse};
 
 use super::message::{Attributes, Message};
+use super::properties::{self, Place};
 use super::{Millis, Version};
 
 /// Packet types (MQTT 5.0 section 2.1.2).
@@ -59,6 +60,13 @@ pub(super) struct Frame {
     pub body: usize,
     /// Where it ends.
     pub end: usize,
+}
+
+impl Frame {
+    /// Whether its length was given in more bytes than needed, which 5.0 does not allow (section 1.5.5).
+    pub(super) fn is_padded(&self) -> bool {
+        self.body - 1 > varint_size(self.end - self.body)
+    }
 }
 
 /// Why a packet cannot be taken: a reason code and a sentence.
@@ -144,11 +152,9 @@ fn publish_attributes(bytes: &[u8]) -> Result<(Attributes, &[u8]), Fault> {
     if let Some((0, rest)) = bytes.split_first() {
         return Ok((Attributes::default(), rest));
     }
+    properties::check(bytes, Place::Publish)?;
     let (properties, length) = Properties::parse(bytes).map_err(|_| BAD)?;
     let rest = bytes.get(length..).ok_or(BAD)?;
-    if !super::reply::belongs_in_publish(&properties) {
-        return Err(Fault(reason::PROTOCOL_ERROR, "a property does not belong in a PUBLISH, or not twice"));
-    }
     let attributes = Attributes::of(&properties);
     if attributes.has_subscription_id {
         return Err(Fault(reason::PROTOCOL_ERROR, "a client gives no subscription identifier in a PUBLISH"));
@@ -166,7 +172,7 @@ pub(super) fn acknowledgement(version: Version, body: &[u8]) -> Result<(u16, u8)
         (Version::V3, _) => Err(BAD),
         (Version::V5, [code]) => Ok((packet_id, *code)),
         (Version::V5, [code, properties @ ..]) => {
-            let (_, length) = Properties::parse(properties).map_err(|_| BAD)?;
+            let length = properties::check(properties, Place::Acknowledgement)?;
             if length == properties.len() { Ok((packet_id, *code)) } else { Err(BAD) }
         }
     }
@@ -208,6 +214,12 @@ fn shortened(why: &str) -> &str {
         end -= 1;
     }
     &why[..end]
+}
+
+/// How large the SUBACK or UNSUBACK of a 5.0 client is that has this many filters.
+pub(super) fn grant_bytes(filters: usize) -> usize {
+    let body = 3 + filters;
+    1 + varint_size(body) + body
 }
 
 /// How a message is sent to one subscriber.
