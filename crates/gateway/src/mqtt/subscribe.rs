@@ -107,7 +107,10 @@ impl Broker {
             return Err(Fault(reason::QUOTA, "too many filters in one packet"));
         }
         if self.conn(slot).is_some_and(|conn| wire::grant_bytes(filters) > conn.packet_bytes_max) {
-            return Err(Fault(reason::PACKET_TOO_LARGE, "the client takes no packet of the size of the answer"));
+            return Err(Fault(
+                reason::PACKET_TOO_LARGE,
+                "the client takes no packet of the size of the answer",
+            ));
         }
         Ok(())
     }
