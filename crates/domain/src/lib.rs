@@ -9,6 +9,7 @@ pub mod deployment;
 pub mod device;
 pub mod effects;
 pub mod id;
+pub mod kept;
 pub mod message;
 pub mod person;
 pub mod rejection;

@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Settings::default()
     };
     let hub = recorder::Recorder::default();
-    let gateway = Gateway::bind(settings, Arc::new(hub))?;
+    let gateway = Gateway::bind(settings, Arc::new(hub)).await?;
     let addresses = gateway.addresses();
     let port = |address: Option<SocketAddr>| address.map_or(0, |a| a.port());
     println!(

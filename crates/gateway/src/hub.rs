@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use motehub_domain::id::DeviceId;
+use motehub_domain::id::{DeviceId, TokenId};
+use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer, Uplink};
 use motehub_domain::script::Digest;
 use motehub_domain::topic::TopicRights;
@@ -47,6 +48,16 @@ pub trait Hub: Send + Sync + 'static {
 
     /// A message of a device was refused at the border; told to its owner and counted.
     fn refused(&self, device: DeviceId, why: String) -> Answer<'_, ()>;
+
+    /// Keeps a batch of the MQTT broker's memory on disk; resolves when all of it is there. After an error nothing of
+    /// it is, and the same batch may be given again.
+    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<(), UplinkError>>;
+
+    /// Everything that was kept, for a gateway that starts.
+    fn recall(&self) -> Answer<'_, Result<Recalled, UplinkError>>;
+
+    /// What somebody who was let in before may do now; `None` for those who are gone.
+    fn who(&self, principals: Vec<Principal>) -> Answer<'_, Result<Vec<Option<Client>>, UplinkError>>;
 
     /// The bytes of an artifact.
     fn artifact(&self, digest: Digest) -> Answer<'_, Result<Option<Bytes>, UplinkError>>;
@@ -107,6 +118,8 @@ impl std::fmt::Debug for Credentials {
 pub struct Client {
     /// The device it is; `None` for programs, people and anonymous clients, which only publish and subscribe.
     pub device: Option<Identity>,
+    /// The token that was shown, if one was.
+    pub token: Option<TokenId>,
     /// A name for logs and the connections page: the device's, token's or "anonymous".
     pub name: String,
     /// Topics it may use, including those its dialect gives it.

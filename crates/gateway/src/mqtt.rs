@@ -6,6 +6,8 @@
 //! never held across an await.
 //!
 //! An uplink of QoS 1 or 2 is acknowledged, and passed on to subscribers, when the hub says that it is on disk.
+//! Sessions that outlive their connections, what waits for them, and retained messages are kept by the hub; a publish
+//! that changes any of them is acknowledged when the change is on disk.
 
 mod broker;
 mod connect;
@@ -14,15 +16,18 @@ mod counters;
 mod deliver;
 mod ending;
 mod gateway;
+mod keeping;
 mod limits;
 mod lone_password;
 mod message;
+mod notes;
 mod out;
 mod properties;
 mod publish;
 mod reply;
 mod retained;
 mod routes;
+mod send;
 mod session;
 mod state;
 mod subscribe;
@@ -33,10 +38,10 @@ pub use broker::Broker;
 pub use counters::{ConnectionView, Counters};
 pub use gateway::{Addresses, Gateway, Handle, Settings};
 pub use limits::Limits;
-pub use message::Message;
+pub use motehub_domain::kept::Message;
 pub use out::{Flow, Out, Slot, Token};
 
-/// Milliseconds on a clock that only goes forward; where it begins does not matter.
+/// Milliseconds since 1970, on a clock that only goes forward while the program runs.
 pub type Millis = u64;
 
 /// The protocol versions.

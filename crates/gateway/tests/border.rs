@@ -2,6 +2,7 @@
 //! everything when everybody is gone. Bounded and repeatable; `MOTEHUB_FUZZ_ROUNDS` makes it longer.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod disk;
 #[expect(dead_code, reason = "only the writing half is of use here")]
 mod packets;
 
@@ -9,10 +10,13 @@ use std::net::SocketAddr;
 
 use motehub_domain::device::Dialect;
 use motehub_domain::id::DeviceId;
+use motehub_domain::kept::Batch;
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{Client, ConnectionId, Refusal, UplinkError};
 use motehub_gateway::mqtt::{Broker, Flow, Limits, Out, Slot, Token};
 use motehub_protocol::{Identity, dialect};
+
+use disk::Disk;
 
 /// Rounds in the ordinary run: a few seconds without optimisation.
 const ROUNDS: u64 = 3_000;
@@ -90,6 +94,9 @@ struct World {
     slots: Vec<Slot>,
     storing: Vec<(Slot, Token)>,
     attached: Vec<ConnectionId>,
+    disk: Disk,
+    keeping: Option<(u64, Batch)>,
+    limits: Limits,
 }
 
 impl World {
@@ -105,7 +112,10 @@ impl World {
             ..Limits::default()
         };
         Self {
-            broker: Broker::new(limits),
+            broker: Broker::new(limits.clone()),
+            disk: Disk::default(),
+            keeping: None,
+            limits,
             dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             now: 0,
             next: 1,
@@ -126,12 +136,12 @@ impl World {
                 let mut rights = dialect::mqtt_rights(&identity);
                 rights.publish.push(shared.clone());
                 rights.subscribe.push(shared);
-                Ok(Client { device: Some(identity), name: "one".to_owned(), rights })
+                Ok(Client { device: Some(identity), token: None, name: "one".to_owned(), rights })
             }
             _ => {
                 let all = vec![TopicFilter::parse("#").unwrap()];
                 let rights = TopicRights { publish: all.clone(), subscribe: all };
-                Ok(Client { device: None, name: "app".to_owned(), rights })
+                Ok(Client { device: None, token: None, name: "app".to_owned(), rights })
             }
         }
     }
@@ -256,6 +266,34 @@ impl World {
         }
     }
 
+    /// The disk takes its time; or the power goes and comes back.
+    fn keeps(&mut self) {
+        let mut out = Out::default();
+        match self.dice.roll(40) {
+            0 => {
+                self.broker = Broker::new(self.limits.clone());
+                let all = vec![TopicFilter::parse("#").unwrap()];
+                let rights = TopicRights { publish: all.clone(), subscribe: all };
+                let client = Client { device: None, token: None, name: "app".to_owned(), rights };
+                self.broker.recall(self.now, self.disk.read(), |_| Some(client.clone()));
+                self.slots.clear();
+                self.storing.clear();
+                self.attached.clear();
+                self.keeping = None;
+            }
+            1..=10 => {
+                if let Some((number, batch)) = self.keeping.take() {
+                    self.disk.write(&batch);
+                    self.broker.kept(self.now, number, &mut out);
+                    self.perform(None, out);
+                } else {
+                    self.keeping = self.broker.take_notes();
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn everybody_leaves(&mut self) {
         for slot in self.slots.clone() {
             let mut out = Out::default();
@@ -270,6 +308,13 @@ impl World {
         let (connections, sessions, retained) = self.broker.sizes();
         assert_eq!((connections, sessions), (0, 0), "something was not forgotten");
         assert!(retained <= 3 && self.attached.is_empty() && self.broker.deadline().is_none());
+        for _ in 0..2 {
+            if let Some((number, batch)) = self.keeping.take().or_else(|| self.broker.take_notes()) {
+                self.disk.write(&batch);
+                self.broker.kept(self.now, number, &mut Out::default());
+            }
+        }
+        assert_eq!((self.disk.len(), self.broker.has_notes()), (0, false), "something is left on the disk");
     }
 }
 
@@ -281,6 +326,7 @@ fn whatever_comes_the_broker_stands() {
             let mut world = World::new(seed);
             for _ in 0..60 {
                 world.happens();
+                world.keeps();
             }
             world.everybody_leaves();
         });

@@ -35,7 +35,7 @@ struct House {
     roots: RootCertStore,
 }
 
-fn house(hub: Recorder, limits: Limits) -> House {
+async fn house(hub: Recorder, limits: Limits) -> House {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
     let certificate = certified.cert.der().clone();
@@ -51,9 +51,10 @@ fn house(hub: Recorder, limits: Limits) -> House {
         wss: Some((anywhere, tls)),
         limits,
         first_connection: 1,
+        now_ms: 1_000_000,
     };
     let hub = Arc::new(hub);
-    let gateway = Gateway::bind(settings, hub.clone()).unwrap();
+    let gateway = Gateway::bind(settings, hub.clone()).await.unwrap();
     let (addresses, handle, shutdown) = (gateway.addresses(), gateway.handle(), CancellationToken::new());
     let running = tokio::spawn(gateway.run(shutdown.clone()));
     House { hub, addresses, handle, shutdown, running, roots }
@@ -126,7 +127,7 @@ async fn story<S: AsyncRead + AsyncWrite + Unpin>(house: &House, mut talker: Tal
 
 #[tokio::test]
 async fn every_transport_tells_the_same_story() {
-    let house = house(Recorder::default(), Limits::default());
+    let house = house(Recorder::default(), Limits::default()).await;
     story(&house, plain(&house, false, "a", "7").await, "tcp").await;
     let config =
         Arc::new(ClientConfig::builder().with_root_certificates(house.roots.clone()).with_no_client_auth());
@@ -180,7 +181,7 @@ where
 
 #[tokio::test]
 async fn a_websocket_without_the_sub_protocol_is_refused() {
-    let house = house(Recorder::default(), Limits::default());
+    let house = house(Recorder::default(), Limits::default()).await;
     let stream = TcpStream::connect(house.addresses.ws.unwrap()).await.unwrap();
     assert!(tokio_tungstenite::client_async("ws://localhost/mqtt", stream).await.is_err());
 }
@@ -188,7 +189,7 @@ async fn a_websocket_without_the_sub_protocol_is_refused() {
 #[tokio::test]
 async fn nothing_is_acknowledged_before_it_is_stored_and_then_everything_in_order() {
     let (gate, is_open) = watch::channel(false);
-    let house = house(Recorder::gated(is_open), Limits::default());
+    let house = house(Recorder::gated(is_open), Limits::default()).await;
     let mut device = plain(&house, false, "a", "7").await;
     let publish = |id| packets::encode(false, &format!("PUBLISH qos=1 id={id} devices/7/telemetry {id}"));
     // In a few pieces, so that there are several batches, and in any case fewer than may be on the way at once.
@@ -211,7 +212,7 @@ async fn nothing_is_acknowledged_before_it_is_stored_and_then_everything_in_orde
 async fn a_client_that_floods_is_not_read_while_too_much_is_unacknowledged() {
     let (gate, is_open) = watch::channel(false);
     let limits = Limits { taken_unacknowledged_max: 8, ..Limits::default() };
-    let house = house(Recorder::gated(is_open), limits);
+    let house = house(Recorder::gated(is_open), limits).await;
     let mut device = plain(&house, false, "a", "7").await;
     // Far more than the buffers of a socket take, so that the writing must get stuck until the gate opens.
     let payload = format!("\"{}\"", "x".repeat(4000));
@@ -239,7 +240,7 @@ async fn a_client_that_floods_is_not_read_while_too_much_is_unacknowledged() {
 
 #[tokio::test]
 async fn downlinks_and_the_handle_reach_the_session() {
-    let house = house(Recorder::default(), Limits::default());
+    let house = house(Recorder::default(), Limits::default()).await;
     let mut device = plain(&house, true, "a", "7").await;
     device.say("SUBSCRIBE id=1 /mutation/update:0 shared/#:1").await;
     device.hear("SUBACK id=1 0 1").await;
@@ -260,7 +261,7 @@ async fn downlinks_and_the_handle_reach_the_session() {
 
 #[tokio::test]
 async fn a_take_over_attaches_before_it_detaches() {
-    let house = house(Recorder::default(), Limits::default());
+    let house = house(Recorder::default(), Limits::default()).await;
     let mut first = plain(&house, true, "a", "7").await;
     let mut second = plain(&house, true, "a", "7").await;
     first.hear("DISCONNECT 0x8e").await;
@@ -277,7 +278,7 @@ async fn a_take_over_attaches_before_it_detaches() {
 #[tokio::test]
 async fn a_shutdown_acknowledges_what_is_stored_and_says_good_bye() {
     let (gate, is_open) = watch::channel(false);
-    let house = house(Recorder::gated(is_open), Limits::default());
+    let house = house(Recorder::gated(is_open), Limits::default()).await;
     let mut device = plain(&house, true, "a", "7").await;
     let mut idle = plain(&house, false, "b", "8").await;
     device.say("PUBLISH qos=1 id=1 devices/7/telemetry 1").await;
@@ -298,7 +299,7 @@ async fn a_shutdown_acknowledges_what_is_stored_and_says_good_bye() {
 #[tokio::test]
 async fn a_shutdown_does_not_wait_for_a_store_that_hangs() {
     let (_gate, is_open) = watch::channel(false);
-    let house = house(Recorder::gated(is_open), Limits::default());
+    let house = house(Recorder::gated(is_open), Limits::default()).await;
     let mut device = plain(&house, true, "a", "7").await;
     device.say("PUBLISH qos=1 id=1 devices/7/telemetry 1").await;
     device.say("PINGREQ").await;
@@ -310,7 +311,7 @@ async fn a_shutdown_does_not_wait_for_a_store_that_hangs() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_are_closed_and_places_come_back() {
-    let house = house(Recorder::default(), Limits { connections_max: 2, ..Limits::default() });
+    let house = house(Recorder::default(), Limits { connections_max: 2, ..Limits::default() }).await;
     let first = plain(&house, false, "a", "7").await;
     let _second = plain(&house, false, "b", "7").await;
     let mut third = TcpStream::connect(house.addresses.tcp.unwrap()).await.unwrap();

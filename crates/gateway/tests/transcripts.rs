@@ -5,6 +5,8 @@
 //!   connection up to `> (sent)` come in one piece. `< (nothing)`, `< (closed)`.
 //! - `~ …` what the product understood, in order; `~ online NAME`, `~ offline NAME` presence.
 //! - `@ +200ms` the clock moves.
+//! - `! disk slow 200ms|full|ok` for what the broker keeps, `! power cut`, `! power cut for 20s`, `! kept NUMBER` as
+//!   many things of sessions are on disk, `! token revoked NAME`.
 //! - `! store slow 200ms|full|ok`, `! store refuses WHY`, `! rights NAME FILTER…`, `! limit NAME NUMBER`,
 //!   `! offer` something waits for the device, `! server PUBLISH …`, `! dropped REASON NUMBER` it was counted.
 //!
@@ -13,6 +15,7 @@
 //! may use its own topics and `shared/#`.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod disk;
 mod packets;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,13 +23,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use motehub_domain::device::Dialect;
-use motehub_domain::id::DeviceId;
+use motehub_domain::id::{DeviceId, TokenId};
+use motehub_domain::kept::{Batch, Principal};
 use motehub_domain::message::{Downlink, Offer, Uplink};
 use motehub_domain::script::Digest;
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{Arrival, Client, ConnectionId, Credentials, Refusal, UplinkError};
 use motehub_gateway::mqtt::{Broker, Flow, Limits, Message, Out, Slot, Token};
 use motehub_protocol::{Identity, dialect};
+
+use disk::Disk;
 
 /// How the store behaves.
 #[derive(Clone)]
@@ -53,6 +59,13 @@ struct World {
     understood: VecDeque<String>,
     presence: VecDeque<String>,
     devices: BTreeMap<String, DeviceId>,
+    tokens: BTreeMap<String, TokenId>,
+    limits: Limits,
+    disk: Disk,
+    /// How long the disk takes; `None` if it is full.
+    disk_ms: Option<u64>,
+    /// The batch that is on its way to the disk, and when it is there.
+    keeping: Option<(u64, u64, Batch)>,
     online: BTreeMap<ConnectionId, String>,
     next_connection: u64,
 }
@@ -60,7 +73,12 @@ struct World {
 impl World {
     fn new(limits: Limits) -> Self {
         Self {
-            broker: Broker::new(limits),
+            broker: Broker::new(limits.clone()),
+            limits,
+            tokens: BTreeMap::new(),
+            disk: Disk::default(),
+            disk_ms: Some(0),
+            keeping: None,
             now: 1_000_000,
             wires: BTreeMap::new(),
             store: Store::After(0),
@@ -82,9 +100,18 @@ impl World {
         self.devices.iter().find(|(_, id)| **id == device).map(|(name, _)| name.clone()).unwrap()
     }
 
+    fn token(&mut self, name: &str) -> TokenId {
+        let next = self.tokens.len() as u128 + 1;
+        *self.tokens.entry(name.to_owned()).or_insert_with(|| TokenId::from_parts(0, next))
+    }
+
     fn judge(&mut self, credentials: &Credentials) -> Result<Client, Refusal> {
         let Credentials::Mqtt { user, .. } = credentials else { panic!("{credentials:?}") };
-        let name = user.clone().unwrap_or_else(|| "anonymous".to_owned());
+        self.client(user.as_deref().unwrap_or("anonymous"))
+    }
+
+    fn client(&mut self, name: &str) -> Result<Client, Refusal> {
+        let name = name.to_owned();
         let everything = |filters: &[&str]| filters.iter().map(|f| TopicFilter::parse(f).unwrap()).collect();
         match name.as_str() {
             "eve" => Err(Refusal::BadCredentials),
@@ -94,14 +121,17 @@ impl World {
                 let open: Vec<TopicFilter> = everything(&["open/#"]);
                 Ok(Client {
                     device: None,
+                    token: None,
                     name,
                     rights: TopicRights { publish: open.clone(), subscribe: open },
                 })
             }
             app if app.starts_with("app") => {
                 let all: Vec<TopicFilter> = everything(&["#", "$SYS/#"]);
+                let token = Some(self.token(app));
                 Ok(Client {
                     device: None,
+                    token,
                     name,
                     rights: TopicRights { publish: all.clone(), subscribe: all },
                 })
@@ -112,7 +142,7 @@ impl World {
                 let mut rights = dialect::mqtt_rights(&identity);
                 rights.publish.extend(TopicFilter::parse("shared/#"));
                 rights.subscribe.extend(TopicFilter::parse("shared/#"));
-                Ok(Client { device: Some(identity), name, rights })
+                Ok(Client { device: Some(identity), token: None, name, rights })
             }
         }
     }
@@ -165,6 +195,52 @@ impl World {
             }
         }
         self.collect();
+        self.keep();
+    }
+
+    /// Gives the disk what it is to keep, and tells the broker what is there.
+    fn keep(&mut self) {
+        if self.keeping.is_none()
+            && let Some(ms) = self.disk_ms
+            && let Some((number, batch)) = self.broker.take_notes()
+        {
+            self.keeping = Some((self.now + ms, number, batch));
+        }
+        if let Some((_, number, batch)) = self.keeping.take_if(|(at, ..)| *at <= self.now) {
+            self.disk.write(&batch);
+            let mut out = Out::default();
+            self.broker.kept(self.now, number, &mut out);
+            self.perform(None, out);
+        }
+    }
+
+    /// The power goes, and comes back after a while.
+    fn power_cut(&mut self, ms: u64) {
+        self.now += ms;
+        self.keeping = None;
+        self.storing.clear();
+        self.online.clear();
+        for wire in self.wires.values_mut() {
+            (wire.slot, wire.is_closed) = (None, true);
+        }
+        self.broker = Broker::new(self.limits.clone());
+        let recalled = self.disk.read();
+        let mut clients = Vec::new();
+        for session in &recalled.sessions {
+            let who = session.session.principal;
+            let name = match who {
+                Principal::Device(id) => Some(self.name(id)),
+                Principal::Token(id) => self.tokens.iter().find(|(_, t)| **t == id).map(|(n, _)| n.clone()),
+                Principal::Anonymous => Some("anonymous".to_owned()),
+            };
+            clients.push((who, name.and_then(|name| self.client(&name).ok())));
+        }
+        self.broker.recall(self.now, recalled, |who| {
+            clients.iter().find(|(of, _)| of == who).and_then(|(_, client)| client.clone())
+        });
+        let mut out = Out::default();
+        self.broker.tick(self.now, &mut out);
+        self.perform(None, out);
     }
 
     fn settle_due(&mut self) {
@@ -260,7 +336,9 @@ impl World {
     fn moves(&mut self, ms: u64) {
         let end = self.now + ms;
         loop {
-            let due = self.storing.iter().map(|(at, ..)| *at).chain(self.broker.deadline()).min();
+            let kept_at = self.keeping.iter().map(|(at, ..)| *at);
+            let stored_at = self.storing.iter().map(|(at, ..)| *at);
+            let due = stored_at.chain(kept_at).chain(self.broker.deadline()).min();
             self.now = due.unwrap_or(end).clamp(self.now, end);
             let mut out = Out::default();
             self.broker.tick(self.now, &mut out);
@@ -283,6 +361,20 @@ impl World {
             ["store", "refuses", ..] => {
                 self.store = Store::Refuses(text.strip_prefix("store refuses ").unwrap().to_owned());
             }
+            ["disk", "slow", ms] => self.disk_ms = Some(ms.trim_end_matches("ms").parse().unwrap()),
+            ["disk", "full"] => self.disk_ms = None,
+            ["disk", "ok"] => {
+                self.disk_ms = Some(0);
+                self.keep();
+            }
+            ["power", "cut"] => self.power_cut(0),
+            ["power", "cut", "for", s] => {
+                self.power_cut(s.trim_end_matches('s').parse::<u64>().unwrap() * 1000);
+            }
+            ["kept", number] => {
+                assert_eq!(self.disk.len(), number.parse::<usize>().unwrap(), "things on disk");
+            }
+            ["token", "revoked", name] => drop(self.tokens.remove(*name)),
             ["rights", name, filters @ ..] => {
                 let device = self.device(name);
                 let filters: Vec<TopicFilter> =

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use motehub_domain::access::{Permission, Role};
 use motehub_domain::device::{Device, Dialect};
 use motehub_domain::id::DeviceId;
+use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer};
 use motehub_domain::person::Token;
 use motehub_domain::script::{Artifact, Digest};
@@ -83,6 +84,24 @@ impl Hub for App {
         })
     }
 
+    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<(), UplinkError>> {
+        Box::pin(async move { self.store.keep(batch).await.map_err(|e| unavailable(&e)) })
+    }
+
+    fn recall(&self) -> Answer<'_, Result<Recalled, UplinkError>> {
+        Box::pin(async move { self.store.recall().await.map_err(|e| unavailable(&e)) })
+    }
+
+    fn who(&self, principals: Vec<Principal>) -> Answer<'_, Result<Vec<Option<Client>>, UplinkError>> {
+        Box::pin(async move {
+            let mut clients = Vec::with_capacity(principals.len());
+            for principal in principals {
+                clients.push(self.client_of(principal).await.map_err(|e| unavailable(&e))?);
+            }
+            Ok(clients)
+        })
+    }
+
     fn refused(&self, device: DeviceId, why: String) -> Answer<'_, ()> {
         Box::pin(async move { self.state_refusal(device, &why).await })
     }
@@ -118,10 +137,29 @@ impl App {
         if let Some(device) = found.into_iter().find(|device| device.unauthenticated_allowed) {
             return self.device_client(device).await.map(Some);
         }
+        Ok(self.anonymous())
+    }
+
+    fn anonymous(&self) -> Option<Client> {
         let open = &self.settings.mqtt_anonymous;
         let rights = TopicRights { publish: open.clone(), subscribe: open.clone() };
-        let anonymous = Client { device: None, name: "anonymous".to_owned(), rights };
-        Ok((!open.is_empty()).then_some(anonymous))
+        let anonymous = Client { device: None, token: None, name: "anonymous".to_owned(), rights };
+        (!open.is_empty()).then_some(anonymous)
+    }
+
+    /// What somebody who was let in before may do now.
+    async fn client_of(&self, principal: Principal) -> Result<Option<Client>, StoreError> {
+        match principal {
+            Principal::Device(id) => match self.store.device(id).await? {
+                Some(device) => self.device_client(device).await.map(Some),
+                None => Ok(None),
+            },
+            Principal::Token(id) => {
+                let token = self.store.token(id).await?;
+                Ok(token.filter(|token| token.expires_at.is_none_or(|at| at > self.now())).map(program))
+            }
+            Principal::Anonymous => Ok(self.anonymous()),
+        }
     }
 
     async fn nodemcu_board(&self, chip_id: &str, secret: Option<&str>) -> Result<Option<Client>, StoreError> {
@@ -144,7 +182,8 @@ impl App {
     async fn device_client(&self, device: Device) -> Result<Client, StoreError> {
         let rights = self.rights_of(&device).await?;
         let Device { id, name, external_id, dialect, .. } = device;
-        Ok(Client { device: Some(Identity { device: id, external_id, dialect }), name, rights })
+        let device = Some(Identity { device: id, external_id, dialect });
+        Ok(Client { device, token: None, name, rights })
     }
 
     /// The topics of a device: its dialect's, and what was granted to it or to its tags.
@@ -188,7 +227,8 @@ impl App {
 fn program(token: Token) -> Client {
     let everything: Vec<TopicFilter> = TopicFilter::parse("#").into_iter().collect();
     let publish = if may_publish(token.role) { everything.clone() } else { Vec::new() };
-    Client { device: None, name: token.name, rights: TopicRights { publish, subscribe: everything } }
+    let rights = TopicRights { publish, subscribe: everything };
+    Client { device: None, token: Some(token.id), name: token.name, rights }
 }
 
 fn may_publish(role: Role) -> bool {

@@ -109,9 +109,12 @@ impl Server {
             tcp: Some(settings.mqtt),
             tls,
             ws: settings.mqtt_ws,
+            now_ms: now.0.unsigned_abs(),
+            // Larger than any of a former life: identifiers that clients are given are made of it.
+            first_connection: now.0.unsigned_abs() << 10,
             ..mqtt::Settings::default()
         };
-        let mqtt = mqtt::Gateway::bind(listeners, hub)?;
+        let mqtt = mqtt::Gateway::bind(listeners, hub).await?;
         let _ = app.mqtt.set(mqtt.handle());
         let bound = mqtt.addresses();
         let missing = || io::Error::other("the MQTT listener has no address");

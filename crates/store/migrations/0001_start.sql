@@ -183,6 +183,60 @@ create table grants (
 create index grants_device on grants (device);
 create index grants_tag on grants (tag);
 
+-- What the MQTT broker keeps. Sessions are referred to by the broker's own numbers; what belongs to a session is
+-- removed with it by the statement that removes it.
+create table mqtt_sessions (
+    serial {key},
+    device text,
+    token text,
+    client_id text not null,
+    expiry_ms bigint not null,
+    ends_at bigint,
+    will_topic text, will_payload {bytes}, will_properties {bytes}, will_qos bigint, will_retain bigint,
+    will_delay_ms bigint, will_expiry_ms bigint, will_due_at bigint
+);
+
+create table mqtt_subscriptions (
+    session bigint not null,
+    filter text not null,
+    qos bigint not null,
+    no_local bigint not null,
+    retain_as_published bigint not null,
+    id bigint,
+    primary key (session, filter)
+);
+
+-- Messages of QoS 1 and 2 that a session's client has not acknowledged, in the order of delivery.
+create table mqtt_entries (
+    session bigint not null,
+    number bigint not null,
+    topic text not null,
+    payload {bytes} not null,
+    properties {bytes} not null,
+    published_qos bigint not null,
+    qos bigint not null,
+    retain bigint not null,
+    ids text not null,
+    expires_at bigint,
+    progress bigint not null,
+    primary key (session, number)
+);
+
+-- Messages of QoS 2 that a client has published and not released.
+create table mqtt_received (
+    session bigint not null,
+    packet_id bigint not null,
+    primary key (session, packet_id)
+);
+
+create table mqtt_retained (
+    topic text primary key,
+    payload {bytes} not null,
+    properties {bytes} not null,
+    qos bigint not null,
+    expires_at bigint
+);
+
 create table changes (
     seq {serial},
     at bigint not null,

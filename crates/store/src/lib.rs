@@ -20,6 +20,7 @@ mod device;
 mod device_list;
 mod engine;
 mod error;
+mod kept;
 mod note;
 mod overview;
 mod person;
@@ -114,11 +115,12 @@ impl Store {
     #[doc(hidden)]
     pub async fn prepare_all(&self) -> Result<usize, (String, StoreError)> {
         let mut count = 0;
-        let nouns: [&[&'static str]; 10] = [
+        let nouns: [&[&'static str]; 11] = [
             artifact::SQL,
             change::SQL,
             deployment::SQL,
             device::SQL,
+            kept::SQL,
             note::SQL,
             overview::SQL,
             person::SQL,

@@ -1,12 +1,14 @@
-//! What end-to-end tests need: a hub, a caller of its API, a fleet of virtual boards and a plain MQTT publisher.
+//! What end-to-end tests need: a hub, a caller of its API, a fleet of virtual boards and plain MQTT clients.
 //! Nothing here knows the product from inside.
 
 mod fleet;
 mod hub;
 mod publisher;
+mod session;
 mod wait;
 
 pub use fleet::Fleet;
 pub use hub::{Api, Hub, add_token, binary};
 pub use publisher::Publisher;
+pub use session::{Delivered, Session};
 pub use wait::{WAIT_MAX, until, until_within};

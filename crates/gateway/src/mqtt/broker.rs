@@ -4,11 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
+use motehub_domain::kept::Principal;
+
 use super::deliver::Delivery;
+use super::notes::Notes;
 use super::reply;
 use super::retained::Retained;
 use super::routes::Routes;
-use super::session::{Key, Principal, Session};
+use super::session::{Key, Session};
 use super::state::{Conn, Outcome, Phase};
 use super::wire::{self, Fault, Frame, kind, reason};
 use super::{ConnectionView, Counters, Flow, Limits, Millis, Out, Slot, Token, Version};
@@ -35,6 +38,11 @@ pub struct Broker {
     pub(super) retained: Retained,
     pub(super) timers: BinaryHeap<Reverse<(Millis, Timer)>>,
     pub(super) retained_swept_at: Millis,
+    /// When it was last noted that the broker is alive.
+    pub(super) alive_noted_at: Millis,
+    pub(super) notes: Notes,
+    /// Connections that are not read until the disk has caught up.
+    pub(super) throttled: Vec<Slot>,
     pub(super) counters: Counters,
     /// Kept for its capacity.
     pub(super) deliveries: Vec<Delivery>,
@@ -60,6 +68,9 @@ impl Broker {
             retained: Retained::default(),
             timers: BinaryHeap::new(),
             retained_swept_at: 0,
+            alive_noted_at: 0,
+            notes: Notes::default(),
+            throttled: Vec::new(),
             counters: Counters::default(),
             deliveries: Vec::new(),
             marks: Vec::new(),
@@ -201,11 +212,18 @@ impl Broker {
     }
 
     /// Whether so much is unacknowledged that the socket should not be read for now.
-    pub fn is_full(&self, slot: Slot) -> bool {
-        self.conn(slot).is_some_and(|conn| {
-            conn.pending.len() >= usize::from(self.limits.taken_unacknowledged_max)
-                || conn.pending_bytes >= self.limits.taken_bytes_max
-        })
+    pub fn is_full(&mut self, slot: Slot) -> bool {
+        let (taken_max, bytes_max) =
+            (usize::from(self.limits.taken_unacknowledged_max), self.limits.taken_bytes_max);
+        let disk_is_full = self.notes.is_full();
+        let Some(conn) = self.conn_mut(slot) else { return false };
+        if disk_is_full && !std::mem::replace(&mut conn.is_throttled, true) {
+            self.throttled.push(slot);
+        }
+        let Some(conn) = self.conn(slot) else { return false };
+        disk_is_full
+            || conn.pending.len() + conn.deferred.len() >= taken_max
+            || conn.pending_bytes >= bytes_max
     }
 
     /// The connection is closed and everything it asked of the hub is settled: its place is free.

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use super::broker::Broker;
-use super::message::Message;
 use super::out::{Out, Slot};
 use super::reply::{self, Connect, Welcome};
-use super::session::{Key, Principal, Session, Will};
+use super::session::{Key, Will};
 use super::state::{Attachment, Phase};
 use super::wire::{Fault, reason};
 use super::{Millis, Version, lone_password};
 use crate::hub::{Client, Connection, ConnectionId, Credentials, Knock, Refusal, Transport};
+use motehub_domain::kept::{Message, Principal};
 use motehub_domain::topic::check_topic_name;
 
 /// Clients that take only smaller packets are not told reasons in words, which could make packets too large.
@@ -100,9 +100,10 @@ impl Broker {
         let will = connect.will.take().map(|will| checked_will(will, &client)).transpose()?;
         let Some(conn) = self.conn(slot) else { return Ok(()) };
         let (connection_id, peer) = (conn.id, conn.peer);
-        let principal = match &client.device {
-            Some(identity) => Principal::Device(identity.device),
-            None => Principal::Named(client.name.as_str().into()),
+        let principal = match (&client.device, client.token) {
+            (Some(identity), _) => Principal::Device(identity.device),
+            (None, Some(token)) => Principal::Token(token),
+            (None, None) => Principal::Anonymous,
         };
         let assigned = connect.client_id.is_empty().then(|| self.free_client_id(connection_id, &principal));
         let client_id = assigned.clone().unwrap_or_else(|| connect.client_id.clone());
@@ -132,6 +133,7 @@ impl Broker {
         if let Some(session) = self.session_mut(Some((index, serial))) {
             session.connection = Some(slot);
             session.expiry_ms = u64::from(expiry_s) * 1000;
+            session.is_kept |= expiry_s > 0;
             session.ends_at = None;
             session.will = None;
             session.identity = client.device;
@@ -151,6 +153,7 @@ impl Broker {
             out.attach =
                 Some(Connection { id: connection_id, device, address: peer, transport: Transport::Mqtt });
         }
+        self.note_session(now, index);
         self.write(slot, &bytes, out);
         self.arm_connection(now, slot);
         self.send_again(now, slot, out);
@@ -161,7 +164,7 @@ impl Broker {
     fn free_client_id(&self, connection: ConnectionId, principal: &Principal) -> String {
         let mut client_id = format!("auto-{:x}", connection.0);
         let is_taken = |client_id: &str| {
-            let key = Key { principal: principal.clone(), client_id: client_id.into() };
+            let key = Key { principal: *principal, client_id: client_id.into() };
             self.session_of.contains_key(&key)
         };
         while is_taken(&client_id) {
@@ -192,16 +195,10 @@ impl Broker {
         if count >= self.limits.sessions_per_principal_max {
             return Err((reason::QUOTA, "too many sessions of the same user"));
         }
-        self.per_principal.insert(key.principal.clone(), count + 1);
         let serial = self.next_serial;
         self.next_serial += 1;
-        let index = self.free_sessions.pop().unwrap_or_else(|| {
-            self.sessions.push(None);
-            self.marks.push((0, 0));
-            (self.sessions.len() - 1) as u32
-        });
-        self.session_of.insert(key.clone(), index);
-        self.sessions[index as usize] = Some(Session::new(key, serial));
+        let (index, session) = self.place_for(key, serial);
+        self.sessions[index as usize] = Some(session);
         Ok((index, serial, false))
     }
 

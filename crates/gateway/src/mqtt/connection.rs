@@ -44,6 +44,10 @@ pub(super) struct Shared {
     pub stop: CancellationToken,
     /// Connections are dropped.
     pub kill: CancellationToken,
+    /// The broker has something to be kept on disk.
+    pub keep: Notify,
+    /// When the program started, in milliseconds since 1970.
+    started_ms: u64,
 }
 
 struct Core {
@@ -54,7 +58,7 @@ struct Core {
 }
 
 impl Shared {
-    pub(super) fn new(broker: Broker, hub: Arc<dyn Hub>) -> Self {
+    pub(super) fn new(broker: Broker, hub: Arc<dyn Hub>, started_ms: u64) -> Self {
         Self {
             core: Mutex::new(Core { broker, wakers: Vec::new(), ready: Vec::new() }),
             hub,
@@ -62,6 +66,8 @@ impl Shared {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
+            keep: Notify::new(),
+            started_ms,
         }
     }
 
@@ -70,7 +76,7 @@ impl Shared {
     }
 
     pub(super) fn now(&self) -> Millis {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.started_ms + u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX / 2)
     }
 
     /// Looks at the broker.
@@ -95,6 +101,9 @@ impl Shared {
             }
         }
         core.ready = std::mem::take(&mut out.ready);
+        if core.broker.has_notes() {
+            self.keep.notify_one();
+        }
         (answer, out)
     }
 
@@ -160,6 +169,8 @@ struct Task<'a> {
     downlinks: Option<mpsc::Receiver<Downlink>>,
     buffer: Vec<u8>,
     is_full: bool,
+    /// Something is acknowledged when it is on disk.
+    awaits_disk: bool,
 }
 
 /// Whether a connection goes on after its transport failed or the broker closed it.
@@ -180,6 +191,7 @@ where
         downlinks: None,
         buffer: Vec::new(),
         is_full: false,
+        awaits_disk: false,
     };
     let kill = shared.kill.clone();
     let served = async {
@@ -209,7 +221,7 @@ impl<'a> Task<'a> {
         let mut is_stopping = false;
         loop {
             self.write(stream).await?;
-            if is_stopping && self.uplinks.is_empty() {
+            if is_stopping && self.uplinks.is_empty() && !self.awaits_disk {
                 let slot = self.slot;
                 let ((), out) = shared.call(Some(slot), |broker, now, out| broker.shut_down(now, slot, out));
                 self.perform(out).await;
@@ -246,10 +258,11 @@ impl<'a> Task<'a> {
         let (shared, slot) = (self.shared, self.slot);
         loop {
             let mut buffer = std::mem::take(&mut self.buffer);
-            let ((flow, is_full), _) = shared.call(Some(slot), |broker, now, out| {
-                (broker.take(now, slot, &mut buffer, out), broker.is_full(slot))
+            let ((flow, is_full, awaits_disk), _) = shared.call(Some(slot), |broker, now, out| {
+                let flow = broker.take(now, slot, &mut buffer, out);
+                (flow, broker.is_full(slot), broker.awaits_disk(slot))
             });
-            self.is_full = is_full;
+            (self.is_full, self.awaits_disk) = (is_full, awaits_disk);
             let was_empty = buffer.is_empty();
             if !was_empty {
                 let mut writing = pin!(timeout(WRITE_MAX, async {

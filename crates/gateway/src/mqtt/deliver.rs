@@ -1,18 +1,17 @@
-//! From a message to its subscribers: routing, quality of service, flow control, and sending again.
+//! From a message to the sessions of its subscribers: routing and quality of service.
 
 use std::sync::Arc;
 
+use motehub_domain::kept::Message;
 use motehub_domain::message::Downlink;
 use motehub_protocol::dialect;
 
+use super::Millis;
 use super::broker::Broker;
-use super::message::Message;
 use super::out::{Out, Slot};
 use super::routes::Match;
-use super::session::{InFlight, Progress, Queued, Session};
-use super::state::{Conn, Phase};
-use super::wire::{self, Sending, kind, reason};
-use super::{Counters, Limits, Millis};
+use super::send::{Outlet, has_room, note};
+use super::session::Queued;
 
 /// A message on its way to one session.
 #[derive(Debug)]
@@ -48,11 +47,8 @@ impl Broker {
     /// Retains a message if it asks for it, and delivers it to everybody who wants it and may have it. A session
     /// with several matching subscriptions gets it once, at the highest quality of service (section 3.3.4).
     pub(super) fn route(&mut self, now: Millis, from: Option<u32>, message: &Arc<Message>, out: &mut Out) {
-        let limits = &self.limits;
-        if message.retain
-            && !self.retained.put(message, limits.retained_messages_max, limits.retained_bytes_max)
-        {
-            self.counters.dropped_retained += 1;
+        if message.retain {
+            self.retain(message);
         }
         self.round += 1;
         let mut deliveries = std::mem::take(&mut self.deliveries);
@@ -89,8 +85,18 @@ impl Broker {
         self.deliveries = deliveries;
     }
 
+    /// Keeps a message for those who will subscribe, within limits.
+    fn retain(&mut self, message: &Arc<Message>) {
+        let Self { limits, retained, notes, counters, .. } = self;
+        if !retained.put(message, limits.retained_messages_max, limits.retained_bytes_max) {
+            counters.dropped_retained += 1;
+        } else {
+            notes.retained(&message.topic, Some(message).filter(|message| !message.payload.is_empty()));
+        }
+    }
+
     fn deliver(&mut self, now: Millis, delivery: Delivery, message: &Arc<Message>, out: &mut Out) {
-        let Self { sessions, conns, limits, counters, .. } = self;
+        let Self { sessions, conns, limits, counters, notes, .. } = self;
         let Some(session) = sessions[delivery.session as usize].as_mut() else { return };
         if !session.rights.may_receive(&message.topic) {
             counters.dropped_rights += 1;
@@ -99,180 +105,50 @@ impl Broker {
         let slot = session.connection;
         let conn = slot.and_then(|slot| conns[slot.0 as usize].as_mut().map(|conn| (slot, conn)));
         let Delivery { qos, retain, ids, .. } = delivery;
+        let mut queued = Queued {
+            number: 0,
+            ticket: 0,
+            is_kept: false,
+            again: false,
+            message: message.clone(),
+            qos,
+            retain,
+            ids,
+        };
+        if qos == 0 {
+            let Some((slot, conn)) = conn else { return };
+            let bytes = conn.output.len() + message.size_bytes();
+            if bytes > limits.output_bytes_max && !conn.output.is_empty() {
+                session.dropped += 1;
+                counters.dropped_slow += 1;
+            } else {
+                Outlet { now, slot, conn, session, counters, notes }.send(queued, out);
+            }
+            return;
+        }
+        // QoS 2 is exactly once also over a power cut, so it waits for the disk before it is sent.
+        let waits = qos == 2 && session.keeps();
+        let is_next = !waits && session.queue.is_empty();
         match conn {
-            Some((slot, conn)) if qos == 0 => {
-                let bytes = conn.output.len() + message.size_bytes();
-                if bytes > limits.output_bytes_max && !conn.output.is_empty() {
-                    session.dropped += 1;
-                    counters.dropped_slow += 1;
-                } else {
-                    let queued = Queued { message: message.clone(), qos, retain, ids };
-                    send(now, slot, conn, session, queued, counters, out);
+            Some((slot, conn)) if is_next && has_room(conn, session, limits) => {
+                queued.number = session.number();
+                note(session, &mut queued, notes);
+                Outlet { now, slot, conn, session, counters, notes }.send(queued, out);
+            }
+            _ if !session.has_place(message, limits) => {
+                session.dropped += 1;
+                counters.dropped_full += 1;
+            }
+            conn => {
+                queued.number = session.number();
+                let made = notes.made();
+                note(session, &mut queued, notes);
+                if let (true, Some((slot, _))) = (waits, conn) {
+                    queued.ticket = notes.since(made);
+                    notes.wait(queued.ticket, slot);
                 }
-            }
-            Some((slot, conn)) if session.queue.is_empty() && has_room(conn, session, limits) => {
-                let queued = Queued { message: message.clone(), qos, retain, ids };
-                send(now, slot, conn, session, queued, counters, out);
-            }
-            None if qos == 0 => {}
-            Some(_) | None => {
-                if !session.enqueue(Queued { message: message.clone(), qos, retain, ids }, limits) {
-                    counters.dropped_full += 1;
-                }
+                session.enqueue(queued);
             }
         }
-    }
-
-    /// Sends what waits in a session, as far as the client and its connection take it.
-    pub(super) fn pump(&mut self, now: Millis, slot: Slot, out: &mut Out) {
-        let Self { sessions, conns, limits, counters, retained, .. } = self;
-        let Some(conn) = conns.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
-        let (Phase::Open, Some((index, _))) = (&conn.phase, conn.session) else { return };
-        let Some(session) = sessions[index as usize].as_mut() else { return };
-        while has_room(conn, session, limits) {
-            if let Some(replay) = session.replays.front_mut() {
-                let Some(message) = retained.next(&replay.filter, replay.after.as_deref(), now) else {
-                    session.replays.pop_front();
-                    continue;
-                };
-                replay.after = Some(message.topic.clone());
-                let (qos, ids) = (replay.qos.min(message.qos), replay.id.into_iter().collect());
-                let queued = Queued { message: message.clone(), qos, retain: true, ids };
-                send_checked(now, slot, conn, session, queued, counters, out);
-            } else if let Some(queued) = session.dequeue() {
-                send_checked(now, slot, conn, session, queued, counters, out);
-            } else {
-                return;
-            }
-        }
-    }
-
-    /// After a session was resumed: everything that was not acknowledged is sent again (section 4.4).
-    pub(super) fn send_again(&mut self, now: Millis, slot: Slot, out: &mut Out) {
-        let Self { sessions, conns, counters, .. } = self;
-        let Some(conn) = conns.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
-        let Some((index, _)) = conn.session else { return };
-        let Some(session) = sessions[index as usize].as_mut() else { return };
-        let (version, packet_bytes_max) = (conn.version, conn.packet_bytes_max);
-        session.in_flight.retain(|sent| {
-            if sent.progress == Progress::Released {
-                let id = sent.packet_id;
-                wire::put_acknowledgement(&mut conn.output, version, kind::PUBREL, id, reason::SUCCESS, "");
-                return true;
-            }
-            let sending = Sending {
-                version,
-                qos: sent.queued.qos,
-                retain: sent.queued.retain,
-                dup: true,
-                packet_id: sent.packet_id,
-                subscription_ids: &sent.queued.ids,
-                now,
-            };
-            let message = &sent.queued.message;
-            let fits = sending.packet_bytes(message) <= packet_bytes_max;
-            if fits {
-                sending.put(&mut conn.output, message);
-                counters.messages_out += 1;
-            } else {
-                counters.dropped_large += 1;
-            }
-            fits
-        });
-        conn.mark_ready(slot, out);
-    }
-
-    /// PUBACK, PUBREC and PUBCOMP of the client.
-    pub(super) fn take_acknowledgement(
-        &mut self,
-        now: Millis,
-        slot: Slot,
-        kind: u8,
-        packet_id: u16,
-        code: u8,
-        out: &mut Out,
-    ) {
-        let at = self.conn(slot).and_then(|conn| conn.session);
-        let Some(session) = self.session_mut(at) else { return };
-        let known = session.in_flight.iter().position(|sent| sent.packet_id == packet_id);
-        let known = known.filter(|i| {
-            let sent = &session.in_flight[*i];
-            match kind {
-                kind::PUBACK => sent.queued.qos == 1,
-                kind::PUBREC => sent.queued.qos == 2,
-                _ => sent.progress == Progress::Released,
-            }
-        });
-        if kind == kind::PUBREC && code < 0x80 {
-            if let Some(sent) = known.and_then(|i| session.in_flight.get_mut(i)) {
-                sent.progress = Progress::Released;
-            }
-            let code = if known.is_some() { reason::SUCCESS } else { reason::UNKNOWN_PACKET_ID };
-            if let Some(conn) = self.conn_mut(slot) {
-                wire::put_acknowledgement(&mut conn.output, conn.version, kind::PUBREL, packet_id, code, "");
-                conn.mark_ready(slot, out);
-            }
-        } else if let Some(known) = known {
-            session.in_flight.remove(known);
-            self.pump(now, slot, out);
-        }
-    }
-}
-
-/// Whether another message may be sent: the client's window is open and the output is not full.
-fn has_room(conn: &Conn, session: &Session, limits: &Limits) -> bool {
-    session.in_flight.len() < conn.send_max && conn.output.len() < limits.output_bytes_max / 2
-}
-
-/// For what has waited: it may have expired, or rights may have changed.
-fn send_checked(
-    now: Millis,
-    slot: Slot,
-    conn: &mut Conn,
-    session: &mut Session,
-    queued: Queued,
-    counters: &mut Counters,
-    out: &mut Out,
-) {
-    if queued.message.has_expired(now) {
-        session.dropped += 1;
-        counters.dropped_expired += 1;
-    } else if !session.rights.may_receive(&queued.message.topic) {
-        session.dropped += 1;
-        counters.dropped_rights += 1;
-    } else {
-        send(now, slot, conn, session, queued, counters, out);
-    }
-}
-
-fn send(
-    now: Millis,
-    slot: Slot,
-    conn: &mut Conn,
-    session: &mut Session,
-    queued: Queued,
-    counters: &mut Counters,
-    out: &mut Out,
-) {
-    let packet_id = if queued.qos > 0 { session.next_packet_id() } else { 0 };
-    let sending = Sending {
-        version: conn.version,
-        qos: queued.qos,
-        retain: queued.retain,
-        dup: false,
-        packet_id,
-        subscription_ids: &queued.ids,
-        now,
-    };
-    if sending.packet_bytes(&queued.message) > conn.packet_bytes_max {
-        session.dropped += 1;
-        counters.dropped_large += 1;
-        return;
-    }
-    sending.put(&mut conn.output, &queued.message);
-    counters.messages_out += 1;
-    conn.mark_ready(slot, out);
-    if queued.qos > 0 {
-        session.in_flight.push_back(InFlight { packet_id, progress: Progress::Sent, queued });
     }
 }

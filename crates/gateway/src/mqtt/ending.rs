@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use motehub_domain::id::DeviceId;
+use motehub_domain::kept::Message;
 use motehub_protocol::dialect;
 
 use super::broker::{Broker, Timer};
-use super::message::Message;
 use super::out::{Out, Slot};
 use super::reply;
 use super::session::Will;
@@ -98,6 +98,8 @@ impl Broker {
         if expiry_ms == 0 {
             self.end_session(now, index, out);
         } else {
+            self.note_session(now, index);
+            self.note_sent(index);
             self.arm_session(now, index);
         }
     }
@@ -107,6 +109,11 @@ impl Broker {
         let Some(session) = self.sessions[index as usize].as_mut() else { return };
         if let Some((_, will)) = session.will.take() {
             self.send_will(now, index, will, out);
+        }
+        if let Some(session) = self.sessions[index as usize].as_mut()
+            && std::mem::take(&mut session.is_kept)
+        {
+            self.notes.forget_session(session.serial);
         }
         self.drop_subscriptions(index, |_| true);
         let Some(session) = self.sessions[index as usize].take() else { return };
@@ -159,9 +166,9 @@ impl Broker {
         }
     }
 
-    /// The server ends: a client is told. Wills are not sent, since nobody is left who could hear them.
+    /// The server ends: a client is told. Its will is sent: to those who are still here, and to kept sessions.
     pub fn shut_down(&mut self, now: Millis, slot: Slot, out: &mut Out) {
-        self.end(now, slot, reason::SHUTTING_DOWN, "", false, out);
+        self.end(now, slot, reason::SHUTTING_DOWN, "", true, out);
     }
 
     /// When [`Broker::tick`] is to be called next.
@@ -182,8 +189,11 @@ impl Broker {
         }
         if now >= self.retained_swept_at + SWEEP_MS {
             self.retained_swept_at = now;
-            self.retained.sweep(now);
+            for topic in self.retained.sweep(now) {
+                self.notes.retained(&topic, None);
+            }
         }
+        self.note_alive(now);
     }
 
     fn connection_due(&mut self, now: Millis, at: Millis, slot: Slot, id: u64, out: &mut Out) {
@@ -231,11 +241,12 @@ impl Broker {
         }
         if let Some((_, will)) = session.will.take_if(|(will_at, _)| *will_at <= now) {
             self.send_will(now, session_at.0, will, out);
+            self.note_session(now, session_at.0);
         }
         self.arm_session(now, session_at.0);
     }
 
-    fn arm_session(&mut self, now: Millis, index: u32) {
+    pub(super) fn arm_session(&mut self, now: Millis, index: u32) {
         let Some(session) = self.sessions[index as usize].as_mut() else { return };
         let Some(due_at) = session.due_at() else { return };
         let at = due_at.min(now + TIMER_MS_MAX);

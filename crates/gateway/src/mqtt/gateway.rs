@@ -1,5 +1,6 @@
 //! The listeners, and the handle by which the rest of the program reaches the live connections.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use motehub_domain::id::DeviceId;
+use motehub_domain::kept::{Batch, Principal};
 use motehub_domain::topic::{TopicRights, check_topic_name};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -17,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Shared, serve};
 use super::{Broker, ConnectionView, Counters, Limits, Message, websocket};
-use crate::hub::{ConnectionId, Hub};
+use crate::hub::{Client, ConnectionId, Hub};
 
 /// Connections that may wait to be accepted: a whole fleet comes back at once after a power cut.
 const BACKLOG: u32 = 4_096;
@@ -27,6 +29,10 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 /// How long connections may take to finish what they have begun when the program ends.
 const DRAIN_MAX: Duration = Duration::from_millis(2_500);
+/// How long the last batch may take to get to the disk when the program ends.
+const KEEP_MAX: Duration = Duration::from_millis(800);
+/// The pause before a batch that could not be kept is tried again.
+const KEEP_AGAIN: Duration = Duration::from_millis(500);
 /// Timers are looked at at least and at most this often.
 const TICK_MAX: Duration = Duration::from_secs(1);
 const TICK_MIN: Duration = Duration::from_millis(20);
@@ -46,6 +52,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Connections are numbered from here on. Choose it larger than what was used before.
     pub first_connection: u64,
+    /// What the time is, in milliseconds since 1970: what is kept tells when it expires.
+    pub now_ms: u64,
 }
 
 /// Where a gateway listens.
@@ -78,8 +86,9 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Binds the listeners. Fails if an address is taken or not ours.
-    pub fn bind(settings: Settings, hub: Arc<dyn Hub>) -> io::Result<Self> {
+    /// Binds the listeners and recalls what was kept. Fails if an address is taken or not ours, or if what was kept
+    /// cannot be read: sessions must not be taken for lost.
+    pub async fn bind(settings: Settings, hub: Arc<dyn Hub>) -> io::Result<Self> {
         let mut listeners = Vec::new();
         // A message may hold a packet and the WebSocket client's own idea of a batch.
         let message_bytes_max = settings.limits.packet_bytes_max + 64 * 1024;
@@ -98,7 +107,8 @@ impl Gateway {
             ws: listen(settings.ws, None, true)?,
             wss: listen(wss.map(|t| t.0), wss.map(|t| &t.1), true)?,
         };
-        let shared = Arc::new(Shared::new(Broker::new(settings.limits), hub));
+        let broker = recalled(Broker::new(settings.limits), settings.now_ms, hub.as_ref()).await?;
+        let shared = Arc::new(Shared::new(broker, hub, settings.now_ms));
         let next_connection = Arc::new(AtomicU64::new(settings.first_connection));
         Ok(Self { shared, listeners, addresses, next_connection })
     }
@@ -117,6 +127,8 @@ impl Gateway {
     /// within three seconds.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { shared, listeners, next_connection, .. } = self;
+        let is_over = CancellationToken::new();
+        let keeper = tokio::spawn(keep(shared.clone(), is_over.clone()));
         for (listener, layers) in listeners {
             let (shared, shutdown, next) = (shared.clone(), shutdown.clone(), next_connection.clone());
             let tasks = shared.tasks.clone();
@@ -137,7 +149,57 @@ impl Gateway {
             shared.kill.cancel();
             let _ = timeout(TICK_MAX / 4, shared.tasks.wait()).await;
         }
+        is_over.cancel();
+        let stopping = keeper.abort_handle();
+        if timeout(KEEP_MAX, keeper).await.is_err() {
+            stopping.abort();
+        }
         publish_metrics(&shared);
+    }
+}
+
+/// A broker that knows what was kept.
+async fn recalled(mut broker: Broker, now: u64, hub: &dyn Hub) -> io::Result<Broker> {
+    let recalled = hub.recall().await.map_err(io::Error::other)?;
+    let principals: Vec<Principal> = recalled.sessions.iter().map(|s| s.session.principal).collect();
+    let clients = hub.who(principals.clone()).await.map_err(io::Error::other)?;
+    let known: HashMap<Principal, Client> =
+        principals.into_iter().zip(clients).filter_map(|(who, client)| Some((who, client?))).collect();
+    broker.recall(now, recalled, |who| known.get(who).cloned());
+    Ok(broker)
+}
+
+/// Has the hub keep what the broker wants kept, one batch after the other, for ever if need be: nothing of it is
+/// acknowledged before. Ends when the gateway is over and everything is kept.
+async fn keep(shared: Arc<Shared>, is_over: CancellationToken) {
+    loop {
+        if let (Some((number, batch)), _) = shared.call(None, |broker, _, _| broker.take_notes()) {
+            keep_batch(&shared, &batch).await;
+            shared.call_aside(|broker, now, out| broker.kept(now, number, out));
+        } else if is_over.is_cancelled() {
+            return;
+        } else {
+            tokio::select! {
+                () = shared.keep.notified() => {}
+                () = is_over.cancelled() => {}
+            }
+        }
+    }
+}
+
+async fn keep_batch(shared: &Shared, batch: &Batch) {
+    if batch.is_empty() {
+        return;
+    }
+    let mut is_failing = false;
+    while let Err(error) = shared.hub.keep(batch).await {
+        if !std::mem::replace(&mut is_failing, true) {
+            tracing::error!(%error, "what MQTT clients must not lose cannot be stored: nothing is acknowledged");
+        }
+        tokio::time::sleep(KEEP_AGAIN).await;
+    }
+    if is_failing {
+        tracing::info!("what MQTT clients must not lose can be stored again");
     }
 }
 

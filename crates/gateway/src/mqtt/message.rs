@@ -1,57 +1,6 @@
-//! A message on its way: made once, shared by everybody it is delivered to.
-
-use std::sync::Arc;
+//! What the 5.0 properties of a message mean to us.
 
 use mqtt_protocol_core::mqtt::packet::{Properties, Property};
-
-use super::Millis;
-
-/// A published message. Immutable, so that a fan-out shares one.
-#[derive(Debug)]
-pub struct Message {
-    /// Where it was published.
-    pub topic: Box<str>,
-    /// What was published.
-    pub payload: Box<[u8]>,
-    /// Quality of service of the publish, 0 to 2.
-    pub qos: u8,
-    /// Whether the publisher asked to retain it.
-    pub retain: bool,
-    /// The 5.0 properties that are forwarded unaltered, encoded; without the expiry.
-    pub properties: Box<[u8]>,
-    /// When it is no longer of use.
-    pub expires_at: Option<Millis>,
-}
-
-impl Message {
-    /// A message without 5.0 properties.
-    pub fn plain(topic: &str, payload: &[u8], qos: u8, retain: bool) -> Arc<Self> {
-        Arc::new(Self {
-            topic: topic.into(),
-            payload: payload.into(),
-            qos,
-            retain,
-            properties: Box::default(),
-            expires_at: None,
-        })
-    }
-
-    /// What it costs to keep, in bytes.
-    pub fn size_bytes(&self) -> usize {
-        self.topic.len() + self.payload.len() + self.properties.len()
-    }
-
-    /// Whether its expiry has passed.
-    pub fn has_expired(&self, now: Millis) -> bool {
-        self.expires_at.is_some_and(|at| at <= now)
-    }
-
-    /// What is left of its expiry, in seconds, as it is told to a 5.0 subscriber.
-    pub fn expiry_left_s(&self, now: Millis) -> Option<u32> {
-        let left_ms = self.expires_at?.saturating_sub(now);
-        Some(u32::try_from(left_ms.div_ceil(1000)).unwrap_or(u32::MAX))
-    }
-}
 
 /// What the 5.0 properties of a PUBLISH or a will say to us, and what of them is passed on.
 #[derive(Debug, Default)]

@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use motehub_domain::kept::Message;
 use motehub_domain::message::Uplink;
 use motehub_domain::topic::check_topic_name;
 use motehub_protocol::dialect;
 
 use super::broker::Broker;
-use super::message::Message;
 use super::out::{Out, Slot, Token};
 use super::session::{Received, Session};
 use super::state::{Conn, Outcome, Pending, Phase};
@@ -109,19 +109,20 @@ impl Broker {
         let Some((index, _)) = conn.session else { return Ok(()) };
         let Some(session) = self.sessions[index as usize].as_mut() else { return Ok(()) };
         let bytes = topic.len() + publish.payload.len();
-        let mut pending = Pending { packet_id, qos: publish.qos, outcome: None, message, bytes };
+        let mut pending =
+            Pending { packet_id, qos: publish.qos, outcome: None, ticket: None, message, bytes };
         if publish.qos == 2 {
             let has_room = session.received.len() < usize::from(taken_max);
             match session.received_mut(packet_id) {
+                // It is being stored; its PUBREC is on the way.
+                Some(_) if conn.pending.iter().any(|p| p.qos == 2 && p.packet_id == packet_id) => {
+                    return Ok(());
+                }
                 Some(received) if received.is_settled => {
                     pending.outcome = Some(Outcome::Taken);
                     pending.message = None;
                     conn.push(pending);
                     self.acknowledge(now, slot, out);
-                    return Ok(());
-                }
-                // It is being stored; its PUBREC is on the way.
-                Some(_) if conn.pending.iter().any(|p| p.qos == 2 && p.packet_id == packet_id) => {
                     return Ok(());
                 }
                 // A former connection brought it and did not live to see its end.
@@ -154,35 +155,21 @@ impl Broker {
         Ok(())
     }
 
-    /// Passes on and acknowledges what is settled, in the order it came (section 4.6).
+    /// Passes on what is settled and acknowledges what is on disk, both in the order it came (section 4.6).
     pub(super) fn acknowledge(&mut self, now: Millis, slot: Slot, out: &mut Out) {
+        while self.pass_on_next(now, slot, out).is_some() {}
         loop {
-            let Some(conn) = self.conn_mut(slot) else { return };
-            let Some((Pending { packet_id, qos, message, .. }, outcome)) = conn.pop_settled() else { return };
-            let (at, version, wants_reasons) = (conn.session, conn.version, conn.wants_reasons);
-            let is_first = match qos {
-                1 => true,
-                _ => match self.session_mut(at).and_then(|session| session.received_mut(packet_id)) {
-                    Some(received) => {
-                        let is_first = !received.is_settled;
-                        // What 3.1.1 cannot be told is acknowledged, so that it is not sent for ever.
-                        received.is_settled = match outcome {
-                            Outcome::Taken => true,
-                            Outcome::Refused(..) => received.is_settled || version == Version::V3,
-                            Outcome::Unavailable => received.is_settled,
-                        };
-                        is_first
-                    }
-                    None => false,
-                },
+            let Self { conns, notes, .. } = self;
+            let conn = conns.get_mut(slot.0 as usize).and_then(Option::as_mut);
+            let popped = conn.and_then(|conn| {
+                let popped = conn.pop_kept(|ticket| notes.is_kept(ticket))?;
+                Some((popped, conn.version, conn.wants_reasons))
+            });
+            let Some(((Pending { packet_id, qos, .. }, outcome), version, wants_reasons)) = popped else {
+                return;
             };
             match outcome {
-                Outcome::Taken => {
-                    if let Some(message) = message.filter(|_| is_first) {
-                        self.route(now, at.map(|(index, _)| index), &message, out);
-                    }
-                    self.answer(slot, qos, packet_id, reason::SUCCESS, "", out);
-                }
+                Outcome::Taken => self.answer(slot, qos, packet_id, reason::SUCCESS, "", out),
                 Outcome::Refused(code, why) => {
                     let (code, why) = if version == Version::V5 { (code, why) } else { (0, String::new()) };
                     self.answer(slot, qos, packet_id, code, if wants_reasons { &why } else { "" }, out);
@@ -197,6 +184,50 @@ impl Broker {
                 }
             }
         }
+    }
+
+    /// Passes on the oldest publish that is settled and was not passed on; `None` if there is none.
+    fn pass_on_next(&mut self, now: Millis, slot: Slot, out: &mut Out) -> Option<()> {
+        let conn = self.conn_mut(slot)?;
+        let (at, version) = (conn.session, conn.version);
+        let pending = conn.next_settled()?;
+        let (packet_id, qos, message) = (pending.packet_id, pending.qos, pending.message.take());
+        let (is_taken, is_refused) = match pending.outcome {
+            Some(Outcome::Taken) => (true, false),
+            Some(Outcome::Refused(..)) => (false, true),
+            Some(Outcome::Unavailable) | None => (false, false),
+        };
+        let made = self.notes.made();
+        let mut ticket = None;
+        let mut is_first = qos == 1;
+        let Self { sessions, notes, .. } = self;
+        let session = at.and_then(|(index, serial)| {
+            sessions.get_mut(index as usize)?.as_mut().filter(|session| session.serial == serial)
+        });
+        if let Some(session) = session.filter(|_| qos == 2) {
+            let (keeps, serial) = (session.keeps(), session.serial);
+            if let Some(received) = session.received_mut(packet_id) {
+                is_first = !received.is_settled;
+                // What 3.1.1 cannot be told is acknowledged, so that it is not sent for ever.
+                received.is_settled |= is_taken || is_refused && version == Version::V3;
+                match (is_first && is_taken, keeps) {
+                    (true, true) => notes.received(serial, packet_id, true),
+                    // Its first sending may still be on its way to the disk.
+                    (false, true) => ticket = Some(notes.so_far()),
+                    (_, false) => {}
+                }
+            }
+        }
+        if let Some(message) = message.filter(|_| is_taken && is_first) {
+            self.route(now, at.map(|(index, _)| index), &message, out);
+        }
+        let ticket = ticket.unwrap_or_else(|| self.notes.since(made));
+        self.notes.wait(ticket, slot);
+        // It is still the last that was passed on: routing ends no connection.
+        let conn = self.conn_mut(slot)?;
+        let at = conn.passed_on.checked_sub(1)?;
+        conn.pending.get_mut(at)?.ticket = Some(ticket);
+        Some(())
     }
 
     /// PUBACK or PUBREC.
@@ -229,14 +260,22 @@ impl Broker {
         let at = self.conn(slot).and_then(|conn| conn.session);
         let Some(session) = self.session_mut(at) else { return };
         let known = session.received.iter().position(|r| r.packet_id == packet_id && r.is_settled);
+        let (keeps, serial) = (session.is_kept, session.serial);
         if let Some(known) = known {
             session.received.swap_remove(known);
+        }
+        let mut ticket = 0;
+        if keeps && known.is_some() {
+            // Were it not on disk, the client's next message with this identifier could be taken for a repetition.
+            self.notes.received(serial, packet_id, false);
+            ticket = self.notes.so_far();
         }
         let Some(conn) = self.conn_mut(slot) else { return };
         conn.taken = conn.taken.saturating_sub(u16::from(known.is_some()));
         let code = if known.is_some() { reason::SUCCESS } else { reason::UNKNOWN_PACKET_ID };
-        wire::put_acknowledgement(&mut conn.output, conn.version, kind::PUBCOMP, packet_id, code, "");
-        conn.mark_ready(slot, out);
+        let mut bytes = Vec::new();
+        wire::put_acknowledgement(&mut bytes, conn.version, kind::PUBCOMP, packet_id, code, "");
+        self.write_kept(slot, ticket, &bytes, out);
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use motehub_domain::kept::Message;
 use motehub_domain::topic::TopicFilter;
 
 use super::Millis;
-use super::message::Message;
 
 /// All retained messages, ordered by topic.
 #[derive(Debug, Default)]
@@ -64,16 +64,16 @@ impl Retained {
             .map(|(_, message)| message)
     }
 
-    /// Forgets what has expired.
-    pub(super) fn sweep(&mut self, now: Millis) {
-        let bytes = &mut self.bytes;
-        self.messages.retain(|_, message| {
-            let stays = !message.has_expired(now);
-            if !stays {
+    /// Forgets what has expired, and gives its topics.
+    pub(super) fn sweep(&mut self, now: Millis) -> Vec<Box<str>> {
+        let Self { messages, bytes } = self;
+        let expired = messages.extract_if(.., |_, message| message.has_expired(now));
+        expired
+            .map(|(topic, message)| {
                 *bytes -= message.size_bytes();
-            }
-            stays
-        });
+                topic
+            })
+            .collect()
     }
 
     /// How many there are.

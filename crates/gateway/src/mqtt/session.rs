@@ -1,24 +1,15 @@
-//! What is remembered of a client between its connections: plain data, so that it can be stored one day.
+//! What is remembered of a client between its connections. What of it is kept on disk is told to the notes where it
+//! changes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use motehub_domain::id::DeviceId;
+use motehub_domain::kept::{self, Message, Principal, Progress};
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_protocol::Identity;
 
-use super::message::Message;
 use super::routes::Interest;
 use super::{Limits, Millis, Slot};
-
-/// Whose a session is. Part of its key, so that nobody can take over the session of somebody else.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Principal {
-    /// A device.
-    Device(DeviceId),
-    /// A token, a person or "anonymous".
-    Named(Box<str>),
-}
 
 /// Finds a session.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,11 +45,25 @@ impl Subscription {
         let Self { qos, no_local, retain_as_published, id, .. } = *self;
         Interest { session, qos, no_local, retain_as_published, id }
     }
+
+    /// What is kept of it.
+    pub(super) fn record(&self) -> kept::Subscription {
+        let Self { qos, no_local, retain_as_published, id, .. } = *self;
+        kept::Subscription { qos, no_local, retain_as_published, id }
+    }
 }
 
 /// A message that waits for its turn.
 #[derive(Debug, Clone)]
 pub(super) struct Queued {
+    /// Its number within the session, from which its packet identifier follows; 0 for QoS 0.
+    pub number: u64,
+    /// It is sent only when this batch of notes is on disk; 0 if it need not wait.
+    pub ticket: u64,
+    /// It is on disk or on its way there.
+    pub is_kept: bool,
+    /// It may have been sent before.
+    pub again: bool,
     /// What.
     pub message: Arc<Message>,
     /// At which quality of service it is delivered: 1 or 2.
@@ -69,21 +74,12 @@ pub(super) struct Queued {
     pub ids: Vec<u32>,
 }
 
-/// How far a sent message has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// Sent; PUBACK (QoS 1) or PUBREC (QoS 2) is awaited.
-    Sent,
-    /// PUBREL is sent; PUBCOMP is awaited.
-    Released,
-}
-
 /// A message that was sent and is not acknowledged.
 #[derive(Debug, Clone)]
 pub(super) struct InFlight {
     /// Its packet identifier.
     pub packet_id: u16,
-    /// How far it has come.
+    /// How far it has come: sent or released.
     pub progress: Progress,
     /// For sending it again.
     pub queued: Queued,
@@ -107,6 +103,8 @@ pub(super) struct Replay {
     pub qos: u8,
     /// The subscription identifier.
     pub id: Option<u32>,
+    /// It begins when this batch of notes is on disk, behind the SUBACK.
+    pub ticket: u64,
     /// The last topic that was sent.
     pub after: Option<Box<str>>,
 }
@@ -121,6 +119,14 @@ pub(super) struct Will {
     /// Its expiry in milliseconds, counted from when it is sent.
     pub expiry_ms: Option<u64>,
 }
+
+/// The packet identifier of a message, from its number. Kept messages have theirs again after a restart.
+pub(super) fn packet_id_of(number: u64) -> u16 {
+    (number % PACKET_IDS) as u16 + 1
+}
+
+/// How many packet identifiers there are.
+const PACKET_IDS: u64 = 65_535;
 
 /// A client's session.
 #[derive(Debug)]
@@ -153,8 +159,10 @@ pub(super) struct Session {
     pub received: Vec<Received>,
     /// Retained messages that are to be sent.
     pub replays: VecDeque<Replay>,
-    /// The last packet identifier that was given.
-    pub last_packet_id: u16,
+    /// The number of the next message of QoS 1 or 2 for it.
+    pub next_number: u64,
+    /// It is on disk or on its way there, because it outlives its connection.
+    pub is_kept: bool,
     /// Messages that were dropped.
     pub dropped: u64,
     /// When its timer goes off next; at most one is armed that matters.
@@ -179,33 +187,75 @@ impl Session {
             in_flight: VecDeque::new(),
             received: Vec::new(),
             replays: VecDeque::new(),
-            last_packet_id: 0,
+            next_number: 0,
+            is_kept: false,
             dropped: 0,
             timer_at: None,
         }
     }
 
-    /// A packet identifier that is not in use. The window is far smaller than the range, so there always is one.
-    pub(super) fn next_packet_id(&mut self) -> u16 {
+    /// Whether what waits for it is kept on disk.
+    pub(super) fn keeps(&self) -> bool {
+        self.is_kept && self.expiry_ms > 0
+    }
+
+    /// The number of a new message. Its packet identifier is not that of a message that is on its way to the
+    /// client; those that wait lie closer together than the identifiers reach.
+    pub(super) fn number(&mut self) -> u64 {
         loop {
-            self.last_packet_id = self.last_packet_id.checked_add(1).unwrap_or(1);
-            if self.in_flight.iter().all(|m| m.packet_id != self.last_packet_id) {
-                return self.last_packet_id;
+            let number = self.next_number;
+            self.next_number += 1;
+            let packet_id = packet_id_of(number);
+            if number < PACKET_IDS || self.in_flight.iter().all(|m| m.packet_id != packet_id) {
+                return number;
             }
         }
     }
 
-    /// Puts a message behind the others. False if there is no room: the newest is dropped.
-    pub(super) fn enqueue(&mut self, queued: Queued, limits: &Limits) -> bool {
-        let bytes = self.queue_bytes + queued.message.size_bytes();
-        let is_too_much = bytes > limits.queue_bytes_max && !self.queue.is_empty();
-        if self.queue.len() >= limits.queue_messages_max || is_too_much {
-            self.dropped += 1;
-            return false;
+    /// What is kept of it; its will is given with when it is due.
+    pub(super) fn record(&self, will: Option<(Option<Millis>, &Will)>) -> kept::Session {
+        kept::Session {
+            serial: self.serial,
+            principal: self.key.principal,
+            client_id: self.key.client_id.clone(),
+            expiry_ms: self.expiry_ms,
+            ends_at: self.ends_at,
+            will: will.map(|(due_at, will)| kept::Will {
+                message: will.message.clone(),
+                delay_ms: will.delay_ms,
+                expiry_ms: will.expiry_ms,
+                due_at,
+            }),
         }
-        self.queue_bytes = bytes;
+    }
+
+    /// Whether there is room for another message. If not, the newest is dropped: this one.
+    pub(super) fn has_place(&self, message: &Message, limits: &Limits) -> bool {
+        let bytes = self.queue_bytes + message.size_bytes();
+        let is_too_much = bytes > limits.queue_bytes_max && !self.queue.is_empty();
+        self.queue.len() < limits.queue_messages_max && !is_too_much
+    }
+
+    /// Puts a message behind the others.
+    pub(super) fn enqueue(&mut self, queued: Queued) {
+        self.queue_bytes += queued.message.size_bytes();
         self.queue.push_back(queued);
-        true
+    }
+
+    /// Puts a message of a former life of the program behind the others.
+    pub(super) fn recalled(&mut self, queued: Queued, progress: Progress) {
+        if progress == Progress::Released {
+            let packet_id = packet_id_of(queued.number);
+            self.in_flight.push_back(InFlight { packet_id, progress, queued });
+        } else {
+            self.enqueue(queued);
+        }
+    }
+
+    /// Puts a message that was sent before in front of the others again. It has room: it had it before.
+    pub(super) fn requeue(&mut self, queued: Queued) {
+        self.queue_bytes += queued.message.size_bytes();
+        self.queue.push_front(Queued { again: true, ..queued });
     }
 
     /// Takes the message that waits longest.

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::message::Message;
 use super::out::{Out, Slot};
 use super::reply::Connect;
 use super::session::Will;
 use super::{Millis, Version};
 use crate::hub::ConnectionId;
+use motehub_domain::kept::Message;
 
 pub(super) enum Phase {
     /// CONNECT is awaited.
@@ -44,6 +44,8 @@ pub(super) struct Pending {
     pub packet_id: u16,
     pub qos: u8,
     pub outcome: Option<Outcome>,
+    /// Since it was passed on: the batch of notes that has to be on disk before it is acknowledged; 0 for none.
+    pub ticket: Option<u64>,
     /// To pass on, if anybody wants it.
     pub message: Option<Arc<Message>>,
     /// Bytes of its topic and payload.
@@ -78,6 +80,12 @@ pub(super) struct Conn {
     pub pending: VecDeque<Pending>,
     /// Bytes of `pending`.
     pub pending_bytes: usize,
+    /// How many of `pending` are passed on.
+    pub passed_on: usize,
+    /// Answers that are written when a batch of notes is on disk.
+    pub deferred: VecDeque<(u64, Box<[u8]>)>,
+    /// It is not read until the disk has caught up.
+    pub is_throttled: bool,
     /// The token of the first of `pending`.
     pub first_token: u64,
     /// QoS 1 and 2 messages of the client that are not acknowledged in full.
@@ -108,6 +116,9 @@ impl Conn {
             aliases: Vec::new(),
             pending: VecDeque::new(),
             pending_bytes: 0,
+            passed_on: 0,
+            deferred: VecDeque::new(),
+            is_throttled: false,
             first_token: 0,
             taken: 0,
             will: None,
@@ -120,10 +131,23 @@ impl Conn {
         self.pending.push_back(pending);
     }
 
-    /// Takes the oldest publish that is not acknowledged, if it is settled.
-    pub(super) fn pop_settled(&mut self) -> Option<(Pending, Outcome)> {
-        let outcome = self.pending.front_mut()?.outcome.take()?;
+    /// The oldest publish that is settled and not passed on yet.
+    pub(super) fn next_settled(&mut self) -> Option<&mut Pending> {
+        let pending = self.pending.get_mut(self.passed_on)?;
+        pending.outcome.as_ref()?;
+        self.passed_on += 1;
+        Some(pending)
+    }
+
+    /// Takes the oldest publish that is not acknowledged, if it is settled, passed on, and `is_kept` on disk.
+    pub(super) fn pop_kept(&mut self, is_kept: impl Fn(u64) -> bool) -> Option<(Pending, Outcome)> {
+        let front = self.pending.front_mut()?;
+        if !is_kept(front.ticket?) {
+            return None;
+        }
+        let outcome = front.outcome.take()?;
         let pending = self.pending.pop_front()?;
+        self.passed_on = self.passed_on.saturating_sub(1);
         self.pending_bytes -= pending.bytes;
         self.first_token += 1;
         Some((pending, outcome))

@@ -33,10 +33,12 @@ impl Broker {
             ));
         }
         let Some((index, _)) = at else { return Ok(()) };
+        let made = self.notes.made();
         let codes: Vec<u8> =
             subscribe.wishes.iter().map(|wish| self.subscribe_one(index, wish, subscribe.id)).collect();
         let bytes = reply::subscribed(version, subscribe.packet_id, &codes);
-        self.write(slot, &bytes, out);
+        let ticket = self.notes.since(made);
+        self.write_kept(slot, ticket, &bytes, out);
         self.pump(now, slot, out);
         Ok(())
     }
@@ -55,16 +57,6 @@ impl Broker {
             self.counters.refused_limit += 1;
             return reason::QUOTA;
         }
-        let wants_retained = match wish.retain_handling {
-            0 => true,
-            1 => known.is_none(),
-            _ => false,
-        };
-        if wants_retained && share.is_none() {
-            // Subscribing again starts again, so there is at most one replay for each subscription.
-            session.replays.retain(|replay| replay.filter != filter);
-            session.replays.push_back(Replay { filter: filter.clone(), qos: wish.qos, id, after: None });
-        }
         let subscription = Subscription {
             text: wish.filter.as_str().into(),
             share: share.map(Into::into),
@@ -75,6 +67,21 @@ impl Broker {
             id,
         };
         self.routes.insert(share, subscription.filter.as_str(), subscription.interest(index));
+        if session.keeps() {
+            self.notes.subscription(session.serial, &subscription.text, Some(subscription.record()));
+        }
+        let wants_retained = match wish.retain_handling {
+            0 => true,
+            1 => known.is_none(),
+            _ => false,
+        };
+        if wants_retained && share.is_none() {
+            let ticket = if session.keeps() { self.notes.so_far() } else { 0 };
+            // Subscribing again starts again, so there is at most one replay for each subscription.
+            session.replays.retain(|replay| replay.filter != subscription.filter);
+            let filter = subscription.filter.clone();
+            session.replays.push_back(Replay { filter, qos: wish.qos, id, ticket, after: None });
+        }
         match known {
             Some(known) => session.subscriptions[known] = subscription,
             None => session.subscriptions.push(subscription),
@@ -89,6 +96,7 @@ impl Broker {
         let (packet_id, filters) = reply::unsubscribe(version, body)?;
         self.check_count(slot, filters.len())?;
         let Some((index, _)) = at else { return Ok(()) };
+        let made = self.notes.made();
         let codes: Vec<u8> = filters
             .iter()
             .map(|text| {
@@ -97,7 +105,8 @@ impl Broker {
             })
             .collect();
         let bytes = reply::unsubscribed(version, packet_id, &codes);
-        self.write(slot, &bytes, out);
+        let ticket = self.notes.since(made);
+        self.write_kept(slot, ticket, &bytes, out);
         Ok(())
     }
 
@@ -117,15 +126,19 @@ impl Broker {
 
     /// Removes the subscriptions that are to go; whether there were any.
     pub(super) fn drop_subscriptions(&mut self, index: u32, goes: impl Fn(&Subscription) -> bool) -> bool {
-        let Self { sessions, routes, .. } = self;
+        let Self { sessions, routes, notes, .. } = self;
         let Some(session) = sessions[index as usize].as_mut() else { return false };
         let before = session.subscriptions.len();
+        let (is_kept, serial) = (session.is_kept, session.serial);
         let replays = &mut session.replays;
         session.subscriptions.retain(|subscription| {
             let goes = goes(subscription);
             if goes {
                 routes.remove(subscription.share.as_deref(), subscription.filter.as_str(), index);
                 replays.retain(|replay| replay.filter != subscription.filter);
+                if is_kept {
+                    notes.subscription(serial, &subscription.text, None);
+                }
             }
             !goes
         });

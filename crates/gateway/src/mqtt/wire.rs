@@ -1,9 +1,10 @@
 //! Bytes of the packets that come and go by the thousand: frames, PUBLISH and its acknowledgements. They are read
 //! and written here without copies; all other packets go through `mqtt-protocol-core` (see `reply`).
 
+use motehub_domain::kept::Message;
 use mqtt_protocol_core::mqtt::packet::{Properties, PropertiesParse};
 
-use super::message::{Attributes, Message};
+use super::message::Attributes;
 use super::properties::{self, Place};
 use super::{Millis, Version};
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use motehub_domain::device::Dialect;
-use motehub_domain::id::DeviceId;
+use motehub_domain::id::{DeviceId, TokenId};
+use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer, Uplink};
 use motehub_domain::script::Digest;
 use motehub_domain::topic::{TopicFilter, TopicRights};
@@ -15,6 +16,11 @@ use motehub_gateway::hub::{
 };
 use motehub_protocol::{Identity, dialect};
 use tokio::sync::{Notify, mpsc, watch};
+
+#[path = "../disk/mod.rs"]
+#[expect(dead_code, reason = "not everything of it is of use here")]
+mod disk;
+use disk::Disk;
 
 /// The password of everybody.
 pub(crate) const PASSWORD: &str = "secret";
@@ -26,6 +32,7 @@ pub(crate) struct Recorder {
     heard: Mutex<Vec<String>>,
     news: Notify,
     senders: Mutex<Vec<(ConnectionId, mpsc::Sender<Downlink>)>>,
+    disk: Mutex<Disk>,
     /// Storing waits until this is true.
     gate: Option<watch::Receiver<bool>>,
 }
@@ -84,6 +91,11 @@ pub(crate) fn device_of(user: &str) -> DeviceId {
     DeviceId::from_parts(0, user.bytes().fold(0, |number, byte| number << 8 | u128::from(byte)))
 }
 
+/// The token of a user name: the same in every test.
+pub(crate) fn token_of(user: &str) -> TokenId {
+    TokenId::from_parts(0, user.bytes().fold(0, |number, byte| number << 8 | u128::from(byte)))
+}
+
 impl Hub for Recorder {
     fn authenticate(&self, knock: Knock) -> Answer<'_, Result<Client, Refusal>> {
         Box::pin(async move {
@@ -97,14 +109,15 @@ impl Hub for Recorder {
             if user.starts_with("app") {
                 let all = vec![TopicFilter::parse("#").unwrap()];
                 let rights = TopicRights { publish: all.clone(), subscribe: all };
-                return Ok(Client { device: None, name: user, rights });
+                let token = Some(token_of(&user));
+                return Ok(Client { device: None, token, name: user, rights });
             }
             let device = device_of(&user);
             let identity = Identity { device, external_id: Some(user.clone()), dialect: Dialect::Nodemcu };
             let mut rights = dialect::mqtt_rights(&identity);
             rights.publish.extend(TopicFilter::parse("shared/#"));
             rights.subscribe.extend(TopicFilter::parse("shared/#"));
-            Ok(Client { device: Some(identity), name: user, rights })
+            Ok(Client { device: Some(identity), token: None, name: user, rights })
         })
     }
 
@@ -146,6 +159,24 @@ impl Hub for Recorder {
 
     fn refused(&self, device: DeviceId, why: String) -> Answer<'_, ()> {
         Box::pin(async move { self.hear(format!("refused {device}: {why}")) })
+    }
+
+    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<(), UplinkError>> {
+        Box::pin(async move {
+            if let Some(mut gate) = self.gate.clone() {
+                let _ = gate.wait_for(|is_open| *is_open).await;
+            }
+            self.disk.lock().unwrap().write(batch);
+            Ok(())
+        })
+    }
+
+    fn recall(&self) -> Answer<'_, Result<Recalled, UplinkError>> {
+        Box::pin(async { Ok(self.disk.lock().unwrap().read()) })
+    }
+
+    fn who(&self, principals: Vec<Principal>) -> Answer<'_, Result<Vec<Option<Client>>, UplinkError>> {
+        Box::pin(async move { Ok(principals.iter().map(|_| None).collect()) })
     }
 
     fn artifact(&self, _: Digest) -> Answer<'_, Result<Option<Bytes>, UplinkError>> {

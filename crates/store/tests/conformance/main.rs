@@ -4,6 +4,7 @@
 
 mod deployments;
 mod devices;
+mod kept;
 mod people;
 mod state;
 mod telemetry;
@@ -49,6 +50,10 @@ scenarios! {
     state::artifacts_come_back_by_digest,
     state::notes_are_kept_replaced_and_removed,
     state::the_database_is_sound,
+    kept::sessions_come_back_with_all_that_waits,
+    kept::the_last_word_about_each_thing_counts,
+    kept::more_than_a_page_comes_back,
+    kept::a_full_disk_keeps_nothing_of_a_batch,
     devices::a_device_is_written_found_edited_and_deleted,
     devices::an_external_id_is_unique_in_its_dialect,
     devices::a_credential_finds_its_device,

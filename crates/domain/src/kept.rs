@@ -1,0 +1,205 @@
+//! What the MQTT broker keeps on disk, so that neither a restart nor a power cut loses it: the sessions that outlive
+//! their connections, what waits for them, and retained messages. Plain data: the broker makes it, the store keeps it.
+//!
+//! Moments are milliseconds since 1970.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::id::{DeviceId, TokenId};
+
+/// A published message. Immutable, so that everybody it is delivered to shares one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Where it was published.
+    pub topic: Box<str>,
+    /// What was published.
+    pub payload: Box<[u8]>,
+    /// Quality of service of the publish, 0 to 2.
+    pub qos: u8,
+    /// Whether the publisher asked to retain it.
+    pub retain: bool,
+    /// The MQTT 5.0 properties that are forwarded unaltered, encoded; without the expiry.
+    pub properties: Box<[u8]>,
+    /// When it is no longer of use.
+    pub expires_at: Option<u64>,
+}
+
+impl Message {
+    /// A message without 5.0 properties.
+    pub fn plain(topic: &str, payload: &[u8], qos: u8, retain: bool) -> Arc<Self> {
+        Arc::new(Self {
+            topic: topic.into(),
+            payload: payload.into(),
+            qos,
+            retain,
+            properties: Box::default(),
+            expires_at: None,
+        })
+    }
+
+    /// What it costs to keep, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.topic.len() + self.payload.len() + self.properties.len()
+    }
+
+    /// Whether its expiry has passed.
+    pub fn has_expired(&self, now: u64) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// What is left of its expiry, in seconds, as it is told to a 5.0 subscriber.
+    pub fn expiry_left_s(&self, now: u64) -> Option<u32> {
+        let left_ms = self.expires_at?.saturating_sub(now);
+        Some(u32::try_from(left_ms.div_ceil(1000)).unwrap_or(u32::MAX))
+    }
+}
+
+/// Whose a session is. Part of what finds it, so that nobody can take over the session of somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Principal {
+    /// A device.
+    Device(DeviceId),
+    /// A program with a token.
+    Token(TokenId),
+    /// Somebody who showed nothing.
+    Anonymous,
+}
+
+/// A session without its contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The number by which its contents refer to it; never used twice.
+    pub serial: u64,
+    /// Whose.
+    pub principal: Principal,
+    /// The client identifier.
+    pub client_id: Box<str>,
+    /// How long it outlives its connection, in milliseconds; 0 ends it with the connection.
+    pub expiry_ms: u64,
+    /// When it ends; `None` while it has a connection.
+    pub ends_at: Option<u64>,
+    /// Its will, as long as it is not sent.
+    pub will: Option<Will>,
+}
+
+/// A will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Will {
+    /// The message; its expiry begins when it is sent.
+    pub message: Arc<Message>,
+    /// How long it waits after the connection ended, in milliseconds.
+    pub delay_ms: u64,
+    /// Its expiry in milliseconds, counted from when it is sent.
+    pub expiry_ms: Option<u64>,
+    /// When it is due; `None` while the session has a connection.
+    pub due_at: Option<u64>,
+}
+
+/// A subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Granted quality of service.
+    pub qos: u8,
+    /// Not for messages of the session itself.
+    pub no_local: bool,
+    /// The RETAIN flag is passed on as it was published.
+    pub retain_as_published: bool,
+    /// The subscription identifier.
+    pub id: Option<u32>,
+}
+
+/// How far a message for a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// It waits.
+    Waiting,
+    /// It was sent, and the client has not acknowledged it.
+    Sent,
+    /// QoS 2: the client has it, and was told that we know.
+    Released,
+}
+
+/// A message for a session that the client has not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What.
+    pub message: Arc<Message>,
+    /// At which quality of service it is delivered: 1 or 2.
+    pub qos: u8,
+    /// With which RETAIN flag.
+    pub retain: bool,
+    /// Identifiers of the subscriptions that match.
+    pub ids: Vec<u32>,
+    /// How far it has come.
+    pub progress: Progress,
+}
+
+/// What happened to an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryNote {
+    /// It is new.
+    Put(Entry),
+    /// It has come so far.
+    Progress(Progress),
+    /// It is acknowledged or dropped.
+    Done,
+}
+
+/// What is to be kept: all of it at once or nothing. Within a batch only the last word about each thing is left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// By serial number. `None` forgets the session and everything that belongs to it.
+    pub sessions: BTreeMap<u64, Option<Session>>,
+    /// By session and by the filter as it was written, with `$share/…`.
+    pub subscriptions: BTreeMap<(u64, Box<str>), Option<Subscription>>,
+    /// By session and by number within the session, in the order in which they are delivered.
+    pub entries: BTreeMap<(u64, u64), EntryNote>,
+    /// By session and packet identifier: QoS 2 messages of clients that are passed on and not released.
+    pub received: BTreeMap<(u64, u16), bool>,
+    /// By topic. `None` forgets it.
+    pub retained: BTreeMap<Box<str>, Option<Arc<Message>>>,
+    /// The broker was alive at this moment.
+    pub alive_at: Option<u64>,
+}
+
+impl Batch {
+    /// How many things there are to be written.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+            + self.subscriptions.len()
+            + self.entries.len()
+            + self.received.len()
+            + self.retained.len()
+            + usize::from(self.alive_at.is_some())
+    }
+
+    /// Whether there is nothing to be written.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A session with its contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecalledSession {
+    /// The session.
+    pub session: Session,
+    /// Its subscriptions, with their filters as they were written.
+    pub subscriptions: Vec<(Box<str>, Subscription)>,
+    /// What waits for it, by number.
+    pub entries: Vec<(u64, Entry)>,
+    /// Packet identifiers of QoS 2 messages of the client that are passed on and not released.
+    pub received: Vec<u16>,
+}
+
+/// Everything that was kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recalled {
+    /// By serial number.
+    pub sessions: Vec<RecalledSession>,
+    /// Retained messages, by topic.
+    pub retained: Vec<Arc<Message>>,
+    /// The last moment at which the broker said that it is alive.
+    pub alive_at: Option<u64>,
+}
