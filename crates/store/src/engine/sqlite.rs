@@ -333,7 +333,11 @@ fn missing_migrations(connection: &Connection) -> Result<&'static [Migration], S
 
 /// SQLite takes `$1` for a name; `?1` is its placeholder number 1.
 fn prepared<'c>(connection: &'c Connection, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
-    connection.prepare_cached(&sql.replace('$', "?"))
+    let mut text = sql.replace('$', "?");
+    if text.contains('{') {
+        text = text.replace("{each:", "(select value from json_each(").replace('}', "))");
+    }
+    connection.prepare_cached(&text)
 }
 
 fn query(connection: &Connection, sql: &str, values: &[Value]) -> rusqlite::Result<Vec<Row>> {
