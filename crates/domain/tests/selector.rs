@@ -1,6 +1,5 @@
 //! Any selector that can be thought of is printed as a text that reads as the same selector, and no text makes the
 //! parser panic or point outside of the text.
-#![expect(clippy::unwrap_used, reason = "tests may")]
 
 use motehub_domain::selector::{FIELDS, Field, Kind, Operator, Selector, Value};
 use motehub_domain::time::Span;
