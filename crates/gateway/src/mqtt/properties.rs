@@ -26,6 +26,8 @@ enum Value {
     Number(usize),
     /// A number of this many bytes that is not 0.
     Positive(usize),
+    /// A number of two bytes that is not 0, with its own reason code.
+    Alias,
     VariableInteger,
     Text,
     Topic,
@@ -36,6 +38,8 @@ enum Value {
 const MESSAGE: &[Place] = &[Place::Publish, Place::Will];
 const USER_PROPERTY: u8 = 0x26;
 const SUBSCRIPTION_IDENTIFIER: u8 = 0x0b;
+const AUTHENTICATION_METHOD: u8 = 0x15;
+const AUTHENTICATION_DATA: u8 = 0x16;
 
 const MALFORMED: Fault = Fault(reason::MALFORMED, "the properties are malformed");
 const MISPLACED: Fault = Fault(reason::MALFORMED, "a property does not belong in such a packet");
@@ -62,14 +66,14 @@ fn rule(identifier: u8) -> Option<(Value, &'static [Place])> {
         // In a PUBLISH only servers give it; who reads the packet says so.
         SUBSCRIPTION_IDENTIFIER => (Value::VariableInteger, &[Place::Subscribe, Place::Publish]),
         0x11 => (Value::Number(4), &[Place::Connect, Place::Disconnect]),
-        0x15 => (Value::Text, &[Place::Connect]),
-        0x16 => (Value::Binary, &[Place::Connect]),
+        AUTHENTICATION_METHOD => (Value::Text, &[Place::Connect]),
+        AUTHENTICATION_DATA => (Value::Binary, &[Place::Connect]),
         0x17 | 0x19 => (Value::Flag, &[Place::Connect]),
         0x18 => (Value::Number(4), &[Place::Will]),
         0x1f => (Value::Text, &[Place::Acknowledgement, Place::Disconnect]),
         0x21 => (Value::Positive(2), &[Place::Connect]),
         0x22 => (Value::Number(2), &[Place::Connect]),
-        0x23 => (Value::Number(2), &[Place::Publish]),
+        0x23 => (Value::Alias, &[Place::Publish]),
         USER_PROPERTY => (Value::Pair, everywhere),
         0x27 => (Value::Positive(4), &[Place::Connect]),
         _ => return None,
@@ -94,6 +98,9 @@ pub(super) fn check(bytes: &[u8], place: Place) -> Result<usize, Fault> {
         }
         seen |= bit;
         rest = &after[value.check(after)?..];
+    }
+    if seen & (1 << AUTHENTICATION_DATA) != 0 && seen & (1 << AUTHENTICATION_METHOD) == 0 {
+        return Err(Fault(reason::PROTOCOL_ERROR, "authentication data belong to a method"));
     }
     Ok(end)
 }
@@ -126,6 +133,10 @@ impl Value {
                 let value = bytes.get(..size).ok_or(MALFORMED)?;
                 if value.iter().all(|byte| *byte == 0) { Err(OUT_OF_RANGE) } else { Ok(size) }
             }
+            Value::Alias => match bytes.get(..2).ok_or(MALFORMED)? {
+                [0, 0] => Err(Fault(reason::BAD_ALIAS, "0 is no topic alias")),
+                _ => Ok(2),
+            },
             Value::VariableInteger => match variable_integer(bytes)? {
                 (0, _) => Err(OUT_OF_RANGE),
                 (_, used) => Ok(used),
