@@ -1,11 +1,14 @@
-//! Writes the generated files again: the OpenAPI document, the dashboard's API types made from it, and the
-//! command-line reference. They are committed, so that a change of the interface shows in review.
+//! Writes the generated files again: the OpenAPI document, the dashboard's API types made from it, the command-line
+//! reference and the table of MQTT statements. They are committed, so that a change of the interface shows in review.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
+
+use crate::conformance;
+use crate::tidy::tree::Tree;
 
 const OPENAPI: &str = "docs/openapi.json";
 const COMMAND_LINE: &str = "docs/reference/command-line.md";
@@ -18,6 +21,7 @@ Every option can also be given as an environment variable where its help names o
 
 /// Writes all generated files.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
+    write(root, conformance::PAGE, &conformance::page(&Tree::read(root)?))?;
     let openapi = motehub(root, &["openapi"])?;
     write(root, OPENAPI, &openapi)?;
     npm_gen(root)?;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "this program talks to the person who started it")]
 
+mod conformance;
 mod gen_files;
 mod steps;
 mod tidy;

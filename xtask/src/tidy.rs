@@ -8,7 +8,7 @@ mod documents;
 mod licences;
 mod source;
 mod transcripts;
-mod tree;
+pub(crate) mod tree;
 
 use std::fmt;
 use std::path::Path;
@@ -26,6 +26,7 @@ const CHECKS: &[fn(&Tree) -> Vec<Problem>] = &[
     source::ignored_tests,
     source::sleeping_tests,
     transcripts::every_dialect,
+    crate::conformance::every_statement,
     documents::one_title,
     documents::line_limits,
     documents::links,
@@ -37,15 +38,15 @@ const CHECKS: &[fn(&Tree) -> Vec<Problem>] = &[
 
 /// Something to mend.
 #[derive(Debug, PartialEq, Eq)]
-struct Problem {
-    file: String,
+pub(crate) struct Problem {
+    pub(crate) file: String,
     /// Counted from 1; 0 when it is the file as a whole.
-    line: usize,
-    what: String,
+    pub(crate) line: usize,
+    pub(crate) what: String,
 }
 
 impl Problem {
-    fn new(file: &str, line: usize, what: impl Into<String>) -> Self {
+    pub(crate) fn new(file: &str, line: usize, what: impl Into<String>) -> Self {
         Self { file: file.to_owned(), line, what: what.into() }
     }
 }

@@ -108,6 +108,7 @@ async fn plain(house: &House, is_v5: bool, client_id: &str, user: &str) -> Talke
 }
 
 /// The same short story on each transport.
+// 3.1.1 [MQTT-7.1.1-1] 5.0 [MQTT-4.2.0-1] all of them keep the order and lose nothing
 async fn story<S: AsyncRead + AsyncWrite + Unpin>(house: &House, mut talker: Talker<S>, name: &str) {
     talker.say("SUBSCRIBE id=1 shared/#:1").await;
     talker.hear("SUBACK id=1 1").await;
@@ -155,10 +156,12 @@ where
     let mut request = "ws://localhost/mqtt".into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", "mqtt".parse().unwrap());
     let (mut socket, response) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    // 3.1.1 [MQTT-6.0.0-4] 5.0 [MQTT-6.0.0-4]
     assert_eq!(response.headers()["sec-websocket-protocol"], "mqtt");
     let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
     tokio::spawn(async move {
-        // An odd size, so that packets and messages do not end together.
+        // An odd size, so that packets and messages do not end together:
+        // 3.1.1 [MQTT-6.0.0-2] 5.0 [MQTT-6.0.0-2]
         let mut bytes = [0; 1021];
         loop {
             tokio::select! {
@@ -184,6 +187,23 @@ async fn a_websocket_without_the_sub_protocol_is_refused() {
     let house = house(Recorder::default(), Limits::default()).await;
     let stream = TcpStream::connect(house.addresses.ws.unwrap()).await.unwrap();
     assert!(tokio_tungstenite::client_async("ws://localhost/mqtt", stream).await.is_err());
+}
+
+#[tokio::test]
+async fn a_text_message_closes_a_websocket() {
+    // 3.1.1 [MQTT-6.0.0-1] 5.0 [MQTT-6.0.0-1] packets travel in binary messages, also ours
+    let house = house(Recorder::default(), Limits::default()).await;
+    let stream = TcpStream::connect(house.addresses.ws.unwrap()).await.unwrap();
+    let mut request = "ws://localhost/mqtt".into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "mqtt".parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    let connect = packets::encode(false, &format!("CONNECT id=a user=7 password={PASSWORD}"));
+    socket.send(Message::Binary(connect.into())).await.unwrap();
+    let answer = timeout(WAIT_MAX, socket.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(answer, Message::Binary(vec![0x20, 2, 0, 0].into()));
+    socket.send(Message::Text("PINGREQ".into())).await.unwrap();
+    let end = timeout(WAIT_MAX, socket.next()).await.unwrap();
+    assert!(matches!(end, None | Some(Ok(Message::Close(_)) | Err(_))), "{end:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
-//! Plays `tests/transcripts/mqtt/*.txt` against the broker, with a scripted hub and a clock moved by hand.
+//! Plays `tests/transcripts/mqtt/**/*.txt` against the broker, with a scripted hub and a clock moved by hand. Those in
+//! folders are numbered by the chapters of the specification, and a comment names the statements that it shows
+//! (`# [MQTT-3.1.0-1]`; `cargo xtask tidy` finds those that nothing shows).
 //!
-//! - `> PACKET` a client says; `< PACKET` the server says, in order, and nothing else; a name before the sign is
+//! - `! versions 3.1.1 5.0` plays it once for each; a line behind `(5.0)` is played for that version only. Without it,
+//!   `v=5` behind CONNECT says 5.0.
+//! - `> PACKET` a client says (over a new connection if it has none); `< PACKET` the server says, in order, and nothing else; a name before the sign is
 //!   the connection (`a> PINGREQ`). `> (cut)` the cable is cut, `> (joined)` the following packets of that
 //!   connection up to `> (sent)` come in one piece. `< (nothing)`, `< (closed)`.
 //! - `~ …` what the product understood, in order; `~ online NAME`, `~ offline NAME` presence.
@@ -68,10 +72,12 @@ struct World {
     keeping: Option<(u64, u64, Batch)>,
     online: BTreeMap<ConnectionId, String>,
     next_connection: u64,
+    /// Clients that do not say a version speak 5.0.
+    is_v5: bool,
 }
 
 impl World {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: Limits, is_v5: bool) -> Self {
         Self {
             broker: Broker::new(limits.clone()),
             limits,
@@ -79,6 +85,7 @@ impl World {
             disk: Disk::default(),
             disk_ms: Some(0),
             keeping: None,
+            is_v5,
             now: 1_000_000,
             wires: BTreeMap::new(),
             store: Store::After(0),
@@ -288,11 +295,11 @@ impl World {
     }
 
     fn says(&mut self, name: &str, text: &str) {
-        let is_v5 = packets::Line::parse(text).get("v") == Some("5");
+        let is_v5 = packets::Line::parse(text).get("v").map_or(self.is_v5, |version| version == "5");
         let is_joining = self.wires.get(name).is_some_and(|wire| wire.joined.is_some());
         if is_joining && text.starts_with("CONNECT") {
             self.wires.get_mut(name).unwrap().is_v5 = is_v5;
-        } else if text.starts_with("CONNECT") || !self.wires.contains_key(name) {
+        } else if text.starts_with("CONNECT") || self.wires.get(name).is_none_or(|wire| wire.slot.is_none()) {
             let id = ConnectionId(self.next_connection);
             self.next_connection += 1;
             let address = SocketAddr::from(([10, 0, 0, 1], 1000));
@@ -437,6 +444,10 @@ impl World {
                 let more = packets::decode(wire.is_v5, &mut wire.output);
                 assert!(more.is_none() && wire.is_closed, "said {more:?}, closed: {}", wire.is_closed);
             }
+            _ if expected.starts_with("PACKET ") => {
+                let said = packets::take(&mut wire.output);
+                assert_eq!(said, Some(packets::encode(wire.is_v5, expected)), "{said:x?}");
+            }
             _ => {
                 let said = packets::decode(wire.is_v5, &mut wire.output);
                 let said = said.unwrap_or_else(|| panic!("nothing was said (closed: {})", wire.is_closed));
@@ -457,7 +468,24 @@ impl World {
     }
 }
 
+/// The versions that a transcript is for, or none.
+fn versions(text: &str) -> Vec<&str> {
+    let line = text.lines().find_map(|line| line.strip_prefix("! versions "));
+    line.into_iter().flat_map(str::split_whitespace).collect()
+}
+
 fn play(text: &str) {
+    let versions = versions(text);
+    if versions.is_empty() {
+        play_as(text, "");
+    }
+    for version in versions {
+        assert!(["3.1.1", "5.0"].contains(&version), "{version}?");
+        play_as(text, version);
+    }
+}
+
+fn play_as(text: &str, version: &str) {
     let mut limits = Limits::default();
     for line in text.lines() {
         if let Some((name, number)) = line.strip_prefix("! limit ").and_then(|l| l.split_once(' ')) {
@@ -475,11 +503,16 @@ fn play(text: &str) {
             }
         }
     }
-    let mut world = World::new(limits);
+    let mut world = World::new(limits, version == "5.0");
     for (number, line) in text.lines().enumerate() {
+        let line = match line.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+            Some((only, rest)) if only == version => rest,
+            Some(_) => continue,
+            None => line,
+        };
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| step(&mut world, line)));
         if outcome.is_err() {
-            panic!("line {}: {line}", number + 1);
+            panic!("line {} as {version:?}: {line}", number + 1);
         }
     }
     world.nothing_is_left();
@@ -504,7 +537,7 @@ fn step(world: &mut World, line: &str) {
         }
         b'~' if text == "(presence unchanged)" => assert_eq!(world.presence.pop_front(), None),
         b'~' => assert_eq!(world.understood.pop_front().as_deref(), Some(text)),
-        b'!' if text.starts_with("limit ") => {}
+        b'!' if text.starts_with("limit ") || text.starts_with("versions ") => {}
         b'!' => world.fault(text),
         _ => {}
     }
@@ -513,9 +546,20 @@ fn step(world: &mut World, line: &str) {
 #[test]
 fn every_transcript_plays_as_written() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts/mqtt");
-    let mut names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut names = Vec::new();
+    let mut folders = vec![folder];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.extension().and_then(|end| end.to_str()) {
+                Some("txt") => names.push(path),
+                _ if path.is_dir() => folders.push(path),
+                _ => {}
+            }
+        }
+    }
     names.sort();
-    assert!(names.len() >= 30, "there are only {} transcripts", names.len());
+    assert!(names.len() >= 60, "there are only {} transcripts", names.len());
     let failed: Vec<_> = names
         .iter()
         .filter(|path| {

@@ -45,6 +45,10 @@ impl<'a> Line<'a> {
     pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
         self.options.iter().find(|(n, _)| *n == name).map(|(_, v)| *v)
     }
+    /// The values of an option that may be given several times.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.options.iter().filter(move |(n, _)| *n == name).map(|(_, v)| *v)
+    }
     /// The value of an option as a number.
     pub(crate) fn number(&self, name: &str) -> Option<u32> {
         self.get(name).map(|v| v.parse().unwrap_or_else(|_| panic!("{name}={v} is no number")))
@@ -92,9 +96,29 @@ pub(crate) fn encode(is_v5: bool, text: &str) -> Vec<u8> {
                 }
             }
         }
-        "BYTES" => line.rest.split_whitespace().map(|b| u8::from_str_radix(b, 16).unwrap()).collect(),
+        "BYTES" => bytes(line.rest),
+        "PACKET" => {
+            let bytes = bytes(line.rest);
+            framed(bytes[0], &bytes[1..])
+        }
         other => panic!("a client does not say {other}"),
     }
+}
+
+/// Bytes in hexadecimal; a text in quotes stands for itself behind its length in two bytes.
+fn bytes(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (i, part) in text.split('"').enumerate() {
+        if i % 2 == 1 {
+            bytes.extend_from_slice(&(part.len() as u16).to_be_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        } else {
+            let digits: Vec<u8> = part.bytes().filter(|byte| *byte != b' ').collect();
+            let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+            bytes.extend(pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()));
+        }
+    }
+    bytes
 }
 
 fn acknowledgement(first: u8, id: u16, code: Option<u8>) -> Vec<u8> {
@@ -165,7 +189,7 @@ fn publish(is_v5: bool, line: &Line<'_>) -> Vec<u8> {
         properties.extend(line.get("content").map(|v| ContentType::new(v).unwrap().into()));
         properties.extend(line.get("response").map(|v| ResponseTopic::new(v).unwrap().into()));
         properties.extend(line.get("correlation").map(|v| CorrelationData::new(v).unwrap().into()));
-        properties.extend(line.get("property").map(|v| {
+        properties.extend(line.all("property").map(|v| {
             let (key, value) = v.split_once(':').unwrap();
             UserProperty::new(key, value).unwrap().into()
         }));
@@ -222,7 +246,14 @@ fn subscribe(is_v5: bool, line: &Line<'_>, id: u16) -> Vec<u8> {
 
 /// Takes the first packet of the server out of a buffer, as text; `None` if there is none in full.
 pub(crate) fn decode(is_v5: bool, buffer: &mut Vec<u8>) -> Option<String> {
-    let first = *buffer.first()?;
+    let packet = take(buffer)?;
+    let body_at = 1 + packet[1..].iter().position(|byte| *byte < 128).unwrap() + 1;
+    Some(text(is_v5, packet[0], &packet[body_at..]))
+}
+
+/// Takes the first packet of the server out of a buffer; `None` if there is none in full.
+pub(crate) fn take(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    buffer.first()?;
     let mut length = 0;
     let mut body_at = 1;
     loop {
@@ -236,8 +267,7 @@ pub(crate) fn decode(is_v5: bool, buffer: &mut Vec<u8>) -> Option<String> {
     if buffer.len() < body_at + length {
         return None;
     }
-    let packet: Vec<u8> = buffer.drain(..body_at + length).collect();
-    Some(text(is_v5, first, &packet[body_at..]))
+    Some(buffer.drain(..body_at + length).collect())
 }
 
 fn text(is_v5: bool, first: u8, body: &[u8]) -> String {

@@ -9,7 +9,6 @@ mod access;
 mod activity;
 mod deployments;
 mod devices;
-mod groups;
 mod hub;
 mod input;
 mod live;

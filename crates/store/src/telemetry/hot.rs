@@ -35,7 +35,7 @@ pub(super) struct Series {
     /// Whether its row is known to be on disk.
     pub(super) stored: bool,
     pub(super) hot: Vec<HotPoint>,
-    /// The newest point of all that are on disk; `None` if there was never one.
+    /// The newest point of all; `None` if that was not looked up yet.
     pub(super) newest: Option<Kept>,
 }
 
@@ -74,7 +74,11 @@ impl Series {
     }
 
     fn push(&mut self, point: HotPoint) {
-        if self.newest.as_ref().is_none_or(|newest| newest.time <= point.kept.time) {
+        let is_newest = match &self.newest {
+            Some(newest) => newest.time <= point.kept.time,
+            None => self.hours.is_empty() && self.hot.is_empty(),
+        };
+        if is_newest {
             self.newest = Some(point.kept.clone());
         }
         self.hot.push(point);
@@ -165,11 +169,10 @@ impl Hot {
                     Value::id(device),
                     series.metric.as_str().into(),
                     Value::Bytes(series.hours.to_bytes()),
-                    Value::Bytes(Vec::new()),
                 ]);
             }
         }
-        (!values.is_empty()).then(|| Statement::many(INSERT_SERIES, 5, values).guards("device"))
+        (!values.is_empty()).then(|| Statement::many(INSERT_SERIES, 4, values).guards("device"))
     }
 
     /// A batch is on disk, or is not.
