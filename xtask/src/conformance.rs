@@ -127,7 +127,9 @@ pub(crate) fn every_statement(tree: &Tree) -> Vec<Problem> {
         for (line, statement) in statements(tree, version) {
             let is_shown = shown.contains_key(&(version, statement.number));
             let what = match (statement.binds, is_shown, statement.reason) {
-                ("server" | "both", false, "") => "no transcript shows this statement, and no reason is given",
+                ("server" | "both", false, "") => {
+                    "no transcript shows this statement, and no reason is given"
+                }
                 ("server" | "both", true, reason) if !reason.is_empty() => {
                     "a transcript shows this statement: the reason why it needs none goes"
                 }
@@ -156,7 +158,8 @@ mod tests {
 
     #[test]
     fn what_nothing_shows_is_found() {
-        let table = format!("{HEAD_LINE}1-1\tserver\ta\n1-2\tclient\tb\n1-3\tboth\tc\tnever said\n1-4\tboth\td\n");
+        let table =
+            format!("{HEAD_LINE}1-1\tserver\ta\n1-2\tclient\tb\n1-3\tboth\tc\tnever said\n1-4\tboth\td\n");
         let files = [
             ("tests/transcripts/mqtt/statements-5.0.tsv", table.as_str()),
             ("tests/transcripts/mqtt/a/b.txt", "! versions 5.0\n# [MQTT-1-1] so it is\n"),
