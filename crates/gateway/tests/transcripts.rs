@@ -495,6 +495,7 @@ fn play_as(text: &str, version: &str) {
                 "subscriptions" => limits.subscriptions_per_session_max = number,
                 "queue" => limits.queue_messages_max = number,
                 "retained" => limits.retained_messages_max = number,
+                "retained-bytes" => limits.retained_bytes_max = number,
                 "sessions" => limits.sessions_per_principal_max = number,
                 "connections" => limits.connections_max = number,
                 "output-bytes" => limits.output_bytes_max = number,

@@ -88,10 +88,14 @@ impl Broker {
     /// Keeps a message for those who will subscribe, within limits.
     fn retain(&mut self, message: &Arc<Message>) {
         let Self { limits, retained, notes, counters, .. } = self;
-        if !retained.put(message, limits.retained_messages_max, limits.retained_bytes_max) {
+        let had_one = retained.has(&message.topic);
+        let is_kept = retained.put(message, limits.retained_messages_max, limits.retained_bytes_max);
+        if !is_kept {
             counters.dropped_retained += 1;
-        } else {
-            notes.retained(&message.topic, Some(message).filter(|message| !message.payload.is_empty()));
+        }
+        if is_kept || had_one {
+            let kept = Some(message).filter(|message| is_kept && !message.payload.is_empty());
+            notes.retained(&message.topic, kept);
         }
     }
 

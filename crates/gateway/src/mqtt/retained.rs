@@ -17,7 +17,8 @@ pub(super) struct Retained {
 }
 
 impl Retained {
-    /// Keeps a message, or forgets its topic if the payload is empty. False if there is no room for it.
+    /// Keeps a message, or forgets its topic if the payload is empty. False if there is no room for it: then nothing
+    /// is retained for its topic, since what was is no longer true (section 3.3.1.3).
     pub(super) fn put(&mut self, message: &Arc<Message>, messages_max: usize, bytes_max: usize) -> bool {
         if message.payload.is_empty() {
             self.forget(&message.topic);
@@ -27,11 +28,17 @@ impl Retained {
         let is_new = former == 0;
         let bytes = self.bytes - former + message.size_bytes();
         if bytes > bytes_max || is_new && self.messages.len() >= messages_max {
+            self.forget(&message.topic);
             return false;
         }
         self.bytes = bytes;
         self.messages.insert(message.topic.clone(), message.clone());
         true
+    }
+
+    /// Whether something is retained for a topic.
+    pub(super) fn has(&self, topic: &str) -> bool {
+        self.messages.contains_key(topic)
     }
 
     fn forget(&mut self, topic: &str) {
@@ -119,5 +126,7 @@ mod tests {
         assert!(retained.put(&Message::plain("a", b"12345", 0, true), 2, 10), "replacing needs no new place");
         assert!(retained.put(&Message::plain("a", b"", 0, true), 2, 10));
         assert_eq!((retained.len(), retained.bytes), (1, 2));
+        assert!(!retained.put(&Message::plain("b", b"1234567890", 0, true), 2, 10), "too many bytes");
+        assert_eq!((retained.len(), retained.bytes), (0, 0), "and the former one is not true any more");
     }
 }
