@@ -172,7 +172,7 @@ async fn boards(api: &Api, data: &Path) -> anyhow::Result<Vec<BoardConfig>> {
     let boards = known.lines().filter_map(|line| line.split_once(' ')).map(|(chip_id, credential)| {
         let chip_id =
             chip_id.parse().with_context(|| format!("{}: {chip_id:?} is no chip id", file.display()))?;
-        Ok(BoardConfig { chip_id, credential: Some(credential.to_owned()) })
+        Ok(BoardConfig { chip_id, credential: Some(credential.to_owned()), device: None })
     });
     boards.collect()
 }

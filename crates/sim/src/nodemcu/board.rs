@@ -122,6 +122,7 @@ impl Board {
             Order::Restart => return Some(Ending::Reset),
             Order::PowerOn => {}
             Order::PowerCutAtByte { bytes } => self.link.cut_at.set(Some(bytes)),
+            Order::PowerCutAtWrite { bytes } => self.flash.cut_at.set(Some(bytes)),
             Order::WifiOff => self.link.change(|air| air.up = false),
             Order::WifiOn => self.link.change(|air| air.up = true),
             Order::SlowLink { bytes_per_second: rate } => self.link.change(|air| air.bytes_per_second = rate),

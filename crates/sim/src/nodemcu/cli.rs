@@ -25,6 +25,7 @@ you can put your own there.
 Commands, one JSON object per line on standard input; without "board" for all boards:
   {"board":"10801015","do":"power_cut"}   power_on, restart (the reset button), wifi_off, wifi_on
   {"do":"power_cut_at_byte","bytes":120}  in the next download of a .lua file, after so many body bytes
+  {"do":"power_cut_at_write","bytes":120}  in the next change of the flash, after so many bytes of it
   {"do":"slow_link","bytes_per_second":200}  0 is full speed again
 
 Facts, one JSON object per line on standard output, named by "fact": ready, boot, print, panic, http,
@@ -49,24 +50,34 @@ pub struct Options {
     /// A board with a credential (others on this machine can read it; --boards keeps it private)
     #[arg(long = "board", value_name = "CHIP_ID:CREDENTIAL")]
     board: Vec<String>,
-    /// A file of boards: lines of CHIP_ID or CHIP_ID CREDENTIAL, # starts a comment
+    /// A file of boards: lines of CHIP_ID, CHIP_ID CREDENTIAL or (with the agent) CHIP_ID CREDENTIAL DEVICE_ID,
+    /// # starts a comment
     #[arg(long, value_name = "FILE")]
     boards: Option<PathBuf>,
+    /// A board that runs Motehub's agent, with the id that the hub gave the device
+    #[arg(long = "agent", value_name = "CHIP_ID:DEVICE_ID:CREDENTIAL")]
+    agent: Vec<String>,
     /// Where flash folders live [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     flash: Option<PathBuf>,
-    /// What init.lua is: `iot-executor`, or a file
+    /// What init.lua is on boards without the agent: `iot-executor`, or a file
     #[arg(long, value_name = "iot-executor|PATH", default_value = "iot-executor")]
     firmware: String,
     /// Lua memory above the empty state
-    #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024)]
+    #[arg(long, value_name = "BYTES", default_value_t = 80 * 1024)]
     memory: usize,
+    /// Room for files on a board
+    #[arg(long, value_name = "BYTES", default_value_t = 2 * 1024 * 1024)]
+    flash_size: u64,
     /// Time that a restart takes
     #[arg(long, value_name = "MS", default_value_t = 300)]
     boot_delay_ms: u64,
     /// Time that Wi-Fi takes to connect
     #[arg(long, value_name = "MS", default_value_t = 500)]
     wifi_join_ms: u64,
+    /// How many times as fast as here the clock and the timers of boards are
+    #[arg(long, value_name = "TIMES", default_value_t = 1)]
+    speed: u32,
     /// Lua that does not return for longer resets its board
     #[arg(long, value_name = "MS", default_value_t = 3000)]
     watchdog_ms: u64,
@@ -92,22 +103,31 @@ impl Options {
     fn config(self) -> anyhow::Result<FleetConfig> {
         let mut config = FleetConfig::new(self.http, self.mqtt);
         for text in &self.board {
-            config.boards.push(parse_board(text, ':')?);
+            config.boards.push(parse_board(text)?);
+        }
+        for text in &self.agent {
+            config.boards.push(parse_agent(text)?);
         }
         if let Some(path) = &self.boards {
             config.boards.extend(read_boards(path)?);
         }
         let count = self.count.unwrap_or(u32::from(config.boards.is_empty()));
         let last = self.chip_id.checked_add(count).context("chip ids above 4294967295")?;
-        config.boards.extend((self.chip_id..last).map(|chip_id| BoardConfig { chip_id, credential: None }));
+        config.boards.extend((self.chip_id..last).map(|chip_id| BoardConfig {
+            chip_id,
+            credential: None,
+            device: None,
+        }));
         if self.firmware != "iot-executor" {
             config.firmware = std::fs::read_to_string(&self.firmware)
                 .with_context(|| format!("reading the firmware {}", self.firmware))?;
         }
         config.flash = self.flash;
+        config.flash_bytes = self.flash_size;
         config.memory_bytes = self.memory;
         config.boot_delay_ms = self.boot_delay_ms;
         config.wifi_join_ms = self.wifi_join_ms;
+        config.speed = self.speed;
         config.watchdog_ms = self.watchdog_ms;
         config.http_response_max_bytes = self.http_response_max;
         config.sensors = self.sensor;
@@ -117,20 +137,37 @@ impl Options {
     }
 }
 
-fn parse_board(text: &str, separator: char) -> anyhow::Result<BoardConfig> {
-    let (chip_id, credential) = match text.split_once(separator) {
+fn parse_board(text: &str) -> anyhow::Result<BoardConfig> {
+    let (chip_id, credential) = match text.split_once(':') {
         None => (text, None),
         Some((chip_id, credential)) => (chip_id, Some(credential.trim().to_owned())),
     };
-    let chip_id = chip_id.trim().parse().with_context(|| format!("`{chip_id}` is not a chip id"))?;
-    Ok(BoardConfig { chip_id, credential })
+    Ok(BoardConfig { chip_id: parse_chip_id(chip_id)?, credential, device: None })
+}
+
+fn parse_agent(text: &str) -> anyhow::Result<BoardConfig> {
+    let mut parts = text.splitn(3, ':').map(str::to_owned);
+    let (chip_id, device, credential) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    anyhow::ensure!(credential.is_some(), "`--agent` takes CHIP_ID:DEVICE_ID:CREDENTIAL");
+    Ok(BoardConfig { chip_id: parse_chip_id(&chip_id)?, credential, device })
+}
+
+fn parse_chip_id(text: &str) -> anyhow::Result<u32> {
+    text.trim().parse().with_context(|| format!("`{text}` is not a chip id"))
+}
+
+/// A line of the file of boards.
+fn parse_line(line: &str) -> anyhow::Result<BoardConfig> {
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let chip_id = parse_chip_id(&words.next().unwrap_or_default())?;
+    Ok(BoardConfig { chip_id, credential: words.next(), device: words.next() })
 }
 
 fn read_boards(path: &Path) -> anyhow::Result<Vec<BoardConfig>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("reading the boards of {}", path.display()))?;
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    lines.filter(|line| !line.is_empty()).map(|line| parse_board(line, ' ')).collect()
+    lines.filter(|line| !line.is_empty()).map(parse_line).collect()
 }
 
 /// Runs a fleet until a signal, or the end of standard input if asked to.

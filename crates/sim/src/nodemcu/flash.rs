@@ -1,6 +1,7 @@
 //! The flash of a board: a flat set of files in one folder, with the name length and size limits of SPIFFS.
 //! Every write goes straight to the file, so a power cut keeps what was written.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -8,20 +9,22 @@ use std::path::{Path, PathBuf};
 
 /// Longest file name, as SPIFFS has it.
 const NAME_MAX_BYTES: usize = 31;
-/// Room for files on a board.
-pub(crate) const FLASH_MAX_BYTES: u64 = 2 * 1024 * 1024;
 
 /// The flash of one board.
 pub(crate) struct Flash {
     folder: PathBuf,
+    /// Room for files, in bytes.
+    pub(crate) size_bytes: u64,
+    /// Bytes that are still written before the power goes, if it is to go.
+    pub(crate) cut_at: Cell<Option<u64>>,
 }
 
 impl Flash {
-    /// Opens the flash in `folder`, which is made if it is missing.
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+    /// Opens the flash in `folder`, which is made if it is missing, with room for so many bytes.
+    pub(crate) fn open(folder: &Path, size_bytes: u64) -> io::Result<Self> {
         // Settings hold credentials, so the folder is for its owner only.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), size_bytes, cut_at: Cell::new(None) })
     }
 
     /// Opens a file with a mode of the C library (`r`, `w`, `a`, each with or without `+`). `None` if it
@@ -88,7 +91,7 @@ impl Flash {
     /// Bytes left.
     pub(crate) fn remaining(&self) -> u64 {
         let used: u64 = self.list().iter().map(|(_, size)| size).sum();
-        FLASH_MAX_BYTES.saturating_sub(used)
+        self.size_bytes.saturating_sub(used)
     }
 
     /// Where a file of the board lies on the host. Names are flat on SPIFFS, `/` is a character like others;
@@ -136,7 +139,7 @@ mod tests {
     #[test]
     fn no_name_leads_out_of_the_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let flash = Flash::open(&folder.path().join("board")).unwrap();
+        let flash = Flash::open(&folder.path().join("board"), 4096).unwrap();
         for name in ["../out", "..", ".", "a/../../b", "/etc/passwd", "%2e%2e", "ä b"] {
             assert!(flash.write(name.as_bytes(), b"x"), "{name}");
             assert_eq!(flash.read(name.as_bytes()).as_deref(), Some(&b"x"[..]), "{name}");
@@ -151,8 +154,8 @@ mod tests {
     #[test]
     fn a_full_flash_refuses() {
         let folder = tempfile::tempdir().unwrap();
-        let flash = Flash::open(folder.path()).unwrap();
-        assert!(!flash.write(b"big", &vec![0; FLASH_MAX_BYTES as usize + 1]));
-        assert_eq!(flash.remaining(), FLASH_MAX_BYTES);
+        let flash = Flash::open(folder.path(), 4096).unwrap();
+        assert!(!flash.write(b"big", &[0; 4097]));
+        assert_eq!(flash.remaining(), 4096);
     }
 }

@@ -18,6 +18,29 @@ use super::supervisor::Group;
 
 /// The firmware that boards get unless told otherwise.
 const IOT_EXECUTOR: &str = include_str!("../../firmware/iot-executor/init.lua");
+/// Motehub's own agent, as it is copied to real boards.
+const AGENT: [(&str, &str); 20] = [
+    ("init.lua", include_str!("../../../../agents/nodemcu/init.lua")),
+    ("mh_agent.lua", include_str!("../../../../agents/nodemcu/mh_agent.lua")),
+    ("mh_apply.lua", include_str!("../../../../agents/nodemcu/mh_apply.lua")),
+    ("mh_builtin.lua", include_str!("../../../../agents/nodemcu/mh_builtin.lua")),
+    ("mh_clean.lua", include_str!("../../../../agents/nodemcu/mh_clean.lua")),
+    ("mh_command.lua", include_str!("../../../../agents/nodemcu/mh_command.lua")),
+    ("mh_config.lua", include_str!("../../../../agents/nodemcu/mh_config.lua")),
+    ("mh_credential.lua", include_str!("../../../../agents/nodemcu/mh_credential.lua")),
+    ("mh_decide.lua", include_str!("../../../../agents/nodemcu/mh_decide.lua")),
+    ("mh_fetch.lua", include_str!("../../../../agents/nodemcu/mh_fetch.lua")),
+    ("mh_guard.lua", include_str!("../../../../agents/nodemcu/mh_guard.lua")),
+    ("mh_hello.lua", include_str!("../../../../agents/nodemcu/mh_hello.lua")),
+    ("mh_login.lua", include_str!("../../../../agents/nodemcu/mh_login.lua")),
+    ("mh_offer.lua", include_str!("../../../../agents/nodemcu/mh_offer.lua")),
+    ("mh_report.lua", include_str!("../../../../agents/nodemcu/mh_report.lua")),
+    ("mh_script.lua", include_str!("../../../../agents/nodemcu/mh_script.lua")),
+    ("mh_slots.lua", include_str!("../../../../agents/nodemcu/mh_slots.lua")),
+    ("mh_start.lua", include_str!("../../../../agents/nodemcu/mh_start.lua")),
+    ("mh_trial.lua", include_str!("../../../../agents/nodemcu/mh_trial.lua")),
+    ("mh_wifi.lua", include_str!("../../../../agents/nodemcu/mh_wifi.lua")),
+];
 /// Facts that wait for a reader.
 const FACTS_MAX: usize = 16 * 1024;
 const COMMANDS_MAX: usize = 64;
@@ -32,6 +55,8 @@ pub struct BoardConfig {
     /// The secret of the path `/d/<credential>` and the MQTT password; without one the board is not
     /// authenticated.
     pub credential: Option<String>,
+    /// The id with the hub of a board that runs Motehub's agent; the others run [`FleetConfig::firmware`].
+    pub device: Option<String>,
 }
 
 /// How to run a fleet.
@@ -45,14 +70,18 @@ pub struct FleetConfig {
     pub mqtt: String,
     /// Holds a folder per board; without it the flash is temporary. Existing files are left as they are.
     pub flash: Option<PathBuf>,
-    /// The text of `init.lua`.
+    /// The text of `init.lua` of boards without the agent.
     pub firmware: String,
+    /// Room for files on a board, in bytes.
+    pub flash_bytes: u64,
     /// Lua memory of a board above its empty state.
     pub memory_bytes: usize,
     /// From the end of a Lua state to the next boot.
     pub boot_delay_ms: u64,
     /// From asking for Wi-Fi to having an address.
     pub wifi_join_ms: u64,
+    /// How many times as fast as the host's clock the clock and the timers of boards are, from 1.
+    pub speed: u32,
     /// How long Lua may run without returning before the board is reset.
     pub watchdog_ms: u64,
     /// Longest HTTP response that the firmware takes, headers included.
@@ -78,9 +107,11 @@ impl FleetConfig {
             mqtt: mqtt.into(),
             flash: None,
             firmware: IOT_EXECUTOR.to_owned(),
-            memory_bytes: 64 * 1024,
+            flash_bytes: 2 * 1024 * 1024,
+            memory_bytes: 80 * 1024,
             boot_delay_ms: 300,
             wifi_join_ms: 500,
+            speed: 1,
             watchdog_ms: 3000,
             http_response_max_bytes: 8192,
             sensors: Vec::new(),
@@ -93,6 +124,7 @@ impl FleetConfig {
 
     fn check(&self) -> anyhow::Result<()> {
         ensure!(!self.boards.is_empty(), "a fleet needs at least one board");
+        ensure!(self.speed > 0, "the clock of a board has to move: its speed is at least 1");
         ensure!(self.group_size > 0, "a group needs at least one board");
         let mut seen = std::collections::BTreeSet::new();
         for board in &self.boards {
@@ -102,6 +134,11 @@ impl FleetConfig {
                 && credential.len() <= CREDENTIAL_MAX_BYTES
                 && credential.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
             ensure!(is_usable, "the credential of board {} has characters a path cannot hold", board.chip_id);
+            ensure!(
+                board.device.is_none() || board.credential.is_some(),
+                "board {} runs the agent, which needs a credential",
+                board.chip_id
+            );
         }
         for sensor in &self.sensors {
             sensor.parse::<Setting>().map_err(|reason| anyhow::anyhow!("sensor `{sensor}`: {reason}"))?;
@@ -114,15 +151,36 @@ impl FleetConfig {
     /// Fills the flash of a board, except for files that are there already.
     fn prepare(&self, flash: &Path, board: &BoardConfig) -> anyhow::Result<()> {
         let folder = flash.join(board.chip_id.to_string());
-        Flash::open(&folder).with_context(|| format!("making the flash folder {}", folder.display()))?;
-        for (name, content) in [("init.lua", self.firmware.clone()), ("config.txt", self.config_text(board))]
-        {
+        Flash::open(&folder, self.flash_bytes)
+            .with_context(|| format!("making the flash folder {}", folder.display()))?;
+        let files = match &board.device {
+            None => vec![("init.lua", self.firmware.clone()), ("config.txt", self.config_text(board))],
+            Some(device) => {
+                let agent = AGENT.iter().map(|(name, text)| (*name, (*text).to_owned()));
+                agent.chain([("config.json", self.agent_settings(device, board))]).collect()
+            }
+        };
+        for (name, content) in files {
             let path = folder.join(name);
             if !path.exists() {
                 std::fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
             }
         }
         Ok(())
+    }
+
+    /// The settings file of the agent.
+    fn agent_settings(&self, device: &str, board: &BoardConfig) -> String {
+        let port = |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        let (host, _) = self.mqtt.rsplit_once(':').unwrap_or((&self.mqtt, ""));
+        let settings = serde_json::json!({
+            "wifi": { "ssid": "virtual", "password": "virtual" },
+            "hub": { "host": host, "mqtt": port(&self.mqtt), "http": port(&self.http).unwrap_or(80) },
+            "device": device,
+            "credential": board.credential,
+            "attributes": { "board": "virtual" },
+        });
+        format!("{settings:#}\n")
     }
 
     /// The settings file of the firmware, see [`IOT_EXECUTOR`].
@@ -153,6 +211,8 @@ impl FleetConfig {
                 http_response_max_bytes: self.http_response_max_bytes,
                 watchdog_ms: self.watchdog_ms,
                 wifi_join_ms: self.wifi_join_ms,
+                flash_bytes: self.flash_bytes,
+                speed: self.speed,
                 sensors: self.sensors.clone(),
                 quiet: self.quiet,
             },

@@ -137,8 +137,8 @@ pub(crate) fn make_board(
 ) -> anyhow::Result<Rc<Board>> {
     let name = chip_id.to_string();
     let folder = config.flash.join(&name);
-    let flash =
-        Flash::open(&folder).with_context(|| format!("preparing the flash folder {}", folder.display()))?;
+    let flash = Flash::open(&folder, config.board.flash_bytes)
+        .with_context(|| format!("preparing the flash folder {}", folder.display()))?;
     let settings: Result<Vec<Setting>, String> =
         config.board.sensors.iter().map(|text| text.parse()).collect();
     let sensors = Sensors::new(chip_id, &settings.map_err(anyhow::Error::msg)?);

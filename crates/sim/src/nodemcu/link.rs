@@ -60,6 +60,40 @@ impl Link {
     }
 }
 
+/// A download over a socket of the board's program, as far as a power cut in it needs to know.
+pub(crate) struct Download {
+    /// The last bytes of the head, until its end has come.
+    head: Option<Vec<u8>>,
+}
+
+impl Download {
+    /// A request for an artifact begins one.
+    pub(crate) fn asked_for(request: &[u8]) -> Option<Self> {
+        let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let is_artifact = line.starts_with(b"GET ") && line.windows(11).any(|part| part == b"/artifacts/");
+        is_artifact.then(|| Self { head: Some(Vec::new()) })
+    }
+
+    /// How many of these bytes arrive before the power goes; `None` when it does not go in them.
+    pub(crate) fn cut(&mut self, link: &Link, data: &[u8]) -> Option<usize> {
+        let left = link.cut_at.get()?;
+        let mut body = 0;
+        if let Some(head) = &mut self.head {
+            let before = head.len();
+            head.extend_from_slice(data);
+            let Some(end) = head.windows(4).position(|part| part == b"\r\n\r\n") else {
+                head.drain(..head.len().saturating_sub(3));
+                return None;
+            };
+            body = end + 4 - before;
+            self.head = None;
+        }
+        let arriving = (data.len() - body) as u64;
+        link.cut_at.set(left.checked_sub(arriving).filter(|left| *left > 0));
+        (arriving >= left).then(|| body + left as usize)
+    }
+}
+
 /// Opens a TCP connection over the link.
 pub(crate) async fn connect(link: &Rc<Link>, host: &str, port: u16) -> io::Result<Wire> {
     if !link.is_up() {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mlua::state::{GcIncParams, GcMode};
-use mlua::{HookTriggers, Lua, LuaOptions, StdLib, VmState};
+use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, VmState};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
@@ -23,6 +23,9 @@ const TURNS_MAX: usize = 32;
 const TASKS_MAX: usize = 128;
 /// How many Lua instructions run between two looks at the clock.
 const HOOK_INSTRUCTIONS: u32 = 10_000;
+
+/// Where the handler of `node.setonerror` is kept in a Lua state.
+pub(crate) const ON_ERROR: &str = "onerror";
 
 /// A piece of work in the Lua state: usually the call of a callback.
 pub(crate) type Turn = Box<dyn FnOnce(&Lua) -> mlua::Result<()>>;
@@ -50,6 +53,8 @@ pub(crate) struct Machine {
     /// `tmr.delay` lets other boards run: the time is paid after the turn.
     owed: Cell<Duration>,
     memory_limit: Cell<usize>,
+    /// What `node.stripdebug` says: from 2 on, compiled files lose their debug information.
+    pub(crate) strip_level: Cell<u8>,
 }
 
 impl Machine {
@@ -66,6 +71,7 @@ impl Machine {
             entered_at: Cell::new(None),
             owed: Cell::default(),
             memory_limit: Cell::new(usize::MAX),
+            strip_level: Cell::new(1),
         };
         (Rc::new(machine), waiting)
     }
@@ -102,13 +108,29 @@ impl Machine {
         self.board.turn_clock.start();
         let result = turn(lua);
         self.board.turn_clock.stop();
-        self.entered_at.set(None);
-        if let Err(error) = result {
-            self.end(Ending::Panic(console::text(module::error_text(&error, true).as_bytes())));
+        if let Err(error) = result
+            && !self.is_ending()
+        {
+            self.fail(lua, &error);
         }
+        self.entered_at.set(None);
         let half = self.memory_limit.get() - self.board.settings.memory_bytes / 2;
         if lua.used_memory() > half && lua.gc_collect().is_err() {
             self.end(Ending::Panic("not enough memory".into()));
+        }
+    }
+
+    /// An uncaught error: the script's own handler sees it, or the board panics.
+    fn fail(&self, lua: &Lua, error: &mlua::Error) {
+        let text = console::text(module::error_text(error, true).as_bytes());
+        let handler = lua.named_registry_value::<Option<Function>>(ON_ERROR).ok().flatten();
+        // What the failed turn held is garbage now; the handler needs room.
+        let handled = lua.gc_collect().and_then(|()| match handler {
+            Some(handler) => handler.call::<()>(text.as_str()).map(|()| true),
+            None => Ok(false),
+        });
+        if !matches!(handled, Ok(true)) {
+            self.end(Ending::Panic(text));
         }
     }
 
@@ -154,6 +176,27 @@ impl Machine {
         self.ending.borrow().is_some()
     }
 
+    /// Whether not one more instruction may run: the processor has stopped.
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(*self.ending.borrow(), Some(Ending::PowerCut | Ending::Watchdog))
+    }
+
+    /// Changes the flash by `wanted` bytes, or by those that are written before the power goes.
+    pub(crate) fn write<T>(&self, wanted: usize, act: impl FnOnce(usize) -> T) -> mlua::Result<T> {
+        let cut_at = &self.board.flash.cut_at;
+        let left = cut_at.get().map_or(wanted, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        if self.is_dead() {
+            return Err(mlua::Error::runtime("the board has no power"));
+        } else if left < wanted {
+            act(left);
+            cut_at.set(None);
+            self.end(Ending::PowerCut);
+            return Err(mlua::Error::runtime("the board has no power"));
+        }
+        cut_at.set(cut_at.get().map(|left| left - wanted as u64));
+        Ok(act(wanted))
+    }
+
     /// Waits for the end, stops all work and tells why.
     pub(crate) async fn ended(&self) -> Ending {
         loop {
@@ -167,7 +210,7 @@ impl Machine {
 
     /// Time since boot as the script sees it.
     pub(crate) fn uptime(&self) -> Duration {
-        self.booted_at.elapsed() + self.owed.get()
+        self.booted_at.elapsed() * self.board.settings.speed + self.owed.get()
     }
 
     /// Lets the script believe that time passed; it is paid after the turn.
@@ -178,7 +221,7 @@ impl Machine {
     /// Pays what is owed.
     pub(crate) async fn pay(&self) {
         if !self.owed.get().is_zero() {
-            tokio::time::sleep(self.owed.get()).await;
+            tokio::time::sleep(self.owed.get() / self.board.settings.speed).await;
             self.owed.set(Duration::ZERO);
         }
     }

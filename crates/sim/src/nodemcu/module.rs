@@ -2,6 +2,7 @@
 //! scripts: each file's head says what it leaves out.
 
 mod clock;
+mod crypto;
 mod file;
 mod globals;
 mod http;
@@ -35,6 +36,7 @@ pub(crate) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
     sense::install(lua, machine)?;
     clock::install(lua, machine)?;
     uart::install(lua, machine)?;
+    crypto::install(lua, machine)?;
     sjson::install(lua)
 }
 

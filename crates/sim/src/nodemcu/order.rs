@@ -24,10 +24,16 @@ pub enum Order {
     PowerCut,
     /// The power comes back.
     PowerOn,
-    /// Cuts the power during the next download of a `.lua` or `.lc` file, after this many bytes of its body
-    /// (or at its end, if it is shorter).
+    /// Cuts the power during the next download of a `.lua` or `.lc` file or an artifact, after this many bytes
+    /// of its body (or at its end, if it is shorter); the pieces of a download count together.
     PowerCutAtByte {
         /// Bytes of the body that still arrive.
+        bytes: u64,
+    },
+    /// Cuts the power in the next change of the flash that goes beyond this many bytes; the bytes before are
+    /// written. Removing, renaming and truncating a file count as one byte each.
+    PowerCutAtWrite {
+        /// Bytes that are still written.
         bytes: u64,
     },
     /// Wi-Fi goes: sockets freeze without a word to their peers, new connections cannot be made.
@@ -181,6 +187,10 @@ pub(crate) struct BoardSettings {
     pub(crate) watchdog_ms: u64,
     /// Time from asking for Wi-Fi to having an address.
     pub(crate) wifi_join_ms: u64,
+    /// Room for files.
+    pub(crate) flash_bytes: u64,
+    /// How many times as fast as the host's clock the board's clock and timers are.
+    pub(crate) speed: u32,
     /// `channel=wave` texts, see [`super::sensor`].
     pub(crate) sensors: Vec<String>,
     /// Leave out prints.

@@ -119,17 +119,18 @@ async fn an_endless_loop_is_reset_by_the_watchdog() {
     let hub = Hub::start().await;
     let mut config = hub.config();
     config.firmware = "local function spin() while true do end end
-        local at = { 'while', 'coroutine', 'timer' }
+        local at = { 'while', 'coroutine', 'timer', 'pcall' }
         local turn = tonumber(file.getcontents('turn') or '1')
         file.putcontents('turn', tostring(turn + 1))
         print(at[turn] or 'end')
         if turn == 1 then spin() end
         if turn == 2 then coroutine.wrap(spin)() end
-        if turn == 3 then tmr.create():alarm(1, tmr.ALARM_SINGLE, spin) end"
+        if turn == 3 then tmr.create():alarm(1, tmr.ALARM_SINGLE, spin) end
+        if turn == 4 then while true do pcall(spin) end end"
         .into();
     config.watchdog_ms = 200;
     let mut boards = Watched::start(&config);
-    for turn in ["while", "coroutine", "timer"] {
+    for turn in ["while", "coroutine", "timer", "pcall"] {
         boards.printed(turn).await;
         boards.wait("watchdog", booted(BootReason::Watchdog)).await;
     }
@@ -138,18 +139,18 @@ async fn an_endless_loop_is_reset_by_the_watchdog() {
 }
 
 #[tokio::test]
-async fn a_loop_that_swallows_errors_costs_its_group_a_restart() {
+async fn lua_that_cannot_be_stopped_costs_its_group_a_restart() {
     let hub = Hub::start().await;
     let mut config = hub.config();
-    config.boards.push(BoardConfig { chip_id: 7, credential: None });
-    config.boards.push(BoardConfig { chip_id: 8, credential: None });
+    config.boards.push(BoardConfig { chip_id: 7, credential: None, device: None });
+    config.boards.push(BoardConfig { chip_id: 8, credential: None, device: None });
     config.firmware = format!(
         "if node.chipid() ~= {CHIP} or file.exists('looped') then
            print('up')
          else
            tmr.create():alarm(50, tmr.ALARM_SINGLE, function()
              file.putcontents('looped', 'yes')
-             while true do pcall(function() while true do end end) end
+             string.find(('a'):rep(60), ('a*'):rep(40) .. 'b')
            end)
          end"
     );

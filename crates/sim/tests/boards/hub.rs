@@ -1,5 +1,5 @@
-//! A tiny hub for virtual boards: the web pages and the broker that IoT Executor firmware needs, written by
-//! hand so that nothing of the product can hide a fault of the boards.
+//! A tiny hub for virtual boards: the web pages and the broker that IoT Executor firmware and Motehub's agent
+//! need, written by hand so that nothing of the product can hide a fault of the boards.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,33 @@ pub(crate) struct State {
     pub(crate) logins: Vec<(String, String, String)>,
     /// Connections to the broker that were reset.
     pub(crate) resets: usize,
+    /// Topic filters that were subscribed to.
+    pub(crate) subscribed: Vec<String>,
+    /// Passwords that the broker refuses.
+    pub(crate) refused: Vec<String>,
+    /// What is served as an artifact, and what goes wrong with it.
+    pub(crate) artifact: Vec<u8>,
+    pub(crate) fault: Fault,
     clients: HashMap<String, mpsc::UnboundedSender<Vec<u8>>>,
+}
+
+/// What goes wrong with artifacts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fault {
+    #[default]
+    None,
+    /// This status, with a page that is not the script.
+    Status(u16),
+    /// Each answer ends after so many bytes of its body.
+    Truncated(usize),
+    /// The bytes are others, from this one on.
+    Altered(usize),
+    /// The hub says that there are so many bytes in all.
+    Total(usize),
+    /// The connection is closed without a word.
+    Silent,
+    /// Something that is not HTTP.
+    Garbage,
 }
 
 pub(crate) struct Hub {
@@ -71,7 +97,8 @@ impl Hub {
 
     /// Publishes to one client, whatever it subscribed to.
     pub(crate) fn publish(&self, client: &str, topic: &str, payload: &str) {
-        let mut packet = vec![0x30, (2 + topic.len() + payload.len()) as u8, 0, topic.len() as u8];
+        let length = 2 + topic.len() + payload.len();
+        let mut packet = vec![0x30, (length % 128) as u8 | 0x80, (length / 128) as u8, 0, topic.len() as u8];
         packet.extend_from_slice(topic.as_bytes());
         packet.extend_from_slice(payload.as_bytes());
         self.state.lock().unwrap().clients[client].send(packet).unwrap();
@@ -91,10 +118,33 @@ impl Hub {
         timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("{what}"));
     }
 
+    /// Waits for a message on a topic whose payload contains a text, for as long as it takes.
+    pub(crate) async fn message(&self, topic: &str, part: &str) -> String {
+        loop {
+            let changed = self.changed.notified();
+            let found = {
+                let state = self.state.lock().unwrap();
+                state.published.iter().find(|(on, text)| on.ends_with(topic) && text.contains(part)).cloned()
+            };
+            match found {
+                Some((_, text)) => return text,
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Waits until anything changes.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
     pub(crate) fn config(&self) -> FleetConfig {
         let mut config = FleetConfig::new(&self.http, &self.mqtt);
-        config.boards =
-            vec![BoardConfig { chip_id: CHIP.parse().unwrap(), credential: Some("s3cret".into()) }];
+        config.boards = vec![BoardConfig {
+            chip_id: CHIP.parse().unwrap(),
+            credential: Some("s3cret".into()),
+            device: None,
+        }];
         config.boot_delay_ms = 10;
         config.wifi_join_ms = 10;
         let program = std::env::current_exe().unwrap();
@@ -113,6 +163,17 @@ async fn serve_page(mut socket: TcpStream, state: Arc<Mutex<State>>, changed: Ar
         }
     }
     let head = String::from_utf8(head).unwrap();
+    if head.contains("/artifacts/") {
+        let answer = {
+            let mut state = state.lock().unwrap();
+            state.requests.push(head.clone());
+            artifact_answer(&head, &state.artifact, state.fault)
+        };
+        let _ = socket.write_all(&answer).await;
+        let _ = socket.shutdown().await;
+        let _ = socket.read(&mut [0; 16]).await;
+        return;
+    }
     let is_download = head.contains("/uploads/");
     let body = {
         let mut state = state.lock().unwrap();
@@ -136,6 +197,48 @@ async fn serve_page(mut socket: TcpStream, state: Arc<Mutex<State>>, changed: Ar
         state.lock().unwrap().endings.push(ending.to_owned());
         changed.notify_waiters();
     }
+}
+
+/// The piece that is asked for, with its fault.
+fn artifact_answer(head: &str, artifact: &[u8], fault: Fault) -> Vec<u8> {
+    let range = head.split("Range: bytes=").nth(1).unwrap().split("\r\n").next().unwrap();
+    let (first, last) = range.split_once('-').unwrap();
+    let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+    let mut piece = artifact[first..=last].to_vec();
+    let (mut status, mut total, mut sent) = (206, artifact.len(), piece.len());
+    match fault {
+        Fault::None => {}
+        Fault::Status(other) => {
+            status = other;
+            piece = b"<html>not the script</html>".to_vec();
+            sent = piece.len();
+        }
+        Fault::Truncated(bytes) => sent = bytes.min(sent),
+        Fault::Altered(from) => {
+            for (at, byte) in piece.iter_mut().enumerate() {
+                *byte = if first + at >= from { b'!' } else { *byte };
+            }
+        }
+        Fault::Total(bytes) => total = bytes,
+        Fault::Silent => return Vec::new(),
+        Fault::Garbage => return b"SSH-2.0-OpenSSH_9.6\r\n\r\n".to_vec(),
+    }
+    let mut answer = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n", piece.len());
+    if status == 206 {
+        answer += &format!("Content-Range: bytes {first}-{last}/{total}\r\n");
+    }
+    [(answer + "Connection: close\r\n\r\n").as_bytes(), &piece[..sent]].concat()
+}
+
+/// The filters of a SUBSCRIBE.
+fn filters(mut rest: &[u8]) -> Vec<String> {
+    let mut filters = Vec::new();
+    while let [_, length, tail @ ..] = rest {
+        let (filter, tail) = tail.split_at(usize::from(*length));
+        filters.push(String::from_utf8(filter.to_vec()).unwrap());
+        rest = &tail[1..];
+    }
+    filters
 }
 
 async fn serve_mqtt(socket: TcpStream, state: Arc<Mutex<State>>, changed: Arc<Notify>) {
@@ -170,9 +273,10 @@ async fn serve_mqtt(socket: TcpStream, state: Arc<Mutex<State>>, changed: Arc<No
             match kind >> 4 {
                 1 => {
                     let login = login(&body);
+                    let code = if state.refused.contains(&login.2) { 4 } else { 0 };
                     state.clients.insert(login.0.clone(), sender.clone());
                     state.logins.push(login);
-                    vec![0x20, 2, 0, 0]
+                    vec![0x20, 2, 0, code]
                 }
                 3 => {
                     let topic_end = 2 + usize::from(body[1]);
@@ -182,12 +286,18 @@ async fn serve_mqtt(socket: TcpStream, state: Arc<Mutex<State>>, changed: Arc<No
                     state.published.push((text(&body[2..topic_end]), text(&body[payload..])));
                     if qos == 1 { vec![0x40, 2, body[topic_end], body[topic_end + 1]] } else { Vec::new() }
                 }
-                8 => vec![0x90, 3, body[0], body[1], 0],
+                8 => {
+                    let filters = filters(&body[2..]);
+                    let codes = vec![1; filters.len()];
+                    state.subscribed.extend(filters);
+                    [&[0x90, 2 + codes.len() as u8, body[0], body[1]], &codes[..]].concat()
+                }
                 10 => vec![0xb0, 2, body[0], body[1]],
                 12 => vec![0xd0, 0],
                 _ => Vec::new(),
             }
         };
+        changed.notify_waiters();
         let _ = sender.send(reply);
     }
 }

@@ -1,6 +1,7 @@
 //! Virtual boards from outside: real processes, real sockets, the test firmware, and faults on request.
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+mod agent;
 mod faults;
 mod hub;
 mod modules;

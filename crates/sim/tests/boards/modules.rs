@@ -163,6 +163,19 @@ const CASES: &[(&str, &str, &str)] = &[
         "1\t2.5\ttrue\tx|false\tfalse",
     ),
     (
+        "crypto",
+        "file.putcontents('f', 'abc') local h = crypto.new_hash('sha256') h:update('a') h:update('bc')
+         local d = crypto.toHex(crypto.fhash('SHA256', 'f')) print(d:sub(1, 8), d == crypto.toHex(h:finalize()), #crypto.hash('sha512', ''))
+         print((pcall(crypto.hash, 'rot13', 'x')), (pcall(crypto.fhash, 'sha256', 'none')))",
+        "ba7816bf\ttrue\t64|false\tfalse",
+    ),
+    (
+        "an error handler sees an error and may go on",
+        "node.setonerror(function(e) print(e:match('[^\\n]+')) print('end') end) tmr.create():alarm(1, 0, function() error('late', 0) end)
+         do return end",
+        "late",
+    ),
+    (
         "sjson refuses endless tables",
         "local t = {} t.t = t sjson.encode(t)",
         "panic: nesting is too deep",
@@ -237,7 +250,7 @@ async fn modules_behave_as_on_the_board() {
     };
     for (index, (_, script, _)) in CASES.iter().enumerate() {
         let chip_id = index as u32 + 1;
-        config.boards.push(BoardConfig { chip_id, credential: None });
+        config.boards.push(BoardConfig { chip_id, credential: None, device: None });
         let folder = flash.path().join(chip_id.to_string());
         std::fs::create_dir_all(&folder).unwrap();
         let script = fill(&script.replace("CHIP", &chip_id.to_string()));

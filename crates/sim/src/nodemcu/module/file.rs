@@ -9,11 +9,12 @@ use std::rc::Rc;
 use mlua::{Lua, LuaString, Table, UserData, UserDataMethods, Value, Variadic};
 
 use super::{add, lossy};
-use crate::nodemcu::flash::FLASH_MAX_BYTES;
 use crate::nodemcu::machine::Machine;
 
 /// Most that one read gives when no count is named, and longest line.
 const CHUNK_BYTES: usize = 1024;
+/// Most that one read gives at all; the memory of a board ends long before.
+const READ_MAX_BYTES: usize = 2 * 1024 * 1024;
 
 /// An open file; closed when the content is gone.
 #[derive(Clone)]
@@ -38,7 +39,9 @@ fn install_basic(lua: &Lua, machine: &Rc<Machine>, file: &Table) -> mlua::Result
     let (at_work, opening) = (machine.clone(), current.clone());
     add(lua, file, "open", move |_, (name, mode): (LuaString, Option<LuaString>)| {
         let mode = mode.as_ref().map_or_else(|| "r".into(), lossy);
-        let opened = at_work.board.flash.open_file(&name.as_bytes(), &mode);
+        let open = || at_work.board.flash.open_file(&name.as_bytes(), &mode);
+        let is_truncating = mode.starts_with('w');
+        let opened = if is_truncating { at_work.write(1, |_| open())? } else { open() };
         let handle =
             opened.map(|file| Handle { machine: at_work.clone(), file: Rc::new(RefCell::new(Some(file))) });
         *opening.borrow_mut() = handle.clone();
@@ -92,12 +95,11 @@ fn install_names(lua: &Lua, machine: &Rc<Machine>, file: &Table) -> mlua::Result
     })?;
     let at_work = machine.clone();
     add(lua, file, "remove", move |_, name: LuaString| {
-        at_work.board.flash.remove(&name.as_bytes());
-        Ok(())
+        at_work.write(1, |_| at_work.board.flash.remove(&name.as_bytes()))
     })?;
     let at_work = machine.clone();
     add(lua, file, "rename", move |_, (from, to): (LuaString, LuaString)| {
-        Ok(at_work.board.flash.rename(&from.as_bytes(), &to.as_bytes()))
+        at_work.write(1, |_| at_work.board.flash.rename(&from.as_bytes(), &to.as_bytes()))
     })?;
     let at_work = machine.clone();
     add(lua, file, "stat", move |lua, name: LuaString| {
@@ -112,8 +114,8 @@ fn install_names(lua: &Lua, machine: &Rc<Machine>, file: &Table) -> mlua::Result
     })?;
     let at_work = machine.clone();
     add(lua, file, "fsinfo", move |_, ()| {
-        let remaining = at_work.board.flash.remaining();
-        Ok((remaining, FLASH_MAX_BYTES - remaining, FLASH_MAX_BYTES))
+        let (remaining, size) = (at_work.board.flash.remaining(), at_work.board.flash.size_bytes);
+        Ok((remaining, size - remaining, size))
     })?;
     let at_work = machine.clone();
     add(lua, file, "format", move |_, _: Variadic<Value>| {
@@ -132,7 +134,10 @@ fn install_whole(lua: &Lua, machine: &Rc<Machine>, file: &Table) -> mlua::Result
     })?;
     let at_work = machine.clone();
     add(lua, file, "putcontents", move |_, (name, content): (LuaString, LuaString)| {
-        Ok(at_work.board.flash.write(&name.as_bytes(), &content.as_bytes()).then_some(true))
+        let (name, content) = (name.as_bytes(), content.as_bytes());
+        let flash = &at_work.board.flash;
+        let written = at_work.write(content.len(), |count| flash.write(&name, &content[..count]))?;
+        Ok(written.then_some(true))
     })
 }
 
@@ -146,10 +151,10 @@ impl Handle {
     fn read(&self, lua: &Lua, limit: Value) -> mlua::Result<Option<LuaString>> {
         match limit {
             Value::Integer(count) => {
-                self.read_until(lua, None, count.clamp(0, FLASH_MAX_BYTES as i64) as usize)
+                self.read_until(lua, None, count.clamp(0, READ_MAX_BYTES as i64) as usize)
             }
             Value::Number(count) => {
-                self.read_until(lua, None, count.clamp(0.0, FLASH_MAX_BYTES as f64) as usize)
+                self.read_until(lua, None, count.clamp(0.0, READ_MAX_BYTES as f64) as usize)
             }
             Value::String(stop) => self.read_until(lua, stop.as_bytes().first().copied(), CHUNK_BYTES),
             _ => self.read_until(lua, None, CHUNK_BYTES),
@@ -174,7 +179,9 @@ impl Handle {
         let mut file = self.file.borrow_mut();
         let file = file.as_mut().ok_or_else(|| mlua::Error::runtime("open a file first"))?;
         let fits = data.len() as u64 <= self.machine.board.flash.remaining();
-        Ok((fits && file.write_all(data).is_ok()).then_some(true))
+        let written =
+            self.machine.write(data.len(), |count| fits && file.write_all(&data[..count]).is_ok())?;
+        Ok(written.then_some(true))
     }
 
     /// The new position, or nil.

@@ -41,7 +41,10 @@ pub(super) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
         lua.traceback(message.as_ref().map(lossy).as_deref(), 1)
     })?;
     globals.set("debug", debug)?;
-    add(lua, &globals, "plain", |lua, value: Value| match value {
+    let at_work = machine.clone();
+    add(lua, &globals, "plain", move |lua, value: Value| match value {
+        // No `pcall` goes on when the processor has stopped.
+        _ if at_work.is_dead() => Err(mlua::Error::runtime("the board has stopped")),
         Value::Error(error) => Ok(Value::String(lua.create_string(error_text(&error, false))?)),
         other => Ok(other),
     })?;

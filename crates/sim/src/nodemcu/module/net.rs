@@ -9,8 +9,8 @@ use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, LuaString, UserData, UserDa
 use tokio::sync::mpsc;
 
 use super::{add, lossy};
-use crate::nodemcu::link::{self, Wire};
-use crate::nodemcu::machine::Machine;
+use crate::nodemcu::link::{self, Download, Wire};
+use crate::nodemcu::machine::{Ending, Machine};
 
 /// Sends that wait; one more is an error.
 const SENDS_MAX: usize = 16;
@@ -155,24 +155,43 @@ impl State {
 
     async fn talk(&self, wire: &Wire, this: &AnyUserData, sends: &mut mpsc::Receiver<Vec<u8>>) -> i32 {
         let mut buffer = [0; READ_BYTES];
+        let mut download = None;
         loop {
             tokio::select! {
                 read = wire.read(&mut buffer) => match read {
                     Ok(0) => return 0,
                     Err(_) => return -9,
-                    Ok(count) => {
-                        let (data, this) = (buffer[..count].to_vec(), this.clone());
-                        let Some(handler) = self.handlers.borrow().get("receive").cloned() else { continue };
-                        self.machine.post(move |lua| handler.call((this, lua.create_string(data)?))).await;
+                    Ok(count) => self.receive(this, &buffer[..count], &mut download).await,
+                },
+                data = sends.recv() => {
+                    let Some(data) = data else { return 0 };
+                    if wire.write_all(&data).await.is_err() {
+                        return -9;
                     }
-                },
-                data = sends.recv() => match data {
-                    None => return 0,
-                    Some(data) if wire.write_all(&data).await.is_err() => return -9,
-                    Some(_) => self.call("sent", this.clone()).await,
-                },
+                    download = Download::asked_for(&data).or(download);
+                    self.call("sent", this.clone()).await;
+                }
             }
         }
+    }
+
+    /// Hands data to the script; if the power is to go within it, only what came before.
+    async fn receive(&self, this: &AnyUserData, data: &[u8], download: &mut Option<Download>) {
+        let link = &self.machine.board.link;
+        let cut = download.as_mut().and_then(|download| download.cut(link, data));
+        let (data, this) = (data[..cut.unwrap_or(data.len())].to_vec(), this.clone());
+        let handler = self.handlers.borrow().get("receive").cloned();
+        let machine = self.machine.clone();
+        let turn = move |lua: &Lua| {
+            if let Some(handler) = handler.filter(|_| !data.is_empty()) {
+                handler.call::<()>((this, lua.create_string(data)?))?;
+            }
+            if cut.is_some() {
+                machine.end(Ending::PowerCut);
+            }
+            Ok(())
+        };
+        self.machine.post(turn).await;
     }
 
     async fn call(&self, event: &str, arguments: impl IntoLuaMulti + 'static) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mlua::{Function, Lua, LuaString, Value, Variadic};
 
 use super::{add, globals, lossy};
-use crate::nodemcu::machine::{Ending, Machine};
+use crate::nodemcu::machine::{Ending, Machine, ON_ERROR};
 use crate::nodemcu::order::{BootReason, Fact};
 
 pub(super) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
@@ -24,7 +24,14 @@ pub(super) fn install(lua: &Lua, machine: &Rc<Machine>) -> mlua::Result<()> {
     for name in ["setcpufreq", "getcpufreq"] {
         add(lua, &node, name, |_, _: Variadic<Value>| Ok(80))?;
     }
-    for name in ["stripdebug", "osprint", "setonerror", "output"] {
+    let at_work = machine.clone();
+    add(lua, &node, "stripdebug", move |_, (level, _): (Option<u8>, Option<Function>)| {
+        Ok(at_work.strip_level.replace(level.unwrap_or(at_work.strip_level.get())))
+    })?;
+    add(lua, &node, "setonerror", |lua, handler: Option<Function>| {
+        lua.set_named_registry_value(ON_ERROR, handler)
+    })?;
+    for name in ["osprint", "output"] {
         add(lua, &node, name, |_, _: Variadic<Value>| Ok(()))?;
     }
     node.set("CPU80MHZ", 80)?;
@@ -75,9 +82,10 @@ fn install_compile(lua: &Lua, machine: &Rc<Machine>, node: &mlua::Table) -> mlua
         let Some(stem) = name.strip_suffix(b".lua") else {
             return Err(mlua::Error::runtime("not a .lua file"));
         };
-        let compiled = globals::load(lua, &at_work, &name)?.dump(false);
+        let compiled = globals::load(lua, &at_work, &name)?.dump(at_work.strip_level.get() > 1);
         let target = [stem, b".lc"].concat();
-        if !at_work.board.flash.write(&target, &compiled) {
+        let flash = &at_work.board.flash;
+        if !at_work.write(compiled.len(), |count| flash.write(&target, &compiled[..count]))? {
             return Err(mlua::Error::runtime("cannot open/write to file"));
         }
         let file = String::from_utf8_lossy(&target).into_owned();

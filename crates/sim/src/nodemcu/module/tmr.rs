@@ -153,10 +153,11 @@ async fn tick(
     registered: Registered,
     run: u64,
 ) {
-    let mut at = Instant::now() + registered.interval;
+    let interval = registered.interval / machine.board.settings.speed;
+    let mut at = Instant::now() + interval;
     loop {
         sleep_until(at).await;
-        at = Instant::now().max(at + registered.interval);
+        at = Instant::now().max(at + interval);
         let (this, state, callback) = (this.clone(), state.clone(), registered.callback.clone());
         let mode = registered.mode;
         machine
