@@ -1,5 +1,11 @@
 //! `motehub ctl device`.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -35,6 +41,9 @@ pub(super) enum Verb {
         /// A tag; may be given several times
         #[arg(long = "tag", value_name = "TAG")]
         tags: Vec<String>,
+        /// A new file for the settings of a NodeMCU board with Motehub's agent (dialect native); fill in the Wi-Fi
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
     /// Delete a device with all that it measured
     Delete {
@@ -55,9 +64,15 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
             caller.show(&find::all(caller, "/devices", &query)?, devices)
         }
         Verb::Show { device } => caller.show(&find::one(caller, "device", device)?, one),
-        Verb::Add { name, dialect, external_id, tags } => {
+        Verb::Add { name, dialect, external_id, tags, config } => {
+            // A file that cannot be written is noticed before there is a device.
+            let file = config.as_deref().map(new_private_file).transpose()?;
             let new = json!({ "name": name, "dialect": dialect, "external_id": external_id, "tags": tags });
-            caller.show(&caller.post("/devices", &new)?, |made| {
+            let made = caller.post("/devices", &new)?;
+            if let Some(mut file) = file {
+                file.write_all(agent_config(caller, &made)?.as_bytes()).context("writing the settings")?;
+            }
+            caller.show(&made, |made| {
                 let (id, credential) = (cell(&made["id"]), cell(&made["credential"]));
                 format!("id          {id}\ncredential  {credential}   (shown only now: keep it)\n")
             })
@@ -71,6 +86,31 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
             }
         }
     }
+}
+
+/// A file that only its owner can read, because it will hold a credential; an existing one is left alone.
+fn new_private_file(path: &Path) -> anyhow::Result<std::fs::File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.with_context(|| format!("making {}", path.display()))
+}
+
+/// The config.json of a board with the agent: the board is told the address of the hub that is used here.
+fn agent_config(caller: &Caller, made: &Value) -> anyhow::Result<String> {
+    let address = caller.hub.trim_start_matches("http://").split('/').next().unwrap_or_default();
+    let (host, http) = address.rsplit_once(':').unwrap_or((address, "80"));
+    let config = json!({
+        "wifi": { "ssid": "", "password": "" },
+        "hub": {
+            "host": host,
+            "mqtt": caller.get("/system")?["mqtt_port"],
+            "http": http.parse::<u16>().unwrap_or(80),
+        },
+        "device": made["id"],
+        "credential": made["credential"],
+        "capabilities": [],
+        "attributes": {},
+    });
+    Ok(format!("{config:#}\n"))
 }
 
 fn running(device: &Value) -> String {

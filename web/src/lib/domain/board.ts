@@ -1,5 +1,5 @@
-//! What has to be written into config.txt of a NodeMCU board with IoT Executor firmware, so that it finds
-//! this hub.
+//! What has to be written on a NodeMCU board so that it finds this hub: the lines of config.txt for IoT Executor
+//! firmware, and config.json for Motehub's own agent.
 
 export type ConfigLine = { key: string; value: string; note: string };
 
@@ -29,6 +29,29 @@ export function configLines(
 
 export function configText(lines: ConfigLine[]): string {
   return lines.map((line) => `${line.key}=${line.value}\n`).join('');
+}
+
+/**
+ * The config.json of a board with the agent; the Wi-Fi is for the person to fill in. Ports that a browser leaves
+ * out are those of the web.
+ */
+export function agentConfig(
+  address: { host: string; secure: boolean },
+  mqttPort: string,
+  device: string,
+  credential: string,
+): string {
+  const port = /:(\d+)$/.exec(address.host)?.[1];
+  const http = port === undefined ? (address.secure ? 443 : 80) : Number(port);
+  const config = {
+    wifi: { ssid: '', password: '' },
+    hub: { host: address.host.replace(/:\d+$/, ''), mqtt: Number(mqttPort), http },
+    device,
+    credential,
+    capabilities: [],
+    attributes: {},
+  };
+  return `${JSON.stringify(config, null, 2)}\n`;
 }
 
 /** Why a chip id is not one, or null. `node.chipid()` is a 32-bit number, written in decimal digits. */
