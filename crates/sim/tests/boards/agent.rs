@@ -8,6 +8,7 @@ use std::path::Path;
 use motehub_sim::nodemcu::{Fact, FleetConfig, Order};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::hub::{CHIP, DEADLINE, Fault, Hub, Watched};
 
@@ -56,10 +57,14 @@ impl Rig {
                 self.boards.seen.push(fact);
             }
         };
-        tokio::select! {
-            message = self.hub.message(topic, part) => return message,
-            () = facts => {}
-            () = tokio::time::sleep(DEADLINE) => {}
+        let either = async {
+            tokio::select! {
+                message = self.hub.message(topic, part) => Some(message),
+                () = facts => None,
+            }
+        };
+        if let Ok(Some(message)) = timeout(DEADLINE, either).await {
+            return message;
         }
         panic!(
             "no {part} on {topic}; {:#?}\n{:#?}",
