@@ -160,9 +160,10 @@ pub(super) fn note(session: &Session, queued: &mut Queued, notes: &mut Notes) {
 }
 
 impl Outlet<'_> {
-    /// For what has waited: it may have expired, or rights may have changed.
+    /// For what has waited: it may have expired, or rights may have changed. What may have been sent before does not
+    /// expire any more (section 4.3.3).
     fn send_checked(&mut self, queued: Queued, out: &mut Out) {
-        if queued.message.has_expired(self.now) {
+        if queued.message.has_expired(self.now) && !queued.again {
             self.counters.dropped_expired += 1;
             self.drop(&queued);
         } else if !self.session.rights.may_receive(&queued.message.topic) {

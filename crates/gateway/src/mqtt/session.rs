@@ -276,3 +276,31 @@ impl Session {
         self.ends_at.into_iter().chain(will_at).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_identifier_in_use_is_passed_over_when_they_begin_again() {
+        let key = Key { principal: Principal::Anonymous, client_id: "a".into() };
+        let mut session = Session::new(key, 1);
+        let message = Message::plain("t", b"x", 1, false);
+        let number = session.number();
+        let queued = Queued {
+            number,
+            ticket: 0,
+            is_kept: false,
+            again: false,
+            message,
+            qos: 1,
+            retain: false,
+            ids: vec![],
+        };
+        let packet_id = packet_id_of(number);
+        session.in_flight.push_back(InFlight { packet_id, progress: Progress::Sent, queued });
+        let ids: Vec<u16> = (1..=PACKET_IDS).map(|_| packet_id_of(session.number())).collect();
+        assert!(!ids.contains(&packet_id) && !ids.contains(&0));
+        assert_eq!(ids[ids.len() - 1], ids[0], "all others were given once before the first came again");
+    }
+}
