@@ -123,6 +123,16 @@ kinds! {
     GrantAdded = "grant_added", "grant";
     /// A topic grant was removed.
     GrantRemoved = "grant_removed", "grant";
+    /// A group was made.
+    GroupCreated = "group_created", "group";
+    /// A group's name, selector or description changed.
+    GroupEdited = "group_edited", "group";
+    /// A group was deleted; its members stay as they are.
+    GroupDeleted = "group_deleted", "group";
+    /// A capability was described in the library.
+    CapabilityDescribed = "capability_described", "capability";
+    /// A capability was taken out of the library.
+    CapabilityDeleted = "capability_deleted", "capability";
     /// The first administrator was made.
     SetupDone = "setup_done", "user";
     /// A copy of everything was taken out of the hub.

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::capability;
 use crate::change::{Actor, Change, ChangeKind};
 use crate::effects::{Effects, Save};
 use crate::id::{DeploymentId, DeviceId, ScriptId};
@@ -58,6 +59,8 @@ pub struct Device {
     pub external_id: Option<String>,
     /// Sorted.
     pub tags: Vec<String>,
+    /// What people say that it can do, sorted. What it announces itself is not here.
+    pub capabilities: Vec<String>,
     /// Whether an operator lets it speak without a credential.
     pub unauthenticated_allowed: bool,
     /// When it was registered.
@@ -155,6 +158,8 @@ pub struct Edit {
     pub description: Option<String>,
     /// New tags, all of them.
     pub tags: Option<Vec<String>>,
+    /// New capabilities, all of them.
+    pub capabilities: Option<Vec<String>>,
     /// New external id.
     pub external_id: Option<String>,
     /// Whether it may speak without a credential.
@@ -176,6 +181,7 @@ pub fn register(
         dialect: request.dialect,
         external_id: external_id(request.dialect, request.external_id.as_deref())?,
         tags: text::tags(&request.tags)?,
+        capabilities: Vec::new(),
         unauthenticated_allowed: false,
         created_at: now,
         revision: 1,
@@ -200,6 +206,9 @@ pub fn edit(device: &Device, edit: &Edit, actor: &Actor) -> Result<(Device, Effe
     }
     if let Some(tags) = &edit.tags {
         edited.tags = text::tags(tags)?;
+    }
+    if let Some(capabilities) = &edit.capabilities {
+        edited.capabilities = capability::names(capabilities)?;
     }
     if let Some(id) = &edit.external_id {
         edited.external_id = external_id(device.dialect, Some(id))?;
@@ -329,6 +338,7 @@ fn described(device: &Device) -> Map<String, Value> {
     map.insert("name".into(), json!(device.name));
     map.insert("description".into(), json!(device.description));
     map.insert("tags".into(), json!(device.tags));
+    map.insert("capabilities".into(), json!(device.capabilities));
     map.insert("external_id".into(), json!(device.external_id));
     map.insert("unauthenticated_allowed".into(), json!(device.unauthenticated_allowed));
     map

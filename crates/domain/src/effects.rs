@@ -1,12 +1,15 @@
 //! What a verb wants done. One function in the shell performs it: commit, then publish, then send.
 
+use crate::capability::Capability;
 use crate::change::Change;
 use crate::deployment::{Deployment, Task};
 use crate::device::{Assignment, Device, Presence, Software};
-use crate::id::{DeviceId, GrantId, ScriptId, TokenId, UserId};
+use crate::group::Group;
+use crate::id::{DeviceId, GrantId, GroupId, ScriptId, TokenId, UserId};
 use crate::message::Downlink;
 use crate::person::{Grant, Login, Token, User};
 use crate::script::{Digest, Script, ScriptVersion};
+use crate::telemetry::PointValue;
 use crate::time::Time;
 
 /// All that a verb may return.
@@ -71,6 +74,19 @@ pub enum Save {
     Grant(Grant),
     /// Removes a grant.
     DeleteGrant(GrantId),
+    /// Guarded. Unique: name.
+    Group(Box<Group>),
+    /// Removes a group.
+    DeleteGroup(GroupId),
+    /// Describes a capability in the library, or describes it anew.
+    Capability(Capability),
+    /// Takes the description of a capability away, by name.
+    DeleteCapability(String),
+    /// Replaces the capabilities that a device announced.
+    Announced(DeviceId, Vec<String>),
+    /// Replaces what a device reported of itself, by the names under which selectors find it: `model`, `firmware`, …
+    /// and its own attributes without the `attributes.` in front. Of two with one name the first counts.
+    Reported(DeviceId, Vec<(String, PointValue)>),
     /// Replaces a device's presence.
     Presence(Presence),
     /// The device was heard at this time; nothing else changes.

@@ -25,6 +25,8 @@ pub mod kind {
     pub enum Token {}
     /// A permission of devices on MQTT topics.
     pub enum Grant {}
+    /// A selector with a name.
+    pub enum Group {}
 }
 
 /// Id of a device.
@@ -39,6 +41,8 @@ pub type UserId = Id<kind::User>;
 pub type TokenId = Id<kind::Token>;
 /// Id of a topic grant.
 pub type GrantId = Id<kind::Grant>;
+/// Id of a group.
+pub type GroupId = Id<kind::Group>;
 
 impl<Kind> Id<Kind> {
     /// An id made of a time (milliseconds since 1970) and 80 random bits, both given by the caller.

@@ -4,10 +4,12 @@
 //! A verb takes state and arguments, then `now`, and returns `Result<Effects, Rejection>`.
 
 pub mod access;
+pub mod capability;
 pub mod change;
 pub mod deployment;
 pub mod device;
 pub mod effects;
+pub mod group;
 pub mod id;
 pub mod kept;
 pub mod message;

@@ -12,6 +12,8 @@ pub struct Rejection {
     pub code: &'static str,
     /// What was wrong and what to do, for people: lower case, no full stop.
     pub sentence: String,
+    /// Where in a text the mistake is, in characters from 1, if it is in a text.
+    pub position: Option<usize>,
 }
 
 /// The kinds of refusals.
@@ -32,7 +34,12 @@ pub enum RejectionKind {
 impl Rejection {
     /// A field with an unacceptable value.
     pub fn invalid(field: &str, why: impl Into<String>) -> Self {
-        Self { kind: RejectionKind::Invalid, code: "invalid", sentence: format!("{field}: {}", why.into()) }
+        Self {
+            kind: RejectionKind::Invalid,
+            code: "invalid",
+            sentence: format!("{field}: {}", why.into()),
+            position: None,
+        }
     }
     /// Something that does not exist.
     pub fn not_found(noun: &str, name: impl std::fmt::Display) -> Self {
@@ -40,15 +47,22 @@ impl Rejection {
             kind: RejectionKind::NotFound,
             code: "not_found",
             sentence: format!("there is no {noun} {name}"),
+            position: None,
         }
     }
     /// A contradiction with the present state.
     pub fn conflict(code: &'static str, sentence: impl Into<String>) -> Self {
-        Self { kind: RejectionKind::Conflict, code, sentence: sentence.into() }
+        Self { kind: RejectionKind::Conflict, code, sentence: sentence.into(), position: None }
     }
     /// Something the caller may not do.
     pub fn forbidden(sentence: impl Into<String>) -> Self {
-        Self { kind: RejectionKind::Forbidden, code: "forbidden", sentence: sentence.into() }
+        Self { kind: RejectionKind::Forbidden, code: "forbidden", sentence: sentence.into(), position: None }
+    }
+    /// Where in a text the mistake is, in characters from 1.
+    #[must_use]
+    pub fn at_position(mut self, position: usize) -> Self {
+        self.position = Some(position);
+        self
     }
     /// A size or count above its limit.
     pub fn too_large(field: &str, why: impl Into<String>) -> Self {
@@ -56,6 +70,7 @@ impl Rejection {
             kind: RejectionKind::TooLarge,
             code: "too_large",
             sentence: format!("{field}: {}", why.into()),
+            position: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde_json::json;
 
+use crate::capability;
 use crate::change::{Actor, Change, ChangeKind};
 use crate::effects::{Effects, Save};
 use crate::id::ScriptId;
@@ -87,6 +88,8 @@ pub struct Script {
     pub category: String,
     /// Of all its versions.
     pub language: Language,
+    /// Capabilities that a device must have to be offered it, sorted.
+    pub requires: Vec<String>,
     /// The newest version, from 1.
     pub latest_version: i64,
     /// When it was made.
@@ -231,6 +234,7 @@ pub fn create(
         description: words.description,
         category: words.category,
         language,
+        requires: Vec::new(),
         latest_version: 1,
         created_at: now,
         updated_at: now,
@@ -267,6 +271,28 @@ pub fn edit(script: &Script, words: &Description, actor: &Actor, now: Time) -> R
     edited.revision += 1;
     edited.updated_at = now;
     let change = fact(ChangeKind::ScriptEdited, &edited, actor, Some(before.into()), Some(after.into()));
+    Ok(Effects { save: vec![Save::Script(Box::new(edited))], changes: vec![change], send: Vec::new() })
+}
+
+/// Says which capabilities a device must have to be offered the script. What runs goes on running.
+///
+/// # Errors
+/// `invalid` for a name that is none, or too many.
+pub fn require(
+    script: &Script,
+    capabilities: &[String],
+    actor: &Actor,
+    now: Time,
+) -> Result<Effects, Rejection> {
+    let mut edited = script.clone();
+    edited.requires = capability::names(capabilities)?;
+    if edited.requires == script.requires {
+        return Ok(Effects::none());
+    }
+    edited.revision += 1;
+    edited.updated_at = now;
+    let (before, after) = (json!({ "requires": script.requires }), json!({ "requires": edited.requires }));
+    let change = fact(ChangeKind::ScriptEdited, &edited, actor, Some(before), Some(after));
     Ok(Effects { save: vec![Save::Script(Box::new(edited))], changes: vec![change], send: Vec::new() })
 }
 

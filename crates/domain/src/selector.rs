@@ -1,17 +1,30 @@
-//! Selectors: textual conditions that pick devices, such as `tag=kitchen and not online`.
+//! Selectors: textual conditions that pick devices, such as `free_ram < 20000 and not online`.
 //!
 //! `or` binds weakest, then `and`, then `not`; parentheses group. Keywords are written in any case; values with
-//! blanks or other signs stand in double quotes. The store turns the tree into one query.
+//! blanks or other signs stand in double quotes. A word that is no field is the name of a metric or of a reported
+//! attribute. The store turns the tree into one query.
+
+mod field;
+mod lexer;
+mod parser;
+mod value;
+
+pub use field::{FIELDS, FLAGS, Field, Kind, Known};
+pub use value::{Operator, Value};
+
+use std::fmt;
 
 use crate::rejection::Rejection;
 
 /// Longest selector text in bytes.
 pub const SELECTOR_BYTES_MAX: usize = 2000;
-/// Most comparisons, and deepest nesting, in one selector.
+/// Most comparisons, and deepest nesting, in one selector text.
 pub const SELECTOR_TERMS_MAX: usize = 50;
+/// Most values between the parentheses of one `in`.
+pub const SELECTOR_VALUES_MAX: usize = 100;
 
 /// A condition on a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Selector {
     /// Every device.
     All,
@@ -23,8 +36,12 @@ pub enum Selector {
     Pending,
     /// Those that may speak without a credential.
     Unauthenticated,
-    /// A comparison of a field with a text.
-    Is(Field, Operator, String),
+    /// A comparison. One with a value that is not there is false, and `!=` is the opposite of `=`.
+    Compare(Field, Operator, Value),
+    /// Equal to one of these.
+    Among(Field, Vec<Value>),
+    /// Those that have any value there.
+    Exists(Field),
     /// Those that do not satisfy it.
     Not(Box<Selector>),
     /// Those that satisfy both.
@@ -33,220 +50,102 @@ pub enum Selector {
     Or(Box<Selector>, Box<Selector>),
 }
 
-/// What can be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
-    /// Any of its tags.
-    Tag,
-    /// Its name.
-    Name,
-    /// Its id with us.
-    Id,
-    /// Its own id.
-    ExternalId,
-    /// Its dialect.
-    Dialect,
-    /// The name of the script that it runs.
-    Script,
-    /// The version that it runs.
-    Version,
-}
-
-/// How it is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operator {
-    /// `=`
-    Equal,
-    /// `!=`
-    Unequal,
-    /// `~`: contains, without case.
-    Contains,
-}
-
 impl Selector {
-    /// Reads a selector. The refusal names the position, from 1, and what was expected there.
+    /// Reads a selector. The refusal names the position, in characters from 1, and what was expected there.
+    ///
+    /// # Errors
+    /// `invalid` for a text that is no selector, that is longer than [`SELECTOR_BYTES_MAX`] or has more than
+    /// [`SELECTOR_TERMS_MAX`] terms.
     pub fn parse(text: &str) -> Result<Self, Rejection> {
-        if text.len() > SELECTOR_BYTES_MAX {
-            return Err(Rejection::invalid("selector", format!("at most {SELECTOR_BYTES_MAX} bytes")));
+        parser::parse(text)
+    }
+
+    /// Those that have a tag.
+    pub fn tagged(tag: &str) -> Self {
+        Self::Compare(Field::Known(Known::Tag), Operator::Equal, Value::Text(tag.to_owned()))
+    }
+
+    /// All comparisons in it, from left to right.
+    pub fn terms(&self) -> Vec<&Selector> {
+        match self {
+            Self::Not(inner) => inner.terms(),
+            Self::And(left, right) | Self::Or(left, right) => {
+                let mut terms = left.terms();
+                terms.extend(right.terms());
+                terms
+            }
+            term => vec![term],
         }
-        let mut parser = Parser { words: words(text)?, next: 0, terms: 0, end: text.chars().count() + 1 };
-        let selector = parser.or(0)?;
-        match parser.words.get(parser.next) {
-            None => Ok(selector),
-            Some(_) => Err(parser.expected("and, or, or the end")),
+    }
+
+    fn binds(&self) -> u8 {
+        match self {
+            Self::Or(..) => 0,
+            Self::And(..) => 1,
+            _ => 2,
         }
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Word {
-    Plain(String),
-    Quoted(String),
-    Sign(&'static str),
-}
-
-struct Parser {
-    words: Vec<(usize, Word)>,
-    next: usize,
-    terms: usize,
-    end: usize,
-}
-
-impl Parser {
-    fn or(&mut self, depth: usize) -> Result<Selector, Rejection> {
-        let mut left = self.and(depth)?;
-        while self.takes("or") {
-            left = Selector::Or(Box::new(left), Box::new(self.and(depth)?));
-        }
-        Ok(left)
-    }
-
-    fn and(&mut self, depth: usize) -> Result<Selector, Rejection> {
-        let mut left = self.not(depth)?;
-        while self.takes("and") {
-            left = Selector::And(Box::new(left), Box::new(self.not(depth)?));
-        }
-        Ok(left)
-    }
-
-    fn not(&mut self, depth: usize) -> Result<Selector, Rejection> {
-        self.terms += 1;
-        if self.terms > SELECTOR_TERMS_MAX || depth > SELECTOR_TERMS_MAX {
-            return Err(Rejection::invalid("selector", format!("at most {SELECTOR_TERMS_MAX} terms")));
-        }
-        if self.takes("not") {
-            return Ok(Selector::Not(Box::new(self.not(depth + 1)?)));
-        }
-        if self.takes_sign("(") {
-            let inner = self.or(depth + 1)?;
-            return if self.takes_sign(")") {
-                Ok(inner)
-            } else {
-                Err(self.expected("a closing parenthesis"))
-            };
-        }
-        self.term()
-    }
-
-    fn term(&mut self) -> Result<Selector, Rejection> {
-        const EXPECTED: &str = "a condition: all, online, failing, pending, unauthenticated, or one of \
-            tag, name, id, external_id, dialect, script, version followed by =, != or ~";
-        let Some((_, Word::Plain(word))) = self.words.get(self.next).cloned() else {
-            return Err(self.expected(EXPECTED));
-        };
-        let field = match word.to_ascii_lowercase().as_str() {
-            "all" => return self.done(Selector::All),
-            "online" => return self.done(Selector::Online),
-            "failing" => return self.done(Selector::Failing),
-            "pending" => return self.done(Selector::Pending),
-            "unauthenticated" => return self.done(Selector::Unauthenticated),
-            "tag" => Field::Tag,
-            "name" => Field::Name,
-            "id" => Field::Id,
-            "external_id" => Field::ExternalId,
-            "dialect" => Field::Dialect,
-            "script" => Field::Script,
-            "version" => Field::Version,
-            _ => return Err(self.expected(EXPECTED)),
-        };
-        self.next += 1;
-        let operator = [("=", Operator::Equal), ("!=", Operator::Unequal), ("~", Operator::Contains)]
-            .into_iter()
-            .find(|(sign, _)| self.takes_sign(sign))
-            .map(|(_, operator)| operator)
-            .ok_or_else(|| self.expected("=, != or ~"))?;
-        let value = match self.words.get(self.next) {
-            Some((_, Word::Plain(value) | Word::Quoted(value))) => value.clone(),
-            Some((_, Word::Sign(_))) | None => {
-                return Err(self.expected("a value, in double quotes if it has blanks"));
+/// The text that reads as this selector.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Online => f.write_str("online"),
+            Self::Failing => f.write_str("failing"),
+            Self::Pending => f.write_str("pending"),
+            Self::Unauthenticated => f.write_str("unauthenticated"),
+            Self::Compare(field, operator, value) => write!(f, "{field} {} {value}", operator.sign()),
+            Self::Among(field, values) => {
+                let values: Vec<String> = values.iter().map(Value::to_string).collect();
+                write!(f, "{field} in ({})", values.join(", "))
             }
-        };
-        if field == Field::Version && value.parse::<i64>().is_err() {
-            return Err(self.expected("a version number"));
+            Self::Exists(field) => write!(f, "{field} exists"),
+            Self::Not(inner) if inner.binds() < 2 => write!(f, "not ({inner})"),
+            Self::Not(inner) => write!(f, "not {inner}"),
+            Self::And(left, right) => both(f, left, 1, "and", right, 2),
+            Self::Or(left, right) => both(f, left, 0, "or", right, 1),
         }
-        self.done(Selector::Is(field, operator, value))
-    }
-
-    fn done(&mut self, selector: Selector) -> Result<Selector, Rejection> {
-        self.next += 1;
-        Ok(selector)
-    }
-
-    fn takes(&mut self, keyword: &str) -> bool {
-        let is_it =
-            matches!(self.words.get(self.next), Some((_, Word::Plain(w))) if w.eq_ignore_ascii_case(keyword));
-        self.next += usize::from(is_it);
-        is_it
-    }
-
-    fn takes_sign(&mut self, sign: &str) -> bool {
-        let is_it = matches!(self.words.get(self.next), Some((_, Word::Sign(s))) if *s == sign);
-        self.next += usize::from(is_it);
-        is_it
-    }
-
-    fn expected(&self, what: &str) -> Rejection {
-        let position = self.words.get(self.next).map_or(self.end, |(position, _)| *position);
-        Rejection::invalid("selector", format!("at position {position}: expected {what}"))
     }
 }
 
-fn words(text: &str) -> Result<Vec<(usize, Word)>, Rejection> {
-    let mut words = Vec::new();
-    let mut chars = text.chars().enumerate().peekable();
-    while let Some((at, c)) = chars.next() {
-        let word = match c {
-            c if c.is_whitespace() => continue,
-            '(' => Word::Sign("("),
-            ')' => Word::Sign(")"),
-            '=' => Word::Sign("="),
-            '~' => Word::Sign("~"),
-            '!' if chars.next_if(|(_, c)| *c == '=').is_some() => Word::Sign("!="),
-            '"' => {
-                let mut value = String::new();
-                loop {
-                    match chars.next() {
-                        Some((_, '"')) => break,
-                        Some((_, '\\')) => value.extend(chars.next().map(|(_, c)| c)),
-                        Some((_, c)) => value.push(c),
-                        None => {
-                            let why = format!("at position {}: the quote is not closed", at + 1);
-                            return Err(Rejection::invalid("selector", why));
-                        }
-                    }
-                }
-                Word::Quoted(value)
-            }
-            '!' => {
-                let why = format!("at position {}: expected != or the word not", at + 1);
-                return Err(Rejection::invalid("selector", why));
-            }
-            c => {
-                let mut value = String::from(c);
-                let is_plain =
-                    |c: char| !c.is_whitespace() && !matches!(c, '(' | ')' | '=' | '~' | '!' | '"');
-                while let Some((_, c)) = chars.next_if(|(_, c)| is_plain(*c)) {
-                    value.push(c);
-                }
-                Word::Plain(value)
-            }
-        };
-        words.push((at + 1, word));
+/// What stands left may bind as closely as the word itself, what stands right must bind closer: so the tree stays.
+fn both(
+    f: &mut fmt::Formatter<'_>,
+    left: &Selector,
+    left_min: u8,
+    word: &str,
+    right: &Selector,
+    right_min: u8,
+) -> fmt::Result {
+    for (side, min) in [(left, left_min), (right, right_min)] {
+        match side.binds() < min {
+            true => write!(f, "({side})")?,
+            false => write!(f, "{side}")?,
+        }
+        if std::ptr::eq(side, left) {
+            write!(f, " {word} ")?;
+        }
     }
-    Ok(words)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn is(field: Field, operator: Operator, value: &str) -> Selector {
-        Selector::Is(field, operator, value.to_owned())
+    fn is(known: Known, operator: Operator, value: &str) -> Selector {
+        Selector::Compare(Field::Known(known), operator, Value::Text(value.to_owned()))
+    }
+
+    fn metric(name: &str, operator: Operator, value: Value) -> Selector {
+        Selector::Compare(Field::Either(name.to_owned()), operator, value)
     }
 
     #[test]
     fn and_binds_closer_than_or_and_not_closest() {
-        let tag = |value| Box::new(is(Field::Tag, Operator::Equal, value));
+        let tag = |value| Box::new(Selector::tagged(value));
         let expected = Selector::Or(
             tag("a"),
             Box::new(Selector::And(tag("b"), Box::new(Selector::Not(Box::new(Selector::Online))))),
@@ -257,28 +156,124 @@ mod tests {
     #[test]
     fn quoted_values_may_hold_anything() {
         let text = r#"name = "my (\"best\") lamp""#;
-        assert_eq!(Selector::parse(text), Ok(is(Field::Name, Operator::Equal, r#"my ("best") lamp"#)));
+        assert_eq!(Selector::parse(text), Ok(is(Known::Name, Operator::Equal, r#"my ("best") lamp"#)));
+    }
+
+    #[test]
+    fn a_word_that_is_no_field_is_a_metric_or_attribute() {
+        let low = metric("free_ram", Operator::Less, Value::Number(20000.0));
+        let away = Selector::Not(Box::new(Selector::Online));
+        assert_eq!(
+            Selector::parse("free_ram < 20000 and not online"),
+            Ok(Selector::And(Box::new(low), Box::new(away)))
+        );
+        let cases = [
+            ("model=d1", metric("model", Operator::Equal, Value::Text("d1".into()))),
+            ("code=\"7\"", metric("code", Operator::Equal, Value::Text("7".into()))),
+            ("code=7", metric("code", Operator::Equal, Value::Number(7.0))),
+            ("safe_mode=true", metric("safe_mode", Operator::Equal, Value::Truth(true))),
+            (
+                "\"soil moisture\" >= -1.5",
+                metric("soil moisture", Operator::GreaterOrEqual, Value::Number(-1.5)),
+            ),
+            (
+                "telemetry.state=on",
+                Selector::Compare(
+                    Field::Telemetry("state".into()),
+                    Operator::Equal,
+                    Value::Text("on".into()),
+                ),
+            ),
+            ("telemetry.\"a b\" exists", Selector::Exists(Field::Telemetry("a b".into()))),
+            (
+                "reported.attributes.board ~ 7",
+                Selector::Compare(
+                    Field::Reported("board".into()),
+                    Operator::Contains,
+                    Value::Text("7".into()),
+                ),
+            ),
+            (
+                "seen > 10m",
+                Selector::Compare(
+                    Field::Known(Known::Seen),
+                    Operator::Greater,
+                    Value::Age(crate::time::Span::minutes(10)),
+                ),
+            ),
+            (
+                "tag in (a, \"b c\")",
+                Selector::Among(
+                    Field::Known(Known::Tag),
+                    vec![Value::Text("a".into()), Value::Text("b c".into())],
+                ),
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Selector::parse(text), Ok(expected), "{text}");
+        }
     }
 
     #[test]
     fn errors_name_the_position_and_what_was_expected() {
         let cases = [
-            ("", "position 1"),
-            ("tag", "position 4: expected =, != or ~"),
-            ("tag=", "position 5: expected a value"),
-            ("online and", "position 11"),
-            ("(online", "closing parenthesis"),
-            ("online online", "position 8: expected and, or, or the end"),
-            ("colour=red", "position 1: expected a condition"),
-            ("version=two", "a version number"),
-            ("name=\"x", "not closed"),
-            ("!online", "position 1"),
+            ("", 1, "expected a condition"),
+            ("tag", 4, "expected =, !=, ~, in or exists behind tag"),
+            ("tag=", 5, "expected a value"),
+            ("tag < a", 5, "expected =, !=, ~, in or exists"),
+            ("online and", 11, "expected a condition"),
+            ("(online", 8, "closing parenthesis"),
+            ("online online", 8, "expected and, or, or the end"),
+            ("colour", 7, "<, <=, >, >=, in or exists behind colour"),
+            ("free < many", 8, "expected a number"),
+            ("free < inf", 8, "expected a number"),
+            ("version=two", 9, "a whole number"),
+            ("seen > 10", 8, "a span of time such as 90s"),
+            ("seen = 10m", 6, "expected <, <=, >, >= or exists"),
+            ("seen > 999999999w", 8, "a span of time"),
+            ("tag in a", 8, "a list in parentheses"),
+            ("tag in (a b)", 11, "a comma or a closing parenthesis"),
+            ("tag in ()", 9, "expected a value"),
+            ("group ~ x", 7, "expected =, != or in behind group"),
+            ("group exists", 7, "expected =, != or in"),
+            ("telemetry. < 5", 1, "a name of 1 to 64 bytes"),
+            ("5 < 6", 1, "expected a condition"),
+            ("küche=1 und", 9, "expected and, or"),
+            ("name=\"x", 6, "not closed"),
+            ("!online", 1, "expected !="),
         ];
-        for (text, expected) in cases {
-            let error = Selector::parse(text).expect_err(text).sentence;
-            assert!(error.contains(expected), "{text}: {error}");
+        for (text, position, expected) in cases {
+            let error = Selector::parse(text).expect_err(text);
+            assert_eq!(error.position, Some(position), "{text}: {error}");
+            let found = format!("at position {position}: ");
+            assert!(error.sentence.contains(&found) && error.sentence.contains(expected), "{text}: {error}");
         }
         assert!(Selector::parse(&"(".repeat(500)).is_err());
         assert!(Selector::parse(&"not ".repeat(400)).is_err());
+        assert!(Selector::parse(&format!("tag in ({})", vec!["a"; 101].join(","))).is_err());
+        assert!(Selector::parse(&"x".repeat(2001)).is_err());
+    }
+
+    #[test]
+    fn every_field_of_the_table_is_read_and_printed_with_every_operator_it_takes() {
+        for (word, known, kind, _) in FIELDS {
+            for operator in Operator::ALL {
+                let value = if *kind == Kind::Age { "5m" } else { "7" };
+                let text = format!("{word} {} {value}", operator.sign());
+                let read = Selector::parse(&text);
+                assert_eq!(read.is_ok(), kind.operators().contains(&operator), "{text}");
+                if let Ok(selector) = read {
+                    assert_eq!(Selector::parse(&selector.to_string()).as_ref(), Ok(&selector));
+                    assert!(
+                        matches!(selector, Selector::Compare(Field::Known(k), o, _) if k == *known && o == operator)
+                    );
+                }
+            }
+            assert_eq!(Selector::parse(&format!("{word} in (7)")).is_ok(), kind.has_in(), "{word}");
+            assert_eq!(Selector::parse(&format!("{word} exists")).is_ok(), kind.has_exists(), "{word}");
+        }
+        for (word, _) in FLAGS {
+            assert_eq!(Selector::parse(word).map(|flag| flag.to_string()).as_deref(), Ok(*word));
+        }
     }
 }

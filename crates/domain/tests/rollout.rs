@@ -37,6 +37,7 @@ impl World {
             dialect: Dialect::Nodemcu,
             external_id: Some("10801015".into()),
             tags: Vec::new(),
+            capabilities: Vec::new(),
             unauthenticated_allowed: false,
             created_at: Time(0),
             revision: 1,

@@ -13,10 +13,12 @@ mod device_scripts;
 mod devices;
 mod executor;
 mod grants;
+mod groups;
 mod live;
 mod login;
 mod overview;
 mod scripts;
+mod selectors;
 mod telemetry;
 mod tokens;
 mod users;
@@ -114,6 +116,14 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Operate), routes!(device_scripts::force))
         .on(Needs(Operate), routes!(device_scripts::cancel))
         .on(Needs(Operate), routes!(device_scripts::rollback))
+        // Selectors and groups
+        .on(Needs(See), routes!(selectors::words))
+        .on(Needs(See), routes!(groups::list))
+        .on(Needs(Build), routes!(groups::create))
+        .on(Needs(See), routes!(groups::get))
+        .on(Needs(Build), routes!(groups::edit))
+        .on(Needs(Build), routes!(groups::delete))
+        .on(Needs(See), routes!(groups::members))
         // Scripts
         .on(Needs(See), routes!(scripts::list))
         .on(Needs(Build), routes!(scripts::create))

@@ -54,6 +54,7 @@ async fn register(store: &Store) {
             description: String::new(),
             category: String::new(),
             language: Language::Lua,
+            requires: Vec::new(),
             latest_version: 1,
             created_at: START,
             updated_at: START,
@@ -68,6 +69,7 @@ async fn register(store: &Store) {
             dialect: Dialect::Nodemcu,
             external_id: Some(n.to_string()),
             tags: vec!["all".into(), format!("room{}", n % 100)],
+            capabilities: Vec::new(),
             unauthenticated_allowed: false,
             created_at: START,
             revision: 1,
@@ -112,7 +114,7 @@ async fn lists(store: &Store) {
         println!("list {name}: {} of {total}: {:?}", views.len(), begun.elapsed());
     }
     let begun = Instant::now();
-    let ids = store.select_ids(&Selector::All, 100_000).await.unwrap();
+    let ids = store.select_ids(&Selector::All, Time(0), 100_000).await.unwrap();
     println!("select_ids: {} in {:?}", ids.len(), begun.elapsed());
     let begun = Instant::now();
     let targets = store.targets(&ids).await.unwrap();

@@ -10,6 +10,7 @@ create table devices (
     dialect text not null,
     external_id text,
     tags text not null,
+    capabilities text not null,
     unauthenticated_allowed bigint not null,
     created_at bigint not null,
     revision bigint not null
@@ -24,6 +25,31 @@ create table device_tags (
     primary key (device, tag)
 );
 create index device_tags_tag on device_tags (tag, device);
+
+-- What devices reported of themselves, one row per attribute. kind: 0 number, 1 boolean (number is 0 or 1), 2 text.
+create table reported (
+    device text not null references devices (id) on delete cascade,
+    name text not null,
+    kind bigint not null,
+    number {real},
+    words text,
+    primary key (device, name)
+);
+
+-- source: 'assigned' by people or 'announced' by the device.
+create table device_capabilities (
+    device text not null references devices (id) on delete cascade,
+    capability text not null,
+    source text not null,
+    primary key (device, capability, source)
+);
+create index device_capabilities_capability on device_capabilities (capability, device);
+
+-- Capabilities that were described. Others may be had or required too.
+create table capabilities (
+    name text primary key,
+    description text not null
+);
 
 create table credentials (
     device text primary key references devices (id) on delete cascade,
@@ -64,6 +90,7 @@ create table scripts (
     description text not null,
     category text not null,
     language text not null,
+    requires text not null,
     latest_version bigint not null,
     created_at bigint not null,
     updated_at bigint not null,
@@ -71,6 +98,13 @@ create table scripts (
 );
 create unique index scripts_name on scripts (name);
 create unique index scripts_number on scripts (number);
+
+create table requirements (
+    script text not null references scripts (id) on delete cascade,
+    capability text not null,
+    primary key (script, capability)
+);
+create index requirements_capability on requirements (capability, script);
 
 create table versions (
     script text not null references scripts (id) on delete cascade,
@@ -237,6 +271,17 @@ create table mqtt_retained (
     expires_at bigint
 );
 
+create table groups (
+    id text primary key,
+    name text not null,
+    name_key text not null,
+    selector text not null,
+    description text not null,
+    created_at bigint not null,
+    revision bigint not null
+);
+create unique index groups_name on groups (name_key);
+
 create table changes (
     seq {serial},
     at bigint not null,
@@ -264,12 +309,14 @@ create table notes (
     body {bytes} not null
 );
 
--- A series outlives its device until its chunks are removed, a few at a time.
+-- A series outlives its device until its chunks are removed, a few at a time. Its newest point is here as it was
+-- at the last merge, as a chunk of one point; nothing if there was none.
 create table series (
     id {key},
     device text references devices (id) on delete set null,
     metric text not null,
-    hours {bytes} not null
+    hours {bytes} not null,
+    newest {bytes} not null
 );
 create unique index series_metric on series (device, metric);
 

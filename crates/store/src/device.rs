@@ -5,6 +5,7 @@ use motehub_domain::id::DeviceId;
 use motehub_domain::script::{Digest, Script};
 use motehub_domain::time::Time;
 
+use crate::capability;
 use crate::engine::row::{Columns, Row, Value};
 use crate::engine::{Statement, Transaction};
 use crate::script::{self, artifact_columns, artifact_values};
@@ -13,8 +14,8 @@ use crate::{Store, StoreError};
 /// The columns of a device, in the order in which [`device_columns`] reads them.
 macro_rules! device_select {
     () => {
-        "d.id, d.name, d.description, d.dialect, d.external_id, d.tags, d.unauthenticated_allowed, \
-         d.created_at, d.revision"
+        "d.id, d.name, d.description, d.dialect, d.external_id, d.tags, d.capabilities, \
+         d.unauthenticated_allowed, d.created_at, d.revision"
     };
 }
 
@@ -33,11 +34,11 @@ pub(crate) use {device_select, software_select};
 
 sql! {
     INSERT = "insert into devices (id, name, name_key, search_key, description, dialect, external_id, tags,
-        unauthenticated_allowed, created_at, revision)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing";
+        capabilities, unauthenticated_allowed, created_at, revision)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (id) do nothing";
     UPDATE = "update devices set name = $2, name_key = $3, search_key = $4, description = $5, dialect = $6,
-        external_id = $7, tags = $8, unauthenticated_allowed = $9, created_at = $10, revision = $11
-        where id = $1 and revision = $11 - 1";
+        external_id = $7, tags = $8, capabilities = $9, unauthenticated_allowed = $10, created_at = $11,
+        revision = $12 where id = $1 and revision = $12 - 1";
     DELETE = "delete from devices where id = $1";
     DELETE_TAGS = "delete from device_tags where device = $1";
     INSERT_TAG = "insert into device_tags (device, tag, tag_key) values ($1, $2, $3)";
@@ -104,6 +105,7 @@ pub(crate) fn write(device: &Device, transaction: &mut Transaction) {
         device.dialect.as_str().into(),
         device.external_id.as_ref().into(),
         tags.into(),
+        serde_json::Value::from(device.capabilities.as_slice()).to_string().into(),
         device.unauthenticated_allowed.into(),
         device.created_at.into(),
         device.revision.into(),
@@ -116,6 +118,9 @@ pub(crate) fn write(device: &Device, transaction: &mut Transaction) {
     if !device.tags.is_empty() {
         let values = device.tags.iter().flat_map(|tag| [id.clone(), tag.into(), tag.to_lowercase().into()]);
         transaction.push(Statement::many(INSERT_TAG, 3, values.collect()));
+    }
+    if device.revision > 1 || !device.capabilities.is_empty() {
+        capability::write_of(device.id, "assigned", &device.capabilities, transaction);
     }
 }
 
@@ -180,13 +185,14 @@ pub(crate) fn device_columns(columns: &mut Columns) -> Result<Device, StoreError
         dialect: columns.word(|text| Dialect::parse(text).ok())?,
         external_id: columns.maybe_text()?,
         tags: texts(columns.json()?).ok_or_else(damaged)?,
+        capabilities: texts(columns.json()?).ok_or_else(damaged)?,
         unauthenticated_allowed: columns.boolean()?,
         created_at: columns.time()?,
         revision: columns.integer()?,
     })
 }
 
-fn texts(json: serde_json::Value) -> Option<Vec<String>> {
+pub(crate) fn texts(json: serde_json::Value) -> Option<Vec<String>> {
     let serde_json::Value::Array(items) = json else { return None };
     items.into_iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }

@@ -6,11 +6,12 @@ use motehub_domain::deployment::TaskState;
 use motehub_domain::device::{Device, Presence, Software};
 use motehub_domain::id::DeviceId;
 use motehub_domain::selector::Selector;
+use motehub_domain::time::Time;
 
 use crate::device::{device_columns, device_select, software_columns, software_select};
 use crate::engine::query::{Query, contains};
 use crate::engine::row::{Columns, Row, Value};
-use crate::selector::restrict;
+use crate::selector::Context;
 use crate::{Store, StoreError};
 
 /// A longer text is in no device.
@@ -41,10 +42,12 @@ const VIEWS: &str = concat!(
 );
 
 /// Which devices are wanted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeviceQuery {
-    /// That satisfy this.
+    /// That satisfy this, with the groups in it put in already.
     pub selector: Option<Selector>,
+    /// From when the ages in the selector count.
+    pub now: Time,
     /// That have this text in name, external id or a tag, without case, or have it as their id.
     pub text: Option<String>,
     /// In this order; those that are equal by name.
@@ -123,19 +126,6 @@ fn view_of(row: Row) -> Result<DeviceView, StoreError> {
     })
 }
 
-fn choose(query: &mut Query, selector: Option<&Selector>, text: Option<&str>) {
-    let mut is_first = true;
-    if let Some(selector) = selector {
-        restrict(query.condition(&mut is_first), selector);
-    }
-    if let Some(text) = text {
-        let pattern = contains(text);
-        // An id counts only as a whole: part of one is part of many, since it is mostly time and chance.
-        query.condition(&mut is_first).push("(d.search_key like ").bind(pattern).push(" escape '\\'");
-        query.push(" or d.id = ").bind(text.trim().to_ascii_lowercase()).push(")");
-    }
-}
-
 fn order(sort: Sort, descending: bool) -> &'static str {
     match (sort, descending) {
         (Sort::Name, false) => " order by d.name_key, d.id",
@@ -156,15 +146,46 @@ fn order(sort: Sort, descending: bool) -> &'static str {
 }
 
 impl Store {
-    /// The ids of the devices that satisfy a selector, by name; `limit` of them at most.
+    fn choose(&self, query: &mut Query, wanted: &DeviceQuery) {
+        let mut is_first = true;
+        if let Some(selector) = &wanted.selector {
+            let context = Context { telemetry: self.telemetry_state(), now: wanted.now };
+            context.restrict(query.condition(&mut is_first), selector);
+        }
+        if let Some(text) = &wanted.text {
+            let pattern = contains(text);
+            // An id counts only as a whole: part of one is part of many, since it is mostly time and chance.
+            query.condition(&mut is_first).push("(d.search_key like ").bind(pattern).push(" escape '\\'");
+            query.push(" or d.id = ").bind(text.trim().to_ascii_lowercase()).push(")");
+        }
+    }
+
+    /// The ids of the devices that satisfy a selector at a moment, by name; `limit` of them at most.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn select_ids(&self, selector: &Selector, limit: usize) -> Result<Vec<DeviceId>, StoreError> {
+    pub async fn select_ids(
+        &self,
+        selector: &Selector,
+        now: Time,
+        limit: usize,
+    ) -> Result<Vec<DeviceId>, StoreError> {
         let mut query = Query::new(IDS);
-        choose(&mut query, Some(selector), None);
+        let wanted = DeviceQuery { selector: Some(selector.clone()), now, ..DeviceQuery::default() };
+        self.choose(&mut query, &wanted);
         query.push(order(Sort::Name, false)).push(" limit ").bind(limit);
         self.ids(query).await
+    }
+
+    /// How many devices satisfy a selector at a moment.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn count_devices(&self, selector: &Selector, now: Time) -> Result<i64, StoreError> {
+        let mut query = Query::new(COUNT);
+        let wanted = DeviceQuery { selector: Some(selector.clone()), now, ..DeviceQuery::default() };
+        self.choose(&mut query, &wanted);
+        self.count(query).await
     }
 
     /// A page of the devices that are wanted, and how many there are in all.
@@ -177,7 +198,7 @@ impl Store {
         }
         let (mut list, mut count) = (Query::new(IDS), Query::new(COUNT));
         for query in [&mut list, &mut count] {
-            choose(query, wanted.selector.as_ref(), wanted.text.as_deref());
+            self.choose(query, &wanted);
         }
         list.push(order(wanted.sort, wanted.descending));
         list.push(" limit ").bind(wanted.limit).push(" offset ").bind(wanted.offset);

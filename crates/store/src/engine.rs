@@ -1,8 +1,8 @@
 //! The waist: all that the rest of the store knows of a database.
 //!
 //! An engine reads (`read`) and writes transactions (`slot`, then `write`). The same SQL text runs on every
-//! engine: `$1` placeholders bound by number, no engine functions. To add an engine, add one file and one
-//! variant.
+//! engine: `$1` placeholders bound by number, no engine functions; `{each:$1}` stands for the texts of a JSON
+//! array, as a subquery. To add an engine, add one file and one variant.
 
 pub(crate) mod copy;
 pub(crate) mod migration;

@@ -14,12 +14,14 @@ macro_rules! sql {
 
 mod artifact;
 mod backup;
+mod capability;
 mod change;
 mod deployment;
 mod device;
 mod device_list;
 mod engine;
 mod error;
+mod group;
 mod kept;
 mod note;
 mod overview;
@@ -29,6 +31,7 @@ mod script;
 mod selector;
 mod task;
 mod telemetry;
+mod words;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,6 +43,7 @@ pub use device_list::{DeviceQuery, DeviceView, Sort};
 pub use error::StoreError;
 pub use overview::Overview;
 pub use telemetry::{Appended, Measured, Merged, Sample};
+pub use words::Words;
 
 use engine::Engine;
 use telemetry::Telemetry;
@@ -115,20 +119,23 @@ impl Store {
     #[doc(hidden)]
     pub async fn prepare_all(&self) -> Result<usize, (String, StoreError)> {
         let mut count = 0;
-        let nouns: [&[&'static str]; 11] = [
+        let nouns: &[&[&'static str]] = &[
             artifact::SQL,
+            capability::SQL,
             change::SQL,
             deployment::SQL,
             device::SQL,
             kept::SQL,
+            group::SQL,
             note::SQL,
             overview::SQL,
             person::SQL,
             script::SQL,
             task::SQL,
             telemetry::SQL,
+            words::SQL,
         ];
-        for sql in nouns.into_iter().flatten() {
+        for sql in nouns.iter().copied().flatten() {
             self.engine().prepare(sql).await.map_err(|error| ((*sql).to_owned(), error))?;
             count += 1;
         }

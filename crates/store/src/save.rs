@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
-use crate::{Store, StoreError, change, deployment, device, note, person, script, task};
+use crate::{Store, StoreError, capability, change, deployment, device, group, note, person, script, task};
 
 impl Store {
     /// Writes everything in `effects.save` and `effects.changes`, or nothing; it is on disk when this
@@ -62,7 +62,7 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::Credential(id, digest) => transaction.push(device::write_credential(*id, *digest)),
         Save::Assign(assignment) => transaction.push(device::assign(*assignment)),
         Save::Unassign(assignment) => transaction.push(device::unassign(*assignment)),
-        Save::Script(script) => transaction.push(script::write(script)),
+        Save::Script(script) => script::write(script, transaction),
         Save::DeleteScript(id) => {
             for statement in script::delete(*id) {
                 transaction.push(statement);
@@ -82,6 +82,12 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::DeleteToken(id) => transaction.push(person::delete_token(*id)),
         Save::Grant(grant) => transaction.push(person::write_grant(grant)),
         Save::DeleteGrant(id) => transaction.push(person::delete_grant(*id)),
+        Save::Group(group) => transaction.push(group::write(group)),
+        Save::DeleteGroup(id) => transaction.push(group::delete(*id)),
+        Save::Capability(capability) => transaction.push(capability::write(capability)),
+        Save::DeleteCapability(name) => transaction.push(capability::delete(name)),
+        Save::Announced(device, names) => capability::write_of(*device, "announced", names, transaction),
+        Save::Reported(device, attributes) => capability::write_reported(*device, attributes, transaction),
         Save::Presence(presence) => transaction.push(device::write_presence(presence)),
         Save::Seen(id, at) => transaction.push(device::seen(*id, *at)),
         Save::TokenUsed(id, at) => transaction.push(person::token_used(*id, *at)),

@@ -3,16 +3,17 @@
 use motehub_domain::id::ScriptId;
 use motehub_domain::script::{Artifact, Language, Script, ScriptVersion, Syntax};
 
-use crate::engine::Statement;
+use crate::device::texts;
 use crate::engine::query::{Query, contains};
 use crate::engine::row::{Columns, Row, Value};
+use crate::engine::{Statement, Transaction};
 use crate::{Store, StoreError};
 
 /// The columns of a script, in the order in which [`script_columns`] reads them.
 macro_rules! script_select {
     () => {
-        "c.id, c.number, c.name, c.description, c.category, c.language, c.latest_version, c.created_at, \
-         c.updated_at, c.revision"
+        "c.id, c.number, c.name, c.description, c.category, c.language, c.requires, c.latest_version, \
+         c.created_at, c.updated_at, c.revision"
     };
 }
 
@@ -38,14 +39,16 @@ pub(crate) use script_select;
 
 sql! {
     INSERT = "insert into scripts (id, number, name, name_key, search_key, description, category, language,
-        latest_version, created_at, updated_at, revision)
+        requires, latest_version, created_at, updated_at, revision)
         values ($1, (select coalesce(max(number), 0) + 1 from
             (select number from scripts union all select number from retired_numbers) as given), $2, $3, $4,
-        $5, $6, $7, $8, $9, $10, $11)
+        $5, $6, $7, $8, $9, $10, $11, $12)
         on conflict (id) do nothing";
     UPDATE = "update scripts set name = $2, name_key = $3, search_key = $4, description = $5, category = $6,
-        language = $7, latest_version = $8, created_at = $9, updated_at = $10, revision = $11
-        where id = $1 and revision = $11 - 1";
+        language = $7, requires = $8, latest_version = $9, created_at = $10, updated_at = $11, revision = $12
+        where id = $1 and revision = $12 - 1";
+    DELETE_REQUIREMENTS = "delete from requirements where script = $1";
+    INSERT_REQUIREMENT = "insert into requirements (script, capability) values ($1, $2)";
     RETIRE_NUMBER = "insert into retired_numbers (number) select number from scripts where id = $1";
     DELETE = "delete from scripts where id = $1";
     INSERT_VERSION = "insert into versions (script, version, author, created_at, digest, size_bytes, comment,
@@ -65,7 +68,7 @@ const COUNT: &str = "select count(*) from scripts c";
 const CONTAINS: &str = " where c.search_key like ";
 const ESCAPE: &str = " escape '\\'";
 
-pub(crate) fn write(script: &Script) -> Statement {
+pub(crate) fn write(script: &Script, transaction: &mut Transaction) {
     let search = format!("{}\n{}\n{}", script.name, script.category, script.description);
     let values = [
         Value::id(script.id),
@@ -75,13 +78,21 @@ pub(crate) fn write(script: &Script) -> Statement {
         (&script.description).into(),
         (&script.category).into(),
         script.language.as_str().into(),
+        serde_json::Value::from(script.requires.as_slice()).to_string().into(),
         script.latest_version.into(),
         script.created_at.into(),
         script.updated_at.into(),
         script.revision.into(),
     ];
     let sql = if script.revision == 1 { INSERT } else { UPDATE };
-    Statement::new(sql, values).guards("script").unique("name")
+    transaction.push(Statement::new(sql, values).guards("script").unique("name"));
+    if script.revision > 1 {
+        transaction.push(Statement::new(DELETE_REQUIREMENTS, [Value::id(script.id)]));
+    }
+    if !script.requires.is_empty() {
+        let values = script.requires.iter().flat_map(|name| [Value::id(script.id), name.into()]);
+        transaction.push(Statement::many(INSERT_REQUIREMENT, 2, values.collect()));
+    }
 }
 
 /// A number is never given out again: programs that know a script by its number must not meet another one.
@@ -117,6 +128,8 @@ pub(crate) fn script_columns(columns: &mut Columns) -> Result<Script, StoreError
         description: columns.text()?,
         category: columns.text()?,
         language: columns.word(|text| Language::parse(text).ok())?,
+        requires: texts(columns.json()?)
+            .ok_or_else(|| StoreError::damaged("the requirements of a script"))?,
         latest_version: columns.integer()?,
         created_at: columns.time()?,
         updated_at: columns.time()?,

@@ -9,6 +9,7 @@
 mod chunk;
 mod hot;
 mod hours;
+mod latest;
 mod merge;
 mod read;
 mod varint;
@@ -25,7 +26,7 @@ use crate::engine::query::Query;
 use crate::engine::row::{Columns, Row, Value};
 use crate::engine::{Engine, gone};
 use crate::{Store, StoreError};
-use chunk::Kept;
+use chunk::{Kept, unpack};
 use hot::{Hot, HotPoint, Series};
 use hours::Hours;
 
@@ -37,23 +38,25 @@ const HOT_BYTES_HARD_MAX: usize = 3 * HOT_BYTES_MAX;
 const SERIES_PER_DEVICE_MAX: usize = 1000;
 /// Rows of the hot table that are loaded at once.
 const ROWS_PER_LOAD: i64 = 10_000;
+/// In place of an hour: the checksum of a newest point fits no chunk.
+const NEWEST: i64 = i64::MIN;
 /// How often an append is tried again because a device of it was deleted meanwhile.
 const ATTEMPTS_MAX: usize = 5;
 
 sql! {
-    INSERT_SERIES = "insert into series (id, device, metric, hours)
-        select cast($1 as bigint), id, $3, $4 from devices where id = $2
+    INSERT_SERIES = "insert into series (id, device, metric, hours, newest)
+        select cast($1 as bigint), id, $3, $4, $5 from devices where id = $2
         on conflict (id) do update set metric = excluded.metric";
     INSERT_POINT = "insert into points (id, series, time, arrived, kind, number, words, mark)
         values ($1, $2, $3, $4, $5, $6, $7, $8)";
     DEVICES = "select id from devices";
-    SERIES = "select id, device, metric, hours from series";
+    SERIES = "select id, device, metric, hours, newest from series";
     POINTS = "select id, series, time, arrived, kind, number, words, mark from points
         where id > $1 order by id limit $2";
     DELETE_POINTS = "delete from points where id >= $1 and id <= $2";
     WRITE_CHUNK = "insert into chunks (hour, series, part, body) values ($1, $2, $3, $4)
         on conflict (hour, series, part) do update set body = excluded.body";
-    WRITE_HOURS = "update series set hours = $2 where id = $1";
+    WRITE_SERIES = "update series set hours = $2, newest = $3 where id = $1";
     DELETE_SERIES = "delete from series where id = $1";
 }
 
@@ -147,6 +150,16 @@ impl Telemetry {
         self.hot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// See [`latest::compared`].
+    pub(crate) fn compared(&self, metric: &str, holds: impl Fn(&PointValue) -> bool) -> latest::Compared {
+        latest::compared(&self.hot(), metric, holds)
+    }
+
+    /// The names of all metrics, each once, sorted; `limit` at most.
+    pub(crate) fn metrics(&self, limit: usize) -> Vec<String> {
+        latest::metrics(&self.hot(), limit)
+    }
+
     /// Devices that are there now, and devices that are not there any more.
     pub(crate) fn devices_changed(&self, appeared: &[DeviceId], vanished: &[DeviceId]) {
         let mut hot = self.hot();
@@ -170,7 +183,13 @@ fn load_series(hot: &mut Hot, row: Row) -> Result<(), StoreError> {
         Some(device) => drop(hot.devices.entry(device).or_default().insert(metric.clone(), id)),
         None => hot.dropped.push(id),
     }
-    hot.series.insert(id, Series::new(device, metric, hours, true));
+    let newest = columns.bytes()?;
+    let mut series = Series::new(device, metric, hours, true);
+    if !newest.is_empty() {
+        let points = unpack(id, NEWEST, &newest).ok_or_else(damaged)?;
+        series.newest = points.into_iter().next();
+    }
+    hot.series.insert(id, series);
     hot.next_series = hot.next_series.max(id + 1);
     Ok(())
 }

@@ -32,6 +32,7 @@ async fn append_until_killed(file: &Path) {
         dialect: Dialect::Native,
         external_id: None,
         tags: Vec::new(),
+        capabilities: Vec::new(),
         unauthenticated_allowed: false,
         created_at: Time(START),
         revision: 1,

@@ -43,6 +43,7 @@ async fn lamp(store: &Store) -> DeviceId {
         dialect: Dialect::Native,
         external_id: None,
         tags: Vec::new(),
+        capabilities: Vec::new(),
         unauthenticated_allowed: false,
         created_at: NOW,
         revision: 1,

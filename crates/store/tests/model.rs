@@ -65,6 +65,7 @@ async fn register(store: &Store) {
         dialect: Dialect::Native,
         external_id: None,
         tags: Vec::new(),
+        capabilities: Vec::new(),
         unauthenticated_allowed: false,
         created_at: Time(START),
         revision: 1,

@@ -13,7 +13,6 @@ use motehub_domain::deployment::{
 use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::script::{Artifact, Script, Syntax};
-use motehub_domain::selector::Selector;
 use motehub_domain::time::Span;
 use motehub_store::{DeploymentFilter, DeviceQuery, Sort};
 use serde::{Deserialize, Serialize};
@@ -24,6 +23,7 @@ use super::device_scripts::load_script;
 use super::devices::DeviceList;
 use super::extract::{Body, Page, Query, id};
 use super::problem::{ApiError, Problem};
+use super::selectors;
 use crate::app::App;
 use crate::random;
 use meant::{all_tasks, chosen, load_deployment, meant, resolve, with_targets};
@@ -196,9 +196,10 @@ pub(crate) async fn preview(
 ) -> Result<axum::Json<DeviceList>, ApiError> {
     let ids = resolve(&app, &meant).await?;
     if let Some(selector) = &meant.selector {
-        let selector = Some(Selector::parse(selector)?);
+        let selector = Some(selectors::read(&app, selector).await?);
         let query = DeviceQuery {
             selector,
+            now: app.now(),
             text: None,
             sort: Sort::Name,
             descending: false,

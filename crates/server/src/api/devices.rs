@@ -7,7 +7,6 @@ use motehub_domain::device::{self, Device, Dialect, Edit, Registration};
 use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::script::Artifact;
-use motehub_domain::selector::Selector;
 use motehub_domain::topic::TopicRights;
 use motehub_store::{DeviceQuery, DeviceView, Sort};
 use serde::{Deserialize, Serialize};
@@ -16,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::access::Caller;
 use super::extract::{Body, Page, Query, id, rfc3339};
 use super::problem::{ApiError, Problem};
+use super::selectors;
 use crate::app::App;
 use crate::random;
 use crate::secrets;
@@ -179,9 +179,14 @@ pub(crate) async fn list(
     let page = Page::new(query.offset, query.limit)?;
     let (sort, descending) = sorting(query.sort.as_deref().unwrap_or("name"))?;
     let selector = query.selector.filter(|text| !text.trim().is_empty());
-    let selector = selector.map(|text| Selector::parse(&text)).transpose()?;
+    let selector = match selector {
+        Some(text) => Some(selectors::read(&app, &text).await?),
+        None => None,
+    };
     let text = query.q.filter(|text| !text.is_empty());
-    let wanted = DeviceQuery { selector, text, sort, descending, offset: page.offset, limit: page.limit };
+    let now = app.now();
+    let wanted =
+        DeviceQuery { selector, now, text, sort, descending, offset: page.offset, limit: page.limit };
     let (views, total) = app.store.devices(wanted).await?;
     Ok(axum::Json(DeviceList::new(views, total)))
 }
@@ -267,6 +272,8 @@ pub(crate) struct DeviceEdit {
     description: Option<String>,
     /// New tags, all of them.
     tags: Option<Vec<String>>,
+    /// New capabilities, all that are assigned; those that it announces stay.
+    capabilities: Option<Vec<String>>,
     /// New external id.
     external_id: Option<String>,
     /// Whether it may speak without a credential: a weakness, for boards that cannot be given one.
@@ -285,9 +292,10 @@ pub(crate) async fn edit(
     Body(wanted): Body<DeviceEdit>,
 ) -> Result<axum::Json<DeviceDto>, ApiError> {
     let (id, actor) = (id("device", &path)?, caller.actor());
-    let DeviceEdit { name, description, tags, external_id, unauthenticated_allowed, revision } = wanted;
+    let DeviceEdit { name, description, tags, capabilities, external_id, unauthenticated_allowed, revision } =
+        wanted;
     let affects_rights = tags.is_some() || external_id.is_some();
-    let edit = Edit { name, description, tags, external_id, unauthenticated_allowed };
+    let edit = Edit { name, description, tags, capabilities, external_id, unauthenticated_allowed };
     let known_as = load(&app, id).await?.external_id;
     let edited = app.attempt(|| async {
         let device = load(&app, id).await?;

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use motehub_domain::id::GrantId;
 use motehub_domain::person::{self, GrantRequest, Grantee};
 use motehub_domain::rejection::Rejection;
-use motehub_domain::selector::{Field, Operator, Selector};
+use motehub_domain::selector::Selector;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -140,10 +140,7 @@ pub(crate) async fn delete(
 async fn rights_changed(app: &App, grantee: &Grantee) -> Result<(), ApiError> {
     let devices = match grantee {
         Grantee::Device(device) => vec![*device],
-        Grantee::Tag(tag) => {
-            let tagged = Selector::Is(Field::Tag, Operator::Equal, tag.clone());
-            app.store.select_ids(&tagged, usize::MAX).await?
-        }
+        Grantee::Tag(tag) => app.store.select_ids(&Selector::tagged(tag), app.now(), usize::MAX).await?,
     };
     app.rights_changed(&devices).await;
     Ok(())

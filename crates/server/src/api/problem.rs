@@ -36,6 +36,9 @@ pub(crate) struct Problem {
     /// The line of a script that does not compile.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<i64>,
+    /// Where in a selector the mistake is, in characters from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<usize>,
 }
 
 /// An error on its way out.
@@ -46,13 +49,22 @@ pub(crate) struct ApiError {
     detail: String,
     field: Option<String>,
     line: Option<i64>,
+    position: Option<usize>,
     retry_after_seconds: Option<u64>,
 }
 
 impl ApiError {
     /// Any status with a code and a sentence.
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), field: None, line: None, retry_after_seconds: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            field: None,
+            line: None,
+            position: None,
+            retry_after_seconds: None,
+        }
     }
     /// Nobody known.
     pub(crate) fn unauthenticated() -> Self {
@@ -95,7 +107,8 @@ impl From<Rejection> for ApiError {
         let names_field = matches!(rejection.kind, RejectionKind::Invalid | RejectionKind::TooLarge);
         let field =
             rejection.sentence.split_once(": ").filter(|_| names_field).map(|(field, _)| field.to_owned());
-        Self { field, ..Self::new(status, rejection.code, rejection.sentence) }
+        let position = rejection.position;
+        Self { field, position, ..Self::new(status, rejection.code, rejection.sentence) }
     }
 }
 
@@ -190,6 +203,7 @@ impl IntoResponse for ApiError {
             detail: self.detail,
             field: self.field,
             line: self.line,
+            position: self.position,
         };
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let mut response = (self.status, body).into_response();

@@ -9,6 +9,7 @@ mod access;
 mod activity;
 mod deployments;
 mod devices;
+mod groups;
 mod hub;
 mod input;
 mod live;

@@ -25,16 +25,19 @@ fn names(answer: &Answer) -> Vec<String> {
 async fn a_wrong_selector_is_refused_with_its_position() {
     let hub = Hub::start().await;
     let cases = [
-        ("tag", "position 4: expected =, != or ~"),
+        ("tag", "position 4: expected =, !=, ~, in or exists"),
         ("tag=", "position 5: expected a value"),
         ("online and", "position 11"),
         ("online online", "position 8"),
-        ("colour=red", "position 1: expected a condition"),
-        ("version=two", "a version number"),
+        ("colour", "position 7: expected ="),
+        ("free_ram < many", "position 12: expected a number"),
+        ("seen > 10", "position 8: expected a span of time"),
+        ("group = nobody", "there is no group nobody"),
+        ("version=two", "a whole number"),
         ("name=\"x", "not closed"),
         ("!online", "position 1"),
         ("tag=a;drop table devices", "position 12"),
-        ("Küche=1", "position 1"),
+        ("Küche=1 x", "position 9"),
         ("\0", "position 1"),
         (&"(".repeat(1500), "50"),
         (&"not ".repeat(400), "50"),

@@ -44,6 +44,11 @@ impl Query {
         self.push(")")
     }
 
+    /// Adds `in (…)` for any number of values, as one parameter.
+    pub(crate) fn among_many(&mut self, texts: &[String]) -> &mut Self {
+        self.push(" in {each:").bind(serde_json::Value::from(texts).to_string()).push("}")
+    }
+
     /// Adds ` and ` after a first condition, ` where ` before it.
     pub(crate) fn condition(&mut self, is_first: &mut bool) -> &mut Self {
         self.push(if std::mem::take(is_first) { " where " } else { " and " })

@@ -4,6 +4,7 @@
 //! timeout covers it. In memory there is one connection for everything.
 
 mod reserve;
+mod text;
 mod writer;
 
 use std::borrow::Cow;
@@ -304,13 +305,7 @@ fn migrate_inside(connection: &Connection) -> Result<(), StoreError> {
     connection.execute_batch(migration::CREATE).map_err(meaning)?;
     // Asked again inside the transaction: another process may have been here.
     for migration in missing_migrations(connection)? {
-        let text = migration
-            .text
-            .replace("{key}", "integer primary key")
-            .replace("{serial}", "integer primary key autoincrement")
-            .replace("{bytes}", "blob")
-            .replace("{real}", "real");
-        connection.execute_batch(&text).map_err(meaning)?;
+        connection.execute_batch(&text::migration(migration.text)).map_err(meaning)?;
         let note = [Value::Integer(migration.number), Value::Text(migration.checksum())];
         query(connection, migration::APPLY, &note).map_err(meaning)?;
     }
@@ -331,9 +326,8 @@ fn missing_migrations(connection: &Connection) -> Result<&'static [Migration], S
     migration::missing(MIGRATIONS, &applied)
 }
 
-/// SQLite takes `$1` for a name; `?1` is its placeholder number 1.
 fn prepared<'c>(connection: &'c Connection, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
-    connection.prepare_cached(&sql.replace('$', "?"))
+    connection.prepare_cached(&text::statement(sql))
 }
 
 fn query(connection: &Connection, sql: &str, values: &[Value]) -> rusqlite::Result<Vec<Row>> {

@@ -35,7 +35,7 @@ pub(super) struct Series {
     /// Whether its row is known to be on disk.
     pub(super) stored: bool,
     pub(super) hot: Vec<HotPoint>,
-    /// The newest point of all; `None` if that was not looked up yet.
+    /// The newest point of all that are on disk; `None` if there was never one.
     pub(super) newest: Option<Kept>,
 }
 
@@ -74,11 +74,7 @@ impl Series {
     }
 
     fn push(&mut self, point: HotPoint) {
-        let is_newest = match &self.newest {
-            Some(newest) => newest.time <= point.kept.time,
-            None => self.hours.is_empty() && self.hot.is_empty(),
-        };
-        if is_newest {
+        if self.newest.as_ref().is_none_or(|newest| newest.time <= point.kept.time) {
             self.newest = Some(point.kept.clone());
         }
         self.hot.push(point);
@@ -169,10 +165,11 @@ impl Hot {
                     Value::id(device),
                     series.metric.as_str().into(),
                     Value::Bytes(series.hours.to_bytes()),
+                    Value::Bytes(Vec::new()),
                 ]);
             }
         }
-        (!values.is_empty()).then(|| Statement::many(INSERT_SERIES, 4, values).guards("device"))
+        (!values.is_empty()).then(|| Statement::many(INSERT_SERIES, 5, values).guards("device"))
     }
 
     /// A batch is on disk, or is not.

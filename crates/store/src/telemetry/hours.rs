@@ -18,10 +18,6 @@ pub(super) fn hour_of(time_ms: i64) -> i64 {
 pub(super) struct Hours(Vec<(i64, i64)>);
 
 impl Hours {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(super) fn contains(&self, hour: i64) -> bool {
         let next = self.0.partition_point(|run| run.1 < hour);
         self.0.get(next).is_some_and(|run| run.0 <= hour)

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::chunk::{Kept, pack, tidy, unpack};
 use super::hours::{Hours, hour_of};
 use super::read::damaged_chunk;
-use super::{DELETE_POINTS, DELETE_SERIES, Merged, WRITE_CHUNK, WRITE_HOURS};
+use super::{DELETE_POINTS, DELETE_SERIES, Merged, NEWEST, WRITE_CHUNK, WRITE_SERIES};
 use crate::engine::query::Query;
 use crate::engine::row::{Columns, Value};
 use crate::engine::{Statement, Transaction, gone};
@@ -118,11 +118,13 @@ impl Store {
     async fn merge_step(&self, ids: &[i64], last_row: i64) -> Result<usize, StoreError> {
         let mut groups = Groups::new();
         let mut all_hours: HashMap<i64, Hours> = HashMap::new();
+        let mut newest: HashMap<i64, Kept> = HashMap::new();
         {
             let hot = self.telemetry_state().hot();
             for id in ids {
                 let Some(series) = hot.series.get(id) else { continue };
                 all_hours.insert(*id, series.hours.clone());
+                newest.extend(series.newest.clone().map(|kept| (*id, kept)));
                 for point in series.hot.iter().filter(|point| point.row <= last_row) {
                     groups.entry((hour_of(point.kept.time), *id)).or_default().push(point.kept.clone());
                 }
@@ -147,9 +149,13 @@ impl Store {
         if !values.is_empty() {
             transaction.push(Statement::many(WRITE_CHUNK, 4, values));
         }
-        if !changed.is_empty() {
-            let values = changed.iter().flat_map(|(id, hours)| [(*id).into(), hours.to_bytes().into()]);
-            transaction.push(Statement::many(WRITE_HOURS, 2, values.collect()));
+        let rows = newest.into_iter().filter_map(|(id, kept)| Some((id, all_hours.get(&id)?, kept)));
+        let values = rows.flat_map(|(id, hours, kept)| {
+            [id.into(), hours.to_bytes().into(), pack(id, NEWEST, &[kept]).into()]
+        });
+        let values: Vec<Value> = values.collect();
+        if !values.is_empty() {
+            transaction.push(Statement::many(WRITE_SERIES, 3, values));
         }
         self.write_chunks(transaction, changed).await?;
         Ok(chunks)

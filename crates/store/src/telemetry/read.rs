@@ -130,38 +130,12 @@ impl Store {
     /// # Errors
     /// As [`Store::telemetry`].
     pub async fn latest(&self, device: DeviceId) -> Result<Vec<Sample>, StoreError> {
-        let mut samples = Vec::new();
-        let mut unknown = Vec::new();
-        {
-            let hot = self.telemetry_state().hot();
-            for (metric, id) in hot.devices.get(&device).into_iter().flatten() {
-                let Some(series) = hot.series.get(id) else { continue };
-                match &series.newest {
-                    Some(kept) => samples.push(sample(metric, kept.clone())),
-                    None if series.hot.is_empty() && series.hours.is_empty() => {}
-                    None => unknown.push((*id, metric.clone())),
-                }
-            }
-        }
-        for (id, metric) in unknown {
-            let wanted =
-                Wanted { metrics: HashMap::new(), from: i64::MIN, to: i64::MAX, limit: 1, enough: 1 };
-            let (newest, _) = self.find(device, Some(metric.as_str()), wanted).await?;
-            let Some(newest) = newest.into_iter().next() else { continue };
-            let mut hot = self.telemetry_state().hot();
-            if let Some(series) = hot.series.get_mut(&id) {
-                // Points may have come while we looked.
-                let found =
-                    Kept { time: newest.time.0, arrived: newest.arrived.0, value: newest.value.clone() };
-                let since =
-                    series.hot.iter().map(|point| &point.kept).max_by_key(|kept| (kept.time, kept.arrived));
-                let kept = since.filter(|kept| kept.time >= found.time).unwrap_or(&found).clone();
-                samples.push(sample(&metric, kept.clone()));
-                series.newest = Some(kept);
-            }
-        }
-        samples.sort_by(|one, other| one.metric.cmp(&other.metric));
-        Ok(samples)
+        let hot = self.telemetry_state().hot();
+        let newest = hot.devices.get(&device).into_iter().flatten().filter_map(|(metric, id)| {
+            let kept = hot.series.get(id)?.newest.clone()?;
+            Some(sample(metric, kept))
+        });
+        Ok(newest.collect())
     }
 }
 

@@ -6,6 +6,7 @@ mod deployments;
 mod devices;
 mod kept;
 mod people;
+mod selectors;
 mod state;
 mod telemetry;
 mod world;
@@ -73,6 +74,11 @@ scenarios! {
     people::logins_live_and_end_with_their_user,
     people::tokens_are_found_by_digest,
     people::grants_are_for_devices_and_tags,
+    selectors::the_database_and_plain_code_agree_about_selectors,
+    selectors::telemetry_and_reports_are_told_apart,
+    selectors::the_newest_value_counts_wherever_it_is,
+    selectors::groups_have_unique_names,
+    selectors::capabilities_are_counted_by_who_has_and_needs_them,
     telemetry::points_come_back_in_time_order,
     telemetry::the_newest_points_of_a_range_are_given,
     telemetry::a_repeated_point_is_stored_once,

@@ -419,6 +419,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All groups, by name, with how many members each has now. */
+        get: operations["groups_list"];
+        put?: never;
+        /** Makes a group. */
+        post: operations["groups_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One group. */
+        get: operations["groups_get"];
+        put?: never;
+        post?: never;
+        /** Deletes a group that no other group names. Its members stay as they are. */
+        delete: operations["groups_delete"];
+        options?: never;
+        head?: never;
+        /** Changes a group. One that other groups name keeps its name. */
+        patch: operations["groups_edit"];
+        trace?: never;
+    };
+    "/api/v1/groups/{id}/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The devices that are members of a group now, by name. */
+        get: operations["groups_members"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/live": {
         parameters: {
             query?: never;
@@ -636,6 +690,23 @@ export interface paths {
         };
         /** One version with its source. */
         get: operations["scripts_version"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/selectors/words": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Of what selectors can be made: the fields with their operators, and the names that are in use; at most 500 of each. */
+        get: operations["selectors_words"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1024,6 +1095,8 @@ export interface components {
         };
         /** @description What changes a device; fields that are left out stay as they are. */
         DeviceEdit: {
+            /** @description New capabilities, all that are assigned; those that it announces stay. */
+            capabilities?: string[] | null;
             /** @description New description. */
             description?: string | null;
             /** @description New external id. */
@@ -1105,6 +1178,40 @@ export interface components {
         GrantList: {
             /** @description Oldest first. */
             items: components["schemas"]["Grant"][];
+            /** @description How many there are. */
+            total: number;
+        };
+        /** @description A selector with a name. */
+        Group: {
+            /** @description When it was made. */
+            created_at: string;
+            /** @description For people. */
+            description: string;
+            /** @description Its id. */
+            id: string;
+            /**
+             * Format: int64
+             * @description How many devices are members now; none if the selector names a group that is gone.
+             */
+            members?: number | null;
+            /** @description Unique without regard to case. */
+            name: string;
+            /** @description Who its members are. */
+            selector: string;
+        };
+        /** @description What changes a group; fields that are left out stay as they are. */
+        GroupEdit: {
+            /** @description New description. */
+            description?: string | null;
+            /** @description New name. */
+            name?: string | null;
+            /** @description New condition. */
+            selector?: string | null;
+        };
+        /** @description All groups. */
+        GroupList: {
+            /** @description By name. */
+            items: components["schemas"]["Group"][];
             /** @description How many there are. */
             total: number;
         };
@@ -1202,6 +1309,15 @@ export interface components {
             subscribe?: boolean;
             /** @description To all devices with this tag. */
             tag?: string | null;
+        };
+        /** @description What makes a group. */
+        NewGroup: {
+            /** @description For people. */
+            description?: string;
+            /** @description Unique without regard to case, 1 to 80 characters. */
+            name: string;
+            /** @description A condition such as `tag=kitchen and not online`. */
+            selector: string;
         };
         /** @description What makes a script with its first version. */
         NewScript: {
@@ -1319,6 +1435,8 @@ export interface components {
              * @description The line of a script that does not compile.
              */
             line?: number | null;
+            /** @description Where in a selector the mistake is, in characters from 1. */
+            position?: number | null;
             /**
              * Format: int32
              * @description The HTTP status.
@@ -1415,6 +1533,32 @@ export interface components {
              * @description Which version.
              */
             version: number;
+        };
+        /** @description A word of the language and what it is. */
+        SelectorWord: {
+            /** @description What may stand behind it; empty for a condition by itself. */
+            operators: string[];
+            /** @description What it is. */
+            what: string;
+            /** @description The word. */
+            word: string;
+        };
+        /** @description Of what selectors can be made on this hub at present. */
+        SelectorWords: {
+            /** @description Attributes that devices reported of themselves. */
+            attributes: string[];
+            /** @description Capabilities of devices. */
+            capabilities: string[];
+            /** @description Conditions by themselves, and fields. */
+            fields: components["schemas"]["SelectorWord"][];
+            /** @description Names of groups. */
+            groups: string[];
+            /** @description Metrics that devices measured. */
+            metrics: string[];
+            /** @description Names of scripts. */
+            scripts: string[];
+            /** @description Tags of devices. */
+            tags: string[];
         };
         /** @description Whether the hub still waits for its first administrator. */
         SetupNeeded: {
@@ -2636,6 +2780,203 @@ export interface operations {
             };
         };
     };
+    groups_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupList"];
+                };
+            };
+        };
+    };
+    groups_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewGroup"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    groups_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    groups_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    groups_edit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GroupEdit"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    groups_members: {
+        parameters: {
+            query?: {
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceList"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     activity_connect: {
         parameters: {
             query?: {
@@ -3216,6 +3557,25 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    selectors_words: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SelectorWords"];
                 };
             };
         };

@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use motehub_domain::deployment::{Deployment, TASKS_MAX, Target, Task, TaskState};
 use motehub_domain::id::{DeploymentId, DeviceId};
 use motehub_domain::rejection::Rejection;
-use motehub_domain::selector::Selector;
 
 use super::super::extract::id;
 use super::super::problem::ApiError;
+use super::super::selectors;
 use super::{Meant, Which};
 use crate::app::App;
 use crate::perform::Failure;
@@ -19,7 +19,10 @@ const TASKS_ONE_BY_ONE_MAX: usize = 50;
 
 pub(super) async fn resolve(app: &App, meant: &Meant) -> Result<Vec<DeviceId>, ApiError> {
     match (&meant.selector, &meant.devices) {
-        (Some(text), None) => Ok(app.store.select_ids(&Selector::parse(text)?, TASKS_MAX + 1).await?),
+        (Some(text), None) => {
+            let selector = selectors::read(app, text).await?;
+            Ok(app.store.select_ids(&selector, app.now(), TASKS_MAX + 1).await?)
+        }
         (None, Some(ids)) => {
             let mut devices: Vec<DeviceId> =
                 ids.iter().map(|text| id("device", text)).collect::<Result<_, _>>()?;
