@@ -133,6 +133,12 @@ kinds! {
     CapabilityDescribed = "capability_described", "capability";
     /// A capability was taken out of the library.
     CapabilityDeleted = "capability_deleted", "capability";
+    /// Somebody unknown was refused.
+    KnockRefused = "knock_refused", "knock";
+    /// Somebody unknown is ignored.
+    KnockIgnored = "knock_ignored", "knock";
+    /// A refusal or ignoring of somebody unknown was taken back.
+    KnockReturned = "knock_returned", "knock";
     /// The first administrator was made.
     SetupDone = "setup_done", "user";
     /// A copy of everything was taken out of the hub.

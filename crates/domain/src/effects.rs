@@ -5,7 +5,8 @@ use crate::change::Change;
 use crate::deployment::{Deployment, Task};
 use crate::device::{Assignment, Device, Presence, Software};
 use crate::group::Group;
-use crate::id::{DeviceId, GrantId, GroupId, ScriptId, TokenId, UserId};
+use crate::id::{DeviceId, GrantId, GroupId, KnockId, ScriptId, TokenId, UserId};
+use crate::knock::Knock;
 use crate::message::Downlink;
 use crate::person::{Grant, Login, Token, User};
 use crate::script::{Digest, Script, ScriptVersion};
@@ -87,6 +88,10 @@ pub enum Save {
     /// Replaces what a device reported of itself, by the names under which selectors find it: `model`, `firmware`, …
     /// and its own attributes without the `attributes.` in front. Of two with one name the first counts.
     Reported(DeviceId, Vec<(String, PointValue)>),
+    /// Insert or replace.
+    Knock(Box<Knock>),
+    /// Removes a knock.
+    DropKnock(KnockId),
     /// Replaces a device's presence.
     Presence(Presence),
     /// The device was heard at this time; nothing else changes.

@@ -27,6 +27,8 @@ pub mod kind {
     pub enum Grant {}
     /// A selector with a name.
     pub enum Group {}
+    /// Somebody unknown who asked to be let in.
+    pub enum Knock {}
 }
 
 /// Id of a device.
@@ -43,6 +45,8 @@ pub type TokenId = Id<kind::Token>;
 pub type GrantId = Id<kind::Grant>;
 /// Id of a group.
 pub type GroupId = Id<kind::Group>;
+/// Id of a knock.
+pub type KnockId = Id<kind::Knock>;
 
 impl<Kind> Id<Kind> {
     /// An id made of a time (milliseconds since 1970) and 80 random bits, both given by the caller.

@@ -12,6 +12,7 @@ pub mod effects;
 pub mod group;
 pub mod id;
 pub mod kept;
+pub mod knock;
 pub mod message;
 pub mod person;
 pub mod rejection;

@@ -29,6 +29,13 @@ fn turns_text(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// A text of a stranger, as it may be shown: at most so many characters, and a sign in place of each that is not
+/// seen.
+pub fn shown(text: &str, chars_max: usize) -> String {
+    let seen = |c: char| if c.is_control() || turns_text(c) { '\u{fffd}' } else { c };
+    text.chars().take(chars_max).map(seen).collect()
+}
+
 /// A description: at most 2000 characters, line breaks and tabs allowed, no other control characters.
 pub fn description(field: &str, text: &str) -> Result<String, Rejection> {
     if text.chars().count() > DESCRIPTION_CHARS_MAX {

@@ -14,6 +14,7 @@ mod devices;
 mod executor;
 mod grants;
 mod groups;
+mod inbox;
 mod live;
 mod login;
 mod overview;
@@ -124,6 +125,12 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Build), routes!(groups::edit))
         .on(Needs(Build), routes!(groups::delete))
         .on(Needs(See), routes!(groups::members))
+        // Unknown devices that knocked
+        .on(Needs(See), routes!(inbox::list))
+        .on(Needs(Build), routes!(inbox::accept))
+        .on(Needs(Build), routes!(inbox::refuse))
+        .on(Needs(Build), routes!(inbox::ignore))
+        .on(Needs(Build), routes!(inbox::reopen))
         // Scripts
         .on(Needs(See), routes!(scripts::list))
         .on(Needs(Build), routes!(scripts::create))

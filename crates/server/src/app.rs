@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::api::Throttle;
 use crate::clock::Clock;
+use crate::inbox::Knocks;
 use crate::ingest::{Intake, Rate};
 use crate::live::Live;
 use crate::presence::Connections;
@@ -32,6 +33,8 @@ pub(crate) struct Parts {
     pub(crate) live: Live,
     /// The live connections of devices.
     pub(crate) connections: Connections,
+    /// Unknown devices that knocked.
+    pub(crate) knocks: Knocks,
     /// The queue of what needs no acknowledgement.
     pub(crate) intake: Intake,
     /// What the rollouts worker is told.

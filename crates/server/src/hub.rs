@@ -35,6 +35,7 @@ impl Hub for App {
                 Ok(None) => {
                     tracing::info!(address = %knock.address, who = ?knock.credentials, "somebody was not let in");
                     metrics::counter!("motehub_not_admitted_total").increment(1);
+                    self.knocked(&knock).await;
                     Err(Refusal::BadCredentials)
                 }
                 Err(error) => {

@@ -9,6 +9,7 @@ mod assets;
 mod backup;
 mod clock;
 mod hub;
+mod inbox;
 mod ingest;
 mod live;
 mod perform;

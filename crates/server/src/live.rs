@@ -40,6 +40,8 @@ pub(crate) enum News {
     Changes(Arc<Vec<Recorded>>),
     /// Points of devices that somebody watches.
     Telemetry(Arc<Vec<Shown>>),
+    /// How many unknown devices wait for a decision.
+    Inbox(usize),
 }
 
 /// Who watches what.
@@ -103,6 +105,11 @@ impl Live {
                 Shown { device: measured.device, points: points.collect() }
             })
             .collect()
+    }
+
+    /// Shows how many unknown devices wait for a decision.
+    pub(crate) fn show_inbox(&self, waiting: usize) {
+        let _ = self.news.send(News::Inbox(waiting));
     }
 
     /// Shows points that are on disk now.

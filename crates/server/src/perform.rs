@@ -42,6 +42,7 @@ impl App {
             self.connections.send(device, &downlink);
         }
         self.rollouts.tell(&effects.save);
+        self.knocks.tell(&effects.save);
         Ok(())
     }
 

@@ -24,6 +24,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::app::{App, Parts};
+use crate::inbox::{self, Knocks};
 use crate::ingest::{self, Intake};
 use crate::live::{self, Live};
 use crate::presence::{self, Connections};
@@ -76,6 +77,7 @@ impl Server {
         let now = settings.clock.now();
         store.all_offline(now).await.map_err(io::Error::other)?;
         let last_seq = store.last_seq().await.map_err(io::Error::other)?;
+        let knocks = store.knocks().await.map_err(io::Error::other)?;
         let needs_setup = store.admins().await.map_err(io::Error::other)? == 0;
         let setup_code = needs_setup.then(random::secret);
 
@@ -94,6 +96,7 @@ impl Server {
             started_at: now,
             live: Live::new(last_seq),
             connections: Connections::default(),
+            knocks: Knocks::new(knocks),
             intake,
             rollouts: rollouts::Rollouts::default(),
             throttle: api::Throttle::default(),
@@ -150,6 +153,7 @@ impl Server {
         gateways.spawn(http::serve(http, router(&app), hub, shutdown.clone()));
         workers.spawn(presence::run(app.clone(), stop_workers.clone()));
         workers.spawn(ingest::run(app.clone(), offered, stop_workers.clone()));
+        workers.spawn(inbox::run(app.clone(), stop_workers.clone()));
         workers.spawn(rollouts::run(app.clone(), stop_workers.clone()));
         workers.spawn(live::run(app.clone(), stop_workers.clone()));
         workers.spawn(housekeeping(app.clone(), stop_workers.clone()));

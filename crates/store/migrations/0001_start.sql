@@ -81,6 +81,21 @@ create table presence (
     address text not null
 );
 
+-- Unknown devices that asked to be let in. Never holds a secret.
+create table knocks (
+    id text primary key,
+    name text not null,
+    dialect text not null,
+    client_id text,
+    via text not null,
+    address text not null,
+    has_secret bigint not null,
+    count bigint not null,
+    first_at bigint not null,
+    last_at bigint not null,
+    standing text not null
+);
+
 create table scripts (
     id text primary key,
     number bigint not null,

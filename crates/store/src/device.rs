@@ -6,6 +6,7 @@ use motehub_domain::script::{Digest, Script};
 use motehub_domain::time::Time;
 
 use crate::capability;
+use crate::engine::query::Query;
 use crate::engine::row::{Columns, Row, Value};
 use crate::engine::{Statement, Transaction};
 use crate::script::{self, artifact_columns, artifact_values};
@@ -31,6 +32,11 @@ macro_rules! software_select {
 }
 
 pub(crate) use {device_select, software_select};
+
+/// How many names one statement looks for.
+const NAMES_PER_READ: usize = 500;
+
+const BY_EXTERNAL_IDS: &str = concat!("select ", device_select!(), " from devices d where d.external_id");
 
 sql! {
     INSERT = "insert into devices (id, name, name_key, search_key, description, dialect, external_id, tags,
@@ -252,6 +258,22 @@ impl Store {
     pub async fn devices_by_external_id(&self, external_id: &str) -> Result<Vec<Device>, StoreError> {
         let rows = self.engine().read(BY_EXTERNAL_ID, [external_id.into()]).await?;
         rows.into_iter().map(device_of).collect()
+    }
+
+    /// The devices that call themselves by one of these names, in any dialect.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn devices_by_external_ids(&self, names: &[&str]) -> Result<Vec<Device>, StoreError> {
+        let mut devices = Vec::new();
+        for some in names.chunks(NAMES_PER_READ) {
+            let mut query = Query::new(BY_EXTERNAL_IDS);
+            query.among(some.iter().map(|name| (*name).into()));
+            for row in self.engine().ask(query).await? {
+                devices.push(device_of(row)?);
+            }
+        }
+        Ok(devices)
     }
 
     /// The device whose credential has this digest.

@@ -23,6 +23,7 @@ mod engine;
 mod error;
 mod group;
 mod kept;
+mod knock;
 mod note;
 mod overview;
 mod person;
@@ -127,6 +128,7 @@ impl Store {
             device::SQL,
             kept::SQL,
             group::SQL,
+            knock::SQL,
             note::SQL,
             overview::SQL,
             person::SQL,

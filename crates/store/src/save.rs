@@ -88,6 +88,8 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::DeleteCapability(name) => transaction.push(capability::delete(name)),
         Save::Announced(device, names) => capability::write_of(*device, "announced", names, transaction),
         Save::Reported(device, attributes) => capability::write_reported(*device, attributes, transaction),
+        Save::Knock(knock) => transaction.push(knock::write(knock)),
+        Save::DropKnock(id) => transaction.push(knock::delete(*id)),
         Save::Presence(presence) => transaction.push(device::write_presence(presence)),
         Save::Seen(id, at) => transaction.push(device::seen(*id, *at)),
         Save::TokenUsed(id, at) => transaction.push(person::token_used(*id, *at)),

@@ -232,6 +232,13 @@ pub(crate) struct Registered {
     credential: String,
 }
 
+impl Registered {
+    /// A device with its new credential.
+    pub(crate) fn new(device: DeviceDto, credential: String) -> Self {
+        Self { device, credential }
+    }
+}
+
 /// Registers a device.
 #[utoipa::path(post, path = "/api/v1/devices", tag = "devices", request_body = NewDevice,
     responses((status = 201, body = Registered), (status = 400, body = Problem), (status = 409, body = Problem)))]
@@ -380,7 +387,8 @@ pub(crate) async fn load(app: &App, id: DeviceId) -> Result<Device, crate::perfo
     Ok(app.store.device(id).await?.ok_or_else(|| Rejection::not_found("device", id))?)
 }
 
-async fn view(app: &App, id: DeviceId) -> Result<DeviceDto, ApiError> {
+/// A device as the API shows it.
+pub(crate) async fn view(app: &App, id: DeviceId) -> Result<DeviceDto, ApiError> {
     let view = app.store.device_view(id).await?;
     view.map(DeviceDto::from).ok_or_else(|| ApiError::not_found("device", id))
 }

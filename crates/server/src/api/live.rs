@@ -98,6 +98,9 @@ impl Reader {
                         sent = self.changes(&changes, sent).await?;
                     }
                     Ok(News::Telemetry(shown)) => self.hold(&shown),
+                    Ok(News::Inbox(waiting)) => {
+                        self.send(json!({ "inbox": { "waiting": waiting } })).await?;
+                    }
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Over),
                 },
                 message = self.socket.recv() => self.heard(message).await?,

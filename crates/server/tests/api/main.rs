@@ -11,6 +11,7 @@ mod deployments;
 mod devices;
 mod groups;
 mod hub;
+mod inbox;
 mod input;
 mod live;
 mod scripts;

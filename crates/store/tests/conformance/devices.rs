@@ -4,6 +4,7 @@ use motehub_domain::deployment::{Cause, TaskState};
 use motehub_domain::device::{Assignment, Device, Dialect, Presence, Software};
 use motehub_domain::effects::Save;
 use motehub_domain::id::DeviceId;
+use motehub_domain::knock::{Knock, Said, Standing, Via};
 use motehub_domain::selector::Selector;
 use motehub_domain::time::{Span, Time};
 use motehub_store::{DeviceQuery, Sort, StoreError};
@@ -60,6 +61,9 @@ pub(crate) async fn an_external_id_is_unique_in_its_dialect(world: &mut World) {
     let found = world.store.devices_by_external_id("1001").await.unwrap();
     assert_eq!(found, [native.clone(), lamp.clone()]);
     assert_eq!(world.store.devices_by_external_id("1002").await, Ok(Vec::new()));
+    let names: Vec<String> = (0..1200).map(|number: u32| number.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(world.store.devices_by_external_ids(&names).await.unwrap().len(), 2);
     let nameless = |number| Device { external_id: None, ..device(number) };
     for number in [3, 4] {
         world.save([Save::Device(Box::new(nameless(number)))]).await.unwrap();
@@ -83,6 +87,26 @@ pub(crate) async fn a_credential_finds_its_device(world: &mut World) {
     assert_eq!(world.store.device_by_credential(digest(2)).await, Ok(None));
     let unknown = world.save([Save::Credential(id(9), Some(digest(3)))]).await;
     assert!(matches!(unknown, Err(StoreError::Conflict { .. })), "{unknown:?}");
+}
+
+pub(crate) async fn knocks_are_kept_moved_and_dropped(world: &mut World) {
+    let knock = |number: u128, at: i64| Knock {
+        id: id(number),
+        said: Said::new(&format!("lamp-{number}"), Some("esp"), Via::Mqtt, "192.0.2.7".into(), true).unwrap(),
+        count: 1,
+        first_at: NOW,
+        last_at: NOW + Span(at),
+        standing: Standing::New,
+    };
+    let (first, mut second) = (knock(1, 1), knock(2, 2));
+    world.save([&first, &second].map(|knock| Save::Knock(Box::new(knock.clone())))).await.unwrap();
+    assert_eq!(world.store.knocks().await, Ok(vec![second.clone(), first.clone()]));
+    second.said.client_id = None;
+    (second.said.via, second.said.has_secret, second.said.address) = (Via::Http, false, "::1".into());
+    (second.count, second.standing, second.last_at) = (9, Standing::Refused, NOW + Span(3));
+    world.save([Save::Knock(Box::new(second.clone())), Save::DropKnock(first.id)]).await.unwrap();
+    world.reopen().await;
+    assert_eq!(world.store.knocks().await, Ok(vec![second]));
 }
 
 pub(crate) async fn software_is_guarded_and_complete(world: &mut World) {

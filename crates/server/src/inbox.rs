@@ -1,0 +1,163 @@
+//! The inbox of unknown devices: who was not let in is told here; one worker writes what changed, in batches, so
+//! that a flood of knocks costs no more than a few writes a second.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use motehub_domain::effects::{Effects, Save};
+use motehub_domain::id::KnockId;
+use motehub_domain::knock::{Heard, Inbox, Knock, Said, Standing, Via};
+use motehub_domain::time::{Span, Time};
+use motehub_gateway::hub::{self, Credentials};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::random;
+use crate::secrets;
+
+/// How many records are written in one transaction.
+const BATCH_MAX: usize = 200;
+/// How soon a new knock is written and shown, and how long a burst is gathered.
+const GATHER: Span = Span::seconds(1);
+/// How often counts and times of known knocks are written.
+const COUNTS_EVERY: Span = Span::seconds(60);
+
+/// The inbox in memory.
+pub(crate) struct Knocks {
+    inbox: Mutex<Inbox>,
+    changed: Notify,
+}
+
+impl Knocks {
+    /// The inbox as it was written.
+    pub(crate) fn new(knocks: Vec<Knock>) -> Self {
+        Self { inbox: Mutex::new(Inbox::restored(knocks)), changed: Notify::new() }
+    }
+
+    /// The inbox, locked: hold it only for a moment.
+    pub(crate) fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A person decided, and that is on disk.
+    pub(crate) fn decided(&self, id: KnockId, standing: Standing) {
+        self.inbox().decided(id, standing);
+        self.changed.notify_one();
+    }
+
+    /// A knock is to be listed again when it knocks again.
+    pub(crate) fn forget(&self, id: KnockId) {
+        self.inbox().forget(id);
+        self.changed.notify_one();
+    }
+
+    /// Whoever is registered now is no stranger any more.
+    pub(crate) fn tell(&self, saves: &[Save]) {
+        for save in saves {
+            if let Save::Device(device) = save
+                && device.revision == 1
+            {
+                self.inbox().registered(device);
+                self.changed.notify_one();
+            }
+        }
+    }
+}
+
+impl App {
+    /// Somebody was not let in. If it is nobody known yet it is listed, unless what it calls itself is a secret
+    /// of ours: firmware exists that sends its password as its name.
+    pub(crate) async fn knocked(&self, knock: &hub::Knock) {
+        let Some(said) = said(knock) else { return counted("nameless") };
+        let is_known = self.knocks.inbox().knows(&said);
+        if !is_known && self.shows_a_secret(&knock.credentials).await {
+            return counted("secret");
+        }
+        let heard = self.knocks.inbox().heard(random::id(self.now()), said, self.now());
+        match heard {
+            Heard::Listed => {
+                counted("listed");
+                self.knocks.changed.notify_one();
+            }
+            Heard::Again => counted("again"),
+            Heard::Limited => counted("limited"),
+        }
+    }
+
+    async fn shows_a_secret(&self, credentials: &Credentials) -> bool {
+        let Credentials::Mqtt { client_id, user, .. } = credentials else { return false };
+        for text in [Some(client_id), user.as_ref()].into_iter().flatten() {
+            let digest = secrets::digest(text);
+            let device = self.store.device_by_credential(digest).await;
+            let token = self.store.token_by_digest(digest).await;
+            if !matches!((device, token), (Ok(None), Ok(None))) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+fn said(knock: &hub::Knock) -> Option<Said> {
+    let address = knock.address.ip().to_canonical().to_string();
+    let via = match knock.transport {
+        hub::Transport::Mqtt => Via::Mqtt,
+        hub::Transport::Http => Via::Http,
+    };
+    match &knock.credentials {
+        Credentials::Mqtt { client_id, user, password } => {
+            let name = user.as_deref().unwrap_or(client_id);
+            Said::new(name, Some(client_id), via, address, password.is_some())
+        }
+        Credentials::Nodemcu { chip_id, secret } => Said::new(chip_id, None, via, address, secret.is_some()),
+    }
+}
+
+fn counted(outcome: &'static str) {
+    metrics::counter!("motehub_knocks_total", "outcome" => outcome).increment(1);
+}
+
+/// The worker that writes the inbox and tells open pages how many wait, until shutdown and then once more.
+pub(crate) async fn run(app: App, shutdown: CancellationToken) {
+    let mut shown = app.knocks.inbox().waiting();
+    let mut counts_at = app.now() + COUNTS_EVERY;
+    loop {
+        let is_over = tokio::select! {
+            () = app.knocks.changed.notified() => false,
+            () = app.clock.sleep_until(counts_at) => false,
+            () = shutdown.cancelled() => true,
+        };
+        let waiting = app.knocks.inbox().waiting();
+        if waiting != shown {
+            app.live.show_inbox(waiting);
+            shown = waiting;
+        }
+        write(&app).await;
+        if is_over {
+            return;
+        }
+        counts_at = app.now() + COUNTS_EVERY;
+        pause(&app, app.now() + GATHER, &shutdown).await;
+    }
+}
+
+async fn pause(app: &App, until: Time, shutdown: &CancellationToken) {
+    tokio::select! {
+        () = app.clock.sleep_until(until) => {}
+        () = shutdown.cancelled() => {}
+    }
+}
+
+async fn write(app: &App) {
+    loop {
+        let save = app.knocks.inbox().take_unsaved(BATCH_MAX);
+        if save.is_empty() {
+            return;
+        }
+        let effects = Effects { save, ..Effects::none() };
+        if let Err(error) = app.store.commit(&effects, app.now()).await {
+            tracing::warn!(%error, "the inbox could not be written; it is tried again later");
+            return app.knocks.inbox().unsaved_again(&effects.save);
+        }
+    }
+}
