@@ -4,6 +4,7 @@ mod backup;
 mod deployment;
 mod device;
 mod find;
+mod inbox;
 mod look;
 mod print;
 mod script;
@@ -56,6 +57,9 @@ enum Noun {
     /// Devices: list, show, add, delete
     #[command(subcommand)]
     Device(device::Verb),
+    /// Unknown devices that knocked: list, accept, refuse, ignore
+    #[command(subcommand)]
+    Inbox(inbox::Verb),
     /// Scripts: list, push, show
     #[command(subcommand)]
     Script(script::Verb),
@@ -134,6 +138,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
     let context = Caller { api: Api::new(&hub, &token), hub, json: options.json };
     match &options.noun {
         Noun::Device(verb) => device::run(&context, verb),
+        Noun::Inbox(verb) => inbox::run(&context, verb),
         Noun::Script(verb) => script::run(&context, verb),
         Noun::Deployment(verb) => deployment::run(&context, verb),
         Noun::Telemetry(verb) => look::telemetry(&context, verb),
