@@ -70,19 +70,29 @@ impl Api {
     /// # Errors
     /// A [`Refusal`] if the hub answers with one; anything else if it cannot be reached or understood.
     pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let request = ureq::http::Request::builder()
+        match body {
+            Some(body) => self.send(method, path, "application/json", body.to_string().as_bytes()),
+            None => {
+                let answer = self.agent.run(self.request(method, path).body(())?);
+                self.understand(path, answer.with_context(|| format!("calling {}{path}", self.base))?)
+            }
+        }
+    }
+
+    /// As [`Self::call`], with a body of any kind.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub(crate) fn send(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> anyhow::Result<Value> {
+        let answer = self.agent.run(self.request(method, path).header("Content-Type", kind).body(body)?);
+        self.understand(path, answer.with_context(|| format!("calling {}{path}", self.base))?)
+    }
+
+    fn request(&self, method: &str, path: &str) -> ureq::http::request::Builder {
+        ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
-            .header("Authorization", format!("Bearer {}", self.token));
-        let answer = match body {
-            Some(body) => {
-                let request = request.header("Content-Type", "application/json").body(body.to_string())?;
-                self.agent.run(request)
-            }
-            None => self.agent.run(request.body(())?),
-        };
-        let answer = answer.with_context(|| format!("calling {}{path}", self.base))?;
-        self.understand(path, answer)
+            .header("Authorization", format!("Bearer {}", self.token))
     }
 
     /// Passes the answer of a path on as it comes, however long it takes. Returns its length in bytes.

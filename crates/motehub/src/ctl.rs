@@ -4,6 +4,7 @@ mod backup;
 mod deployment;
 mod device;
 mod find;
+mod import;
 mod inbox;
 mod look;
 mod print;

@@ -14,6 +14,7 @@ mod devices;
 mod executor;
 mod grants;
 mod groups;
+mod import;
 mod inbox;
 mod live;
 mod login;
@@ -102,6 +103,7 @@ fn table(app: Option<App>) -> Table {
         // Devices
         .on(Needs(See), routes!(devices::list))
         .on(Needs(Build), routes!(devices::create))
+        .on(Needs(Build), routes!(import::import))
         .on(Needs(See), routes!(devices::get))
         .on(Needs(Build), routes!(devices::edit))
         .on(Needs(Build), routes!(devices::delete))

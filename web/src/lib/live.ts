@@ -17,6 +17,8 @@ export type LiveState = 'connecting' | 'live' | 'reconnecting' | 'off';
 export type LiveListener = {
   changes?: (changes: Change[]) => void;
   telemetry?: (telemetry: TelemetryFrame) => void;
+  /** So many unknown devices wait for a decision. */
+  inbox?: (waiting: number) => void;
   /** Too much was missed, or the link was new: what is shown must be loaded again. */
   resync?: () => void;
 };
@@ -94,6 +96,7 @@ function receive(text: string): void {
   for (const listener of [...listeners]) {
     if (meaning.kind === 'changes' && meaning.changes.length > 0) listener.changes?.(meaning.changes);
     if (meaning.kind === 'telemetry') listener.telemetry?.(meaning.telemetry);
+    if (meaning.kind === 'inbox') listener.inbox?.(meaning.waiting);
     if (meaning.kind === 'resync') listener.resync?.();
   }
 }

@@ -10,6 +10,7 @@ type Load = () => Promise<{ default: Component<PageProps> | Component }>;
 const PAGES: [pattern: string, role: Role, load: Load][] = [
   ['/', 'viewer', () => import('./overview/Page.svelte')],
   ['/devices', 'viewer', () => import('./devices/Page.svelte')],
+  ['/inbox', 'viewer', () => import('./inbox/Page.svelte')],
   ['/devices/:id', 'viewer', () => import('./device/Page.svelte')],
   ['/scripts', 'viewer', () => import('./scripts/Page.svelte')],
   ['/scripts/new', 'engineer', () => import('./script/New.svelte')],

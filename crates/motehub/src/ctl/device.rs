@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::print::{cell, out, table};
-use super::{Caller, find};
+use super::{Caller, find, import};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -45,6 +45,8 @@ pub(super) enum Verb {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Register many devices from a CSV table
+    Import(import::Import),
     /// Delete a device with all that it measured
     Delete {
         /// Its id, name or external id
@@ -77,6 +79,7 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
                 format!("id          {id}\ncredential  {credential}   (shown only now: keep it)\n")
             })
         }
+        Verb::Import(wanted) => import::run(caller, wanted),
         Verb::Delete { device } => {
             let device = find::one(caller, "device", device)?;
             caller.api.call("DELETE", &format!("/devices/{}", cell(&device["id"])), None)?;

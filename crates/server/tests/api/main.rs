@@ -11,6 +11,7 @@ mod deployments;
 mod devices;
 mod groups;
 mod hub;
+mod import;
 mod inbox;
 mod input;
 mod live;

@@ -1,5 +1,6 @@
 //! Every call of the API that the dashboard makes, by noun. Page modules use these; components never do.
 import type {
+  Acceptance,
   AssignedScript,
   Change,
   ChangePage,
@@ -8,6 +9,9 @@ import type {
   DeviceEdit,
   DiffLine,
   Grant,
+  ImportReport,
+  KnockList,
+  KnockState,
   List,
   Me,
   Metric,
@@ -25,7 +29,7 @@ import type {
   Version,
   VersionWithSource,
 } from './contract';
-import { addressOf, get, patch, post, put, remove, type Query } from './client';
+import { addressOf, get, patch, post, postText, put, remove, type Query } from './client';
 
 type Signal = AbortSignal | undefined;
 type Page = { offset?: number; limit?: number };
@@ -66,6 +70,9 @@ export const devices = {
   list: (query: Query, signal?: Signal) => get<List<Device>>('/devices', query, signal),
   get: (device: string, signal?: Signal) => get<Device>(`/devices/${id(device)}`, {}, signal),
   register: (device: NewDevice) => post<Device & { credential: string }>('/devices', device),
+  previewImport: (table: Blob) => postText<ImportReport>('/devices/import', { dry_run: true }, table),
+  import: (table: Blob, skipWrong: boolean) =>
+    postText<ImportReport>('/devices/import', skipWrong ? { on_error: 'skip' } : {}, table),
   edit: (device: string, edit: DeviceEdit) => patch<Device>(`/devices/${id(device)}`, edit),
   delete: (device: string) => remove(`/devices/${id(device)}`),
   rotate: (device: string) => post<{ credential: string }>(`/devices/${id(device)}/credential`),
@@ -84,6 +91,15 @@ export const devices = {
   force: (device: string) => post<{ id: string }>(`/devices/${id(device)}/force`),
   cancel: (device: string) => post<void>(`/devices/${id(device)}/cancel`),
   rollBack: (device: string) => post<{ id: string }>(`/devices/${id(device)}/rollback`),
+};
+
+export const inbox = {
+  list: (query: { state: KnockState } & Page, signal?: Signal) => get<KnockList>('/inbox', query, signal),
+  accept: (knock: string, wanted: Acceptance) =>
+    post<Device & { credential: string }>(`/inbox/${id(knock)}/accept`, wanted),
+  refuse: (knock: string) => post<void>(`/inbox/${id(knock)}/refuse`),
+  ignore: (knock: string) => post<void>(`/inbox/${id(knock)}/ignore`),
+  reopen: (knock: string) => post<void>(`/inbox/${id(knock)}/reopen`),
 };
 
 export const scripts = {

@@ -8,7 +8,7 @@ const TIMEOUT_MS = 30_000;
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 export type Query = Record<string, string | number | boolean | undefined | null>;
-type Options = { query?: Query; body?: unknown; signal?: AbortSignal | undefined };
+type Options = { query?: Query; body?: unknown; text?: Blob; signal?: AbortSignal | undefined };
 
 let csrf = '';
 let onRefusal: (problem: Problem) => void = () => undefined;
@@ -42,6 +42,11 @@ export function post<T>(path: string, body?: unknown, signal?: AbortSignal): Pro
   return send<T>('POST', path, { body, signal });
 }
 
+/** Sends a table as it is, as CSV. */
+export function postText<T>(path: string, query: Query, text: Blob): Promise<T> {
+  return send<T>('POST', path, { query, text });
+}
+
 export function patch<T>(path: string, body: unknown): Promise<T> {
   return send<T>('PATCH', path, { body });
 }
@@ -57,6 +62,7 @@ export function remove(path: string): Promise<void> {
 async function send<T>(method: Method, path: string, options: Options): Promise<T> {
   const headers: Record<string, string> = { accept: 'application/json' };
   if (options.body !== undefined) headers['content-type'] = 'application/json';
+  if (options.text !== undefined) headers['content-type'] = 'text/csv';
   if (method !== 'GET' && csrf !== '') headers['x-csrf-token'] = csrf;
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   let response: Response;
@@ -66,7 +72,7 @@ async function send<T>(method: Method, path: string, options: Options): Promise<
       headers,
       credentials: 'same-origin',
       cache: 'no-store',
-      body: options.body === undefined ? null : JSON.stringify(options.body),
+      body: options.text ?? (options.body === undefined ? null : JSON.stringify(options.body)),
       signal: options.signal ? AbortSignal.any([options.signal, timeout]) : timeout,
     });
   } catch (error) {

@@ -46,6 +46,15 @@ export type Device = Told<
     pending: PendingRef | null;
   }
 >;
+export type KnockState = 'new' | 'ignored' | 'refused';
+/** Somebody unknown who asked to be let in. */
+export type Knock = Told<
+  Known['Knock'],
+  { dialect: Dialect; transport: 'mqtt' | 'http'; state: KnockState; device: string | null }
+>;
+export type KnockList = List<Knock> & { waiting: number };
+export type Acceptance = Known['Accept'];
+export type ImportReport = Told<Known['ImportReport'], { credentials: string | null }>;
 export type NewDevice = Known['NewDevice'];
 export type DeviceEdit = Known['DeviceEdit'];
 export type Metric = Told<

@@ -8,6 +8,7 @@ export type Meaning =
   | { kind: 'changes'; changes: Change[] }
   | { kind: 'resync' }
   | { kind: 'telemetry'; telemetry: TelemetryFrame }
+  | { kind: 'inbox'; waiting: number }
   | { kind: 'unknown' };
 /** What the browser has, and what the hub had when the link was opened. */
 export type Position = { seq: number | null; hub: number | null };
@@ -46,6 +47,9 @@ export function readFrame(text: string, position: Position): Reading {
   }
   if ('telemetry' in frame) {
     return { position, meaning: { kind: 'telemetry', telemetry: frame.telemetry as TelemetryFrame } };
+  }
+  if ('inbox' in frame) {
+    return { position, meaning: { kind: 'inbox', waiting: numberIn(frame.inbox, 'waiting') ?? 0 } };
   }
   return { position, meaning: { kind: 'unknown' } };
 }

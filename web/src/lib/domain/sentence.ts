@@ -41,11 +41,14 @@ const WORDING: Record<string, Wording> = {
   grant_added: { text: 'granted {}', tone: 'info' },
   grant_removed: { text: 'removed the grant {}', tone: 'warn' },
   backup_taken: { text: 'took a {}', tone: 'warn' },
+  knock_refused: { text: 'refused the unknown device {}', tone: 'warn' },
+  knock_ignored: { text: 'ignored the unknown device {}', tone: 'idle' },
+  knock_returned: { text: 'will decide anew about the unknown device {}', tone: 'info' },
   setup_done: { text: '{} finished the set-up', tone: 'ok' },
 };
 
 export const KINDS: string[] = Object.keys(WORDING);
-export const NOUNS: string[] = ['device', 'script', 'deployment', 'user', 'token', 'login', 'grant'];
+export const NOUNS: string[] = ['device', 'script', 'deployment', 'user', 'token', 'login', 'grant', 'knock'];
 
 const PLACES: Record<string, string> = { device: 'devices', script: 'scripts', deployment: 'deployments' };
 
@@ -116,6 +119,9 @@ export function saysAll(change: Change): boolean {
     'uplink_refused',
     'script_assigned',
     'script_unassigned',
+    'knock_refused',
+    'knock_ignored',
+    'knock_returned',
   ].includes(change.kind);
 }
 

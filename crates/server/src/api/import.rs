@@ -1,0 +1,291 @@
+//! Import of many devices from one CSV table: every wrong row is named, and either all rows are registered or, if
+//! the caller says so, the good ones.
+
+mod rows;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::extract::{Extension, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::BodyExt;
+use motehub_domain::change::Actor;
+use motehub_domain::device::{self, Device, Registration};
+use motehub_domain::effects::Effects;
+use motehub_domain::rejection::Rejection;
+use motehub_domain::time::Time;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::access::Caller;
+use super::extract::Query;
+use super::problem::{ApiError, Problem};
+use crate::app::App;
+use crate::random;
+use crate::secrets;
+use rows::Row;
+
+/// Largest table in bytes.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How much of a table that is too large is read and thrown away, so that the sender sees the answer.
+const THROWN_AWAY_MAX: usize = 128 * 1024 * 1024;
+/// How long a table may take to arrive.
+const ARRIVE_MAX: Duration = Duration::from_secs(60);
+/// How many wrong rows are named in an answer.
+const NAMED_MAX: usize = 1000;
+/// How many rows a preview shows.
+const PREVIEW_MAX: usize = 20;
+
+/// How the table is imported.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ImportQuery {
+    /// Registers nothing; says what would be.
+    #[serde(default)]
+    dry_run: bool,
+    /// What happens if rows are wrong: `stop` registers nothing (the default), `skip` registers the good ones.
+    on_error: Option<String>,
+}
+
+/// A row that is wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RowError {
+    /// The line of the file on which the row begins; the header is on line 1.
+    row: u64,
+    /// The column, or `row` for the row as a whole.
+    field: String,
+    /// What is wrong and what to do.
+    detail: String,
+}
+
+/// A row as it was understood.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PreviewRow {
+    /// The line of the file on which the row begins.
+    row: u64,
+    /// For people.
+    name: String,
+    /// `nodemcu` or `native`.
+    dialect: &'static str,
+    /// Its own id.
+    external_id: Option<String>,
+    /// Sorted.
+    tags: Vec<String>,
+}
+
+/// What came of a table.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ImportReport {
+    /// How many rows it has, without the header.
+    rows: usize,
+    /// How many of them are good.
+    good: usize,
+    /// How many devices were registered.
+    registered: usize,
+    /// The wrong rows, at most 1000 of them.
+    errors: Vec<RowError>,
+    /// How many rows are wrong.
+    errors_total: usize,
+    /// The first good rows, as they were understood.
+    preview: Vec<PreviewRow>,
+    /// A CSV table with the credential of each registered device, shown only now:
+    /// `name,dialect,external_id,id,credential`.
+    credentials: Option<String>,
+}
+
+/// Registers the devices of a CSV table with the columns name, dialect, external_id, tags and description.
+#[utoipa::path(post, path = "/api/v1/devices/import", tag = "devices", params(ImportQuery),
+    request_body(content = String, content_type = "text/csv"),
+    responses((status = 200, body = ImportReport), (status = 400, body = Problem),
+        (status = 413, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn import(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Query(query): Query<ImportQuery>,
+    request: Request,
+) -> Result<axum::Json<ImportReport>, ApiError> {
+    let skips = match query.on_error.as_deref() {
+        None | Some("stop") => false,
+        Some("skip") => true,
+        Some(_) => return Err(Rejection::invalid("on_error", "stop or skip").into()),
+    };
+    let bytes = table(request).await?;
+    let (now, actor) = (app.now(), caller.actor());
+    let read = tokio::task::spawn_blocking(move || {
+        let mut rows = rows::read(&bytes)?;
+        rows::refuse_repeated(&mut rows);
+        Ok::<_, Rejection>(rows)
+    });
+    let mut rows = read.await.map_err(|_| unreadable())??;
+    refuse_registered(&app, &mut rows).await?;
+    let judged = tokio::task::spawn_blocking(move || judge(rows, &actor, now));
+    let (mut report, good) = judged.await.map_err(|_| unreadable())?;
+    if query.dry_run {
+        return Ok(axum::Json(report));
+    }
+    if let Some(first) = report.errors.first().filter(|_| !skips) {
+        return Err(nothing_done(&report, first));
+    }
+    let mut effects = Effects::none();
+    let mut credentials = Vec::with_capacity(good.len());
+    for one in good {
+        effects = effects.and(one.effects);
+        credentials.push((one.device, one.credential));
+    }
+    app.perform(effects).await?;
+    report.registered = credentials.len();
+    report.credentials = Some(written(&credentials)?);
+    Ok(axum::Json(report))
+}
+
+fn unreadable() -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "invalid", "the table cannot be read")
+}
+
+fn nothing_done(report: &ImportReport, first: &RowError) -> ApiError {
+    let detail = format!(
+        "{} of {} rows are wrong, so nothing was registered; the first is row {}: {}: {}",
+        report.errors_total, report.rows, first.row, first.field, first.detail
+    );
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "rows_refused", detail)
+}
+
+/// The bytes of the table. One that is too large is refused at once if the sender waits to be told so, and else
+/// read to its end: a sender that is still sending would not see the answer.
+async fn table(request: Request) -> Result<Vec<u8>, ApiError> {
+    let too_large = || {
+        let detail = format!("the table has at most {} MiB: split it", BYTES_MAX / 1024 / 1024);
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    };
+    let (head, mut body) = request.into_parts();
+    if !is_csv(&head.headers) {
+        let detail = "send the table as CSV, with Content-Type: text/csv";
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid", detail));
+    }
+    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length: usize = length.and_then(|value| value.parse().ok()).unwrap_or(0);
+    if length > BYTES_MAX && (head.headers.contains_key(header::EXPECT) || length > THROWN_AWAY_MAX) {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(length.min(BYTES_MAX));
+    let mut size = 0;
+    let arriving = tokio::time::timeout(ARRIVE_MAX, async {
+        while let Some(frame) = body.frame().await {
+            let data = frame.map_err(|_| unreadable())?.into_data().unwrap_or_default();
+            size += data.len();
+            if size > THROWN_AWAY_MAX {
+                return Err(too_large());
+            }
+            if size <= BYTES_MAX {
+                bytes.extend_from_slice(&data);
+            } else {
+                bytes = Vec::new();
+            }
+        }
+        Ok(())
+    });
+    arriving.await.map_err(|_| {
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "invalid", "the table did not arrive within a minute")
+    })??;
+    if size > BYTES_MAX { Err(too_large()) } else { Ok(bytes) }
+}
+
+fn is_csv(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/csv"))
+}
+
+async fn refuse_registered(app: &App, rows: &mut [Row]) -> Result<(), ApiError> {
+    let named: Vec<String> = rows
+        .iter()
+        .filter_map(|row| row.read.as_ref().ok()?.external_id.clone())
+        .collect();
+    let names: Vec<&str> = named.iter().map(String::as_str).collect();
+    let registered = app.store.devices_by_external_ids(&names).await?;
+    let registered: HashMap<_, _> = registered
+        .into_iter()
+        .filter_map(|device| Some(((device.dialect, device.external_id?), device.name)))
+        .collect();
+    for row in rows {
+        let Ok(Registration { dialect, external_id: Some(id), .. }) = &row.read else { continue };
+        if let Some(name) = registered.get(&(*dialect, id.clone())) {
+            let sentence = format!("{id} is registered already, as {name:?}");
+            row.read = Err(Rejection::invalid("external_id", sentence));
+        }
+    }
+    Ok(())
+}
+
+/// A row that can be registered.
+struct Good {
+    device: Device,
+    credential: String,
+    effects: Effects,
+}
+
+/// Lets the domain judge each row.
+fn judge(rows: Vec<Row>, actor: &Actor, now: Time) -> (ImportReport, Vec<Good>) {
+    let mut report = ImportReport {
+        rows: rows.len(),
+        good: 0,
+        registered: 0,
+        errors: Vec::new(),
+        errors_total: 0,
+        preview: Vec::new(),
+        credentials: None,
+    };
+    let mut good = Vec::with_capacity(rows.len());
+    for Row { line, read } in rows {
+        let credential = random::secret();
+        let registered = read.and_then(|registration| {
+            device::register(random::id(now), &registration, secrets::digest(&credential), actor, now)
+        });
+        match registered {
+            Ok((device, effects)) => {
+                if report.preview.len() < PREVIEW_MAX {
+                    report.preview.push(PreviewRow {
+                        row: line,
+                        name: device.name.clone(),
+                        dialect: device.dialect.as_str(),
+                        external_id: device.external_id.clone(),
+                        tags: device.tags.clone(),
+                    });
+                }
+                good.push(Good { device, credential, effects });
+            }
+            Err(rejection) => {
+                report.errors_total += 1;
+                if report.errors.len() < NAMED_MAX {
+                    let (field, detail) = rejection.sentence.split_once(": ").unwrap_or(("row", ""));
+                    let (field, detail) = (field.to_owned(), detail.to_owned());
+                    report.errors.push(RowError { row: line, field, detail });
+                }
+            }
+        }
+    }
+    report.good = good.len();
+    (report, good)
+}
+
+/// The credentials as a CSV table.
+fn written(devices: &[(Device, String)]) -> Result<String, ApiError> {
+    let mut writer = csv::Writer::from_writer(Vec::with_capacity(devices.len() * 100));
+    let head = ["name", "dialect", "external_id", "id", "credential"];
+    writer.write_record(head).map_err(|_| unreadable())?;
+    for (device, credential) in devices {
+        let name = harmless(&device.name);
+        let external_id = harmless(device.external_id.as_deref().unwrap_or_default());
+        let fields = [name.as_str(), device.dialect.as_str(), &external_id, &device.id.to_string(), credential];
+        writer.write_record(fields).map_err(|_| unreadable())?;
+    }
+    let bytes = writer.into_inner().map_err(|_| unreadable())?;
+    String::from_utf8(bytes).map_err(|_| unreadable())
+}
+
+/// A cell that no spreadsheet takes for a formula.
+fn harmless(text: &str) -> String {
+    match text.starts_with(['=', '+', '-', '@', '\t']) {
+        true => format!("'{text}"),
+        false => text.to_owned(),
+    }
+}
