@@ -6,7 +6,9 @@ use tokio::sync::oneshot;
 
 use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
-use crate::{Store, StoreError, capability, change, deployment, device, group, note, person, script, task};
+use crate::{
+    Store, StoreError, capability, change, deployment, device, group, knock, note, person, script, task,
+};
 
 impl Store {
     /// Writes everything in `effects.save` and `effects.changes`, or nothing; it is on disk when this

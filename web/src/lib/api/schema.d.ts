@@ -193,6 +193,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Registers the devices of a CSV table with the columns name, dialect, external_id, tags and description. */
+        post: operations["devices_import"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{id}": {
         parameters: {
             query?: never;
@@ -467,6 +484,91 @@ export interface paths {
         get: operations["groups_members"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inbox": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Unknown devices that knocked, the last heard first. */
+        get: operations["inbox_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inbox/{id}/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Registers who knocked; the answer has the credential, which is shown only now. */
+        post: operations["inbox_accept"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inbox/{id}/ignore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Hides who knocked until it says something else or comes from another address. */
+        post: operations["inbox_ignore"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inbox/{id}/refuse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Refuses who knocked: it is denied from now on, and not listed again. */
+        post: operations["inbox_refuse"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inbox/{id}/reopen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes a refusal or ignoring back: it waits for a decision again. */
+        post: operations["inbox_reopen"];
         delete?: never;
         options?: never;
         head?: never;
@@ -859,6 +961,19 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description What the device is registered as; what is left out is taken from what it said. */
+        Accept: {
+            /** @description For people. */
+            description?: string;
+            /** @description `nodemcu` or `native`; what it seems to be if left out. */
+            dialect?: string | null;
+            /** @description 1 to 80 characters; what it calls itself if left out. */
+            name?: string | null;
+            /** @description Letters, digits and `_ - . :`. */
+            tags?: string[];
+            /** @description Lets a NodeMCU board in as it is, without a credential: a weakness, for boards that cannot be given one. */
+            without_credential?: boolean;
+        };
         /** @description Which script shall be active. */
         Activation: {
             /** @description Id of the script. */
@@ -1215,6 +1330,65 @@ export interface components {
             /** @description How many there are. */
             total: number;
         };
+        /** @description What came of a table. */
+        ImportReport: {
+            /**
+             * @description A CSV table with the credential of each registered device, shown only now:
+             *     `name,dialect,external_id,id,credential`.
+             */
+            credentials?: string | null;
+            /** @description The wrong rows, at most 1000 of them. */
+            errors: components["schemas"]["RowError"][];
+            /** @description How many rows are wrong. */
+            errors_total: number;
+            /** @description How many of them are good. */
+            good: number;
+            /** @description The first good rows, as they were understood. */
+            preview: components["schemas"]["PreviewRow"][];
+            /** @description How many devices were registered. */
+            registered: number;
+            /** @description How many rows it has, without the header. */
+            rows: number;
+        };
+        /** @description Somebody unknown who asked to be let in. */
+        Knock: {
+            /** @description From which address it came last. */
+            address: string;
+            /** @description The MQTT client id, if it is not the name. */
+            client_id?: string | null;
+            /**
+             * Format: int64
+             * @description How often it came.
+             */
+            count: number;
+            /** @description The registered device of that name: it came without its credential, or with a wrong one. */
+            device?: string | null;
+            /** @description Which firmware it seems to be: `nodemcu` or `native`. */
+            dialect: string;
+            /** @description When it came first. */
+            first_at: string;
+            /** @description Whether it showed a secret; it was a wrong one. */
+            has_secret: boolean;
+            /** @description Its id. */
+            id: string;
+            /** @description When it came last. */
+            last_at: string;
+            /** @description What it calls itself: its user name, client id or chip id. */
+            name: string;
+            /** @description `new`, `ignored` or `refused`. */
+            state: string;
+            /** @description `mqtt` or `http`. */
+            transport: string;
+        };
+        /** @description A part of the inbox. */
+        KnockList: {
+            /** @description The last heard first. */
+            items: components["schemas"]["Knock"][];
+            /** @description How many there are of this state. */
+            total: number;
+            /** @description How many wait for a decision. */
+            waiting: number;
+        };
         /** @description A name and a password. */
         LoginRequest: {
             /** @description Compared without case. */
@@ -1422,6 +1596,22 @@ export interface components {
             /** @description Whether the range has older points than these. */
             more: boolean;
         };
+        /** @description A row as it was understood. */
+        PreviewRow: {
+            /** @description `nodemcu` or `native`. */
+            dialect: string;
+            /** @description Its own id. */
+            external_id?: string | null;
+            /** @description For people. */
+            name: string;
+            /**
+             * Format: int64
+             * @description The line of the file on which the row begins.
+             */
+            row: number;
+            /** @description Sorted. */
+            tags: string[];
+        };
         /** @description What the API answers when it does not do what was asked. */
         Problem: {
             /** @description Stable, `snake_case`, for programs. */
@@ -1462,6 +1652,18 @@ export interface components {
          * @enum {string}
          */
         Role: "viewer" | "manager" | "engineer" | "admin";
+        /** @description A row that is wrong. */
+        RowError: {
+            /** @description What is wrong and what to do. */
+            detail: string;
+            /** @description The column, or `row` for the row as a whole. */
+            field: string;
+            /**
+             * Format: int64
+             * @description The line of the file on which the row begins; the header is on line 1.
+             */
+            row: number;
+        };
         /** @description A version that was saved. */
         SavedVersion: {
             /** @description What the compiler says. */
@@ -2219,6 +2421,58 @@ export interface operations {
             };
         };
     };
+    devices_import: {
+        parameters: {
+            query?: {
+                /** @description Registers nothing; says what would be. */
+                dry_run?: boolean;
+                /** @description What happens if rows are wrong: `stop` registers nothing (the default), `skip` registers the good ones. */
+                on_error?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "text/csv": string;
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportReport"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     devices_get: {
         parameters: {
             query?: never;
@@ -2966,6 +3220,170 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["DeviceList"];
                 };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_list: {
+        parameters: {
+            query?: {
+                /** @description `new` (by default), `ignored` or `refused`. */
+                state?: string | null;
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KnockList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_accept: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Accept"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Registered"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_ignore: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_refuse: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_reopen: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             404: {
                 headers: {

@@ -47,6 +47,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Row>, Rejection> {
     let places = places(&header)?;
     let mut rows = Vec::new();
     let mut is_whole = false;
+    let mut lines = Lines { text: whole.as_bytes(), read: 0, line: 1 };
     for record in records {
         let record = record.map_err(|error| Rejection::invalid("file", error.to_string()))?;
         if record.get(0) == Some(END) {
@@ -56,7 +57,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Row>, Rejection> {
         if rows.len() == ROWS_MAX {
             return Err(Rejection::too_large("file", format!("at most {ROWS_MAX} rows: split the table")));
         }
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = lines.at(record.position().map_or(0, csv::Position::byte));
         rows.push(Row { line, read: one(&record, header.len(), &places) });
     }
     if !is_whole {
@@ -64,6 +65,24 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Row>, Rejection> {
         row.read = Err(open_quote("row"));
     }
     Ok(rows)
+}
+
+/// Counts lines up to where a record begins. The reader's own count is behind at `\r\n` and empty lines.
+struct Lines<'a> {
+    text: &'a [u8],
+    read: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    fn at(&mut self, byte: u64) -> u64 {
+        let from = usize::try_from(byte).unwrap_or(usize::MAX).clamp(self.read, self.text.len());
+        let breaks = self.text[from..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let passed = &self.text[self.read..from + breaks];
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.read = from + breaks;
+        self.line
+    }
 }
 
 fn open_quote(what: &str) -> Rejection {
@@ -172,6 +191,8 @@ mod tests {
         assert_eq!(names(quoted), ["a \"b\", c", "two\nlines", "5\" pipe"]);
         let lines: Vec<u64> = read(quoted.as_bytes()).expect("reads").iter().map(|row| row.line).collect();
         assert_eq!(lines, [2, 3, 5], "a row is named by the line it begins on");
+        let windows = read(b"name,dialect\r\na,native\r\n\r\nb,native\r\n").expect("reads");
+        assert_eq!(windows.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 4]);
     }
 
     #[test]
