@@ -35,7 +35,8 @@ fn what_strangers_say_is_cleaned_and_cut_and_no_name_is_no_knock() {
     for nameless in ["", "   ", "\t\n"] {
         assert_eq!(Said::new(nameless, Some("x"), Via::Mqtt, String::new(), true), None, "{nameless:?}");
     }
-    let dialects = [("10801015", Dialect::Nodemcu), ("4294967296", Dialect::Native), ("lamp", Dialect::Native)];
+    let dialects =
+        [("10801015", Dialect::Nodemcu), ("4294967296", Dialect::Native), ("lamp", Dialect::Native)];
     for (name, dialect) in dialects {
         assert_eq!(Said::new(name, None, Via::Http, String::new(), false).map(|s| s.dialect), Some(dialect));
     }
@@ -60,7 +61,8 @@ fn who_knocks_again_is_counted_and_not_listed_twice() {
 fn one_address_adds_so_many_names_a_minute() {
     let mut inbox = Inbox::default();
     let flood = |inbox: &mut Inbox, from: usize, now: Time| {
-        let heard = (from..from + 10_000).map(|n| inbox.heard(id(n), said(&format!("b{n}"), "10.6.6.6"), now));
+        let heard =
+            (from..from + 10_000).map(|n| inbox.heard(id(n), said(&format!("b{n}"), "10.6.6.6"), now));
         heard.filter(|heard| *heard == Heard::Listed).count()
     };
     assert_eq!(flood(&mut inbox, 0, START), NEW_PER_ADDRESS_MAX as usize);

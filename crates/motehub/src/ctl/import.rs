@@ -35,7 +35,8 @@ pub(super) struct Import {
 pub(super) fn run(caller: &Caller, import: &Import) -> anyhow::Result<()> {
     let text = read(&import.file)?;
     if import.dry_run {
-        return caller.show(&post(caller, &text, "?dry_run=true")?, |report| told(report, "would be registered"));
+        return caller
+            .show(&post(caller, &text, "?dry_run=true")?, |report| told(report, "would be registered"));
     }
     let Some(path) = &import.credentials else {
         bail!("say with --credentials OUT.csv where the credentials go: they are shown only once");

@@ -196,10 +196,8 @@ fn is_csv(headers: &HeaderMap) -> bool {
 }
 
 async fn refuse_registered(app: &App, rows: &mut [Row]) -> Result<(), ApiError> {
-    let named: Vec<String> = rows
-        .iter()
-        .filter_map(|row| row.read.as_ref().ok()?.external_id.clone())
-        .collect();
+    let named: Vec<String> =
+        rows.iter().filter_map(|row| row.read.as_ref().ok()?.external_id.clone()).collect();
     let names: Vec<&str> = named.iter().map(String::as_str).collect();
     let registered = app.store.devices_by_external_ids(&names).await?;
     let registered: HashMap<_, _> = registered
@@ -275,7 +273,8 @@ fn written(devices: &[(Device, String)]) -> Result<String, ApiError> {
     for (device, credential) in devices {
         let name = harmless(&device.name);
         let external_id = harmless(device.external_id.as_deref().unwrap_or_default());
-        let fields = [name.as_str(), device.dialect.as_str(), &external_id, &device.id.to_string(), credential];
+        let fields =
+            [name.as_str(), device.dialect.as_str(), &external_id, &device.id.to_string(), credential];
         writer.write_record(fields).map_err(|_| unreadable())?;
     }
     let bytes = writer.into_inner().map_err(|_| unreadable())?;

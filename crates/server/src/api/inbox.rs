@@ -201,12 +201,7 @@ pub(crate) async fn reopen(
     decide(&app, &caller, &path, Standing::New).await
 }
 
-async fn decide(
-    app: &App,
-    caller: &Caller,
-    path: &str,
-    standing: Standing,
-) -> Result<StatusCode, ApiError> {
+async fn decide(app: &App, caller: &Caller, path: &str, standing: Standing) -> Result<StatusCode, ApiError> {
     let knock = load(app, path)?;
     app.perform(knock::decide(&knock, standing, &caller.actor())).await?;
     app.knocks.decided(knock.id, standing);

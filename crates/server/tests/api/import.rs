@@ -47,7 +47,10 @@ async fn a_good_table_is_registered_and_each_credential_works() {
     }
     let device = hub.get(&format!("/devices/{}", rows[1][3])).await.json();
     assert_eq!((&device["description"], &device["has_credential"]), (&json!("by the door"), &json!(true)));
-    assert_eq!(hub.get("/activity?kind=device_registered").await.json()["items"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        hub.get("/activity?kind=device_registered").await.json()["items"].as_array().unwrap().len(),
+        3
+    );
 }
 
 #[tokio::test]
@@ -118,7 +121,8 @@ async fn a_table_of_fifty_megabytes_is_refused_early() {
     asked.is(413, "too_large");
     assert!(asked.string("detail").contains("8 MiB"), "{asked:?}");
     let row = b"a name that repeats itself,native,,\n";
-    let table = [b"name,dialect,external_id,tags\n".as_slice(), &row.repeat(50 * 1024 * 1024 / row.len())].concat();
+    let table =
+        [b"name,dialect,external_id,tags\n".as_slice(), &row.repeat(50 * 1024 * 1024 / row.len())].concat();
     import(&hub, "", &table).await.is(413, "too_large");
     hub.is_well().await;
 }

@@ -99,7 +99,8 @@ async fn the_refused_are_not_listed_again_and_the_ignored_only_when_they_change(
     assert_eq!(hub.post(&format!("/inbox/{bare}/reopen"), json!({})).await.status, 204);
     assert_eq!(hub.get("/inbox").await.json()["waiting"], 2);
     let kinds = hub.get("/activity?noun=knock").await.json();
-    let kinds: Vec<&Value> = kinds["items"].as_array().unwrap().iter().map(|change| &change["kind"]).collect();
+    let kinds: Vec<&Value> =
+        kinds["items"].as_array().unwrap().iter().map(|change| &change["kind"]).collect();
     assert_eq!(kinds, ["knock_returned", "knock_ignored", "knock_refused"]);
 }
 

@@ -86,7 +86,10 @@ impl Lines<'_> {
 }
 
 fn open_quote(what: &str) -> Rejection {
-    Rejection::invalid(what, "a quote is opened and never closed: everything behind it was taken as one field")
+    Rejection::invalid(
+        what,
+        "a quote is opened and never closed: everything behind it was taken as one field",
+    )
 }
 
 fn wanted() -> String {
@@ -114,9 +117,10 @@ fn places(header: &csv::StringRecord) -> Result<[Option<usize>; COLUMNS.len()], 
         }
     }
     match (0..REQUIRED).find(|column| places[*column].is_none()) {
-        Some(column) => {
-            Err(Rejection::invalid("header", format!("the column {} is missing: {}", COLUMNS[column], wanted())))
-        }
+        Some(column) => Err(Rejection::invalid(
+            "header",
+            format!("the column {} is missing: {}", COLUMNS[column], wanted()),
+        )),
         None => Ok(places),
     }
 }
@@ -127,8 +131,10 @@ fn one(
     places: &[Option<usize>; COLUMNS.len()],
 ) -> Result<Registration, Rejection> {
     if record.len() != width {
-        let sentence =
-            format!("{} fields, but the header has {width}: put a text with the delimiter in quotes", record.len());
+        let sentence = format!(
+            "{} fields, but the header has {width}: put a text with the delimiter in quotes",
+            record.len()
+        );
         return Err(Rejection::invalid("row", sentence));
     }
     let field = |column: usize| places[column].and_then(|place| record.get(place)).unwrap_or_default();
