@@ -101,6 +101,12 @@ kinds! {
     DeploymentEnded = "deployment_ended", "deployment";
     /// A task changed its state.
     TaskMoved = "task_moved", "deployment";
+    /// A person asked devices to do something.
+    CommandRequested = "command_requested", "command";
+    /// A command was taken back from the devices that were not told yet.
+    CommandCancelled = "command_cancelled", "command";
+    /// A command changed its state at a device.
+    CommandMoved = "command_moved", "command";
     /// A user was created.
     UserCreated = "user_created", "user";
     /// A user's role changed, or the user was disabled or enabled.

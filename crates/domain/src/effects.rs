@@ -2,6 +2,7 @@
 
 use crate::capability::Capability;
 use crate::change::Change;
+use crate::command::{Command, Execution};
 use crate::deployment::{Deployment, Task};
 use crate::device::{Assignment, Device, Presence, Software};
 use crate::group::Group;
@@ -53,6 +54,10 @@ pub enum Save {
     Deployment(Box<Deployment>),
     /// Guarded; keyed by (deployment, device).
     Task(Box<Task>),
+    /// Always an insert.
+    Command(Box<Command>),
+    /// Guarded; keyed by (command, device).
+    Execution(Box<Execution>),
     /// Guarded. Unique: name.
     User(Box<User>),
     /// With its logins.

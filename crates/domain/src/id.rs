@@ -19,6 +19,8 @@ pub mod kind {
     pub enum Script {}
     /// The intention that devices run an artifact.
     pub enum Deployment {}
+    /// A request to devices.
+    pub enum Command {}
     /// A person who logs in.
     pub enum User {}
     /// A token with which a program calls the API.
@@ -37,6 +39,8 @@ pub type DeviceId = Id<kind::Device>;
 pub type ScriptId = Id<kind::Script>;
 /// Id of a deployment.
 pub type DeploymentId = Id<kind::Deployment>;
+/// Id of a command.
+pub type CommandId = Id<kind::Command>;
 /// Id of a user.
 pub type UserId = Id<kind::User>;
 /// Id of an API token.

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod capability;
 pub mod change;
+pub mod command;
 pub mod deployment;
 pub mod device;
 pub mod effects;

@@ -1,7 +1,11 @@
 //! What passes between a device and the product once its dialect has understood the bytes.
 
+use serde_json::Value;
+
+use crate::id::CommandId;
 use crate::script::Digest;
 use crate::telemetry::Point;
+use crate::time::{Span, Time};
 
 /// What a device says.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,14 +21,47 @@ pub enum Uplink {
         /// Of the bytes it took.
         digest: Digest,
     },
+    /// The device answered a command.
+    Reply {
+        /// Which.
+        command: CommandId,
+        /// How it went.
+        outcome: Outcome,
+    },
+}
+
+/// What a device answers to a command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It did it; with a result, any JSON, if it gave one.
+    Done(Option<Value>),
+    /// It could not; the sentence says why.
+    Failed(String),
 }
 
 /// What the product says to a device. Every downlink can be recomputed from stored state, so losing one is a
 /// delay and never a loss.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Downlink {
     /// Something waits for the device; it should ask for it.
     Offer(Offer),
+    /// The device shall do something once.
+    Command(Order),
+}
+
+/// A command as it is said to a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// Of the command; the same when it is said again, and then it is not done again.
+    pub id: CommandId,
+    /// What to do.
+    pub name: String,
+    /// With what; null for nothing.
+    pub arguments: Value,
+    /// Not after this moment.
+    pub expires_at: Time,
+    /// How long that is from now, for devices without a clock.
+    pub ttl: Span,
 }
 
 /// An artifact that waits for a device.

@@ -1,6 +1,7 @@
 //! `motehub ctl`: a hub is worked with from a shell, over the HTTP API. Tables for people, `--json` for programs.
 
 mod backup;
+mod command;
 mod deployment;
 mod device;
 mod find;
@@ -31,6 +32,7 @@ Then:
   motehub ctl device add 'Kitchen climate' --dialect nodemcu --external-id 10801001 --tag kitchen
   motehub ctl script push climate.lua --comment 'first try'
   motehub ctl deployment start climate --selector 'tag=kitchen and online' --wait
+  motehub ctl command send led --args '{\"on\":true}' --selector 'tag=kitchen' --wait
   motehub ctl telemetry show 'Kitchen climate' --metric temperature --limit 20
   motehub ctl device list --json
 
@@ -67,6 +69,9 @@ enum Noun {
     /// Deployments: start, list, show, cancel, retry, rollback
     #[command(subcommand)]
     Deployment(deployment::Verb),
+    /// Commands: send, list, show, cancel
+    #[command(subcommand)]
+    Command(command::Verb),
     /// What devices measured
     #[command(subcommand)]
     Telemetry(look::Telemetry),
@@ -142,6 +147,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Inbox(verb) => inbox::run(&context, verb),
         Noun::Script(verb) => script::run(&context, verb),
         Noun::Deployment(verb) => deployment::run(&context, verb),
+        Noun::Command(verb) => command::run(&context, verb),
         Noun::Telemetry(verb) => look::telemetry(&context, verb),
         Noun::Activity(verb) => look::activity(&context, verb),
         Noun::Backup(options) => backup::run(&context, options),

@@ -2,7 +2,7 @@
 
 use motehub_domain::message::{Downlink, Uplink};
 
-use crate::{DecodeError, Identity, MqttMessage, telemetry};
+use crate::{DecodeError, Identity, MqttMessage, command, telemetry};
 
 /// `devices/<id>` for each id the device is known by.
 pub fn own_prefixes(identity: &Identity) -> impl Iterator<Item = String> {
@@ -16,16 +16,26 @@ pub fn mqtt_uplink(identity: &Identity, topic: &str, payload: &[u8]) -> Option<R
     let is_own = identity.external_id.as_deref() == Some(id) || id == identity.device.to_string();
     match kind {
         "telemetry" if is_own => Some(telemetry::decode_json(payload).map(Uplink::Telemetry)),
+        "reply" if is_own => Some(json(payload).and_then(command::reply)),
         _ => None,
     }
 }
 
-/// Native devices are told of an offer on `devices/<id>/offer`, as JSON.
+fn json(payload: &[u8]) -> Result<serde_json::Value, DecodeError> {
+    serde_json::from_slice(payload).map_err(|error| DecodeError(format!("not JSON: {error}")))
+}
+
+/// Native devices are told of an offer on `devices/<id>/offer` and of a command on `devices/<id>/command`.
 pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Option<MqttMessage> {
-    let Downlink::Offer(offer) = downlink;
-    let payload = serde_json::json!({ "digest": offer.digest.to_string(), "size": offer.size_bytes });
+    let (kind, payload) = match downlink {
+        Downlink::Offer(offer) => {
+            let digest = offer.digest.to_string();
+            ("offer", serde_json::json!({ "digest": digest, "size": offer.size_bytes }))
+        }
+        Downlink::Command(order) => ("command", command::order(order)),
+    };
     Some(MqttMessage {
-        topic: format!("devices/{}/offer", identity.device),
+        topic: format!("devices/{}/{kind}", identity.device),
         payload: payload.to_string().into_bytes(),
         qos: 1,
     })

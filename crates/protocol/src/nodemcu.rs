@@ -15,7 +15,11 @@ pub fn mqtt_uplink(identity: &Identity, topic: &str, payload: &[u8]) -> Option<R
 
 /// The wake-up: QoS 0, never retained (a retained one would make the board run its program twice).
 pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Option<MqttMessage> {
-    let Downlink::Offer(_) = downlink;
-    let payload = identity.external_id.clone()?.into_bytes();
-    Some(MqttMessage { topic: WAKE_TOPIC.to_owned(), payload, qos: 0 })
+    match downlink {
+        Downlink::Offer(_) => {
+            let payload = identity.external_id.clone()?.into_bytes();
+            Some(MqttMessage { topic: WAKE_TOPIC.to_owned(), payload, qos: 0 })
+        }
+        Downlink::Command(_) => None,
+    }
 }

@@ -8,6 +8,7 @@ mod problem;
 
 mod activity;
 mod backup;
+mod commands;
 mod deployments;
 mod device_scripts;
 mod devices;
@@ -153,6 +154,13 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Operate), routes!(deployments::cancel))
         .on(Needs(Operate), routes!(deployments::retry))
         .on(Needs(Operate), routes!(deployments::rollback))
+        // Commands
+        .on(Needs(See), routes!(commands::list))
+        .on(Needs(Operate), routes!(commands::request))
+        .on(Needs(See), routes!(commands::get))
+        .on(Needs(See), routes!(commands::executions))
+        .on(Needs(Operate), routes!(commands::cancel))
+        .on(Needs(See), routes!(commands::of_device))
         // Topic grants
         .on(Needs(See), routes!(grants::list))
         .on(Needs(Build), routes!(grants::create))

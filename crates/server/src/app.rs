@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::api::Throttle;
 use crate::clock::Clock;
+use crate::commands::Commands;
 use crate::inbox::Knocks;
 use crate::ingest::{Intake, Rate};
 use crate::live::Live;
@@ -39,6 +40,8 @@ pub(crate) struct Parts {
     pub(crate) intake: Intake,
     /// What the rollouts worker is told.
     pub(crate) rollouts: Rollouts,
+    /// What the commands worker is told.
+    pub(crate) commands: Commands,
     /// Slows down whoever guesses passwords.
     pub(crate) throttle: Throttle,
     /// The digest of the one-time set-up code and when it expires, until there is an administrator.

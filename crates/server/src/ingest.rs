@@ -131,6 +131,7 @@ impl App {
                 Uplink::Fetched { digest } => {
                     self.progress(device, |target| rollout::fetched(target, digest, self.now())).await
                 }
+                Uplink::Reply { command, outcome } => self.answered(device, command, &outcome).await,
             };
             outcomes.push(outcome);
         }

@@ -8,6 +8,7 @@ mod app;
 mod assets;
 mod backup;
 mod clock;
+mod commands;
 mod hub;
 mod inbox;
 mod ingest;

@@ -43,6 +43,7 @@ impl App {
         }
         self.rollouts.tell(&effects.save);
         self.knocks.tell(&effects.save);
+        self.commands.tell(&effects.save);
         Ok(())
     }
 

@@ -177,6 +177,9 @@ async fn effects(app: &App, batch: Vec<(DeviceId, Option<SocketAddr>, bool)>) ->
 async fn came_back(app: &App, devices: &[DeviceId]) {
     let here: Vec<DeviceId> =
         devices.iter().copied().filter(|device| app.connections.is_online(*device)).collect();
+    if let Err(error) = app.say_commands(&here).await {
+        tracing::warn!(%error, "devices that came back could not be told their commands");
+    }
     let targets = match app.store.targets(&here).await {
         Ok(targets) => targets,
         Err(error) => return tracing::warn!(%error, "what waits for devices could not be looked up"),

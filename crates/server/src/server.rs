@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use motehub_domain::access::Permission;
+use motehub_domain::command;
 use motehub_domain::time::Span;
 use motehub_gateway::hub::Hub;
 use motehub_gateway::{http, mqtt};
@@ -29,7 +30,7 @@ use crate::ingest::{self, Intake};
 use crate::live::{self, Live};
 use crate::presence::{self, Connections};
 use crate::settings::Settings;
-use crate::{api, assets, backup, random, rollouts, secrets, tls};
+use crate::{api, assets, backup, commands, random, rollouts, secrets, tls};
 
 /// How long the one-time set-up link works.
 const SETUP_MAX: Span = Span::minutes(60);
@@ -37,6 +38,8 @@ const SETUP_MAX: Span = Span::minutes(60);
 const MERGE_EVERY: Span = Span::minutes(1);
 /// How often logins that have expired are removed.
 const SWEEP_EVERY: Span = Span::minutes(60);
+/// How many old commands are removed each time.
+const COMMANDS_SWEPT: usize = 1000;
 /// How long everything may take to end after the first signal.
 const STOP_MAX: Duration = Duration::from_secs(4);
 
@@ -99,6 +102,7 @@ impl Server {
             knocks: Knocks::new(knocks),
             intake,
             rollouts: rollouts::Rollouts::default(),
+            commands: commands::Commands::default(),
             throttle: api::Throttle::default(),
             setup: Mutex::new(setup),
             points: ingest::Rate::default(),
@@ -155,6 +159,7 @@ impl Server {
         workers.spawn(ingest::run(app.clone(), offered, stop_workers.clone()));
         workers.spawn(inbox::run(app.clone(), stop_workers.clone()));
         workers.spawn(rollouts::run(app.clone(), stop_workers.clone()));
+        workers.spawn(commands::run(app.clone(), stop_workers.clone()));
         workers.spawn(live::run(app.clone(), stop_workers.clone()));
         workers.spawn(housekeeping(app.clone(), stop_workers.clone()));
         shutdown.cancelled().await;
@@ -180,6 +185,9 @@ async fn housekeeping(app: App, shutdown: CancellationToken) {
             sweep_at = app.now() + SWEEP_EVERY;
             if let Err(error) = app.store.sweep_logins(app.now()).await {
                 tracing::error!(%error, "expired logins could not be removed");
+            }
+            if let Err(error) = app.store.sweep_commands(app.now() - command::KEPT, COMMANDS_SWEPT).await {
+                tracing::error!(%error, "old commands could not be removed");
             }
         }
         let next = app.now() + MERGE_EVERY;

@@ -185,6 +185,36 @@ create index tasks_script on tasks (script, deployment);
 create index tasks_state on tasks (deployment, state);
 create index tasks_deadline on tasks (deadline) where deadline is not null;
 
+create table commands (
+    id text primary key,
+    name text not null,
+    arguments text not null,
+    selector text,
+    devices bigint not null,
+    created_by text not null,
+    created_at bigint not null,
+    expires_at bigint not null
+);
+create index commands_created on commands (created_at);
+
+create table executions (
+    command text not null references commands (id) on delete cascade,
+    device text not null references devices (id) on delete cascade,
+    state text not null,
+    is_open bigint not null,
+    tries bigint not null,
+    result text,
+    reason text,
+    updated_at bigint not null,
+    deadline bigint,
+    revision bigint not null,
+    primary key (command, device)
+);
+create index executions_device on executions (device, command);
+create index executions_open on executions (device) where is_open = 1;
+create index executions_state on executions (command, state);
+create index executions_deadline on executions (deadline) where deadline is not null;
+
 create table users (
     id text primary key,
     name text not null,

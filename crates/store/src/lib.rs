@@ -16,6 +16,7 @@ mod artifact;
 mod backup;
 mod capability;
 mod change;
+mod command;
 mod deployment;
 mod device;
 mod device_list;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 pub use backup::{Attached, BackupError, BackupFacts, is_current, take_backup, unpack_backup};
 pub use change::{ChangeQuery, Recorded};
+pub use command::{CommandView, Share};
 pub use deployment::DeploymentFilter;
 pub use device_list::{DeviceQuery, DeviceView, Sort};
 pub use error::StoreError;
@@ -124,6 +126,7 @@ impl Store {
             artifact::SQL,
             capability::SQL,
             change::SQL,
+            command::SQL,
             deployment::SQL,
             device::SQL,
             kept::SQL,

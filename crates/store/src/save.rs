@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
-    Store, StoreError, capability, change, deployment, device, group, knock, note, person, script, task,
+    Store, StoreError, capability, change, command, deployment, device, group, knock, note, person, script,
+    task,
 };
 
 impl Store {
@@ -73,6 +74,8 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::Version(version) => transaction.push(script::write_version(version)),
         Save::Deployment(deployment) => transaction.push(deployment::write(deployment)),
         Save::Task(task) => transaction.push(task::write(task)),
+        Save::Command(command) => transaction.push(command::write(command)),
+        Save::Execution(execution) => transaction.push(command::write_execution(execution)),
         Save::User(user) => transaction.push(person::write_user(user)),
         Save::DeleteUser(id) => transaction.push(person::delete_user(*id)),
         Save::Login(login) => transaction.push(person::write_login(login)),

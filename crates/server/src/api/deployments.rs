@@ -26,9 +26,10 @@ use super::problem::{ApiError, Problem};
 use super::selectors;
 use crate::app::App;
 use crate::random;
-use meant::{all_tasks, chosen, load_deployment, meant, resolve, with_targets};
+use meant::{all_tasks, chosen, load_deployment, meant, with_targets};
 use view::{DeploymentDto, DeploymentList, Names};
 
+pub(super) use meant::resolve;
 pub(crate) use view::{TaskDto, TaskList};
 
 /// How many tasks come with a deployment.
@@ -83,9 +84,9 @@ pub(crate) async fn list(
 #[serde(deny_unknown_fields)]
 pub(crate) struct Meant {
     /// A condition such as `tag=kitchen and online`.
-    selector: Option<String>,
+    pub(super) selector: Option<String>,
     /// Ids of devices.
-    devices: Option<Vec<String>>,
+    pub(super) devices: Option<Vec<String>>,
 }
 
 /// What begins a deployment.

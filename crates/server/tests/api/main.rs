@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod activity;
+mod commands;
 mod deployments;
 mod devices;
 mod groups;

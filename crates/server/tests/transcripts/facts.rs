@@ -4,6 +4,7 @@
 //! - `device NAME running.version=1 state=ok pending=null`; `problem NAME "a part of it"`
 //! - `task NAME Failed "a part of the reason"` the newest; `tasks NAME Done Cancelled` all, newest first;
 //!   `moves NAME Offered Fetching` every state a task of the device took, as stated, oldest first
+//! - `command NAME Done "a part of the reason or result"` the newest of a device
 //! - `deployment NAME Done`
 //! - `telemetry NAME t=21.5 open=true@1800000000000` among its points; `points NAME 3` how many it has
 //! - `stated NAME uplink_refused 1 "a part of it"` how many facts of a kind there are, and what the newest says
@@ -60,6 +61,11 @@ impl World {
             "tasks" => {
                 let tasks = device("/tasks")?;
                 plain(items(&tasks).map(|task| text(&task["state"])).collect::<Vec<_>>().join(" "))
+            }
+            "command" => {
+                let commands = device("/commands")?;
+                let newest = &commands["items"][0];
+                Ok((text(&newest["state"]), format!("{} {}", text(&newest["reason"]), newest["result"])))
             }
             "moves" => {
                 let list =

@@ -1,11 +1,12 @@
 //! Scripts, deployments and tasks.
 
+use motehub_domain::command::{Command, Execution, ExecutionState};
 use motehub_domain::deployment::{Cause, Counts, DeploymentState, TaskState};
 use motehub_domain::device::{Assignment, Presence, Software};
 use motehub_domain::effects::Save;
 use motehub_domain::script::{Script, ScriptVersion, Syntax};
 use motehub_domain::time::{Span, Time};
-use motehub_store::{DeploymentFilter, Overview, StoreError};
+use motehub_store::{DeploymentFilter, Overview, Share, StoreError};
 
 use crate::devices::software;
 use crate::world::{NOW, World, artifact, deployment, digest, id, script, task};
@@ -206,4 +207,68 @@ pub(crate) async fn the_overview_counts(world: &mut World) {
     let expected =
         Overview { total: 3, online: 1, failing: 1, pending: 2, unauthenticated: 1, running_deployments: 1 };
     assert_eq!(world.store.overview().await, Ok(expected));
+}
+
+pub(crate) async fn commands_wait_are_due_and_end_with_their_device(world: &mut World) {
+    let (lamp, fan) = (world.device(1).await, world.device(2).await);
+    let command = |number: u128| Command {
+        id: id(number),
+        name: "relay".into(),
+        arguments: serde_json::json!({ "on": [true, null] }),
+        selector: Some("all".into()),
+        devices: 2,
+        created_by: "Ada".into(),
+        created_at: NOW + Span(number as i64),
+        expires_at: NOW + Span::minutes(5),
+    };
+    let (one, two) = (command(1), command(2));
+    let execution = |command: &Command, device| Execution {
+        command: command.id,
+        device,
+        state: ExecutionState::Queued,
+        tries: 0,
+        result: None,
+        reason: None,
+        updated_at: NOW,
+        deadline: Some(NOW + Span::seconds(20)),
+        revision: 1,
+    };
+    let save = |it: &Execution| Save::Execution(Box::new(it.clone()));
+    let (of_lamp, of_fan) = (execution(&one, lamp.id), execution(&one, fan.id));
+    let asked = |it: &Command| Save::Command(Box::new(it.clone()));
+    world.save([asked(&one), asked(&two), save(&of_lamp), save(&of_fan)]).await.unwrap();
+    assert_eq!(world.store.next_share_deadline().await, Ok(of_lamp.deadline));
+    assert_eq!(world.store.due_shares(NOW, 10).await, Ok(Vec::new()));
+    assert_eq!(world.store.due_shares(NOW + Span::seconds(20), 10).await.unwrap().len(), 2);
+    let done = Execution {
+        state: ExecutionState::Done,
+        tries: 1,
+        result: Some(serde_json::json!({ "a": 1.5 })),
+        reason: Some("late".into()),
+        deadline: None,
+        revision: 2,
+        ..of_lamp.clone()
+    };
+    world.save([save(&done)]).await.unwrap();
+    let stale = world.save([save(&done)]).await;
+    assert_eq!(stale, Err(StoreError::Conflict { what: "command execution" }));
+    world.reopen().await;
+    let share = Share { command: one.clone(), device: lamp.clone(), execution: done };
+    assert_eq!(world.store.share(one.id, lamp.id).await, Ok(Some(share.clone())));
+    assert_eq!(world.store.shares_of(lamp.id, 0, 10).await, Ok((vec![share], 1)));
+    let open = world.store.open_shares(&[lamp.id, fan.id], 10).await.unwrap();
+    assert_eq!(open.iter().map(|share| share.device.id).collect::<Vec<_>>(), [fan.id]);
+    assert_eq!(world.store.queued_shares(one.id).await, Ok(open));
+    assert_eq!(world.store.shares(one.id, &[ExecutionState::Sent], 0, 10).await, Ok((Vec::new(), 0)));
+    let (page, total) = world.store.shares(one.id, &[], 1, 1).await.unwrap();
+    assert_eq!((page[0].device.id, page.len(), total), (fan.id, 1, 2));
+    let view = world.store.command(one.id).await.unwrap().unwrap();
+    assert_eq!((view.command, view.counts), (one.clone(), [1, 0, 1, 0, 0]));
+    let (newest, total) = world.store.commands(0, 1).await.unwrap();
+    assert_eq!((newest[0].command.id, total), (two.id, 2));
+    world.save([Save::DeleteDevice(fan.id)]).await.unwrap();
+    assert_eq!(world.store.command(one.id).await.unwrap().unwrap().counts, [0, 0, 1, 0, 0]);
+    assert_eq!(world.store.sweep_commands(NOW + Span(2), 10).await, Ok(1));
+    assert_eq!(world.store.command(one.id).await, Ok(None));
+    assert_eq!(world.store.share(one.id, lamp.id).await, Ok(None));
 }

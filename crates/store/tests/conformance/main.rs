@@ -71,6 +71,7 @@ scenarios! {
     deployments::targets_come_in_the_order_asked,
     deployments::tasks_are_due_by_their_deadline,
     deployments::the_overview_counts,
+    deployments::commands_wait_are_due_and_end_with_their_device,
     people::users_have_names_without_case,
     people::logins_live_and_end_with_their_user,
     people::tokens_are_found_by_digest,

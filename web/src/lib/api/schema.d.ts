@@ -55,6 +55,78 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Commands, newest first. */
+        get: operations["commands_list"];
+        put?: never;
+        /**
+         * Asks one device, some, or all that a selector picks, to do something. Each answers for itself; those that are
+         *     away get it when they come, until it expires.
+         */
+        post: operations["commands_request"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/commands/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One command. */
+        get: operations["commands_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/commands/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes a command back from the devices that were not told yet. */
+        post: operations["commands_cancel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/commands/{id}/executions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How a command stands at each of its devices, by their names. */
+        get: operations["commands_executions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/deployments": {
         parameters: {
             query?: never;
@@ -257,6 +329,23 @@ export interface paths {
         put?: never;
         /** Cancels what waits for a device. */
         post: operations["devices_cancel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a device was asked to do, newest first. */
+        get: operations["commands_of_device"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1048,6 +1137,32 @@ export interface components {
             /** @description When. */
             time: string;
         };
+        /** @description A command, and how many devices are in each state. */
+        Command: {
+            args: unknown;
+            /** @description `Queued`, `Sent`, `Done`, `Failed`, `Expired`: how many devices each. */
+            counts: {
+                [key: string]: number;
+            };
+            created_at: string;
+            created_by: string;
+            /**
+             * Format: int64
+             * @description Of how many devices it was asked.
+             */
+            devices: number;
+            expires_at: string;
+            id: string;
+            name: string;
+            /** @description The selector that picked the devices, if one did. */
+            selector?: string | null;
+        };
+        /** @description Commands, newest first. */
+        CommandList: {
+            items: components["schemas"]["Command"][];
+            /** Format: int64 */
+            total: number;
+        };
         /** @description A script that was made. */
         CreatedScript: {
             /** @description Its id. */
@@ -1252,6 +1367,35 @@ export interface components {
             /** @description The line without its end. */
             text: string;
         };
+        /** @description How a command stands at a device. */
+        Execution: {
+            args: unknown;
+            command: string;
+            created_at: string;
+            created_by: string;
+            device: string;
+            device_name: string;
+            expires_at: string;
+            name: string;
+            /** @description Why it is not as it should be. */
+            reason?: string | null;
+            /** @description What the device answered. */
+            result?: unknown;
+            /** @description `Queued`, `Sent`, `Done`, `Failed` or `Expired`. */
+            state: string;
+            /**
+             * Format: int64
+             * @description How often it was said to the device.
+             */
+            tries: number;
+            updated_at: string;
+        };
+        /** @description Executions. */
+        ExecutionList: {
+            items: components["schemas"]["Execution"][];
+            /** Format: int64 */
+            total: number;
+        };
         /** @description What is answered, in the two keys that its callers know. */
         ExecutorAnswer: {
             /**
@@ -1438,6 +1582,24 @@ export interface components {
         /** @description The newest values of a device. */
         MetricList: {
             items: components["schemas"]["MetricDto"][];
+        };
+        /** @description What devices are asked to do. */
+        NewCommand: {
+            /** @description With what: any JSON of at most 8 KiB. */
+            args?: unknown;
+            /** @description Id of one device. */
+            device?: string | null;
+            /** @description Ids of devices. */
+            devices?: string[] | null;
+            /**
+             * Format: int64
+             * @description How long it may wait for a device: 1 to 604800, 300 by default.
+             */
+            expires_in_seconds?: number | null;
+            /** @description What to do: 1 to 64 letters, digits or the signs `- _ . /`. */
+            name: string;
+            /** @description A condition such as `tag=kitchen and online`. */
+            selector?: string | null;
         };
         /** @description What begins a deployment. */
         NewDeployment: {
@@ -1641,6 +1803,13 @@ export interface components {
         Registered: components["schemas"]["Device"] & {
             /** @description For the path prefix `/d/<credential>` and as the MQTT password. */
             credential: string;
+        };
+        /** @description A command that was asked. */
+        Requested: {
+            /** @description Of how many devices. */
+            devices: number;
+            /** @description Its id. */
+            id: string;
         };
         /** @description How many tasks were begun again. */
         Retried: {
@@ -2069,6 +2238,185 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    commands_list: {
+        parameters: {
+            query?: {
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommandList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    commands_request: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewCommand"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Requested"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    commands_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Command"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    commands_cancel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    commands_executions: {
+        parameters: {
+            query?: {
+                /** @description Those in a state. */
+                state?: string | null;
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecutionList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2629,6 +2977,48 @@ export interface operations {
                 content?: never;
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    commands_of_device: {
+        parameters: {
+            query?: {
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecutionList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
