@@ -1,7 +1,6 @@
 //! Commands and their answers as the native protocol writes them; the same maps in JSON and CBOR.
 
 use motehub_domain::message::{Order, Outcome, Uplink};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::DecodeError;
@@ -19,21 +18,15 @@ pub fn order(order: &Order) -> Value {
 }
 
 /// What a device answers: `{"id","ok":true,"result"}` or `{"id","ok":false,"error"}`.
-pub fn reply(value: Value) -> Result<Uplink, DecodeError> {
-    #[derive(Deserialize)]
-    struct Reply {
-        id: String,
-        ok: bool,
-        result: Option<Value>,
-        error: Option<String>,
-    }
-    let reply: Reply = serde_json::from_value(value).map_err(|error| {
-        DecodeError(format!("a reply is {{\"id\":…,\"ok\":true,\"result\":…}} or with \"error\": {error}"))
-    })?;
-    let command = reply.id.parse().map_err(|_| DecodeError("id: not the id of a command".to_owned()))?;
-    let outcome = match reply.ok {
-        true => Outcome::Done(reply.result),
-        false => Outcome::Failed(reply.error.unwrap_or_else(|| "the device gave no reason".to_owned())),
+pub fn reply(value: &Value) -> Result<Uplink, DecodeError> {
+    let wrong = |what: &str| {
+        DecodeError(format!("{what}: a reply is {{\"id\":…,\"ok\":true,\"result\":…}} or with \"error\""))
+    };
+    let id = value["id"].as_str().ok_or_else(|| wrong("id is missing"))?;
+    let command = id.parse().map_err(|_| wrong("id is not the id of a command"))?;
+    let outcome = match value["ok"].as_bool().ok_or_else(|| wrong("ok is neither true nor false"))? {
+        true => Outcome::Done(value.get("result").filter(|result| !result.is_null()).cloned()),
+        false => Outcome::Failed(value["error"].as_str().unwrap_or("the device gave no reason").to_owned()),
     };
     Ok(Uplink::Reply { command, outcome })
 }

@@ -16,7 +16,7 @@ pub fn mqtt_uplink(identity: &Identity, topic: &str, payload: &[u8]) -> Option<R
     let is_own = identity.external_id.as_deref() == Some(id) || id == identity.device.to_string();
     match kind {
         "telemetry" if is_own => Some(telemetry::decode_json(payload).map(Uplink::Telemetry)),
-        "reply" if is_own => Some(json(payload).and_then(command::reply)),
+        "reply" if is_own => Some(json(payload).and_then(|value| command::reply(&value))),
         _ => None,
     }
 }
