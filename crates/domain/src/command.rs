@@ -374,7 +374,7 @@ fn fact(kind: ChangeKind, command: &Command, actor: &Actor, after: Option<Value>
 
 fn moved(command: &Command, device: &Device, is: &Execution, was: Option<ExecutionState>) -> Change {
     let before = was.map(|was| json!({ "state": was.as_str() }));
-    let after = json!({ "state": is.state.as_str(), "reason": is.reason, "command": command.name });
+    let after = json!({ "state": is.state.as_str(), "reason": is.reason, "name": command.name });
     let mut change = device::fact(ChangeKind::CommandMoved, device, &Actor::System, before, Some(after));
     change.subject = command.id.to_string();
     change

@@ -4,10 +4,12 @@ import type {
   AssignedScript,
   Change,
   ChangePage,
+  Command,
   Deployment,
   Device,
   DeviceEdit,
   DiffLine,
+  Execution,
   Grant,
   ImportReport,
   KnockList,
@@ -152,6 +154,18 @@ export const deployments = {
       `/deployments/${id(deployment)}/rollback`,
       list ? { devices: list } : {},
     ),
+};
+
+export const commands = {
+  list: (query: Query, signal?: Signal) => get<List<Command>>('/commands', query, signal),
+  get: (command: string, signal?: Signal) => get<Command>(`/commands/${id(command)}`, {}, signal),
+  executions: (command: string, query: Query & Page, signal?: Signal) =>
+    get<List<Execution>>(`/commands/${id(command)}/executions`, query, signal),
+  ofDevice: (device: string, query: Query, signal?: Signal) =>
+    get<List<Execution>>(`/devices/${id(device)}/commands`, query, signal),
+  send: (order: Target & { name: string; args: unknown; expires_in_seconds: number }) =>
+    post<{ id: string; devices: number }>('/commands', order),
+  cancel: (command: string) => post<void>(`/commands/${id(command)}/cancel`),
 };
 
 export const grants = {

@@ -76,6 +76,16 @@ export type Deployment = Told<
   Known['Deployment'],
   { cause: 'asked' | 'rollback' | 'recovery'; state: DeploymentState; counts: Counts }
 >;
+export type ExecutionState = 'Queued' | 'Sent' | 'Done' | 'Failed' | 'Expired';
+export type ExecutionCounts = Record<ExecutionState, number>;
+export type Command = Told<
+  Known['Command'],
+  { args: unknown; selector: string | null; counts: ExecutionCounts }
+>;
+export type Execution = Told<
+  Known['Execution'],
+  { args: unknown; state: ExecutionState; result: unknown; reason: string | null }
+>;
 /** Which devices: a selector or a list of device ids. */
 export type Target = { selector: string } | { devices: string[] };
 

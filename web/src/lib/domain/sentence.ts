@@ -29,6 +29,9 @@ const WORDING: Record<string, Wording> = {
   deployment_cancelled: { text: 'cancelled the deployment {}', tone: 'warn' },
   deployment_ended: { text: '{} ended', tone: 'idle' },
   task_moved: { text: '{}, update', tone: 'info' },
+  command_requested: { text: 'sent the command {}', tone: 'info' },
+  command_cancelled: { text: 'cancelled the command {}', tone: 'warn' },
+  command_moved: { text: '{}, {name}', tone: 'info' },
   user_created: { text: 'created the user {}', tone: 'ok' },
   user_edited: { text: 'edited the user {}', tone: 'idle' },
   user_deleted: { text: 'deleted the user {}', tone: 'warn' },
@@ -48,9 +51,24 @@ const WORDING: Record<string, Wording> = {
 };
 
 export const KINDS: string[] = Object.keys(WORDING);
-export const NOUNS: string[] = ['device', 'script', 'deployment', 'user', 'token', 'login', 'grant', 'knock'];
+export const NOUNS: string[] = [
+  'device',
+  'script',
+  'deployment',
+  'command',
+  'user',
+  'token',
+  'login',
+  'grant',
+  'knock',
+];
 
-const PLACES: Record<string, string> = { device: 'devices', script: 'scripts', deployment: 'deployments' };
+const PLACES: Record<string, string> = {
+  device: 'devices',
+  script: 'scripts',
+  deployment: 'deployments',
+  command: 'commands',
+};
 
 export type Sentence = {
   who: string;
