@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::Value;
+
+use crate::trust;
 
 /// How long a call may take in all.
 const CALL_MAX: Duration = Duration::from_secs(60);
@@ -40,7 +42,26 @@ impl std::error::Error for Refusal {}
 impl Api {
     /// The hub at a URL such as `http://127.0.0.1:8080`.
     pub(crate) fn new(hub: &str, token: &str) -> Self {
+        Self::with(hub, token, None)
+    }
+
+    /// The hub at an https:// URL, if it proves to be it to these authorities; at an http:// URL nothing is proven.
+    pub(crate) fn trusting(
+        hub: &str,
+        token: &str,
+        authorities: &[rustls::pki_types::CertificateDer<'static>],
+    ) -> Self {
+        Self::with(hub, token, Some(trust::for_http(authorities)))
+    }
+
+    fn with(hub: &str, token: &str, tls: Option<ureq::tls::TlsConfig>) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(CALL_MAX));
+        // Elsewhere the token is not sent: the person decides.
+        let config = config.max_redirects(0).max_redirects_will_error(false);
+        let config = match tls {
+            Some(tls) => config.tls_config(tls),
+            None => config,
+        };
         let base = format!("{}/api/v1", hub.trim_end_matches('/'));
         Self { base, token: token.trim().to_owned(), agent: config.build().into() }
     }
@@ -113,6 +134,10 @@ impl Api {
     }
 
     fn understand(&self, path: &str, mut answer: ureq::http::Response<ureq::Body>) -> anyhow::Result<Value> {
+        if let Some(place) = answer.headers().get("location").filter(|_| answer.status().is_redirection()) {
+            let place = place.to_str().unwrap_or_default();
+            bail!("{} sends its callers to {place}: use that address", self.base);
+        }
         let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
         let text = text.with_context(|| format!("reading the answer of {path}"))?;
         let status = answer.status();

@@ -1,12 +1,15 @@
 //! `motehub ctl`: a hub is worked with from a shell, over the HTTP API. Tables for people, `--json` for programs.
 
+mod account;
 mod backup;
 mod command;
 mod deployment;
 mod device;
+mod doctor;
 mod find;
 mod import;
 mod inbox;
+mod live;
 mod look;
 mod print;
 mod script;
@@ -14,18 +17,18 @@ mod script;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Subcommand;
 use serde_json::Value;
 
-use crate::api::{Api, Refusal};
+use account::Account;
 
-/// Where the hub is if nobody says.
-const USUAL_HUB: &str = "http://127.0.0.1:8080";
+use crate::api::{Api, Refusal};
+use crate::trust;
+
 const EXAMPLES: &str = "\
-Make a token once, where the hub runs:
+Make a token once, where the hub runs, and let this machine keep it:
   motehub token add laptop --role engineer --data DIR > motehub.token
-  export MOTEHUB_TOKEN=$(cat motehub.token)
+  motehub ctl login --hub http://127.0.0.1:8080 < motehub.token
 
 Then:
   motehub ctl doctor
@@ -34,6 +37,7 @@ Then:
   motehub ctl deployment start climate --selector 'tag=kitchen and online' --wait
   motehub ctl command send led --args '{\"on\":true}' --selector 'tag=kitchen' --wait
   motehub ctl telemetry show 'Kitchen climate' --metric temperature --limit 20
+  motehub ctl activity tail
   motehub ctl device list --json
 
 Names may be used instead of ids. Exit status: 0 done, 1 refused or failed, 2 wrong usage.";
@@ -42,12 +46,17 @@ Names may be used instead of ids. Exit status: 0 done, 1 refused or failed, 2 wr
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// The hub, an http:// URL [environment: MOTEHUB_HUB] [default: http://127.0.0.1:8080]
+    /// The hub, an http:// or https:// URL [environment: MOTEHUB_HUB] [default: that of `ctl login`, or
+    /// http://127.0.0.1:8080]
     #[arg(long, value_name = "URL", global = true)]
     hub: Option<String>,
-    /// A file that holds the API token [default: the environment variable MOTEHUB_TOKEN]
+    /// A file that holds the API token [default: the environment variable MOTEHUB_TOKEN, or that of `ctl login`]
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
+    /// Trust this authority (certificates in PEM) and no other, for https [environment: MOTEHUB_CA] [default: the
+    /// authorities of this machine]
+    #[arg(long, value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
     /// Print the JSON of the API instead of a table
     #[arg(long, global = true)]
     json: bool,
@@ -72,22 +81,26 @@ enum Noun {
     /// Commands: send, list, show, cancel
     #[command(subcommand)]
     Command(command::Verb),
-    /// What devices measured
+    /// What devices measured: show, tail
     #[command(subcommand)]
     Telemetry(look::Telemetry),
-    /// What was changed, and by whom
+    /// What was changed, and by whom: list, tail
     #[command(subcommand)]
     Activity(look::Activity),
     /// Write everything that the hub keeps to a file here, for `motehub restore`; needs the role admin
     Backup(backup::Options),
-    /// Check that the hub is reached, the token is valid, and what is wrong with the fleet
+    /// Check that the hub is reached, its clock, disk, listeners and backups, and what is wrong with the fleet
     Doctor,
+    /// Keep a token and the hub's address for this user; the token is read from the standard input
+    Login,
+    /// Forget what `login` kept
+    Logout,
 }
 
 /// What a command needs.
 struct Caller {
     api: Api,
-    hub: String,
+    account: Account,
     json: bool,
 }
 
@@ -106,14 +119,20 @@ impl std::error::Error for Usage {}
 /// Runs a command; says on the standard error what went wrong and what to do.
 pub(crate) fn run(options: &Options) -> ExitCode {
     let Err(error) = begin(options) else { return ExitCode::SUCCESS };
+    if error.chain().any(|cause| cause.is::<print::ReaderGone>()) {
+        return ExitCode::SUCCESS;
+    }
     eprintln!("motehub: {}", print::clean(&format!("{error:#}")));
     if error.is::<Usage>() {
         return ExitCode::from(2);
     }
     let advice = match error.downcast_ref::<Refusal>().map(|refusal| refusal.status) {
-        Some(401) => "Make a token with `motehub token add NAME --role ROLE --data DIR`, set MOTEHUB_TOKEN.",
+        Some(401) => {
+            "Make a token with `motehub token add NAME --role ROLE --data DIR`, then `motehub ctl login`."
+        }
         Some(403) => "`motehub ctl doctor` shows the role of your token; make one with a higher role.",
         Some(429) => "Wait a little and try again.",
+        _ if let Some(advice) = trust::advice(&error) => advice,
         _ if error.chain().any(|cause| cause.is::<ureq::Error>()) => {
             "Does the hub run there? Name another with --hub URL or MOTEHUB_HUB."
         }
@@ -124,34 +143,22 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 fn begin(options: &Options) -> anyhow::Result<()> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    let hub = options.hub.clone().or_else(|| variable("MOTEHUB_HUB")).unwrap_or(USUAL_HUB.to_owned());
-    if !hub.starts_with("http://") {
-        let sentence = format!("--hub {hub}: write an http:// URL, such as {USUAL_HUB}");
-        return Err(Usage(sentence).into());
-    }
-    let token = match &options.token_file {
-        Some(file) => {
-            std::fs::read_to_string(file).with_context(|| format!("--token-file {}", file.display()))?
-        }
-        None => variable("MOTEHUB_TOKEN").ok_or_else(|| {
-            Usage(
-                "no token: set MOTEHUB_TOKEN or use --token-file FILE (`motehub ctl --help` shows how)"
-                    .into(),
-            )
-        })?,
+    let caller = || -> anyhow::Result<Caller> {
+        let account = Account::find(options)?;
+        Ok(Caller { api: account.api()?, account, json: options.json })
     };
-    let context = Caller { api: Api::new(&hub, &token), hub, json: options.json };
     match &options.noun {
-        Noun::Device(verb) => device::run(&context, verb),
-        Noun::Inbox(verb) => inbox::run(&context, verb),
-        Noun::Script(verb) => script::run(&context, verb),
-        Noun::Deployment(verb) => deployment::run(&context, verb),
-        Noun::Command(verb) => command::run(&context, verb),
-        Noun::Telemetry(verb) => look::telemetry(&context, verb),
-        Noun::Activity(verb) => look::activity(&context, verb),
-        Noun::Backup(options) => backup::run(&context, options),
-        Noun::Doctor => look::doctor(&context),
+        Noun::Device(verb) => device::run(&caller()?, verb),
+        Noun::Inbox(verb) => inbox::run(&caller()?, verb),
+        Noun::Script(verb) => script::run(&caller()?, verb),
+        Noun::Deployment(verb) => deployment::run(&caller()?, verb),
+        Noun::Command(verb) => command::run(&caller()?, verb),
+        Noun::Telemetry(verb) => look::telemetry(&caller()?, verb),
+        Noun::Activity(verb) => look::activity(&caller()?, verb),
+        Noun::Backup(options) => backup::run(&caller()?, options),
+        Noun::Doctor => doctor::run(&caller()?),
+        Noun::Login => account::login(options),
+        Noun::Logout => account::logout(),
     }
 }
 

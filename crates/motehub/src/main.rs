@@ -6,6 +6,7 @@ mod ctl;
 mod demo;
 mod people;
 mod serve;
+mod trust;
 
 use clap::{Parser, Subcommand};
 
@@ -40,6 +41,11 @@ enum Role {
     /// Make tokens with which programs call the API
     #[command(subcommand)]
     Token(people::TokenCommand),
+    /// Print what makes a shell complete the commands and options of this program
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
     /// Print the OpenAPI description of the API
     #[command(hide = true)]
     Openapi,
@@ -55,6 +61,11 @@ fn main() -> std::process::ExitCode {
         Role::Restore(options) => backup::restore(&options),
         Role::User(command) => people::user(command),
         Role::Token(command) => people::token(command),
+        Role::Completions { shell } => {
+            let mut command = <CommandLine as clap::CommandFactory>::command();
+            clap_complete::generate(shell, &mut command, "motehub", &mut std::io::stdout());
+            Ok(())
+        }
         Role::Openapi => openapi(),
     };
     match outcome {

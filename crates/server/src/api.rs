@@ -22,6 +22,7 @@ mod login;
 mod overview;
 mod scripts;
 mod selectors;
+mod system;
 mod telemetry;
 mod tokens;
 mod users;
@@ -169,7 +170,7 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(activity::list))
         .on(Needs(See), routes!(activity::export))
         .on(Needs(See), routes!(overview::overview))
-        .on(Needs(See), routes!(overview::system))
+        .on(Needs(See), routes!(system::system))
         .on(Needs(See), routes!(live::connect))
         .on(Needs(Administer), routes!(backup::download))
         // The trigger of IoT Executor, for programs that use it

@@ -1,6 +1,5 @@
 //! What all parts of the shell share.
 
-use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, OnceLock};
 
 use crate::api::Throttle;
@@ -11,6 +10,7 @@ use crate::ingest::{Intake, Rate};
 use crate::live::Live;
 use crate::presence::Connections;
 use crate::rollouts::Rollouts;
+use crate::server::Addresses;
 use crate::settings::Settings;
 use motehub_domain::time::Time;
 use motehub_gateway::mqtt;
@@ -48,8 +48,8 @@ pub(crate) struct Parts {
     pub(crate) setup: std::sync::Mutex<Option<(motehub_domain::script::Digest, Time)>>,
     /// How many points were taken lately.
     pub(crate) points: Rate,
-    /// The port of MQTT over TCP.
-    pub(crate) mqtt_port: AtomicU16,
+    /// Where it listens, once it is bound.
+    pub(crate) bound: OnceLock<Addresses>,
     /// The broker, once it is bound.
     pub(crate) mqtt: OnceLock<mqtt::Handle>,
     /// Renders the metrics.
@@ -60,6 +60,11 @@ impl App {
     /// Wraps the handles.
     pub(crate) fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> Addresses {
+        *self.bound.get().expect("because it is bound before anybody is let in")
     }
 
     /// Now.

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -106,7 +105,7 @@ impl Server {
             throttle: api::Throttle::default(),
             setup: Mutex::new(setup),
             points: ingest::Rate::default(),
-            mqtt_port: AtomicU16::new(0),
+            bound: OnceLock::new(),
             mqtt: OnceLock::new(),
             metrics: recorder(),
             settings: settings.clone(),
@@ -131,7 +130,7 @@ impl Server {
             mqtt_tls: bound.tls,
             mqtt_ws: bound.ws,
         };
-        app.mqtt_port.store(addresses.mqtt.port(), Ordering::Relaxed);
+        let _ = app.bound.set(addresses);
         Ok(Self { app, http, mqtt, addresses, offered, setup_code, _lock: lock })
     }
 

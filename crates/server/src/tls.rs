@@ -4,9 +4,10 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use motehub_domain::time::Time;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -16,16 +17,10 @@ use crate::settings::Settings;
 
 /// What the device listeners present.
 pub(crate) fn server_config(settings: &Settings) -> io::Result<Arc<ServerConfig>> {
-    let (chain, key) = match &settings.tls_files {
-        Some((chain, key)) => (chain.clone(), key.clone()),
-        None => {
-            let folder = settings.data.join("tls");
-            if !folder.join("server.pem").exists() {
-                make_authority(&folder, settings).map_err(io::Error::other)?;
-            }
-            (folder.join("server.pem"), folder.join("server.key"))
-        }
-    };
+    let (chain, key) = files(settings);
+    if settings.tls_files.is_none() && !chain.exists() {
+        make_authority(&settings.data.join("tls"), settings).map_err(io::Error::other)?;
+    }
     let named = |path: &Path, error: rustls::pki_types::pem::Error| {
         io::Error::new(
             io::ErrorKind::InvalidData,
@@ -44,6 +39,65 @@ pub(crate) fn server_config(settings: &Settings) -> io::Result<Arc<ServerConfig>
         .with_single_cert(certificates, private)
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", chain.display())))?;
     Ok(Arc::new(config))
+}
+
+/// The certificate chain and its key.
+fn files(settings: &Settings) -> (PathBuf, PathBuf) {
+    let folder = settings.data.join("tls");
+    let own = || (folder.join("server.pem"), folder.join("server.key"));
+    settings.tls_files.clone().unwrap_or_else(own)
+}
+
+/// When the certificate of the device listeners ends, if it says so in a way that is understood.
+pub(crate) fn expires_at(settings: &Settings) -> Option<Time> {
+    let (chain, _) = files(settings);
+    not_after(&CertificateDer::pem_file_iter(chain).ok()?.next()?.ok()?)
+}
+
+/// The end of the validity of a certificate (RFC 5280, section 4.1): the second time in the fifth or, if the version
+/// is given, sixth part of its first part.
+fn not_after(certificate: &[u8]) -> Option<Time> {
+    /// Of a version in a certificate.
+    const VERSION: u8 = 0xa0;
+    let (_, whole, _) = part(certificate)?;
+    let (_, mut rest, _) = part(whole)?;
+    if let Some((VERSION, _, after)) = part(rest) {
+        rest = after;
+    }
+    // Serial number, signature algorithm, issuer.
+    for _ in 0..3 {
+        rest = part(rest)?.2;
+    }
+    let (_, validity, _) = part(rest)?;
+    let (kind, end, _) = part(part(validity)?.2)?;
+    time(kind, std::str::from_utf8(end).ok()?)
+}
+
+/// Kind and content of the first part (DER), and what comes behind it.
+fn part(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (kind, rest) = bytes.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match usize::from(*first) {
+        short @ 0..=127 => (short, rest),
+        long => {
+            let (digits, rest) = rest.split_at_checked(long - 128).filter(|(digits, _)| digits.len() <= 4)?;
+            (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
+        }
+    };
+    let (content, behind) = rest.split_at_checked(length)?;
+    Some((*kind, content, behind))
+}
+
+/// `YYMMDDHHMMSSZ` with kind 23, or `YYYYMMDDHHMMSSZ`.
+fn time(kind: u8, text: &str) -> Option<Time> {
+    let full = match kind {
+        23 if text.starts_with(|digit: char| digit >= '5') => format!("19{text}"),
+        23 => format!("20{text}"),
+        _ => text.to_owned(),
+    };
+    let at = jiff::fmt::strtime::parse("%Y%m%d%H%M%SZ", full).ok()?.to_datetime().ok()?;
+    let at = at.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(Time(at.timestamp().as_millisecond()))
 }
 
 fn make_authority(
@@ -82,4 +136,23 @@ fn make_authority(
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     io::Write::write_all(&mut file, text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_certificate_is_read_in_both_forms() {
+        for (year, expected) in [(2030, 1_893_456_000_000), (2075, 3_313_526_400_000)] {
+            let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert_eq!(not_after(made.der()), Some(Time(expected)), "{year}");
+            for end in 0..made.der().len() {
+                // Whatever is cut off, it is no panic.
+                let _ = not_after(&made.der()[..end]);
+            }
+        }
+    }
 }

@@ -2,12 +2,14 @@
 //! Nothing here knows the product from inside.
 
 mod fleet;
+mod front;
 mod hub;
 mod publisher;
 mod session;
 mod wait;
 
 pub use fleet::Fleet;
+pub use front::Front;
 pub use hub::{Api, Hub, add_token, binary};
 pub use publisher::Publisher;
 pub use session::{Delivered, Session};

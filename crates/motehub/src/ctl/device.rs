@@ -99,7 +99,7 @@ fn new_private_file(path: &Path) -> anyhow::Result<std::fs::File> {
 
 /// The config.json of a board with the agent: the board is told the address of the hub that is used here.
 fn agent_config(caller: &Caller, made: &Value) -> anyhow::Result<String> {
-    let address = caller.hub.trim_start_matches("http://").split('/').next().unwrap_or_default();
+    let address = caller.account.hub.split('/').nth(2).unwrap_or_default();
     let (host, http) = address.rsplit_once(':').unwrap_or((address, "80"));
     let config = json!({
         "wifi": { "ssid": "", "password": "" },

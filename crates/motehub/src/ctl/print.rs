@@ -4,12 +4,24 @@ use std::io::{ErrorKind, Write};
 
 use serde_json::Value;
 
-/// Writes to the standard output; a reader that went away is no error.
+/// Whoever read the standard output went away, as `head` does: that ends a command, and is no failure.
+#[derive(Debug)]
+pub(super) struct ReaderGone;
+
+impl std::fmt::Display for ReaderGone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nobody reads the output any more")
+    }
+}
+
+impl std::error::Error for ReaderGone {}
+
+/// Writes to the standard output at once.
 pub(super) fn out(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ReaderGone.into()),
+        written => Ok(written?),
     }
 }
 
