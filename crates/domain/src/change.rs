@@ -73,6 +73,12 @@ kinds! {
     CredentialIssued = "credential_issued", "device";
     /// A device's credential was revoked.
     CredentialRevoked = "credential_revoked", "device";
+    /// A device is to be given a new credential over the air.
+    RotationStarted = "credential_rotation_started", "device";
+    /// A device used its new credential; the former one stopped.
+    CredentialRotated = "credential_rotated", "device";
+    /// One credential was used from two addresses at once.
+    CredentialShared = "credential_shared", "device";
     /// A device came online.
     DeviceOnline = "device_online", "device";
     /// A device went offline.

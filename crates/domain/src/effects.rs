@@ -3,6 +3,7 @@
 use crate::capability::Capability;
 use crate::change::Change;
 use crate::command::{Command, Execution};
+use crate::credential::Rotation;
 use crate::deployment::{Deployment, Task};
 use crate::device::{Assignment, Device, Presence, Software};
 use crate::group::Group;
@@ -38,8 +39,14 @@ pub enum Save {
     DeleteDevice(DeviceId),
     /// Guarded. Written by deployments only, so that edits of a device never collide with them.
     Software(Box<Software>),
-    /// Replaces the hash of a device's credential; `None` revokes it.
+    /// Replaces the hash of a device's credential; `None` revokes it. Ends a rotation of it.
     Credential(DeviceId, Option<Digest>),
+    /// Begins a rotation of a device's credential, or says how far it is.
+    Rotation(Rotation),
+    /// A further digest is valid for a device until one of these is used and becomes its credential.
+    NextCredential(DeviceId, Digest, Time),
+    /// A device's credential was used from these addresses at once.
+    CredentialShared(DeviceId, Time, String),
     /// Adds an assignment; nothing happens if it exists.
     Assign(Assignment),
     /// Removes an assignment.

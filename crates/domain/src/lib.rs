@@ -7,6 +7,7 @@ pub mod access;
 pub mod capability;
 pub mod change;
 pub mod command;
+pub mod credential;
 pub mod deployment;
 pub mod device;
 pub mod effects;

@@ -43,6 +43,8 @@ pub enum Outcome {
 /// delay and never a loss.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Downlink {
+    /// A new credential, in place of the one it has.
+    Credential(Secret),
     /// Something waits for the device; it should ask for it.
     Offer(Offer),
     /// The device shall do something once.
@@ -71,4 +73,14 @@ pub struct Offer {
     pub digest: Digest,
     /// Of the artifact.
     pub size_bytes: u64,
+}
+
+/// A secret on its way to a device. It is never stored, and never shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
 }

@@ -104,6 +104,16 @@ pub enum Credentials {
     },
 }
 
+impl Credentials {
+    /// Whether a secret is shown.
+    pub fn has_secret(&self) -> bool {
+        match self {
+            Self::Mqtt { password, .. } => password.is_some(),
+            Self::Nodemcu { secret, .. } => secret.is_some(),
+        }
+    }
+}
+
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -33,6 +33,7 @@ pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Option<MqttMes
             ("offer", serde_json::json!({ "digest": digest, "size": offer.size_bytes }))
         }
         Downlink::Command(order) => ("command", command::order(order)),
+        Downlink::Credential(secret) => ("credential", serde_json::json!({ "secret": secret.0 })),
     };
     Some(MqttMessage {
         topic: format!("devices/{}/{kind}", identity.device),

@@ -20,6 +20,6 @@ pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Option<MqttMes
             let payload = identity.external_id.clone()?.into_bytes();
             Some(MqttMessage { topic: WAKE_TOPIC.to_owned(), payload, qos: 0 })
         }
-        Downlink::Command(_) => None,
+        Downlink::Command(_) | Downlink::Credential(_) => None,
     }
 }

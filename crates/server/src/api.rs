@@ -9,6 +9,7 @@ mod problem;
 mod activity;
 mod backup;
 mod commands;
+mod credentials;
 mod deployments;
 mod device_scripts;
 mod devices;
@@ -109,8 +110,10 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(devices::get))
         .on(Needs(Build), routes!(devices::edit))
         .on(Needs(Build), routes!(devices::delete))
-        .on(Needs(Build), routes!(devices::issue_credential))
-        .on(Needs(Build), routes!(devices::revoke_credential))
+        .on(Needs(Build), routes!(credentials::issue_credential))
+        .on(Needs(Build), routes!(credentials::revoke_credential))
+        .on(Needs(Build), routes!(credentials::rotate_credential))
+        .on(Needs(Build), routes!(credentials::rotate_many))
         .on(Needs(See), routes!(telemetry::metrics))
         .on(Needs(See), routes!(telemetry::range))
         .on(Needs(See), routes!(device_scripts::tasks))

@@ -11,6 +11,7 @@ use crate::live::Live;
 use crate::presence::Connections;
 use crate::rollouts::Rollouts;
 use crate::server::Addresses;
+use crate::rotation::Origins;
 use crate::settings::Settings;
 use motehub_domain::time::Time;
 use motehub_gateway::mqtt;
@@ -34,6 +35,8 @@ pub(crate) struct Parts {
     pub(crate) live: Live,
     /// The live connections of devices.
     pub(crate) connections: Connections,
+    /// From where devices came lately.
+    pub(crate) origins: Origins,
     /// Unknown devices that knocked.
     pub(crate) knocks: Knocks,
     /// The queue of what needs no acknowledgement.

@@ -31,7 +31,12 @@ impl Hub for App {
                 }
             };
             match known {
-                Ok(Some(client)) => Ok(client),
+                Ok(Some(client)) => {
+                    if let Some(identity) = client.device.as_ref().filter(|_| knock.credentials.has_secret()) {
+                        self.arrived(identity.device, knock.address).await;
+                    }
+                    Ok(client)
+                }
                 Ok(None) => {
                     tracing::info!(address = %knock.address, who = ?knock.credentials, "somebody was not let in");
                     metrics::counter!("motehub_not_admitted_total").increment(1);
@@ -118,7 +123,7 @@ impl App {
         let Some(password) = password else { return self.without_credentials(client_id, user).await };
         let digest = secrets::digest(password);
         let name = user.unwrap_or(client_id);
-        if let Some(device) = self.store.device_by_credential(digest).await? {
+        if let Some(device) = self.device_by_secret(digest, name).await? {
             let is_its_name = device.external_id.as_deref() == Some(name) || device.id.to_string() == name;
             return if is_its_name { self.device_client(device).await.map(Some) } else { Ok(None) };
         }

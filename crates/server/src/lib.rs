@@ -17,6 +17,7 @@ mod perform;
 mod presence;
 mod random;
 mod rollouts;
+mod rotation;
 mod secrets;
 mod server;
 mod settings;

@@ -180,6 +180,7 @@ async fn came_back(app: &App, devices: &[DeviceId]) {
     if let Err(error) = app.say_commands(&here).await {
         tracing::warn!(%error, "devices that came back could not be told their commands");
     }
+    app.tell_rotations(&here).await;
     let targets = match app.store.targets(&here).await {
         Ok(targets) => targets,
         Err(error) => return tracing::warn!(%error, "what waits for devices could not be looked up"),

@@ -28,6 +28,7 @@ use crate::inbox::{self, Knocks};
 use crate::ingest::{self, Intake};
 use crate::live::{self, Live};
 use crate::presence::{self, Connections};
+use crate::rotation::Origins;
 use crate::settings::Settings;
 use crate::{api, assets, backup, commands, random, rollouts, secrets, tls};
 
@@ -98,6 +99,7 @@ impl Server {
             started_at: now,
             live: Live::new(last_seq),
             connections: Connections::default(),
+            origins: Origins::default(),
             knocks: Knocks::new(knocks),
             intake,
             rollouts: rollouts::Rollouts::default(),

@@ -53,9 +53,26 @@ create table capabilities (
 
 create table credentials (
     device text primary key references devices (id) on delete cascade,
-    digest text not null
+    digest text not null,
+    shared_at bigint,
+    shared_from text
 );
 create unique index credentials_digest on credentials (digest);
+
+-- Rotations that go on: the device has not used a new credential yet.
+create table rotations (
+    device text primary key references devices (id) on delete cascade,
+    started_at bigint not null,
+    sent_at bigint
+);
+
+-- The digests of secrets that were sent in a rotation.
+create table next_credentials (
+    digest text primary key,
+    device text not null references rotations (device) on delete cascade,
+    made_at bigint not null
+);
+create index next_credentials_device on next_credentials (device, made_at);
 
 create table software (
     device text primary key references devices (id) on delete cascade,

@@ -2,7 +2,7 @@
 
 use motehub_domain::device::{Assignment, Device, Dialect, Presence, Software};
 use motehub_domain::id::DeviceId;
-use motehub_domain::script::{Digest, Script};
+use motehub_domain::script::Script;
 use motehub_domain::time::Time;
 
 use crate::capability;
@@ -65,9 +65,6 @@ sql! {
         fetched_at = $19, woken_at = $20, boots = $21, problem = $22, revision = $23
         where device = $1 and revision = $23 - 1";
 
-    WRITE_CREDENTIAL = "insert into credentials (device, digest) values ($1, $2)
-        on conflict (device) do update set digest = excluded.digest";
-    DELETE_CREDENTIAL = "delete from credentials where device = $1";
     ASSIGN = "insert into assignments (device, script) values ($1, $2)
         on conflict (device, script) do nothing";
     UNASSIGN = "delete from assignments where device = $1 and script = $2";
@@ -84,10 +81,6 @@ sql! {
     BY_ID = concat!("select ", device_select!(), " from devices d where d.id = $1");
     BY_EXTERNAL_ID = concat!(
         "select ", device_select!(), " from devices d where d.external_id = $1 order by d.dialect");
-    BY_CREDENTIAL = concat!(
-        "select ", device_select!(),
-        " from credentials c join devices d on d.id = c.device where c.digest = $1");
-    CREDENTIAL = "select digest from credentials where device = $1";
     SOFTWARE = concat!("select ", software_select!(), " from software s where s.device = $1");
     PRESENCE = "select device, online, seen_at, address from presence where device = $1";
     ASSIGNMENTS = concat!(
@@ -152,15 +145,6 @@ pub(crate) fn write_software(software: &Software) -> Statement {
     ]);
     let sql = if software.revision == 1 { INSERT_SOFTWARE } else { UPDATE_SOFTWARE };
     Statement::new(sql, values).guards("software")
-}
-
-pub(crate) fn write_credential(device: DeviceId, digest: Option<Digest>) -> Statement {
-    match digest {
-        Some(digest) => {
-            Statement::new(WRITE_CREDENTIAL, [Value::id(device), Value::id(digest)]).unique("credential")
-        }
-        None => Statement::new(DELETE_CREDENTIAL, [Value::id(device)]),
-    }
 }
 
 pub(crate) fn assign(assignment: Assignment) -> Statement {
@@ -274,23 +258,6 @@ impl Store {
             }
         }
         Ok(devices)
-    }
-
-    /// The device whose credential has this digest.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub async fn device_by_credential(&self, digest: Digest) -> Result<Option<Device>, StoreError> {
-        self.engine().read_one(BY_CREDENTIAL, [Value::id(digest)]).await?.map(device_of).transpose()
-    }
-
-    /// The digest of a device's credential; `None` if it has none.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub async fn credential(&self, device: DeviceId) -> Result<Option<Digest>, StoreError> {
-        let row = self.engine().read_one(CREDENTIAL, [Value::id(device)]).await?;
-        row.map(|row| Columns::of("credentials", row).digest()).transpose()
     }
 
     /// What a device runs and what waits for it; [`Software::none`] if nothing was written yet.

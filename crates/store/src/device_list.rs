@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use motehub_domain::credential::Rotation;
 use motehub_domain::deployment::TaskState;
 use motehub_domain::device::{Device, Presence, Software};
 use motehub_domain::id::DeviceId;
@@ -29,11 +30,13 @@ const VIEWS: &str = concat!(
     ", ",
     software_select!(),
     ", p.online, p.seen_at, p.address,
-    case when c.device is null then 0 else 1 end, t.state, a.name, r.name, w.name
+    case when c.device is null then 0 else 1 end, t.state, a.name, r.name, w.name,
+    o.started_at, o.sent_at, c.shared_at, c.shared_from
     from devices d
     left join software s on s.device = d.id
     left join presence p on p.device = d.id
     left join credentials c on c.device = d.id
+    left join rotations o on o.device = d.id
     left join tasks t on t.device = d.id and t.is_open = 1
     left join scripts a on a.id = s.active_script
     left join scripts r on r.id = s.running_script
@@ -91,6 +94,10 @@ pub struct DeviceView {
     pub running_name: Option<String>,
     /// The name of the script of `software.pending`.
     pub pending_name: Option<String>,
+    /// The rotation of its credential that goes on, if one does.
+    pub rotation: Option<Rotation>,
+    /// When and from which addresses its credential was used at once.
+    pub shared: Option<(Time, String)>,
 }
 
 fn view_of(row: Row) -> Result<DeviceView, StoreError> {
@@ -114,15 +121,23 @@ fn view_of(row: Row) -> Result<DeviceView, StoreError> {
                 .ok_or_else(|| StoreError::damaged(format!("the open task of device {}", device.id)))?,
         ),
     };
+    let active_name = columns.maybe_text()?;
+    let running_name = columns.maybe_text()?;
+    let pending_name = columns.maybe_text()?;
+    let (started_at, sent_at) = (columns.maybe_time()?, columns.maybe_time()?);
+    let shared = columns.maybe_time()?.zip(columns.maybe_text()?);
+    let rotation = started_at.map(|started_at| Rotation { device: device.id, started_at, sent_at });
     Ok(DeviceView {
         device,
         software,
         presence,
         has_credential,
         open_task,
-        active_name: columns.maybe_text()?,
-        running_name: columns.maybe_text()?,
-        pending_name: columns.maybe_text()?,
+        active_name,
+        running_name,
+        pending_name,
+        rotation,
+        shared,
     })
 }
 

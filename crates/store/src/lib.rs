@@ -17,6 +17,7 @@ mod backup;
 mod capability;
 mod change;
 mod command;
+mod credential;
 mod deployment;
 mod device;
 mod device_list;
@@ -127,6 +128,7 @@ impl Store {
             capability::SQL,
             change::SQL,
             command::SQL,
+            credential::SQL,
             deployment::SQL,
             device::SQL,
             kept::SQL,

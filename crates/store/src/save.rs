@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
-    Store, StoreError, capability, change, command, deployment, device, group, knock, note, person, script,
-    task,
+    Store, StoreError, capability, change, command, credential, deployment, device, group, knock, note, person,
+    script, task,
 };
 
 impl Store {
@@ -62,7 +62,10 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::Device(device) => device::write(device, transaction),
         Save::DeleteDevice(id) => transaction.push(device::delete(*id)),
         Save::Software(software) => transaction.push(device::write_software(software)),
-        Save::Credential(id, digest) => transaction.push(device::write_credential(*id, *digest)),
+        Save::Credential(id, digest) => credential::write(*id, *digest, transaction),
+        Save::Rotation(rotation) => transaction.push(credential::write_rotation(rotation)),
+        Save::NextCredential(id, digest, at) => credential::write_next(*id, *digest, *at, transaction),
+        Save::CredentialShared(id, at, from) => transaction.push(credential::shared(*id, *at, from)),
         Save::Assign(assignment) => transaction.push(device::assign(*assignment)),
         Save::Unassign(assignment) => transaction.push(device::unassign(*assignment)),
         Save::Script(script) => script::write(script, transaction),

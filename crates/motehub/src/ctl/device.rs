@@ -47,6 +47,15 @@ pub(super) enum Verb {
     },
     /// Register many devices from a CSV table
     Import(import::Import),
+    /// Give devices new credentials over the air; the old one is valid until the new one was used
+    Rotate {
+        /// Its id, name or external id
+        #[arg(required_unless_present = "selector", conflicts_with = "selector")]
+        device: Option<String>,
+        /// All devices of a condition such as `tag=kitchen`
+        #[arg(long, value_name = "TEXT")]
+        selector: Option<String>,
+    },
     /// Delete a device with all that it measured
     Delete {
         /// Its id, name or external id
@@ -80,6 +89,13 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
             })
         }
         Verb::Import(wanted) => import::run(caller, wanted),
+        Verb::Rotate { device, selector } => {
+            let wanted = match device {
+                Some(device) => json!({ "devices": [find::id(caller, "device", device)?] }),
+                None => json!({ "selector": selector }),
+            };
+            caller.show(&caller.post("/devices/rotate", &wanted)?, rotating)
+        }
         Verb::Delete { device } => {
             let device = find::one(caller, "device", device)?;
             caller.api.call("DELETE", &format!("/devices/{}", cell(&device["id"])), None)?;
@@ -121,6 +137,17 @@ fn running(device: &Value) -> String {
         Value::Null => "-".to_owned(),
         script => format!("{} v{}", cell(&script["name"]), cell(&script["version"])),
     }
+}
+
+fn rotating(answer: &Value) -> String {
+    let mut text = format!("{} rotating: each is sent a new credential when it is there\n", cell(&answer["rotating"]));
+    let refused = answer["refused"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !refused.is_empty() {
+        text.push_str(&format!("{} cannot:\n", cell(&answer["refused_total"])));
+        let row = |one: &Value| ["name", "detail", "device"].map(|key| cell(&one[key])).to_vec();
+        text.push_str(&table(&["NAME", "WHY", "ID"], &refused.iter().map(row).collect::<Vec<_>>()));
+    }
+    text
 }
 
 fn devices(list: &Value) -> String {

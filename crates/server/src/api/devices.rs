@@ -2,7 +2,6 @@
 
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
-use motehub_domain::change::Actor;
 use motehub_domain::device::{self, Device, Dialect, Edit, Registration};
 use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
+use super::credentials::{CredentialShared, RotationDto};
 use super::extract::{Body, Page, Query, id, rfc3339};
 use super::problem::{ApiError, Problem};
 use super::selectors;
@@ -56,6 +56,10 @@ pub(crate) struct DeviceDto {
     running: Option<ScriptRef>,
     /// What waits for it.
     pending: Option<PendingRef>,
+    /// The rotation of its credential that goes on.
+    rotation: Option<RotationDto>,
+    /// Its credential was used from two addresses at once; a new credential ends this warning.
+    credential_shared: Option<CredentialShared>,
     /// When it was registered.
     created_at: String,
     /// Send it back with a change to be told if somebody else was faster.
@@ -101,7 +105,7 @@ impl ScriptRef {
 
 impl From<DeviceView> for DeviceDto {
     fn from(view: DeviceView) -> Self {
-        let DeviceView { device, software, presence, has_credential, open_task, .. } = view;
+        let DeviceView { device, software, presence, has_credential, open_task, rotation, shared, .. } = view;
         let state = match (&software.problem, open_task, software.running.or(software.active)) {
             (Some(_), _, _) => "failing",
             (None, Some(_), _) => "pending",
@@ -132,6 +136,8 @@ impl From<DeviceView> for DeviceDto {
             active: software.active.map(|artifact| ScriptRef::new(artifact, view.active_name)),
             running: software.running.map(|artifact| ScriptRef::new(artifact, view.running_name)),
             pending: waits,
+            rotation: rotation.map(RotationDto::from),
+            credential_shared: shared.map(CredentialShared::from),
             created_at: rfc3339(device.created_at),
             revision: device.revision,
         }
@@ -343,45 +349,6 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A credential, which is shown only now.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Credential {
-    /// For the path prefix `/d/<credential>` and as the MQTT password.
-    credential: String,
-}
-
-/// Gives a device a new credential; the former one stops at once.
-#[utoipa::path(post, path = "/api/v1/devices/{id}/credential", tag = "devices",
-    responses((status = 200, body = Credential), (status = 404, body = Problem)))]
-pub(crate) async fn issue_credential(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Path(path): Path<String>,
-) -> Result<axum::Json<Credential>, ApiError> {
-    let credential = random::secret();
-    set_credential(&app, &path, Some(&credential), &caller.actor()).await?;
-    Ok(axum::Json(Credential { credential }))
-}
-
-/// Revokes a device's credential and disconnects it.
-#[utoipa::path(delete, path = "/api/v1/devices/{id}/credential", tag = "devices",
-    responses((status = 204), (status = 404, body = Problem)))]
-pub(crate) async fn revoke_credential(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Path(path): Path<String>,
-) -> Result<StatusCode, ApiError> {
-    set_credential(&app, &path, None, &caller.actor()).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn set_credential(app: &App, path: &str, secret: Option<&str>, actor: &Actor) -> Result<(), ApiError> {
-    let device = load(app, id("device", path)?).await?;
-    app.perform(device::set_credential(&device, secret.map(secrets::digest), actor)).await?;
-    disconnect(app, device.id);
-    Ok(())
-}
-
 /// A device, or the refusal that there is none.
 pub(crate) async fn load(app: &App, id: DeviceId) -> Result<Device, crate::perform::Failure> {
     Ok(app.store.device(id).await?.ok_or_else(|| Rejection::not_found("device", id))?)
@@ -393,7 +360,8 @@ pub(crate) async fn view(app: &App, id: DeviceId) -> Result<DeviceDto, ApiError>
     view.map(DeviceDto::from).ok_or_else(|| ApiError::not_found("device", id))
 }
 
-fn disconnect(app: &App, id: DeviceId) {
+/// Ends the connections of a device.
+pub(crate) fn disconnect(app: &App, id: DeviceId) {
     if let Some(mqtt) = app.mqtt.get() {
         mqtt.disconnect_device(id);
     }

@@ -8,6 +8,7 @@ mod support;
 mod access;
 mod activity;
 mod commands;
+mod credentials;
 mod deployments;
 mod devices;
 mod groups;

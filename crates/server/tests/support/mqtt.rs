@@ -3,7 +3,7 @@
 use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::Hub;
 
@@ -16,18 +16,57 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Connects; the error is the return code of the CONNACK, or that there was none.
     pub(crate) async fn connect(hub: &Hub, user: &str, password: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(hub.mqtt).await?;
+        Self::greet(TcpStream::connect(hub.mqtt).await?, 0b1100_0010, user, password).await
+    }
+
+    /// Connects to a session that outlives the connection.
+    pub(crate) async fn connect_kept(hub: &Hub, user: &str, password: &str) -> io::Result<Self> {
+        Self::greet(TcpStream::connect(hub.mqtt).await?, 0b1100_0000, user, password).await
+    }
+
+    /// Connects from 127.0.0.`from`.
+    pub(crate) async fn connect_from(hub: &Hub, from: u8, user: &str, password: &str) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(([127, 0, 0, from], 0).into())?;
+        Self::greet(socket.connect(hub.mqtt).await?, 0b1100_0010, user, password).await
+    }
+
+    async fn greet(stream: TcpStream, flags: u8, user: &str, password: &str) -> io::Result<Self> {
         let mut body = Vec::new();
         string(&mut body, "MQTT");
-        body.extend([4, 0b1100_0010, 0, 60]);
+        body.extend([4, flags, 0, 60]);
         for text in [user, user, password] {
             string(&mut body, text);
         }
         let mut publisher = Self { stream, next_id: 1 };
         publisher.write(0x10, &body).await?;
         match publisher.packet().await? {
-            (0x20, answer) if answer == [0, 0] => Ok(publisher),
+            (0x20, answer) if matches!(answer[..], [0 | 1, 0]) => Ok(publisher),
             (_, answer) => Err(io::Error::other(format!("refused: {answer:?}"))),
+        }
+    }
+
+    /// Subscribes with QoS 1.
+    pub(crate) async fn subscribe(&mut self, filter: &str) -> io::Result<()> {
+        let mut body = 1u16.to_be_bytes().to_vec();
+        string(&mut body, filter);
+        body.push(1);
+        self.write(0x82, &body).await?;
+        match self.packet().await? {
+            (0x90, answer) if answer == [0, 1, 1] => Ok(()),
+            (kind, body) => Err(io::Error::other(format!("no SUBACK but {kind:#x} {body:?}"))),
+        }
+    }
+
+    /// The topic and the payload of the next message with QoS 1; it is not acknowledged.
+    pub(crate) async fn next_message(&mut self) -> io::Result<(String, Vec<u8>)> {
+        match self.packet().await? {
+            (kind, body) if kind & 0xf6 == 0x32 => {
+                let end = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
+                let topic = String::from_utf8(body[2..end].to_vec()).map_err(io::Error::other)?;
+                Ok((topic, body[end + 2..].to_vec()))
+            }
+            (kind, body) => Err(io::Error::other(format!("no PUBLISH but {kind:#x} {body:?}"))),
         }
     }
 

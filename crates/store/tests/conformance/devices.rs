@@ -1,5 +1,6 @@
 //! Devices and what belongs to them.
 
+use motehub_domain::credential::Rotation;
 use motehub_domain::deployment::{Cause, TaskState};
 use motehub_domain::device::{Assignment, Device, Dialect, Presence, Software};
 use motehub_domain::effects::Save;
@@ -87,6 +88,34 @@ pub(crate) async fn a_credential_finds_its_device(world: &mut World) {
     assert_eq!(world.store.device_by_credential(digest(2)).await, Ok(None));
     let unknown = world.save([Save::Credential(id(9), Some(digest(3)))]).await;
     assert!(matches!(unknown, Err(StoreError::Conflict { .. })), "{unknown:?}");
+}
+
+pub(crate) async fn a_rotation_ends_with_the_next_credential(world: &mut World) {
+    let lamp = world.device(1).await;
+    let rotation = |sent_at| Rotation { device: lamp.id, started_at: NOW, sent_at };
+    world.save([Save::Credential(lamp.id, Some(digest(1))), Save::Rotation(rotation(None))]).await.unwrap();
+    assert_eq!(world.store.rotations(&[lamp.id, id(9)]).await, Ok(vec![rotation(None)]));
+    assert_eq!(world.store.with_credential(&[lamp.id, id(9)]).await, Ok(vec![lamp.id]));
+    for number in 2..8 {
+        let at = NOW + Span(i64::from(number));
+        let next = Save::NextCredential(lamp.id, digest(number), at);
+        world.save([Save::Rotation(rotation(Some(at))), next]).await.unwrap();
+    }
+    world.reopen().await;
+    for (number, found) in [(3, None), (4, Some(lamp.clone())), (7, Some(lamp.clone())), (1, None)] {
+        assert_eq!(world.store.device_by_next_credential(digest(number)).await, Ok(found), "{number}");
+    }
+    world.save([Save::CredentialShared(lamp.id, NOW, "::1, ::2".into())]).await.unwrap();
+    let view = world.store.device_view(lamp.id).await.unwrap().unwrap();
+    assert_eq!(view.rotation, Some(rotation(Some(NOW + Span(7)))));
+    assert_eq!(view.shared, Some((NOW, "::1, ::2".to_owned())));
+    world.save([Save::Credential(lamp.id, Some(digest(5)))]).await.unwrap();
+    let view = world.store.device_view(lamp.id).await.unwrap().unwrap();
+    assert_eq!((view.rotation, view.shared, view.has_credential), (None, None, true));
+    assert_eq!(world.store.device_by_next_credential(digest(7)).await, Ok(None));
+    assert_eq!(world.store.device_by_credential(digest(5)).await, Ok(Some(lamp.clone())));
+    world.save([Save::DeleteDevice(lamp.id)]).await.unwrap();
+    assert_eq!(world.store.rotations(&[lamp.id]).await, Ok(Vec::new()));
 }
 
 pub(crate) async fn knocks_are_kept_moved_and_dropped(world: &mut World) {

@@ -78,6 +78,7 @@ export const devices = {
   edit: (device: string, edit: DeviceEdit) => patch<Device>(`/devices/${id(device)}`, edit),
   delete: (device: string) => remove(`/devices/${id(device)}`),
   rotate: (device: string) => post<{ credential: string }>(`/devices/${id(device)}/credential`),
+  rotateOverTheAir: (device: string) => post<Device>(`/devices/${id(device)}/credential/rotate`),
   revoke: (device: string) => remove(`/devices/${id(device)}/credential`),
   metrics: (device: string, signal?: Signal) =>
     get<Items<Metric>>(`/devices/${id(device)}/metrics`, {}, signal),

@@ -44,6 +44,8 @@ export type Device = Told<
     active: ScriptRef | null;
     running: ScriptRef | null;
     pending: PendingRef | null;
+    rotation: (Known['Rotation'] & { state: 'waiting' | 'sent' }) | null;
+    credential_shared: Known['CredentialShared'] | null;
   }
 >;
 export type KnockState = 'new' | 'ignored' | 'refused';

@@ -282,6 +282,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives many devices new credentials over the air. */
+        post: operations["devices_rotate_many"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{id}": {
         parameters: {
             query?: never;
@@ -365,6 +382,23 @@ export interface paths {
         post: operations["devices_issue_credential"];
         /** Revokes a device's credential and disconnects it. */
         delete: operations["devices_revoke_credential"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/credential/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives a device a new credential over the air. The old one is valid until the device has used the new one. */
+        post: operations["devices_rotate_credential"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1185,6 +1219,13 @@ export interface components {
             /** @description For the path prefix `/d/<credential>` and as the MQTT password. */
             credential: string;
         };
+        /** @description One credential that was used from two addresses at once. */
+        CredentialShared: {
+            /** @description The addresses, with commas. */
+            addresses: string;
+            /** @description When that was noticed last. */
+            at: string;
+        };
         /** @description The intention that devices run a version. */
         Deployment: {
             /** @description `asked`, `rollback` or `recovery`. */
@@ -1258,6 +1299,7 @@ export interface components {
             address?: string | null;
             /** @description When it was registered. */
             created_at: string;
+            credential_shared?: components["schemas"]["CredentialShared"] | null;
             /** @description For people. */
             description: string;
             /** @description How it speaks: `nodemcu` or `native`. */
@@ -1282,6 +1324,7 @@ export interface components {
              * @description Send it back with a change to be told if somebody else was faster.
              */
             revision: number;
+            rotation?: components["schemas"]["Rotation"] | null;
             running?: components["schemas"]["ScriptRef"] | null;
             /** @description `ok`, `pending`, `failing` or `waiting_for_script`. */
             state: string;
@@ -1727,6 +1770,15 @@ export interface components {
             /** @description At most 64 KiB. */
             source: string;
         };
+        /** @description A device whose credential cannot be rotated. */
+        NotRotated: {
+            /** @description Why not. */
+            detail: string;
+            /** @description Its id. */
+            device: string;
+            /** @description Its name. */
+            name: string;
+        };
         /** @description A new one-time password, which is shown only now. */
         OneTimePassword: {
             /** @description Must be changed at the next login. */
@@ -1850,6 +1902,31 @@ export interface components {
          * @enum {string}
          */
         Role: "viewer" | "manager" | "engineer" | "admin";
+        /** @description Which devices: exactly one of `selector` and `devices`. */
+        Rotate: {
+            /** @description Ids of devices. */
+            devices?: string[] | null;
+            /** @description A condition such as `tag=kitchen`. */
+            selector?: string | null;
+        };
+        /** @description What came of a rotation of many. */
+        Rotating: {
+            /** @description Those, at most 100 of them. */
+            refused: components["schemas"]["NotRotated"][];
+            /** @description For how many it cannot. */
+            refused_total: number;
+            /** @description For how many devices a rotation goes on now. */
+            rotating: number;
+        };
+        /** @description A rotation that goes on: the device has not used its new credential yet. */
+        Rotation: {
+            /** @description When a new secret was sent last. */
+            sent_at?: string | null;
+            /** @description When a person asked for it. */
+            started_at: string;
+            /** @description `waiting` for the device to come, or `sent` and not used yet. */
+            state: string;
+        };
         /** @description A row that is wrong. */
         RowError: {
             /** @description What is wrong and what to do. */
@@ -2859,6 +2936,45 @@ export interface operations {
             };
         };
     };
+    devices_rotate_many: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rotate"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rotating"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     devices_get: {
         parameters: {
             query?: never;
@@ -3113,6 +3229,43 @@ export interface operations {
                 content?: never;
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    devices_rotate_credential: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Device"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,0 +1,214 @@
+//! Credentials of devices: issued, revoked, and rotated over the air.
+
+use std::collections::{HashMap, HashSet};
+
+use axum::extract::{Extension, Path, State};
+use axum::http::StatusCode;
+use motehub_domain::change::Actor;
+use motehub_domain::credential::{self, Rotation};
+use motehub_domain::device;
+use motehub_domain::effects::Effects;
+use motehub_domain::id::DeviceId;
+use motehub_domain::rejection::Rejection;
+use motehub_domain::time::Time;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::access::Caller;
+use super::devices::{DeviceDto, disconnect, load, view};
+use super::extract::{Body, id, rfc3339};
+use super::problem::{ApiError, Problem};
+use super::selectors;
+use crate::app::App;
+use crate::random;
+use crate::secrets;
+
+/// Most devices of one request.
+const DEVICES_MAX: usize = 100_000;
+/// How many devices' rotations begin in one transaction.
+const BATCH_MAX: usize = 500;
+/// How many refused devices are named in an answer.
+const NAMED_MAX: usize = 100;
+
+/// A rotation that goes on: the device has not used its new credential yet.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Rotation)]
+pub(crate) struct RotationDto {
+    /// `waiting` for the device to come, or `sent` and not used yet.
+    state: &'static str,
+    /// When a person asked for it.
+    started_at: String,
+    /// When a new secret was sent last.
+    sent_at: Option<String>,
+}
+
+impl From<Rotation> for RotationDto {
+    fn from(rotation: Rotation) -> Self {
+        Self {
+            state: if rotation.sent_at.is_some() { "sent" } else { "waiting" },
+            started_at: rfc3339(rotation.started_at),
+            sent_at: rotation.sent_at.map(rfc3339),
+        }
+    }
+}
+
+/// One credential that was used from two addresses at once.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CredentialShared {
+    /// When that was noticed last.
+    at: String,
+    /// The addresses, with commas.
+    addresses: String,
+}
+
+impl From<(Time, String)> for CredentialShared {
+    fn from((at, addresses): (Time, String)) -> Self {
+        Self { at: rfc3339(at), addresses }
+    }
+}
+
+/// A credential, which is shown only now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Credential {
+    /// For the path prefix `/d/<credential>` and as the MQTT password.
+    credential: String,
+}
+
+/// Gives a device a new credential; the former one stops at once.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/credential", tag = "devices",
+    responses((status = 200, body = Credential), (status = 404, body = Problem)))]
+pub(crate) async fn issue_credential(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Path<String>,
+) -> Result<axum::Json<Credential>, ApiError> {
+    let credential = random::secret();
+    set_credential(&app, &path, Some(&credential), &caller.actor()).await?;
+    Ok(axum::Json(Credential { credential }))
+}
+
+/// Revokes a device's credential and disconnects it.
+#[utoipa::path(delete, path = "/api/v1/devices/{id}/credential", tag = "devices",
+    responses((status = 204), (status = 404, body = Problem)))]
+pub(crate) async fn revoke_credential(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    set_credential(&app, &path, None, &caller.actor()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn set_credential(app: &App, path: &str, secret: Option<&str>, actor: &Actor) -> Result<(), ApiError> {
+    let device = load(app, id("device", path)?).await?;
+    app.perform(device::set_credential(&device, secret.map(secrets::digest), actor)).await?;
+    disconnect(app, device.id);
+    Ok(())
+}
+
+/// Gives a device a new credential over the air. The old one is valid until the device has used the new one.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/credential/rotate", tag = "devices",
+    responses((status = 200, body = DeviceDto), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(crate) async fn rotate_credential(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Path<String>,
+) -> Result<axum::Json<DeviceDto>, ApiError> {
+    let device = load(&app, id("device", &path)?).await?;
+    let has_credential = app.store.credential(device.id).await?.is_some();
+    let ongoing = app.store.rotations(&[device.id]).await?.pop();
+    let effects =
+        credential::rotate(&device, has_credential, ongoing.as_ref(), &caller.actor(), app.now())?;
+    app.perform(effects).await?;
+    app.tell_rotations(&[device.id]).await;
+    Ok(axum::Json(view(&app, device.id).await?))
+}
+
+/// Which devices: exactly one of `selector` and `devices`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rotate {
+    /// A condition such as `tag=kitchen`.
+    selector: Option<String>,
+    /// Ids of devices.
+    devices: Option<Vec<String>>,
+}
+
+/// A device whose credential cannot be rotated.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NotRotated {
+    /// Its id.
+    device: String,
+    /// Its name.
+    name: String,
+    /// Why not.
+    detail: String,
+}
+
+/// What came of a rotation of many.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Rotating {
+    /// For how many devices a rotation goes on now.
+    rotating: usize,
+    /// For how many it cannot.
+    refused_total: usize,
+    /// Those, at most 100 of them.
+    refused: Vec<NotRotated>,
+}
+
+/// Gives many devices new credentials over the air.
+#[utoipa::path(post, path = "/api/v1/devices/rotate", tag = "devices", request_body = Rotate,
+    responses((status = 200, body = Rotating), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(crate) async fn rotate_many(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Body(wanted): Body<Rotate>,
+) -> Result<axum::Json<Rotating>, ApiError> {
+    let devices: Vec<DeviceId> = match (&wanted.selector, &wanted.devices) {
+        (Some(text), None) => {
+            let selector = selectors::read(&app, text).await?;
+            app.store.select_ids(&selector, app.now(), DEVICES_MAX).await?
+        }
+        (None, Some(ids)) => ids.iter().map(|text| id("device", text)).collect::<Result<_, _>>()?,
+        _ => {
+            let why = "name the devices by \"selector\" or by \"devices\", by one of them";
+            return Err(Rejection::invalid("devices", why).into());
+        }
+    };
+    let mut answer = Rotating { rotating: 0, refused_total: 0, refused: Vec::new() };
+    for some in devices.chunks(BATCH_MAX) {
+        rotate_some(&app, some, &caller.actor(), &mut answer).await?;
+    }
+    Ok(axum::Json(answer))
+}
+
+async fn rotate_some(
+    app: &App,
+    devices: &[DeviceId],
+    actor: &Actor,
+    answer: &mut Rotating,
+) -> Result<(), ApiError> {
+    let having: HashSet<DeviceId> = app.store.with_credential(devices).await?.into_iter().collect();
+    let ongoing = app.store.rotations(devices).await?;
+    let ongoing: HashMap<DeviceId, Rotation> = ongoing.into_iter().map(|one| (one.device, one)).collect();
+    let mut effects = Effects::none();
+    for one in devices {
+        let device = load(app, *one).await?;
+        match credential::rotate(&device, having.contains(one), ongoing.get(one), actor, app.now()) {
+            Ok(more) => {
+                answer.rotating += 1;
+                effects = effects.and(more);
+            }
+            Err(rejection) => {
+                answer.refused_total += 1;
+                if answer.refused.len() < NAMED_MAX {
+                    let (device, name) = (device.id.to_string(), device.name);
+                    answer.refused.push(NotRotated { device, name, detail: rejection.sentence });
+                }
+            }
+        }
+    }
+    app.perform(effects).await?;
+    app.tell_rotations(devices).await;
+    Ok(())
+}
