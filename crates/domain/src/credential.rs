@@ -57,7 +57,10 @@ pub fn rotate(
         ));
     }
     if !has_credential {
-        return Err(Rejection::conflict("cannot_rotate", "it has no credential that could be rotated: issue one"));
+        return Err(Rejection::conflict(
+            "cannot_rotate",
+            "it has no credential that could be rotated: issue one",
+        ));
     }
     if ongoing.is_some() {
         return Ok(Effects::none());
@@ -120,8 +123,11 @@ impl Arrivals {
             arrivals.pop_front();
         }
         arrivals.push_back((address, now));
-        let recent: Vec<IpAddr> =
-            arrivals.iter().filter(|(_, at)| now - *at < SHARED_WITHIN).map(|(address, _)| *address).collect();
+        let recent: Vec<IpAddr> = arrivals
+            .iter()
+            .filter(|(_, at)| now - *at < SHARED_WITHIN)
+            .map(|(address, _)| *address)
+            .collect();
         let returns = (0..recent.len()).filter(|at| recent[..*at].contains(&recent[*at])).count();
         let is_known = self.warned.get(&device).is_some_and(|at| now - *at < SHARED_EVERY);
         if returns < RETURNS_MIN || is_known {

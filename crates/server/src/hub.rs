@@ -32,7 +32,8 @@ impl Hub for App {
             };
             match known {
                 Ok(Some(client)) => {
-                    if let Some(identity) = client.device.as_ref().filter(|_| knock.credentials.has_secret()) {
+                    if let Some(identity) = client.device.as_ref().filter(|_| knock.credentials.has_secret())
+                    {
                         self.arrived(identity.device, knock.address).await;
                     }
                     Ok(client)

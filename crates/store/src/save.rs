@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
-    Store, StoreError, capability, change, command, credential, deployment, device, group, knock, note, person,
-    script, task,
+    Store, StoreError, capability, change, command, credential, deployment, device, group, knock, note,
+    person, script, task,
 };
 
 impl Store {

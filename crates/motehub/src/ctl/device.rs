@@ -140,7 +140,8 @@ fn running(device: &Value) -> String {
 }
 
 fn rotating(answer: &Value) -> String {
-    let mut text = format!("{} rotating: each is sent a new credential when it is there\n", cell(&answer["rotating"]));
+    let mut text =
+        format!("{} rotating: each is sent a new credential when it is there\n", cell(&answer["rotating"]));
     let refused = answer["refused"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !refused.is_empty() {
         text.push_str(&format!("{} cannot:\n", cell(&answer["refused_total"])));

@@ -117,8 +117,7 @@ pub(crate) async fn rotate_credential(
     let device = load(&app, id("device", &path)?).await?;
     let has_credential = app.store.credential(device.id).await?.is_some();
     let ongoing = app.store.rotations(&[device.id]).await?.pop();
-    let effects =
-        credential::rotate(&device, has_credential, ongoing.as_ref(), &caller.actor(), app.now())?;
+    let effects = credential::rotate(&device, has_credential, ongoing.as_ref(), &caller.actor(), app.now())?;
     app.perform(effects).await?;
     app.tell_rotations(&[device.id]).await;
     Ok(axum::Json(view(&app, device.id).await?))

@@ -30,7 +30,8 @@ async fn the_old_credential_is_valid_until_the_new_one_was_used() {
     let (id, old) = lamp(&hub, "lamp-1").await;
     let mut link = Publisher::connect(&hub, "lamp-1", &old).await.unwrap();
     link.subscribe(&format!("devices/{id}/#")).await.unwrap();
-    hub.until("it is online", || async { device(&hub, &id).await["online"].as_bool().filter(|on| *on) }).await;
+    hub.until("it is online", || async { device(&hub, &id).await["online"].as_bool().filter(|on| *on) })
+        .await;
     let started = hub.post(&format!("/devices/{id}/credential/rotate"), json!({})).await;
     assert_eq!((started.status, &started.json()["rotation"]["state"]), (200, &json!("sent")), "{started:?}");
     let new = told(&mut link, &id).await;
@@ -56,13 +57,15 @@ async fn a_device_that_was_away_is_told_when_it_comes_and_again_if_it_may_have_m
     let mut link = Publisher::connect_kept(&hub, "lamp-1", &old).await.unwrap();
     link.subscribe(&format!("devices/{id}/#")).await.unwrap();
     drop(link);
-    hub.until("it is offline", || async { device(&hub, &id).await["online"].as_bool().filter(|on| !*on) }).await;
+    hub.until("it is offline", || async { device(&hub, &id).await["online"].as_bool().filter(|on| !*on) })
+        .await;
     let started = hub.post(&format!("/devices/{id}/credential/rotate"), json!({})).await;
     assert_eq!(started.json()["rotation"]["state"], "waiting", "{started:?}");
     let mut link = Publisher::connect_kept(&hub, "lamp-1", &old).await.unwrap();
     let first = told(&mut link, &id).await;
     drop(link);
-    hub.until("it is offline", || async { device(&hub, &id).await["online"].as_bool().filter(|on| !*on) }).await;
+    hub.until("it is offline", || async { device(&hub, &id).await["online"].as_bool().filter(|on| !*on) })
+        .await;
     let mut link = Publisher::connect_kept(&hub, "lamp-1", &old).await.unwrap();
     let mut second = told(&mut link, &id).await;
     if second == first {
