@@ -181,7 +181,8 @@ mod tests {
     fn two_that_take_turns_are_told_from_one_that_moves() {
         let address = |n: u8| IpAddr::from([10, 0, 0, n]);
         let id = DeviceId::from_parts(1, 1);
-        let cases: [(&str, &[(u8, i64)], bool); 7] = [
+        type Step = (u8, i64);
+        let cases: [(&str, &[Step], bool); 7] = [
             ("one that stays", &[(1, 0), (1, 1), (1, 2), (1, 3)], false),
             ("one that moves", &[(1, 0), (2, 1), (2, 2)], false),
             ("one that wanders", &[(1, 0), (2, 5), (3, 10), (4, 15), (5, 20)], false),
