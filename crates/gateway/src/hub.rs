@@ -13,6 +13,7 @@ use motehub_domain::id::{DeviceId, TokenId};
 use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer, Uplink};
 use motehub_domain::script::Digest;
+use motehub_domain::time::Time;
 use motehub_domain::topic::TopicRights;
 use motehub_protocol::Identity;
 use tokio::sync::mpsc;
@@ -134,6 +135,8 @@ pub struct Client {
     pub name: String,
     /// Topics it may use, including those its dialect gives it.
     pub rights: TopicRights,
+    /// When this ends: its connections are closed then, and its sessions end.
+    pub until: Option<Time>,
 }
 
 /// Why somebody was not let in.

@@ -31,15 +31,17 @@ mod send;
 mod session;
 mod state;
 mod subscribe;
+mod view;
 mod websocket;
 mod wire;
 
 pub use broker::Broker;
-pub use counters::{ConnectionView, Counters};
+pub use counters::Counters;
 pub use gateway::{Addresses, Gateway, Handle, Settings};
-pub use limits::Limits;
+pub use limits::{Limits, Told};
 pub use motehub_domain::kept::Message;
 pub use out::{Flow, Out, Slot, Token};
+pub use view::{LiveView, SessionView, Totals, Wanted};
 
 /// Milliseconds since 1970, on a clock that only goes forward while the program runs.
 pub type Millis = u64;
@@ -51,4 +53,17 @@ pub enum Version {
     V3,
     /// 5.0
     V5,
+}
+
+/// What lies between TCP and MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// Nothing.
+    Tcp,
+    /// TLS.
+    Tls,
+    /// WebSocket.
+    WebSocket,
+    /// TLS, and WebSocket in it.
+    WebSocketTls,
 }

@@ -136,12 +136,18 @@ impl World {
                 let mut rights = dialect::mqtt_rights(&identity);
                 rights.publish.push(shared.clone());
                 rights.subscribe.push(shared);
-                Ok(Client { device: Some(identity), token: None, name: "one".to_owned(), rights })
+                Ok(Client {
+                    device: Some(identity),
+                    token: None,
+                    name: "one".to_owned(),
+                    rights,
+                    until: None,
+                })
             }
             _ => {
                 let all = vec![TopicFilter::parse("#").unwrap()];
                 let rights = TopicRights { publish: all.clone(), subscribe: all };
-                Ok(Client { device: None, token: None, name: "app".to_owned(), rights })
+                Ok(Client { device: None, token: None, name: "app".to_owned(), rights, until: None })
             }
         }
     }
@@ -274,7 +280,8 @@ impl World {
                 self.broker = Broker::new(self.limits.clone());
                 let all = vec![TopicFilter::parse("#").unwrap()];
                 let rights = TopicRights { publish: all.clone(), subscribe: all };
-                let client = Client { device: None, token: None, name: "app".to_owned(), rights };
+                let client =
+                    Client { device: None, token: None, name: "app".to_owned(), rights, until: None };
                 self.broker.recall(self.now, self.disk.read(), |_| Some(client.clone()));
                 self.slots.clear();
                 self.storing.clear();

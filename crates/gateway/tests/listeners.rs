@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use motehub_gateway::mqtt::{Gateway, Handle, Limits, Settings};
+use motehub_domain::kept::Principal;
+use motehub_gateway::mqtt::{Gateway, Handle, Limits, Listener, Settings, Version, Wanted};
 use recorder::{PASSWORD, Recorder, device_of};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -269,10 +270,13 @@ async fn downlinks_and_the_handle_reach_the_session() {
     assert!(house.handle.publish("shared/x", b"hello", 1, false));
     assert!(!house.handle.publish("shared/#", b"hello", 1, false));
     device.hear("PUBLISH qos=1 id=1 shared/x hello").await;
-    let views = house.handle.connections();
-    assert_eq!(views.len(), 1);
-    assert_eq!((views[0].client_id.as_str(), views[0].device), ("a", Some(device_of("7"))));
-    assert_eq!((views[0].subscriptions.len(), views[0].queued), (2, 1));
+    let (views, total) = house.handle.sessions(&Wanted { limit: 10, ..Wanted::default() });
+    assert_eq!((views.len(), total), (1, 1));
+    assert_eq!((views[0].client_id.as_str(), views[0].principal), ("a", Principal::Device(device_of("7"))));
+    assert_eq!((views[0].subscriptions.len(), views[0].in_flight, views[0].queued), (2, 1, 0));
+    let live = views[0].connection.as_ref().unwrap();
+    assert_eq!((live.listener, live.version, live.keep_alive_s), (Listener::Tcp, Version::V5, 60));
+    assert_eq!(house.handle.totals().subscriptions, 2);
     house.handle.disconnect_device(device_of("7"));
     device.hear("DISCONNECT 0x98").await;
     device.hear("(closed)").await;

@@ -9,8 +9,9 @@
 //!   connection up to `> (sent)` come in one piece. `< (nothing)`, `< (closed)`.
 //! - `~ …` what the product understood, in order; `~ online NAME`, `~ offline NAME` presence.
 //! - `@ +200ms` the clock moves.
+//! - `! session disconnected CLIENT`, `! session removed CLIENT`, `! token until NAME 10s`.
 //! - `! disk slow 200ms|full|ok` for what the broker keeps, `! power cut`, `! power cut for 20s`, `! kept NUMBER` as
-//!   many things of sessions are on disk, `! token revoked NAME`.
+//!   many things of sessions are on disk, `! token revoked NAME`, `! token revoked meanwhile NAME`.
 //! - `! store slow 200ms|full|ok`, `! store refuses WHY`, `! rights NAME FILTER…`, `! limit NAME NUMBER`,
 //!   `! offer` something waits for the device, `! server PUBLISH …`, `! dropped REASON NUMBER` it was counted.
 //!
@@ -31,9 +32,10 @@ use motehub_domain::id::{DeviceId, TokenId};
 use motehub_domain::kept::{Batch, Principal};
 use motehub_domain::message::{Downlink, Offer, Uplink};
 use motehub_domain::script::Digest;
+use motehub_domain::time::Time;
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{Arrival, Client, ConnectionId, Credentials, Refusal, UplinkError};
-use motehub_gateway::mqtt::{Broker, Flow, Limits, Message, Out, Slot, Token};
+use motehub_gateway::mqtt::{Broker, Flow, Limits, Message, Out, Slot, Token, Wanted};
 use motehub_protocol::{Identity, dialect};
 
 use disk::Disk;
@@ -64,6 +66,8 @@ struct World {
     presence: VecDeque<String>,
     devices: BTreeMap<String, DeviceId>,
     tokens: BTreeMap<String, TokenId>,
+    /// When tokens expire.
+    until: BTreeMap<String, Time>,
     limits: Limits,
     disk: Disk,
     /// How long the disk takes; `None` if it is full.
@@ -82,6 +86,7 @@ impl World {
             broker: Broker::new(limits.clone()),
             limits,
             tokens: BTreeMap::new(),
+            until: BTreeMap::new(),
             disk: Disk::default(),
             disk_ms: Some(0),
             keeping: None,
@@ -131,16 +136,19 @@ impl World {
                     token: None,
                     name,
                     rights: TopicRights { publish: open.clone(), subscribe: open },
+                    until: None,
                 })
             }
             app if app.starts_with("app") => {
                 let all: Vec<TopicFilter> = everything(&["#", "$SYS/#"]);
                 let token = Some(self.token(app));
+                let until = self.until.get(app).copied();
                 Ok(Client {
                     device: None,
                     token,
                     name,
                     rights: TopicRights { publish: all.clone(), subscribe: all },
+                    until,
                 })
             }
             _ => {
@@ -149,7 +157,7 @@ impl World {
                 let mut rights = dialect::mqtt_rights(&identity);
                 rights.publish.extend(TopicFilter::parse("shared/#"));
                 rights.subscribe.extend(TopicFilter::parse("shared/#"));
-                Ok(Client { device: Some(identity), token: None, name, rights })
+                Ok(Client { device: Some(identity), token: None, name, rights, until: None })
             }
         }
     }
@@ -381,7 +389,26 @@ impl World {
             ["kept", number] => {
                 assert_eq!(self.disk.len(), number.parse::<usize>().unwrap(), "things on disk");
             }
-            ["token", "revoked", name] => drop(self.tokens.remove(*name)),
+            ["token", "until", name, s] => {
+                let ms = self.now + s.trim_end_matches('s').parse::<u64>().unwrap() * 1000;
+                self.until.insert((*name).to_owned(), Time(ms as i64));
+            }
+            ["token", "revoked", name] => {
+                let token = self.tokens.remove(*name).unwrap();
+                self.broker.forget_principal(self.now, &Principal::Token(token), &mut out);
+                self.perform(None, out);
+            }
+            ["token", "revoked", "meanwhile", name] => drop(self.tokens.remove(*name)),
+            ["session", verb, client] => {
+                let (views, _) = self.broker.sessions(&Wanted { limit: 100, ..Wanted::default() });
+                let view = views.iter().find(|view| view.client_id == *client).unwrap();
+                assert!(match *verb {
+                    "disconnected" => self.broker.disconnect_session(self.now, view.serial, &mut out),
+                    "removed" => self.broker.remove_session(self.now, view.serial, &mut out),
+                    other => panic!("{other}?"),
+                });
+                self.perform(None, out);
+            }
             ["rights", name, filters @ ..] => {
                 let device = self.device(name);
                 let filters: Vec<TopicFilter> =
@@ -420,6 +447,7 @@ impl World {
                     "full" => counters.dropped_full,
                     "slow" => counters.dropped_slow,
                     "large" => counters.dropped_large,
+                    "memory" => counters.dropped_memory,
                     "rights" => counters.dropped_rights,
                     "expired" => counters.dropped_expired,
                     "retained" => counters.dropped_retained,
@@ -499,6 +527,10 @@ fn play_as(text: &str, version: &str) {
                 "sessions" => limits.sessions_per_principal_max = number,
                 "connections" => limits.connections_max = number,
                 "output-bytes" => limits.output_bytes_max = number,
+                "connects-per-minute" => limits.connects_per_address_per_minute_max = number as u32,
+                "topic-bytes" => limits.topic_bytes_max = number,
+                "topic-levels" => limits.topic_levels_max = number,
+                "waiting-bytes" => limits.waiting_bytes_max = number,
                 "unacknowledged" => limits.taken_unacknowledged_max = number as u16,
                 other => panic!("{other}?"),
             }

@@ -150,7 +150,8 @@ impl App {
     fn anonymous(&self) -> Option<Client> {
         let open = &self.settings.mqtt_anonymous;
         let rights = TopicRights { publish: open.clone(), subscribe: open.clone() };
-        let anonymous = Client { device: None, token: None, name: "anonymous".to_owned(), rights };
+        let anonymous =
+            Client { device: None, token: None, name: "anonymous".to_owned(), rights, until: None };
         (!open.is_empty()).then_some(anonymous)
     }
 
@@ -190,7 +191,7 @@ impl App {
         let rights = self.rights_of(&device).await?;
         let Device { id, name, external_id, dialect, .. } = device;
         let device = Some(Identity { device: id, external_id, dialect });
-        Ok(Client { device, token: None, name, rights })
+        Ok(Client { device, token: None, name, rights, until: None })
     }
 
     /// The topics of a device: its dialect's, and what was granted to it or to its tags.
@@ -209,11 +210,12 @@ impl App {
         Ok(rights)
     }
 
-    /// Gives devices, as far as they are connected, the rights that they have now. Call it after their tags or
+    /// Gives devices, as far as they have sessions, the rights that they have now. Call it after their tags or
     /// grants changed.
     pub(crate) async fn rights_changed(&self, devices: &[DeviceId]) {
         let Some(mqtt) = self.mqtt.get() else { return };
-        for id in devices.iter().copied().filter(|id| self.connections.is_online(*id)) {
+        let has_session = |id: &DeviceId| mqtt.has_session(&Principal::Device(*id));
+        for id in devices.iter().copied().filter(has_session) {
             let rights = match self.store.device(id).await {
                 Ok(Some(device)) => self.rights_of(&device).await,
                 Ok(None) => Ok(TopicRights::default()),
@@ -235,7 +237,8 @@ fn program(token: Token) -> Client {
     let everything: Vec<TopicFilter> = TopicFilter::parse("#").into_iter().collect();
     let publish = if may_publish(token.role) { everything.clone() } else { Vec::new() };
     let rights = TopicRights { publish, subscribe: everything };
-    Client { device: None, token: Some(token.id), name: token.name, rights }
+    let until = token.expires_at;
+    Client { device: None, token: Some(token.id), name: token.name, rights, until }
 }
 
 fn may_publish(role: Role) -> bool {

@@ -14,7 +14,7 @@ use super::routes::Routes;
 use super::session::{Key, Session};
 use super::state::{Conn, Outcome, Phase};
 use super::wire::{self, Fault, Frame, kind, reason};
-use super::{ConnectionView, Counters, Flow, Limits, Millis, Out, Slot, Token, Version};
+use super::{Counters, Flow, Limits, Listener, Millis, Out, Slot, Token, Version};
 use crate::hub::{ConnectionId, UplinkError};
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +32,14 @@ pub struct Broker {
     pub(super) sessions: Vec<Option<Session>>,
     pub(super) free_sessions: Vec<u32>,
     pub(super) session_of: HashMap<Key, u32>,
-    pub(super) per_principal: HashMap<Principal, usize>,
+    /// Places of the sessions of each.
+    pub(super) per_principal: HashMap<Principal, Vec<u32>>,
+    /// CONNECTs of each address since `connects_since`.
+    pub(super) connects: HashMap<IpAddr, u32>,
+    pub(super) connects_since: Millis,
+    /// Bytes of all that waits for clients, about.
+    pub(super) waiting_bytes: usize,
+    pub(super) weighed_at: Millis,
     pub(super) next_serial: u64,
     pub(super) routes: Routes,
     pub(super) retained: Retained,
@@ -63,6 +70,10 @@ impl Broker {
             free_sessions: Vec::new(),
             session_of: HashMap::new(),
             per_principal: HashMap::new(),
+            connects: HashMap::new(),
+            connects_since: 0,
+            waiting_bytes: 0,
+            weighed_at: 0,
             next_serial: 1,
             routes: Routes::default(),
             retained: Retained::default(),
@@ -202,7 +213,10 @@ impl Broker {
         buffer.clear();
         std::mem::swap(&mut conn.output, buffer);
         conn.is_ready = false;
-        if let Phase::Closed = conn.phase {
+        let is_closed = matches!(conn.phase, Phase::Closed);
+        let weighed = std::mem::take(&mut conn.output_weighed);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(weighed);
+        if is_closed {
             return Flow::Closing;
         }
         if !buffer.is_empty() {
@@ -242,27 +256,16 @@ impl Broker {
         &self.counters
     }
 
+    /// Says through which listener a connection came; TCP if it is not said.
+    pub fn came_through(&mut self, slot: Slot, listener: Listener) {
+        if let Some(conn) = self.conn_mut(slot) {
+            conn.listener = listener;
+        }
+    }
+
     /// How many connections, sessions and retained messages there are.
     pub fn sizes(&self) -> (usize, usize, usize) {
         (self.conns.len() - self.free_slots.len(), self.session_of.len(), self.retained.len())
-    }
-
-    /// The live connections.
-    pub fn views(&self, now: Millis) -> Vec<ConnectionView> {
-        let open = self.conns.iter().flatten().filter(|conn| matches!(conn.phase, Phase::Open));
-        let view = |conn: &Conn| {
-            let session = self.session(conn.session)?;
-            Some(ConnectionView {
-                client_id: session.key.client_id.to_string(),
-                device: session.identity.as_ref().map(|identity| identity.device),
-                address: conn.peer,
-                open_ms: now.saturating_sub(conn.opened_at),
-                subscriptions: session.subscriptions.iter().map(|s| s.text.to_string()).collect(),
-                queued: session.queue.len() + session.in_flight.len(),
-                dropped: session.dropped,
-            })
-        };
-        open.filter_map(view).collect()
     }
 
     pub(super) fn conn(&self, slot: Slot) -> Option<&Conn> {

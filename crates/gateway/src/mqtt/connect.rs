@@ -1,18 +1,22 @@
 //! How a connection becomes a session: CONNECT, the hub's answer, take-over, CONNACK.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use super::broker::Broker;
 use super::out::{Out, Slot};
 use super::reply::{self, Connect, Welcome};
 use super::session::{Key, Will};
 use super::state::{Attachment, Phase};
+use super::subscribe::within;
 use super::wire::{Fault, reason};
 use super::{Millis, Version, lone_password};
 use crate::hub::{Client, Connection, ConnectionId, Credentials, Knock, Refusal, Transport};
 use motehub_domain::kept::{Message, Principal};
 use motehub_domain::topic::check_topic_name;
 
+/// Of so many addresses the CONNECTs are counted within a minute.
+const CONNECTING_ADDRESSES_MAX: usize = 100_000;
 /// Clients that take only smaller packets are not told reasons in words, which could make packets too large.
 const REASONED_BYTES_MIN: usize = 512;
 
@@ -27,6 +31,14 @@ impl Broker {
         };
         let Some(conn) = self.conn_mut(slot) else { return Ok(()) };
         conn.version = version;
+        let address = conn.peer.ip();
+        if self.comes_too_often(now, address) {
+            self.counters.refused_limit += 1;
+            self.refuse(slot, reason::CONNECTION_RATE, "too many connections from this address: wait", out);
+            self.end(now, slot, reason::SUCCESS, "", false, out);
+            return Ok(());
+        }
+        let Some(conn) = self.conn_mut(slot) else { return Ok(()) };
         let body = match version {
             Version::V5 => lone_password::with_user_name(body),
             Version::V3 => Cow::Borrowed(body),
@@ -59,6 +71,17 @@ impl Broker {
         });
         conn.phase = Phase::Asking(Box::new(connect));
         Ok(())
+    }
+
+    /// Counts a CONNECT of an address; whether there were too many within a minute.
+    fn comes_too_often(&mut self, now: Millis, address: IpAddr) -> bool {
+        if now >= self.connects_since + 60_000 || self.connects.len() >= CONNECTING_ADDRESSES_MAX {
+            self.connects_since = now;
+            self.connects.clear();
+        }
+        let count = self.connects.entry(address).or_default();
+        *count += 1;
+        *count > self.limits.connects_per_address_per_minute_max
     }
 
     /// The hub has answered.
@@ -97,6 +120,13 @@ impl Broker {
             Refusal::NotAllowed => (reason::NOT_AUTHORIZED, "not allowed here"),
             Refusal::Unavailable => (reason::UNAVAILABLE, "please try again later"),
         })?;
+        let (bytes_max, levels_max) = (self.limits.topic_bytes_max, self.limits.topic_levels_max);
+        if connect.will.as_ref().is_some_and(|will| !within(&will.topic, bytes_max, levels_max)) {
+            return Err((
+                reason::BAD_TOPIC,
+                "the topic of the will is longer or deeper than this hub allows",
+            ));
+        }
         let will = connect.will.take().map(|will| checked_will(will, &client)).transpose()?;
         let Some(conn) = self.conn(slot) else { return Ok(()) };
         let (connection_id, peer) = (conn.id, conn.peer);
@@ -129,6 +159,8 @@ impl Broker {
         welcome.session_present = is_resumed;
         let bytes = reply::welcome(&welcome, &self.limits);
         let device = client.device.as_ref().map(|identity| identity.device);
+        let valid_until = client.until.map(|until| until.0.unsigned_abs());
+        let topic_alias_max = self.limits.topic_alias_max;
         let send_max = usize::from(connect.receive_max.min(self.limits.sent_unacknowledged_max));
         if let Some(session) = self.session_mut(Some((index, serial))) {
             session.connection = Some(slot);
@@ -137,6 +169,8 @@ impl Broker {
             session.ends_at = None;
             session.will = None;
             session.identity = client.device;
+            session.name = client.name.into();
+            session.valid_until = valid_until;
         }
         self.set_session_rights(index, &client.rights);
         let Some(conn) = self.conn_mut(slot) else { return Ok(()) };
@@ -144,6 +178,9 @@ impl Broker {
         conn.session = Some((index, serial));
         conn.connect_by = None;
         conn.silence_max_ms = u64::from(keep_alive_s) * 1500;
+        conn.keep_alive_s = keep_alive_s;
+        conn.valid_until = valid_until;
+        conn.aliases_out_max = usize::from(connect.topic_alias_max.min(topic_alias_max));
         conn.send_max = send_max;
         conn.packet_bytes_max = connect.packet_bytes_max;
         conn.wants_reasons = connect.wants_reasons && connect.packet_bytes_max >= REASONED_BYTES_MIN;
@@ -191,7 +228,7 @@ impl Broker {
                 _ => self.end_session(now, index, out),
             }
         }
-        let count = self.per_principal.get(&key.principal).copied().unwrap_or(0);
+        let count = self.per_principal.get(&key.principal).map_or(0, Vec::len);
         if count >= self.limits.sessions_per_principal_max {
             return Err((reason::QUOTA, "too many sessions of the same user"));
         }

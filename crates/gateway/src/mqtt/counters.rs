@@ -1,29 +1,6 @@
-//! What the broker shows of itself: counters and live connections.
-
-use std::net::SocketAddr;
-
-use motehub_domain::id::DeviceId;
+//! What the broker counts.
 
 use super::wire::reason;
-
-/// A live connection, for the connections page.
-#[derive(Debug, Clone)]
-pub struct ConnectionView {
-    /// Its client identifier.
-    pub client_id: String,
-    /// The device, if it is one.
-    pub device: Option<DeviceId>,
-    /// The remote address.
-    pub address: SocketAddr,
-    /// How long it has been open, in milliseconds.
-    pub open_ms: u64,
-    /// Topic filters it is subscribed to.
-    pub subscriptions: Vec<String>,
-    /// Messages that wait for it or for its acknowledgement.
-    pub queued: usize,
-    /// Messages for it that were dropped.
-    pub dropped: u64,
-}
 
 /// What was counted since the broker was made.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -48,6 +25,8 @@ pub struct Counters {
     pub dropped_slow: u64,
     /// Messages beyond the limit of a session's queue.
     pub dropped_full: u64,
+    /// Messages for which all queues together had no room.
+    pub dropped_memory: u64,
     /// Messages larger than the subscriber takes.
     pub dropped_large: u64,
     /// Messages the subscriber has no longer the right to.

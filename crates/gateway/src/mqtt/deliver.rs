@@ -100,7 +100,7 @@ impl Broker {
     }
 
     fn deliver(&mut self, now: Millis, delivery: Delivery, message: &Arc<Message>, out: &mut Out) {
-        let Self { sessions, conns, limits, counters, notes, .. } = self;
+        let Self { sessions, conns, limits, counters, notes, waiting_bytes, .. } = self;
         let Some(session) = sessions[delivery.session as usize].as_mut() else { return };
         if !session.rights.may_receive(&message.topic) {
             counters.dropped_rights += 1;
@@ -122,11 +122,14 @@ impl Broker {
         if qos == 0 {
             let Some((slot, conn)) = conn else { return };
             let bytes = conn.output.len() + message.size_bytes();
-            if bytes > limits.output_bytes_max && !conn.output.is_empty() {
+            let is_slow = bytes > limits.output_bytes_max && !conn.output.is_empty();
+            let has_memory = *waiting_bytes + message.size_bytes() <= limits.waiting_bytes_max;
+            if is_slow || !has_memory {
                 session.dropped += 1;
-                counters.dropped_slow += 1;
+                counters.dropped_slow += u64::from(is_slow);
+                counters.dropped_memory += u64::from(!is_slow);
             } else {
-                Outlet { now, slot, conn, session, counters, notes }.send(queued, out);
+                Outlet { now, slot, conn, session, counters, notes, waiting_bytes }.send(queued, out);
             }
             return;
         }
@@ -137,13 +140,18 @@ impl Broker {
             Some((slot, conn)) if is_next && has_room(conn, session, limits) => {
                 queued.number = session.number();
                 note(session, &mut queued, notes);
-                Outlet { now, slot, conn, session, counters, notes }.send(queued, out);
+                Outlet { now, slot, conn, session, counters, notes, waiting_bytes }.send(queued, out);
             }
             _ if !session.has_place(message, limits) => {
                 session.dropped += 1;
                 counters.dropped_full += 1;
             }
+            _ if *waiting_bytes + message.size_bytes() > limits.waiting_bytes_max => {
+                session.dropped += 1;
+                counters.dropped_memory += 1;
+            }
             conn => {
+                *waiting_bytes += message.size_bytes();
                 queued.number = session.number();
                 let made = notes.made();
                 note(session, &mut queued, notes);

@@ -18,6 +18,8 @@ use crate::hub::Arrival;
 
 /// A timer is looked at again at least this often, so that those of ended connections do not pile up.
 const TIMER_MS_MAX: u64 = 60_000;
+/// How often it is added up what waits for clients.
+const WEIGH_MS: u64 = 1_000;
 /// How often expired retained messages are removed.
 const SWEEP_MS: u64 = 60_000;
 
@@ -74,6 +76,7 @@ impl Broker {
         conn.mark_ready(slot, out);
         conn.inbound = Vec::new();
         conn.aliases = Vec::new();
+        conn.aliases_out = Vec::new();
         if std::mem::replace(&mut conn.attachment, Attachment::None) == Attachment::Done {
             out.detach.push(conn.id);
         }
@@ -120,7 +123,7 @@ impl Broker {
         self.free_sessions.push(index);
         self.session_of.remove(&session.key);
         match self.per_principal.get_mut(&session.key.principal) {
-            Some(count) if *count > 1 => *count -= 1,
+            Some(indexes) if indexes.len() > 1 => indexes.retain(|of| *of != index),
             _ => drop(self.per_principal.remove(&session.key.principal)),
         }
     }
@@ -194,6 +197,21 @@ impl Broker {
             }
         }
         self.note_alive(now);
+        self.weigh(now);
+    }
+
+    /// Adds up what waits for clients. What is counted between two times is right only about.
+    fn weigh(&mut self, now: Millis) {
+        if now < self.weighed_at + WEIGH_MS {
+            return;
+        }
+        self.weighed_at = now;
+        let outputs = self.conns.iter().flatten().map(|conn| conn.output_weighed);
+        let sessions = self.sessions.iter().flatten().map(|session| {
+            let in_flight = session.in_flight.iter().map(|sent| sent.queued.message.size_bytes());
+            session.queue_bytes + in_flight.sum::<usize>()
+        });
+        self.waiting_bytes = outputs.chain(sessions).sum();
     }
 
     fn connection_due(&mut self, now: Millis, at: Millis, slot: Slot, id: u64, out: &mut Out) {
@@ -209,6 +227,14 @@ impl Broker {
             Phase::Closed => {}
             Phase::Greeting | Phase::Asking(_) if conn.due_at().is_some_and(|due_at| due_at <= now) => {
                 self.end(now, slot, reason::SUCCESS, "", false, out);
+            }
+            Phase::Open if conn.valid_until.is_some_and(|until| until <= now) => {
+                let why = "the token has expired";
+                let at = conn.session;
+                self.end(now, slot, reason::NOT_AUTHORIZED, why, true, out);
+                if let (Some((index, _)), Some(_)) = (at, self.session(at)) {
+                    self.end_session(now, index, out);
+                }
             }
             Phase::Open if conn.due_at().is_some_and(|due_at| due_at <= now) => {
                 self.end(now, slot, reason::KEEP_ALIVE, "nothing was heard for too long", true, out);
@@ -236,7 +262,8 @@ impl Broker {
         if session.connection.is_some() {
             return;
         }
-        if session.ends_at.is_some_and(|ends_at| ends_at <= now) {
+        let ends_at = session.ends_at.into_iter().chain(session.valid_until).min();
+        if ends_at.is_some_and(|ends_at| ends_at <= now) {
             return self.end_session(now, session_at.0, out);
         }
         if let Some((_, will)) = session.will.take_if(|(will_at, _)| *will_at <= now) {

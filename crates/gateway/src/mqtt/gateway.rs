@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Shared, serve};
-use super::{Broker, ConnectionView, Counters, Limits, Message, websocket};
+use super::{Broker, Counters, Limits, Listener, Message, SessionView, Totals, Wanted, websocket};
 use crate::hub::{Client, ConnectionId, Hub};
 
 /// Connections that may wait to be accepted: a whole fleet comes back at once after a power cut.
@@ -75,6 +75,17 @@ struct Layers {
     tls: Option<TlsAcceptor>,
     is_websocket: bool,
     message_bytes_max: usize,
+}
+
+impl Layers {
+    fn listener(&self) -> Listener {
+        match (self.tls.is_some(), self.is_websocket) {
+            (false, false) => Listener::Tcp,
+            (true, false) => Listener::Tls,
+            (false, true) => Listener::WebSocket,
+            (true, true) => Listener::WebSocketTls,
+        }
+    }
 }
 
 /// An MQTT gateway whose listeners are bound.
@@ -215,7 +226,11 @@ async fn accept(listener: &TcpListener, layers: &Layers, shared: &Arc<Shared>, n
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let id = ConnectionId(next_connection.fetch_add(1, Ordering::Relaxed));
-                if let Some(slot) = shared.call(None, |broker, now, _| broker.opened(now, id, peer)).0 {
+                let listener = layers.listener();
+                let opened = shared.call(None, |broker, now, _| {
+                    broker.opened(now, id, peer).inspect(|slot| broker.came_through(*slot, listener))
+                });
+                if let Some(slot) = opened.0 {
                     let _ = stream.set_nodelay(true);
                     let probes = socket2::TcpKeepalive::new().with_time(PROBE_AFTER);
                     let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&probes);
@@ -304,6 +319,7 @@ fn publish_metrics(shared: &Shared) {
     let dropped = [
         ("slow", counters.dropped_slow),
         ("full", counters.dropped_full),
+        ("memory", counters.dropped_memory),
         ("large", counters.dropped_large),
         ("rights", counters.dropped_rights),
         ("expired", counters.dropped_expired),
@@ -341,9 +357,39 @@ impl Handle {
         is_valid
     }
 
-    /// The live connections.
-    pub fn connections(&self) -> Vec<ConnectionView> {
-        self.shared.look(|broker, now| broker.views(now))
+    /// Ends the connections and sessions of somebody who is gone: a device that was deleted, a revoked token.
+    pub fn forget_principal(&self, principal: &Principal) {
+        self.shared.call_aside(|broker, now, out| broker.forget_principal(now, principal, out));
+    }
+
+    /// Whether somebody has a session, connected or away.
+    pub fn has_session(&self, principal: &Principal) -> bool {
+        self.shared.look(|broker, _| broker.per_principal.contains_key(principal))
+    }
+
+    /// Ends the connection of a session. False if it has none.
+    pub fn disconnect_session(&self, serial: u64) -> bool {
+        self.shared.call_aside(|broker, now, out| broker.disconnect_session(now, serial, out))
+    }
+
+    /// Ends a session and everything that waits for it. False if there is none.
+    pub fn remove_session(&self, serial: u64) -> bool {
+        self.shared.call_aside(|broker, now, out| broker.remove_session(now, serial, out))
+    }
+
+    /// The sessions that are wanted, connected and away, and how many there are in all.
+    pub fn sessions(&self, wanted: &Wanted) -> (Vec<SessionView>, usize) {
+        self.shared.look(|broker, _| broker.sessions(wanted))
+    }
+
+    /// One session.
+    pub fn session(&self, serial: u64) -> Option<SessionView> {
+        self.shared.look(|broker, _| broker.session_view(serial))
+    }
+
+    /// What the broker holds.
+    pub fn totals(&self) -> Totals {
+        self.shared.look(|broker, _| broker.totals())
     }
 
     /// What was counted since the start.

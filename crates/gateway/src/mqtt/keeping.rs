@@ -145,6 +145,8 @@ impl Broker {
         let (index, mut session) = self.place_for(key, record.serial);
         session.is_kept = true;
         session.identity = client.device;
+        session.name = client.name.into();
+        session.valid_until = client.until.map(|until| until.0.unsigned_abs());
         session.expiry_ms = record.expiry_ms;
         session.ends_at = Some(record.ends_at.unwrap_or(died_at + record.expiry_ms));
         session.will = record.will.map(|will| {
@@ -199,23 +201,19 @@ impl Broker {
 
     /// A place in the table for a new session, which is to be put there.
     pub(super) fn place_for(&mut self, key: Key, serial: u64) -> (u32, Session) {
-        *self.per_principal.entry(key.principal).or_default() += 1;
         let index = self.free_sessions.pop().unwrap_or_else(|| {
             self.sessions.push(None);
             self.marks.push((0, 0));
             (self.sessions.len() - 1) as u32
         });
+        self.per_principal.entry(key.principal).or_default().push(index);
         self.session_of.insert(key.clone(), index);
         (index, Session::new(key, serial))
     }
 
     /// Ends all sessions of somebody who is gone, with their connections; their wills are not sent.
     pub fn forget_principal(&mut self, now: Millis, principal: &Principal, out: &mut Out) {
-        let is_its = |index: &u32| {
-            self.sessions[*index as usize].as_ref().is_some_and(|session| session.key.principal == *principal)
-        };
-        let indexes: Vec<u32> = (0..self.sessions.len() as u32).filter(is_its).collect();
-        for index in indexes {
+        for index in self.per_principal.get(principal).cloned().unwrap_or_default() {
             self.set_session_rights(index, &TopicRights::default());
             self.forget_session(now, index, out);
         }

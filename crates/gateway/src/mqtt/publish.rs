@@ -13,8 +13,9 @@ use super::broker::Broker;
 use super::out::{Out, Slot, Token};
 use super::session::{Received, Session};
 use super::state::{Conn, Outcome, Pending, Phase};
+use super::subscribe::within;
 use super::wire::{self, Fault, Publish, kind, reason};
-use super::{Millis, Version};
+use super::{Limits, Millis, Version};
 use crate::hub::Arrival;
 
 /// What becomes of a publish.
@@ -47,7 +48,7 @@ impl Broker {
             Some(packet_id) => self.take_acknowledged(now, slot, packet_id, &publish, &topic, out),
             None => {
                 let Some(session) = self.session(at) else { return Ok(()) };
-                match judge(session, &publish, &topic) {
+                match judge(session, &publish, &topic, &self.limits) {
                     Verdict::No(code, why) => {
                         out.refuse(session, &why);
                         self.counters.count_refused(code);
@@ -136,7 +137,7 @@ impl Broker {
         }
         conn.taken = conn.taken.saturating_add(1);
         let token = Token(conn.first_token + conn.pending.len() as u64);
-        match judge(session, publish, topic) {
+        match judge(session, publish, topic, &self.limits) {
             Verdict::Uplink(uplink) => {
                 if let Some(device) = session.identity.as_ref().map(|i| i.device) {
                     let mark = Some(mark(&session.key.client_id, packet_id, topic, publish.payload));
@@ -306,9 +307,15 @@ fn resolve_alias<'a>(conn: &mut Conn, publish: &Publish<'a>, alias_max: u16) -> 
 }
 
 /// Rights come first: what is not allowed is not even decoded.
-fn judge(session: &Session, publish: &Publish<'_>, topic: &str) -> Verdict {
+fn judge(session: &Session, publish: &Publish<'_>, topic: &str, limits: &Limits) -> Verdict {
     if let Err(rejection) = check_topic_name(topic) {
         return Verdict::No(reason::BAD_TOPIC, rejection.sentence);
+    }
+    if !within(topic, limits.topic_bytes_max, limits.topic_levels_max) {
+        return Verdict::No(
+            reason::BAD_TOPIC,
+            "the topic is longer or deeper than this hub allows".to_owned(),
+        );
     }
     if !session.rights.may_publish(topic) {
         return Verdict::No(reason::NOT_AUTHORIZED, "this client may not publish to this topic".to_owned());

@@ -14,7 +14,7 @@ use mqtt_protocol_core::mqtt::result_code::{
 use super::message::Attributes;
 use super::properties::{self, Place};
 use super::wire::{Fault, reason};
-use super::{Limits, Version};
+use super::{Limits, Told, Version};
 
 /// A will as it was given.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(super) struct Connect {
     pub receive_max: u16,
     /// Largest packet the client takes.
     pub packet_bytes_max: usize,
+    /// Topic aliases the client takes.
+    pub topic_alias_max: u16,
     /// Whether reasons may be put into words.
     pub wants_reasons: bool,
     /// Whether it asks for an extended authentication, which we do not have.
@@ -112,6 +114,7 @@ fn connect_v3(packet: &v3_1_1::Connect) -> Connect {
         session_expiry_s: if packet.clean_session() { 0 } else { u32::MAX },
         receive_max: u16::MAX,
         packet_bytes_max: usize::MAX,
+        topic_alias_max: 0,
         wants_reasons: false,
         has_authentication_method: false,
     }
@@ -136,6 +139,7 @@ fn connect_v5(packet: &v5_0::Connect) -> Connect {
         session_expiry_s: 0,
         receive_max: u16::MAX,
         packet_bytes_max: usize::MAX,
+        topic_alias_max: 0,
         wants_reasons: true,
         has_authentication_method: false,
     };
@@ -144,6 +148,7 @@ fn connect_v5(packet: &v5_0::Connect) -> Connect {
             Property::SessionExpiryInterval(v) => connect.session_expiry_s = v.val(),
             Property::ReceiveMaximum(v) => connect.receive_max = v.val(),
             Property::MaximumPacketSize(v) => connect.packet_bytes_max = v.val() as usize,
+            Property::TopicAliasMaximum(v) => connect.topic_alias_max = v.val(),
             Property::RequestProblemInformation(v) => connect.wants_reasons = v.val() != 0,
             Property::AuthenticationMethod(_) => connect.has_authentication_method = true,
             _ => {}
@@ -171,11 +176,14 @@ pub(super) fn welcome(welcome: &Welcome<'_>, limits: &Limits) -> Vec<u8> {
         return vec![0x20, 2, u8::from(welcome.session_present), 0];
     }
     let packet_bytes_max = u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX).max(1);
-    let mut properties: Properties = vec![
-        ReceiveMaximum::new(limits.taken_unacknowledged_max.max(1)).expect(VALID).into(),
-        MaximumPacketSize::new(packet_bytes_max).expect(VALID).into(),
-        TopicAliasMaximum::new(limits.topic_alias_max).expect(VALID).into(),
-    ];
+    let told = limits.connack_order.map(|told| match told {
+        Told::ReceiveMaximum => {
+            ReceiveMaximum::new(limits.taken_unacknowledged_max.max(1)).expect(VALID).into()
+        }
+        Told::MaximumPacketSize => MaximumPacketSize::new(packet_bytes_max).expect(VALID).into(),
+        Told::TopicAliasMaximum => TopicAliasMaximum::new(limits.topic_alias_max).expect(VALID).into(),
+    });
+    let mut properties: Properties = told.to_vec();
     properties
         .extend(welcome.session_expiry_s.and_then(|s| SessionExpiryInterval::new(s).ok().map(Into::into)));
     properties.extend(welcome.keep_alive_s.and_then(|s| ServerKeepAlive::new(s).ok().map(Into::into)));
@@ -197,7 +205,9 @@ pub(super) fn unwelcome(version: Version, code: u8, why: &str) -> Vec<u8> {
             reason::UNSUPPORTED_VERSION => ConnectReturnCode::UnacceptableProtocolVersion,
             reason::BAD_CLIENT_ID => ConnectReturnCode::IdentifierRejected,
             reason::BAD_CREDENTIALS => ConnectReturnCode::BadUserNameOrPassword,
-            reason::UNAVAILABLE | reason::QUOTA => ConnectReturnCode::ServerUnavailable,
+            reason::UNAVAILABLE | reason::QUOTA | reason::CONNECTION_RATE => {
+                ConnectReturnCode::ServerUnavailable
+            }
             _ => ConnectReturnCode::NotAuthorized,
         };
         return vec![0x20, 2, 0, code as u8];
@@ -392,4 +402,31 @@ pub(super) fn shared(text: &str) -> Option<(Option<&str>, &str)> {
 pub(super) fn filter(text: &str) -> Option<(Option<&str>, TopicFilter)> {
     let (share, filter) = shared(text)?;
     Some((share, TopicFilter::parse(filter).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_told_in_the_order_of_the_setting() {
+        let hello = Welcome {
+            version: Version::V5,
+            session_present: false,
+            assigned_client_id: None,
+            session_expiry_s: None,
+            keep_alive_s: Some(60),
+        };
+        let mut limits = Limits {
+            taken_unacknowledged_max: 20,
+            packet_bytes_max: 0x0102_0304,
+            topic_alias_max: 10,
+            ..Limits::default()
+        };
+        let expected = [0x20, 17, 0, 0, 14, 0x21, 0, 20, 0x27, 1, 2, 3, 4, 0x22, 0, 10, 0x13, 0, 60];
+        assert_eq!(welcome(&hello, &limits), expected);
+        limits.connack_order = [Told::TopicAliasMaximum, Told::ReceiveMaximum, Told::MaximumPacketSize];
+        let expected = [0x20, 17, 0, 0, 14, 0x22, 0, 10, 0x21, 0, 20, 0x27, 1, 2, 3, 4, 0x13, 0, 60];
+        assert_eq!(welcome(&hello, &limits), expected);
+    }
 }

@@ -18,16 +18,18 @@ pub(super) struct Outlet<'a> {
     pub session: &'a mut Session,
     pub counters: &'a mut Counters,
     pub notes: &'a mut Notes,
+    /// Bytes of all that waits for clients.
+    pub waiting_bytes: &'a mut usize,
 }
 
 impl Broker {
     /// Sends what waits in a session, as far as the client and its connection take it.
     pub(super) fn pump(&mut self, now: Millis, slot: Slot, out: &mut Out) {
-        let Self { sessions, conns, limits, counters, retained, notes, .. } = self;
+        let Self { sessions, conns, limits, counters, retained, notes, waiting_bytes, .. } = self;
         let Some(conn) = conns.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
         let (Phase::Open, Some((index, _))) = (&conn.phase, conn.session) else { return };
         let Some(session) = sessions[index as usize].as_mut() else { return };
-        let mut outlet = Outlet { now, slot, conn, session, counters, notes };
+        let mut outlet = Outlet { now, slot, conn, session, counters, notes, waiting_bytes };
         while has_room(outlet.conn, outlet.session, limits) {
             let session = &mut *outlet.session;
             let is_again = session.queue.front().is_some_and(|queued| queued.again);
@@ -59,6 +61,7 @@ impl Broker {
             } else if session.queue.front().is_some_and(|queued| !outlet.notes.is_kept(queued.ticket)) {
                 return;
             } else if let Some(queued) = session.dequeue() {
+                *outlet.waiting_bytes = outlet.waiting_bytes.saturating_sub(queued.message.size_bytes());
                 outlet.send_checked(queued, out);
             } else {
                 return;
@@ -69,7 +72,7 @@ impl Broker {
     /// After a session was resumed: everything that was not acknowledged is sent again (section 4.4), as far as the
     /// client takes it; the rest as it acknowledges.
     pub(super) fn send_again(&mut self, now: Millis, slot: Slot, out: &mut Out) {
-        let Self { sessions, conns, counters, notes, .. } = self;
+        let Self { sessions, conns, counters, notes, waiting_bytes, .. } = self;
         let Some(conn) = conns.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
         let Some((index, _)) = conn.session else { return };
         let Some(session) = sessions[index as usize].as_mut() else { return };
@@ -77,7 +80,7 @@ impl Broker {
         let released = former.iter().filter(|sent| sent.progress == Progress::Released).count();
         let mut room = conn.send_max.saturating_sub(released);
         let mut held_back = Vec::new();
-        let mut outlet = Outlet { now, slot, conn, session, counters, notes };
+        let mut outlet = Outlet { now, slot, conn, session, counters, notes, waiting_bytes };
         for sent in former {
             if sent.progress == Progress::Released {
                 let (output, version) = (&mut outlet.conn.output, outlet.conn.version);
@@ -174,6 +177,19 @@ impl Outlet<'_> {
         }
     }
 
+    /// The alias of a topic, 0 for none, and whether the client knows it already.
+    fn alias(&self, topic: &str) -> (u16, bool) {
+        let Conn { aliases_out, aliases_out_max, .. } = &*self.conn;
+        if *aliases_out_max == 0 {
+            return (0, false);
+        }
+        match aliases_out.iter().position(|known| **known == *topic) {
+            Some(at) => (at as u16 + 1, true),
+            None if aliases_out.len() < *aliases_out_max => (aliases_out.len() as u16 + 1, false),
+            None => (0, false),
+        }
+    }
+
     fn drop(&mut self, queued: &Queued) {
         self.session.dropped += 1;
         if queued.is_kept {
@@ -184,7 +200,10 @@ impl Outlet<'_> {
     /// Writes a message to the connection, unless it is larger than the client takes.
     pub(super) fn send(&mut self, queued: Queued, out: &mut Out) {
         let packet_id = if queued.qos > 0 { packet_id_of(queued.number) } else { 0 };
+        let (alias, alias_is_known) = self.alias(&queued.message.topic);
         let sending = Sending {
+            alias,
+            alias_is_known,
             version: self.conn.version,
             qos: queued.qos,
             retain: queued.retain,
@@ -198,7 +217,14 @@ impl Outlet<'_> {
             self.drop(&queued);
             return;
         }
+        if alias > 0 && !alias_is_known {
+            self.conn.aliases_out.push(queued.message.topic.clone());
+        }
+        let before = self.conn.output.len();
         sending.put(&mut self.conn.output, &queued.message);
+        let bytes = self.conn.output.len() - before;
+        *self.waiting_bytes += bytes;
+        self.conn.output_weighed += bytes;
         self.counters.messages_out += 1;
         self.conn.mark_ready(self.slot, out);
         if queued.qos > 0 {

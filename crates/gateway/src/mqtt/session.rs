@@ -139,6 +139,10 @@ pub(super) struct Session {
     pub identity: Option<Identity>,
     /// What it may do, as of its last connect or a later change.
     pub rights: TopicRights,
+    /// Its owner's name, for people.
+    pub name: Box<str>,
+    /// When the credentials of its owner end, and it with them.
+    pub valid_until: Option<Millis>,
     /// Its connection, if it has one.
     pub connection: Option<Slot>,
     /// How long it outlives its connection, in milliseconds; 0 ends it with the connection.
@@ -177,6 +181,8 @@ impl Session {
             serial,
             identity: None,
             rights: TopicRights::default(),
+            name: Box::default(),
+            valid_until: None,
             connection: None,
             expiry_ms: 0,
             ends_at: None,
@@ -273,7 +279,7 @@ impl Session {
     /// When something is due without a connection: its end or its will.
     pub(super) fn due_at(&self) -> Option<Millis> {
         let will_at = self.will.as_ref().map(|(at, _)| *at);
-        self.ends_at.into_iter().chain(will_at).min()
+        self.ends_at.into_iter().chain(self.valid_until).chain(will_at).min()
     }
 }
 

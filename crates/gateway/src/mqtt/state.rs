@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::out::{Out, Slot};
 use super::reply::Connect;
 use super::session::Will;
-use super::{Millis, Version};
+use super::{Listener, Millis, Version};
 use crate::hub::ConnectionId;
 use motehub_domain::kept::Message;
 
@@ -61,6 +61,8 @@ pub(super) struct Conn {
     /// A packet that is not there in full yet.
     pub inbound: Vec<u8>,
     pub output: Vec<u8>,
+    /// Bytes of messages in `output`.
+    pub output_weighed: usize,
     /// It is in an `Out::ready` that was not answered by `take` yet.
     pub is_ready: bool,
     /// Index and serial of its session.
@@ -77,6 +79,16 @@ pub(super) struct Conn {
     pub packet_bytes_max: usize,
     pub wants_reasons: bool,
     pub aliases: Vec<Option<Box<str>>>,
+    /// Topics that the client knows by alias: the first by 1.
+    pub aliases_out: Vec<Box<str>>,
+    /// How many aliases it takes.
+    pub aliases_out_max: usize,
+    /// What lies between TCP and MQTT.
+    pub listener: Listener,
+    /// What it was told, in seconds; 0 for none.
+    pub keep_alive_s: u16,
+    /// When its credentials end.
+    pub valid_until: Option<Millis>,
     pub pending: VecDeque<Pending>,
     /// Bytes of `pending`.
     pub pending_bytes: usize,
@@ -103,6 +115,7 @@ impl Conn {
             version: Version::V3,
             inbound: Vec::new(),
             output: Vec::new(),
+            output_weighed: 0,
             is_ready: false,
             session: None,
             attachment: Attachment::None,
@@ -114,6 +127,11 @@ impl Conn {
             packet_bytes_max: usize::MAX,
             wants_reasons: false,
             aliases: Vec::new(),
+            aliases_out: Vec::new(),
+            aliases_out_max: 0,
+            listener: Listener::Tcp,
+            keep_alive_s: 0,
+            valid_until: None,
             pending: VecDeque::new(),
             pending_bytes: 0,
             passed_on: 0,
@@ -156,7 +174,7 @@ impl Conn {
     /// When it is to be ended unless something comes.
     pub(super) fn due_at(&self) -> Option<Millis> {
         let silent_at = (self.silence_max_ms > 0).then_some(self.last_at + self.silence_max_ms);
-        self.connect_by.or(silent_at)
+        self.connect_by.or_else(|| silent_at.into_iter().chain(self.valid_until).min())
     }
 
     pub(super) fn mark_ready(&mut self, slot: Slot, out: &mut Out) {

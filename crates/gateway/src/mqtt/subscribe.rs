@@ -1,6 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE, and what a change of rights does to subscriptions.
 
 use motehub_domain::id::DeviceId;
+use motehub_domain::kept::Principal;
 use motehub_domain::topic::TopicRights;
 
 use super::Millis;
@@ -47,7 +48,9 @@ impl Broker {
     fn subscribe_one(&mut self, index: u32, wish: &Wish, id: Option<u32>) -> u8 {
         let limit = self.limits.subscriptions_per_session_max;
         let Some(session) = self.sessions[index as usize].as_mut() else { return reason::UNAVAILABLE };
-        let Some((share, filter)) = reply::filter(&wish.filter) else { return reason::BAD_FILTER };
+        let (bytes_max, levels_max) = (self.limits.topic_bytes_max, self.limits.topic_levels_max);
+        let found = reply::filter(&wish.filter).filter(|(_, f)| within(f.as_str(), bytes_max, levels_max));
+        let Some((share, filter)) = found else { return reason::BAD_FILTER };
         if !session.rights.may_subscribe(&filter) {
             self.counters.refused_rights += 1;
             return reason::NOT_AUTHORIZED;
@@ -154,11 +157,7 @@ impl Broker {
     }
 
     pub(super) fn sessions_of(&self, device: DeviceId) -> Vec<u32> {
-        let is_its = |index: &u32| {
-            let session = self.sessions[*index as usize].as_ref();
-            session.and_then(|s| s.identity.as_ref()).is_some_and(|identity| identity.device == device)
-        };
-        (0..self.sessions.len() as u32).filter(is_its).collect()
+        self.per_principal.get(&Principal::Device(device)).cloned().unwrap_or_default()
     }
 
     pub(super) fn set_session_rights(&mut self, index: u32, rights: &TopicRights) {
@@ -169,4 +168,9 @@ impl Broker {
             self.drop_subscriptions(index, |subscription| !rights.may_subscribe(&subscription.filter));
         }
     }
+}
+
+/// Whether a topic or filter is within the limits of this broker.
+pub(super) fn within(topic: &str, bytes_max: usize, levels_max: usize) -> bool {
+    topic.len() <= bytes_max && topic.bytes().filter(|byte| *byte == b'/').count() < levels_max
 }

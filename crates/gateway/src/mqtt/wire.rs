@@ -48,6 +48,7 @@ pub(super) mod reason {
     pub(crate) const QUOTA: u8 = 0x97;
     pub(crate) const ADMINISTRATIVE: u8 = 0x98;
     pub(crate) const BAD_PAYLOAD: u8 = 0x99;
+    pub(crate) const CONNECTION_RATE: u8 = 0x9f;
 }
 
 /// One whole packet in a buffer.
@@ -232,6 +233,10 @@ pub(super) struct Sending<'a> {
     pub dup: bool,
     /// Only for QoS 1 and 2.
     pub packet_id: u16,
+    /// The topic alias; 0 for none.
+    pub alias: u16,
+    /// The client knows the alias, so the topic is left out.
+    pub alias_is_known: bool,
     /// Identifiers of the subscriptions that match.
     pub subscription_ids: &'a [u32],
     pub now: Millis,
@@ -241,7 +246,8 @@ impl Sending<'_> {
     fn property_bytes(&self, message: &Message) -> usize {
         let expiry = if message.expires_at.is_some() { 5 } else { 0 };
         let ids: usize = self.subscription_ids.iter().map(|id| 1 + varint_size(*id as usize)).sum();
-        message.properties.len() + expiry + ids
+        let alias = if self.alias > 0 { 3 } else { 0 };
+        message.properties.len() + expiry + alias + ids
     }
 
     fn body_bytes(&self, message: &Message) -> usize {
@@ -253,7 +259,11 @@ impl Sending<'_> {
                 varint_size(bytes) + bytes
             }
         };
-        2 + message.topic.len() + id + properties + message.payload.len()
+        2 + self.topic(message).len() + id + properties + message.payload.len()
+    }
+
+    fn topic<'m>(&self, message: &'m Message) -> &'m str {
+        if self.alias_is_known { "" } else { &message.topic }
     }
 
     /// How large the packet will be.
@@ -269,7 +279,7 @@ impl Sending<'_> {
         let flags = u8::from(self.dup) << 3 | self.qos << 1 | u8::from(self.retain);
         buffer.push(kind::PUBLISH << 4 | flags);
         put_varint(buffer, body);
-        put_text(buffer, &message.topic);
+        put_text(buffer, self.topic(message));
         if self.qos > 0 {
             buffer.extend_from_slice(&self.packet_id.to_be_bytes());
         }
@@ -278,6 +288,10 @@ impl Sending<'_> {
             if let Some(left_s) = message.expiry_left_s(self.now) {
                 buffer.push(0x02);
                 buffer.extend_from_slice(&left_s.to_be_bytes());
+            }
+            if self.alias > 0 {
+                buffer.push(0x23);
+                buffer.extend_from_slice(&self.alias.to_be_bytes());
             }
             buffer.extend_from_slice(&message.properties);
             for id in self.subscription_ids {

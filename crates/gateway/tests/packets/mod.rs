@@ -6,7 +6,7 @@ use mqtt_protocol_core::mqtt::packet::{
     ContentType, CorrelationData, MaximumPacketSize, MessageExpiryInterval, PayloadFormat,
     PayloadFormatIndicator, Properties, Property, Qos, ReceiveMaximum, RequestProblemInformation,
     ResponseTopic, RetainHandling, SessionExpiryInterval, SubEntry, SubOpts, SubscriptionIdentifier,
-    TopicAlias, UserProperty, WillDelayInterval, v3_1_1, v5_0,
+    TopicAlias, TopicAliasMaximum, UserProperty, WillDelayInterval, v3_1_1, v5_0,
 };
 
 /// What stands before the words that are not options.
@@ -155,6 +155,7 @@ fn connect(is_v5: bool, line: &Line<'_>) -> Vec<u8> {
     }
     let mut properties = Properties::new();
     properties.extend(line.number("expiry").map(|v| SessionExpiryInterval::new(v).unwrap().into()));
+    properties.extend(line.number("aliases").map(|v| TopicAliasMaximum::new(v as u16).unwrap().into()));
     properties.extend(line.number("receive").map(|v| ReceiveMaximum::new(v as u16).unwrap().into()));
     properties.extend(line.number("packet").map(|v| MaximumPacketSize::new(v).unwrap().into()));
     if line.has("quiet") {
@@ -381,6 +382,7 @@ fn publish_text(is_v5: bool, flags: u8, body: &[u8]) -> String {
         text += &match property {
             Property::MessageExpiryInterval(v) => format!(" expiry={}", v.val()),
             Property::SubscriptionIdentifier(v) => format!(" sub={}", v.val()),
+            Property::TopicAlias(v) => format!(" alias={}", v.val()),
             Property::ContentType(v) => format!(" content={}", v.val()),
             Property::ResponseTopic(v) => format!(" response={}", v.val()),
             Property::CorrelationData(v) => format!(" correlation={}", String::from_utf8_lossy(v.val())),
@@ -389,7 +391,7 @@ fn publish_text(is_v5: bool, flags: u8, body: &[u8]) -> String {
             other => panic!("a PUBLISH of the server has {other}"),
         };
     }
-    text += &format!(" {topic}");
+    text += &format!(" {}", if topic.is_empty() { "-" } else { &topic });
     if !payload.is_empty() {
         let payload = String::from_utf8_lossy(&payload);
         text += &if payload.len() > 100 { format!(" size={}", payload.len()) } else { format!(" {payload}") };

@@ -110,14 +110,14 @@ impl Hub for Recorder {
                 let all = vec![TopicFilter::parse("#").unwrap()];
                 let rights = TopicRights { publish: all.clone(), subscribe: all };
                 let token = Some(token_of(&user));
-                return Ok(Client { device: None, token, name: user, rights });
+                return Ok(Client { device: None, token, name: user, rights, until: None });
             }
             let device = device_of(&user);
             let identity = Identity { device, external_id: Some(user.clone()), dialect: Dialect::Nodemcu };
             let mut rights = dialect::mqtt_rights(&identity);
             rights.publish.extend(TopicFilter::parse("shared/#"));
             rights.subscribe.extend(TopicFilter::parse("shared/#"));
-            Ok(Client { device: Some(identity), token: None, name: user, rights })
+            Ok(Client { device: Some(identity), token: None, name: user, rights, until: None })
         })
     }
 

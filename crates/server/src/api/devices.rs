@@ -4,9 +4,9 @@ use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use motehub_domain::device::{self, Device, Dialect, Edit, Registration};
 use motehub_domain::id::DeviceId;
+use motehub_domain::kept::Principal;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::script::Artifact;
-use motehub_domain::topic::TopicRights;
 use motehub_store::{DeviceQuery, DeviceView, Sort};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -343,9 +343,8 @@ pub(crate) async fn delete(
     let device = load(&app, id("device", &path)?).await?;
     app.perform(device::delete(&device, &caller.actor())).await?;
     if let Some(mqtt) = app.mqtt.get() {
-        mqtt.set_rights(device.id, &TopicRights::default());
+        mqtt.forget_principal(&Principal::Device(device.id));
     }
-    disconnect(&app, device.id);
     Ok(StatusCode::NO_CONTENT)
 }
 

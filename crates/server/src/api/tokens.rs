@@ -4,6 +4,7 @@ use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use motehub_domain::id::TokenId;
+use motehub_domain::kept::Principal;
 use motehub_domain::person;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::time::Time;
@@ -115,7 +116,7 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, axum::Json(TokenCreated { id, token: secret })))
 }
 
-/// Revokes a token: it stops at once.
+/// Revokes a token: it stops at once, and its MQTT connections and sessions end.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens",
     responses((status = 204), (status = 403, body = Problem), (status = 404, body = Problem)))]
 pub(crate) async fn delete(
@@ -126,6 +127,9 @@ pub(crate) async fn delete(
     let id: TokenId = id("token", &path)?;
     let token = app.store.token(id).await?.ok_or_else(|| ApiError::not_found("token", id))?;
     app.perform(person::delete_token(&token, &caller.actor())).await?;
+    if let Some(mqtt) = app.mqtt.get() {
+        mqtt.forget_principal(&Principal::Token(id));
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
