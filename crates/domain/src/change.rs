@@ -153,6 +153,10 @@ kinds! {
     KnockReturned = "knock_returned", "knock";
     /// The first administrator was made.
     SetupDone = "setup_done", "user";
+    /// The MQTT connection of a client was ended by a person.
+    ClientDisconnected = "client_disconnected", "connection";
+    /// The MQTT session of a client was forgotten by a person, with all that waited for it.
+    SessionForgotten = "session_forgotten", "connection";
     /// A copy of everything was taken out of the hub.
     BackupTaken = "backup_taken", "hub";
 }

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::change::{Actor, Change, ChangeKind};
+use crate::effects::Effects;
 use crate::id::{DeviceId, TokenId};
 
 /// A published message. Immutable, so that everybody it is delivered to shares one.
@@ -107,6 +109,30 @@ pub struct Subscription {
     pub retain_as_published: bool,
     /// The subscription identifier.
     pub id: Option<u32>,
+}
+
+/// A person ended the connection of a client, or its session with all that waited for it; states that.
+pub fn administered(
+    kind: ChangeKind,
+    serial: u64,
+    principal: &Principal,
+    client_id: &str,
+    actor: &Actor,
+) -> Effects {
+    let device = match principal {
+        Principal::Device(device) => Some(*device),
+        Principal::Token(_) | Principal::Anonymous => None,
+    };
+    let change = Change {
+        actor: actor.clone(),
+        kind,
+        subject: serial.to_string(),
+        subject_name: client_id.to_owned(),
+        device,
+        before: None,
+        after: None,
+    };
+    Effects { changes: vec![change], ..Effects::none() }
 }
 
 /// How far a message for a session has come.

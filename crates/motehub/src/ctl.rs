@@ -3,6 +3,7 @@
 mod account;
 mod backup;
 mod command;
+mod connection;
 mod deployment;
 mod device;
 mod doctor;
@@ -81,6 +82,9 @@ enum Noun {
     /// Commands: send, list, show, cancel
     #[command(subcommand)]
     Command(command::Verb),
+    /// MQTT connections and sessions: list, show, disconnect, forget
+    #[command(subcommand)]
+    Connection(connection::Verb),
     /// What devices measured: show, tail
     #[command(subcommand)]
     Telemetry(look::Telemetry),
@@ -148,6 +152,16 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Ok(Caller { api: account.api()?, account, json: options.json })
     };
     match &options.noun {
+        Noun::Device(verb) => device::run(&context, verb),
+        Noun::Inbox(verb) => inbox::run(&context, verb),
+        Noun::Script(verb) => script::run(&context, verb),
+        Noun::Deployment(verb) => deployment::run(&context, verb),
+        Noun::Command(verb) => command::run(&context, verb),
+        Noun::Connection(verb) => connection::run(&context, verb),
+        Noun::Telemetry(verb) => look::telemetry(&context, verb),
+        Noun::Activity(verb) => look::activity(&context, verb),
+        Noun::Backup(options) => backup::run(&context, options),
+        Noun::Doctor => look::doctor(&context),
         Noun::Device(verb) => device::run(&caller()?, verb),
         Noun::Inbox(verb) => inbox::run(&caller()?, verb),
         Noun::Script(verb) => script::run(&caller()?, verb),

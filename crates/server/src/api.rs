@@ -9,6 +9,7 @@ mod problem;
 mod activity;
 mod backup;
 mod commands;
+mod connections;
 mod credentials;
 mod deployments;
 mod device_scripts;
@@ -165,6 +166,11 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(commands::executions))
         .on(Needs(Operate), routes!(commands::cancel))
         .on(Needs(See), routes!(commands::of_device))
+        // MQTT connections
+        .on(Needs(Build), routes!(connections::list))
+        .on(Needs(Build), routes!(connections::get))
+        .on(Needs(Build), routes!(connections::disconnect))
+        .on(Needs(Build), routes!(connections::delete))
         // Topic grants
         .on(Needs(See), routes!(grants::list))
         .on(Needs(Build), routes!(grants::create))

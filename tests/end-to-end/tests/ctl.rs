@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use end_to_end::{Fleet, Hub, add_token, binary};
+use end_to_end::{Fleet, Hub, Session, add_token, binary};
 use serde_json::Value;
 
 fn run(hub: &str, token: &str, arguments: &[&str]) -> (i32, String, String) {
@@ -101,4 +101,26 @@ fn what_is_wrong_is_said_with_what_to_do() {
     let viewer = add_token(&hub.data(), "looker", "viewer");
     let (code, _, said) = run(&hub.api.base, &viewer, &["device", "add", "A", "--dialect", "nodemcu"]);
     assert!(code == 1 && said.contains("higher role"), "{said}");
+}
+
+#[test]
+fn connections_are_listed_shown_disconnected_and_forgotten() {
+    let hub = Hub::start(&[]);
+    let connect = || Session::connect(&hub.mqtt(), true, "reader-1", &hub.api.token).expect("it is let in");
+    let mut reader = connect();
+    reader.subscribe("news/#", 1).expect("it is granted");
+    let list = done(&hub, &["connection", "list", "--connected"]);
+    assert!(list.contains("reader-1") && list.contains("tests") && list.contains("tcp"), "{list}");
+    assert!(!done(&hub, &["connection", "list", "--away"]).contains("reader-1"));
+    let shown = done(&hub, &["connection", "show", "reader-1"]);
+    assert!(shown.contains("news/# (QoS 1)") && shown.contains("5.0"), "{shown}");
+    assert!(done(&hub, &["connection", "disconnect", "reader-1"]).starts_with("disconnected reader-1"));
+    assert!(reader.delivered().is_err(), "the connection has ended");
+    assert!(done(&hub, &["connection", "list", "--away"]).contains("reader-1"));
+    assert_eq!(ctl(&hub, &["connection", "disconnect", "reader-1"]).0, 1, "it is not connected");
+    assert!(connect().is_present);
+    done(&hub, &["connection", "forget", "reader-1"]);
+    assert!(!connect().is_present);
+    assert_eq!(ctl(&hub, &["connection", "show", "nobody"]).0, 1);
+    assert!(done(&hub, &["activity", "list"]).contains("reader-1"));
 }

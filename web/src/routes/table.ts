@@ -22,6 +22,7 @@ const PAGES: [pattern: string, role: Role, load: Load][] = [
   ['/activity', 'viewer', () => import('./activity/Page.svelte')],
   ['/users', 'admin', () => import('./users/Page.svelte')],
   ['/tokens', 'admin', () => import('./tokens/Page.svelte')],
+  ['/connections', 'engineer', () => import('./connections/Page.svelte')],
   ['/grants', 'engineer', () => import('./grants/Page.svelte')],
   ['/account', 'viewer', () => import('./account/Page.svelte')],
 ];

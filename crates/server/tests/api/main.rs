@@ -8,6 +8,7 @@ mod support;
 mod access;
 mod activity;
 mod commands;
+mod connections;
 mod credentials;
 mod deployments;
 mod devices;

@@ -2,9 +2,11 @@
 import type {
   Acceptance,
   AssignedScript,
+  BrokerTotals,
   Change,
   ChangePage,
   Command,
+  Connection,
   Deployment,
   Device,
   DeviceEdit,
@@ -167,6 +169,13 @@ export const commands = {
   send: (order: Target & { name: string; args: unknown; expires_in_seconds: number }) =>
     post<{ id: string; devices: number }>('/commands', order),
   cancel: (command: string) => post<void>(`/commands/${id(command)}/cancel`),
+};
+
+export const connections = {
+  list: (query: Query, signal?: Signal) =>
+    get<List<Connection> & { broker: BrokerTotals }>('/connections', query, signal),
+  disconnect: (connection: string) => post<void>(`/connections/${id(connection)}/disconnect`),
+  forget: (connection: string) => remove(`/connections/${id(connection)}`),
 };
 
 export const grants = {

@@ -93,6 +93,9 @@ export type Target = { selector: string } | { devices: string[] };
 
 export type Grant = Required<Known['Grant']>;
 
+export type Connection = Told<Known['Connection'], { kind: 'device' | 'token' | 'anonymous' }>;
+export type BrokerTotals = Required<Known['BrokerTotals']>;
+
 export type Change = Told<
   Known['Change'],
   {

@@ -46,6 +46,8 @@ const WORDING: Record<string, Wording> = {
   logged_out: { text: '{} logged out', tone: 'idle' },
   grant_added: { text: 'granted {}', tone: 'info' },
   grant_removed: { text: 'removed the grant {}', tone: 'warn' },
+  client_disconnected: { text: 'disconnected the client {}', tone: 'warn' },
+  session_forgotten: { text: 'forgot the session of {}', tone: 'warn' },
   backup_taken: { text: 'took a {}', tone: 'warn' },
   knock_refused: { text: 'refused the unknown device {}', tone: 'warn' },
   knock_ignored: { text: 'ignored the unknown device {}', tone: 'idle' },
