@@ -4,6 +4,7 @@ mod api;
 mod backup;
 mod ctl;
 mod demo;
+mod limits;
 mod people;
 mod serve;
 mod trust;
@@ -46,6 +47,9 @@ enum Role {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Print the reference of the section [mqtt-limits]
+    #[command(hide = true)]
+    Limits,
     /// Print the OpenAPI description of the API
     #[command(hide = true)]
     Openapi,
@@ -66,6 +70,7 @@ fn main() -> std::process::ExitCode {
             clap_complete::generate(shell, &mut command, "motehub", &mut std::io::stdout());
             Ok(())
         }
+        Role::Limits => limits_reference(),
         Role::Openapi => openapi(),
     };
     match outcome {
@@ -75,6 +80,12 @@ fn main() -> std::process::ExitCode {
             std::process::ExitCode::FAILURE
         }
     }
+}
+
+#[expect(clippy::print_stdout, reason = "the page is what the command is for")]
+fn limits_reference() -> anyhow::Result<()> {
+    print!("{}", limits::reference());
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the description is what the command is for")]

@@ -1,5 +1,6 @@
 //! `motehub serve`: settings from the command line, the environment and a file, in this order of precedence.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -47,7 +48,7 @@ pub(crate) struct Options {
     /// The private key of that certificate in PEM
     #[arg(long, value_name = "FILE", env = "MOTEHUB_TLS_KEY", requires = "tls_certificate")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// A TOML file with any of these settings
+    /// A TOML file with any of these settings, and the section [mqtt-limits] (docs/reference/mqtt-limits.md)
     #[arg(long, value_name = "FILE", env = "MOTEHUB_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -63,6 +64,8 @@ struct File {
     mqtt_ws: Option<String>,
     #[serde(default)]
     mqtt_anonymous: Vec<String>,
+    #[serde(default)]
+    mqtt_limits: BTreeMap<String, toml::Value>,
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
 }
@@ -142,6 +145,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         mqtt_tls: mqtt_tls.map(|text| address("mqtt-tls", &text)).transpose()?,
         mqtt_ws: mqtt_ws.map(|text| address("mqtt-ws", &text)).transpose()?,
         mqtt_anonymous,
+        mqtt_limits: crate::limits::limits(&file.mqtt_limits)?,
         tls_files,
         clock: Clock::System,
     })

@@ -117,6 +117,7 @@ impl Server {
             tcp: Some(settings.mqtt),
             tls,
             ws: settings.mqtt_ws,
+            limits: settings.mqtt_limits.clone(),
             now_ms: now.0.unsigned_abs(),
             // Larger than any of a former life: identifiers that clients are given are made of it.
             first_connection: now.0.unsigned_abs() << 10,

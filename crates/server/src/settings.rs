@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use motehub_domain::topic::TopicFilter;
+use motehub_gateway::mqtt;
 
 use crate::clock::Clock;
 
@@ -22,6 +23,8 @@ pub struct Settings {
     pub mqtt_ws: Option<SocketAddr>,
     /// Topic filters open to MQTT clients without credentials; none by default.
     pub mqtt_anonymous: Vec<TopicFilter>,
+    /// Limits of the MQTT broker.
+    pub mqtt_limits: mqtt::Limits,
     /// A TLS certificate chain and key in PEM; without them the hub makes its own authority in the data folder.
     pub tls_files: Option<(PathBuf, PathBuf)>,
     /// The clock.

@@ -71,6 +71,7 @@ impl Hub {
             mqtt_tls: None,
             mqtt_ws: None,
             mqtt_anonymous: filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
+            mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,
             clock: clock.clone(),
         };

@@ -47,6 +47,7 @@ impl World {
             mqtt_tls: None,
             mqtt_ws: None,
             mqtt_anonymous: Vec::new(),
+            mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,
             clock: clock.clone(),
         };
