@@ -152,21 +152,12 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Ok(Caller { api: account.api()?, account, json: options.json })
     };
     match &options.noun {
-        Noun::Device(verb) => device::run(&context, verb),
-        Noun::Inbox(verb) => inbox::run(&context, verb),
-        Noun::Script(verb) => script::run(&context, verb),
-        Noun::Deployment(verb) => deployment::run(&context, verb),
-        Noun::Command(verb) => command::run(&context, verb),
-        Noun::Connection(verb) => connection::run(&context, verb),
-        Noun::Telemetry(verb) => look::telemetry(&context, verb),
-        Noun::Activity(verb) => look::activity(&context, verb),
-        Noun::Backup(options) => backup::run(&context, options),
-        Noun::Doctor => look::doctor(&context),
         Noun::Device(verb) => device::run(&caller()?, verb),
         Noun::Inbox(verb) => inbox::run(&caller()?, verb),
         Noun::Script(verb) => script::run(&caller()?, verb),
         Noun::Deployment(verb) => deployment::run(&caller()?, verb),
         Noun::Command(verb) => command::run(&caller()?, verb),
+        Noun::Connection(verb) => connection::run(&caller()?, verb),
         Noun::Telemetry(verb) => look::telemetry(&caller()?, verb),
         Noun::Activity(verb) => look::activity(&caller()?, verb),
         Noun::Backup(options) => backup::run(&caller()?, options),
