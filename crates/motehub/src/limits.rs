@@ -77,7 +77,7 @@ limits! {
     "sent-unacknowledged" => sent_unacknowledged_max: u16, 1, 1_024,
         "Messages that are sent to a client before it acknowledges one; a 5.0 client may ask for less.";
     "receive-maximum" => taken_unacknowledged_max: u16, 1, 65_535,
-        "Messages of a client that are taken before one is acknowledged. 5.0 clients are told; more ends the connection (0x93).";
+        "Messages of a client that wait for their acknowledgement. 5.0 clients are told; more ends it (0x93).";
     "taken-bytes" => taken_bytes_max: usize, 1 * KIB, 1 * GIB,
         "Bytes of a client's messages that are not acknowledged. Beyond it the client is not read for a while.";
     "output-bytes" => output_bytes_max: usize, 1 * KIB, 256 * MIB,

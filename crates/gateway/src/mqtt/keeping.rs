@@ -3,12 +3,13 @@
 use motehub_domain::kept::{self, Batch, Principal, Progress, Recalled, RecalledSession};
 use motehub_domain::topic::TopicRights;
 
+use super::Millis;
 use super::broker::Broker;
 use super::out::{Out, Slot};
 use super::session::{Key, Queued, Received, Session, Subscription, Will};
 use super::state::Phase;
+use super::subscribe::filter_of;
 use super::wire::reason;
-use super::{Millis, reply};
 use crate::hub::Client;
 
 /// How often it is noted that the broker is alive, as long as there are sessions to be kept: after a power cut, this
@@ -182,7 +183,7 @@ impl Broker {
 
     fn recall_subscription(&mut self, index: u32, text: &str, kept: &kept::Subscription) {
         let Some(session) = self.sessions[index as usize].as_mut() else { return };
-        let found = reply::filter(text).filter(|(_, filter)| session.rights.may_subscribe(filter));
+        let found = filter_of(text).filter(|(_, filter)| session.rights.may_subscribe(filter));
         let Some((share, filter)) = found else {
             return self.notes.subscription(session.serial, text, None);
         };

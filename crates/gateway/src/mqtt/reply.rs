@@ -1,7 +1,6 @@
 //! The packets that come once per connection or subscription, read and written by `mqtt-protocol-core` and shaped
 //! so that the rest of the broker need not care which version speaks.
 
-use motehub_domain::topic::TopicFilter;
 use mqtt_protocol_core::mqtt::packet::{
     AssignedClientIdentifier, MaximumPacketSize, Properties, Property, ReasonString, ReceiveMaximum,
     ServerKeepAlive, SessionExpiryInterval, TopicAliasMaximum, v3_1_1, v5_0,
@@ -384,24 +383,6 @@ pub(super) fn farewell(version: Version, body: &[u8]) -> Result<(u8, Option<u32>
         _ => None,
     });
     Ok((packet.reason_code().map_or(reason::SUCCESS, |code| code as u8), expiry))
-}
-
-/// Splits `$share/name/filter`; a plain filter has no name.
-pub(super) fn shared(text: &str) -> Option<(Option<&str>, &str)> {
-    match text.strip_prefix("$share/") {
-        None => Some((None, text)),
-        Some(rest) => {
-            let (name, filter) = rest.split_once('/')?;
-            let is_name = !name.is_empty() && !name.contains(['+', '#']);
-            is_name.then_some((Some(name), filter))
-        }
-    }
-}
-
-/// The filter of a subscription, checked.
-pub(super) fn filter(text: &str) -> Option<(Option<&str>, TopicFilter)> {
-    let (share, filter) = shared(text)?;
-    Some((share, TopicFilter::parse(filter).ok()?))
 }
 
 #[cfg(test)]

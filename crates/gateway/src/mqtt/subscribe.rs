@@ -2,7 +2,7 @@
 
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
-use motehub_domain::topic::TopicRights;
+use motehub_domain::topic::{TopicFilter, TopicRights};
 
 use super::Millis;
 use super::broker::Broker;
@@ -49,7 +49,7 @@ impl Broker {
         let limit = self.limits.subscriptions_per_session_max;
         let Some(session) = self.sessions[index as usize].as_mut() else { return reason::UNAVAILABLE };
         let (bytes_max, levels_max) = (self.limits.topic_bytes_max, self.limits.topic_levels_max);
-        let found = reply::filter(&wish.filter).filter(|(_, f)| within(f.as_str(), bytes_max, levels_max));
+        let found = filter_of(&wish.filter).filter(|(_, f)| within(f.as_str(), bytes_max, levels_max));
         let Some((share, filter)) = found else { return reason::BAD_FILTER };
         if !session.rights.may_subscribe(&filter) {
             self.counters.refused_rights += 1;
@@ -173,4 +173,22 @@ impl Broker {
 /// Whether a topic or filter is within the limits of this broker.
 pub(super) fn within(topic: &str, bytes_max: usize, levels_max: usize) -> bool {
     topic.len() <= bytes_max && topic.bytes().filter(|byte| *byte == b'/').count() < levels_max
+}
+
+/// Splits `$share/name/filter`; a plain filter has no name.
+pub(super) fn shared(text: &str) -> Option<(Option<&str>, &str)> {
+    match text.strip_prefix("$share/") {
+        None => Some((None, text)),
+        Some(rest) => {
+            let (name, filter) = rest.split_once('/')?;
+            let is_name = !name.is_empty() && !name.contains(['+', '#']);
+            is_name.then_some((Some(name), filter))
+        }
+    }
+}
+
+/// The filter of a subscription, checked.
+pub(super) fn filter_of(text: &str) -> Option<(Option<&str>, TopicFilter)> {
+    let (share, filter) = shared(text)?;
+    Some((share, TopicFilter::parse(filter).ok()?))
 }
