@@ -50,9 +50,9 @@ limits! {
         "Clients that say CONNECT from one address in a minute. Further ones get CONNACK 0x9F (5.0) or 3 (3.1.1).";
     "connect-wait-ms" => connect_wait_ms: u64, 100, 600_000,
         "Milliseconds until a connection has to say CONNECT.";
-    "packet-bytes" => packet_bytes_max: usize, 1 * KIB, 256 * MIB,
+    "packet-bytes" => packet_bytes_max: usize, KIB, 256 * MIB,
         "Bytes of a packet of a client. 5.0 clients are told; a larger one ends the connection (0x95).";
-    "connect-bytes" => connect_bytes_max: usize, 256, 1 * MIB,
+    "connect-bytes" => connect_bytes_max: usize, 256, MIB,
         "Bytes of a CONNECT, which comes from somebody who is not known yet.";
     "client-id-bytes" => client_id_bytes_max: usize, 23, 65_535,
         "Bytes of a client identifier. A longer one gets CONNACK 0x85 (5.0) or 2 (3.1.1).";
@@ -70,17 +70,17 @@ limits! {
         "Subscriptions of one session. Further ones are refused in SUBACK: 0x97 (5.0) or 0x80 (3.1.1).";
     "queue-messages" => queue_messages_max: usize, 1, 60_000,
         "Messages that wait for one client. The newest beyond it are dropped and counted.";
-    "queue-bytes" => queue_bytes_max: usize, 1 * KIB, 1 * GIB,
+    "queue-bytes" => queue_bytes_max: usize, KIB, GIB,
         "Bytes that wait for one client. The newest beyond it are dropped and counted.";
-    "waiting-bytes" => waiting_bytes_max: usize, 1 * MIB, 1024 * GIB,
+    "waiting-bytes" => waiting_bytes_max: usize, MIB, 1024 * GIB,
         "Bytes that wait for all clients together. Beyond it messages are dropped and counted.";
     "sent-unacknowledged" => sent_unacknowledged_max: u16, 1, 1_024,
         "Messages that are sent to a client before it acknowledges one; a 5.0 client may ask for less.";
     "receive-maximum" => taken_unacknowledged_max: u16, 1, 65_535,
         "Messages of a client that wait for their acknowledgement. 5.0 clients are told; more ends it (0x93).";
-    "taken-bytes" => taken_bytes_max: usize, 1 * KIB, 1 * GIB,
+    "taken-bytes" => taken_bytes_max: usize, KIB, GIB,
         "Bytes of a client's messages that are not acknowledged. Beyond it the client is not read for a while.";
-    "output-bytes" => output_bytes_max: usize, 1 * KIB, 256 * MIB,
+    "output-bytes" => output_bytes_max: usize, KIB, 256 * MIB,
         "Bytes that wait to be written to one connection. Beyond it messages of QoS 0 to it are dropped and counted.";
     "retained-messages" => retained_messages_max: usize, 0, 10_000_000,
         "Retained messages. Further ones are delivered, not retained, and counted.";
