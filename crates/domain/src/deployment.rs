@@ -26,18 +26,21 @@ pub const DEADLINE: Span = Span::days(7);
 /// Most devices of one deployment.
 pub const TASKS_MAX: usize = 100_000;
 
-/// Begins a deployment: one task per device, each with its artifact. An open task of a device is replaced.
+/// Begins a deployment: one task per device, each with its artifact. An open task of a device is replaced. The
+/// devices in `refused` get a task that has Failed already, with the reason, and nothing else of them is touched.
 pub fn begin(
     id: DeploymentId,
     request: &Request,
     targets: Vec<(Target, Artifact)>,
+    refused: Vec<(Target, Artifact, String)>,
     actor: &Actor,
     now: Time,
 ) -> Result<(Deployment, Effects), Rejection> {
-    if targets.is_empty() {
+    let count = targets.len() + refused.len();
+    if count == 0 {
         return Err(Rejection::invalid("devices", "no device is meant: name some, or widen the selector"));
     }
-    if targets.len() > TASKS_MAX {
+    if count > TASKS_MAX {
         return Err(Rejection::too_large("devices", format!("at most {TASKS_MAX} devices at once")));
     }
     let health_window = request.health_window.unwrap_or(HEALTH_WINDOW);
@@ -58,13 +61,43 @@ pub fn begin(
     };
     let mut effects = Effects::none();
     effects.save.push(Save::Deployment(Box::new(deployment.clone())));
-    let after =
-        json!({ "cause": cause_word(request.cause), "selector": request.selector, "devices": targets.len() });
+    let after = json!({ "cause": cause_word(request.cause), "selector": request.selector, "devices": count });
     effects.changes.push(fact(ChangeKind::DeploymentStarted, &deployment, actor, Some(after)));
     for (target, artifact) in targets {
         effects = effects.and(offer(&deployment, target, artifact, actor, now));
     }
+    for (target, artifact, why) in refused {
+        effects = effects.and(refuse(&deployment, &target, artifact, &why, actor, now));
+    }
     Ok((deployment, effects))
+}
+
+/// A task that ends as it begins: the device is not offered the artifact.
+fn refuse(
+    deployment: &Deployment,
+    target: &Target,
+    artifact: Artifact,
+    why: &str,
+    actor: &Actor,
+    now: Time,
+) -> Effects {
+    let Target { device, software, .. } = target;
+    let task = Task {
+        deployment: deployment.id,
+        device: device.id,
+        artifact,
+        previous: software.running.or(software.good),
+        state: TaskState::Failed,
+        reason: Some(why.to_owned()),
+        tries: 0,
+        health_window: deployment.health_window,
+        created_at: now,
+        updated_at: now,
+        deadline: None,
+        revision: 1,
+    };
+    let change = rollout::moved(device, &task, TaskState::Failed, Some(why), actor);
+    Effects { save: vec![Save::Task(Box::new(task))], changes: vec![change], send: Vec::new() }
 }
 
 /// Adds a device to a running deployment, or gives a device its task again.

@@ -124,7 +124,8 @@ impl World {
         let id = DeploymentId::from_parts(1, u128::from(self.deployments.len() as u64));
         let request = Request { title: "script v1".into(), cause, selector: None, health_window: None };
         let actor = Actor::User("Ada".into());
-        let begun = deployment::begin(id, &request, vec![(self.target(), artifact)], &actor, self.now);
+        let begun =
+            deployment::begin(id, &request, vec![(self.target(), artifact)], Vec::new(), &actor, self.now);
         self.apply(begun.expect("it can begin").1);
         id
     }

@@ -8,6 +8,8 @@ mod problem;
 
 mod activity;
 mod backup;
+mod bulk;
+mod capabilities;
 mod commands;
 mod connections;
 mod credentials;
@@ -42,6 +44,7 @@ use crate::app::App;
 use access::Access::{self, Known, Needs, Open};
 
 pub(crate) use access::caller;
+pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
 pub(crate) use login::Throttle;
 pub(crate) use problem::answers;
 
@@ -108,6 +111,8 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(devices::list))
         .on(Needs(Build), routes!(devices::create))
         .on(Needs(Build), routes!(import::import))
+        .on(Needs(Build), routes!(bulk::bulk_preview))
+        .on(Needs(Build), routes!(bulk::bulk))
         .on(Needs(See), routes!(devices::get))
         .on(Needs(Build), routes!(devices::edit))
         .on(Needs(Build), routes!(devices::delete))
@@ -127,6 +132,9 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Operate), routes!(device_scripts::rollback))
         // Selectors and groups
         .on(Needs(See), routes!(selectors::words))
+        .on(Needs(See), routes!(capabilities::list))
+        .on(Needs(Build), routes!(capabilities::describe))
+        .on(Needs(Build), routes!(capabilities::delete))
         .on(Needs(See), routes!(groups::list))
         .on(Needs(Build), routes!(groups::create))
         .on(Needs(See), routes!(groups::get))
@@ -153,7 +161,7 @@ fn table(app: Option<App>) -> Table {
         // Deployments
         .on(Needs(See), routes!(deployments::list))
         .on(Needs(Build), routes!(deployments::create))
-        .on(Needs(See), routes!(deployments::preview))
+        .on(Needs(See), routes!(deployments::preview::preview))
         .on(Needs(See), routes!(deployments::get))
         .on(Needs(See), routes!(deployments::tasks))
         .on(Needs(Operate), routes!(deployments::cancel))

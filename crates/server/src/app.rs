@@ -49,6 +49,8 @@ pub(crate) struct Parts {
     pub(crate) throttle: Throttle,
     /// The digest of the one-time set-up code and when it expires, until there is an administrator.
     pub(crate) setup: std::sync::Mutex<Option<(motehub_domain::script::Digest, Time)>>,
+    /// How many bulk actions may begin.
+    pub(crate) bulk: Arc<tokio::sync::Semaphore>,
     /// How many points were taken lately.
     pub(crate) points: Rate,
     /// Where it listens, once it is bound.

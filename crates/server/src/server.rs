@@ -105,6 +105,7 @@ impl Server {
             rollouts: rollouts::Rollouts::default(),
             commands: commands::Commands::default(),
             throttle: api::Throttle::default(),
+            bulk: Arc::new(tokio::sync::Semaphore::new(api::BULK_AT_ONCE_MAX)),
             setup: Mutex::new(setup),
             points: ingest::Rate::default(),
             bound: OnceLock::new(),

@@ -27,6 +27,7 @@ sql! {
         from (select name from capabilities union select capability from device_capabilities
             union select capability from requirements) as n
         left join capabilities c on c.name = n.name order by n.name limit $1";
+    DESCRIBED = "select name, description from capabilities order by name";
     DELETE_OF = "delete from device_capabilities where device = $1 and source = $2";
     INSERT_OF = "insert into device_capabilities (device, capability, source) values ($1, $2, $3)";
     DELETE_REPORTED = "delete from reported where device = $1";
@@ -83,6 +84,18 @@ fn entry_of(row: Row) -> Result<(Capability, Usage), StoreError> {
 }
 
 impl Store {
+    /// The capabilities that were described, by name.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn library(&self) -> Result<Vec<Capability>, StoreError> {
+        let read = |row| {
+            let mut columns = Columns::of("capabilities", row);
+            Ok(Capability { name: columns.text()?, description: columns.text()? })
+        };
+        self.engine().read(DESCRIBED, []).await?.into_iter().map(read).collect()
+    }
+
     /// Every capability that is described, that a device has or that a script requires, by name, and how much it is
     /// used; `limit` at most.
     ///

@@ -86,6 +86,8 @@ pub struct DeviceView {
     pub presence: Option<Presence>,
     /// Whether it has a credential.
     pub has_credential: bool,
+    /// What it announced that it can do, sorted.
+    pub announced: Vec<String>,
     /// How its open task stands, if it has one.
     pub open_task: Option<TaskState>,
     /// The name of the script of `software.active`.
@@ -132,6 +134,7 @@ fn view_of(row: Row) -> Result<DeviceView, StoreError> {
         software,
         presence,
         has_credential,
+        announced: Vec::new(),
         open_task,
         active_name,
         running_name,
@@ -244,6 +247,11 @@ impl Store {
             for row in self.engine().ask(query).await? {
                 let view = view_of(row)?;
                 found.insert(view.device.id, view);
+            }
+            for (id, announced) in self.announced_by(some).await? {
+                if let Some(view) = found.get_mut(&id) {
+                    view.announced = announced;
+                }
             }
             views.extend(some.iter().filter_map(|id| found.remove(id)));
         }

@@ -1,6 +1,8 @@
 //! Deployments: begin, look at, cancel, try again, roll back.
 
 mod meant;
+pub(crate) mod preview;
+mod requirements;
 mod view;
 
 use std::collections::HashMap;
@@ -14,28 +16,25 @@ use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::script::{Artifact, Script, Syntax};
 use motehub_domain::time::Span;
-use motehub_store::{DeploymentFilter, DeviceQuery, Sort};
+use motehub_store::DeploymentFilter;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
 use super::device_scripts::load_script;
-use super::devices::DeviceList;
 use super::extract::{Body, Page, Query, id};
 use super::problem::{ApiError, Problem};
-use super::selectors;
 use crate::app::App;
 use crate::random;
 use meant::{all_tasks, chosen, load_deployment, meant, with_targets};
 use view::{DeploymentDto, DeploymentList, Names};
 
-pub(super) use meant::resolve;
+pub(crate) use meant::resolve;
+pub(crate) use requirements::lacking as lacking_of;
 pub(crate) use view::{TaskDto, TaskList};
 
 /// How many tasks come with a deployment.
 const TASKS_SHOWN: usize = 1000;
-/// How many devices a preview shows.
-const PREVIEW_SHOWN: usize = 20;
 
 /// Which deployments are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -89,6 +88,12 @@ pub(crate) struct Meant {
     pub(super) devices: Option<Vec<String>>,
 }
 
+impl Meant {
+    pub(crate) fn new(selector: Option<String>, devices: Option<Vec<String>>) -> Self {
+        Self { selector, devices }
+    }
+}
+
 /// What begins a deployment.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -103,6 +108,18 @@ pub(crate) struct NewDeployment {
     devices: Option<Vec<String>>,
     /// How long a board must run it without trouble: 5 to 3600, 30 by default.
     health_window_seconds: Option<i64>,
+}
+
+impl NewDeployment {
+    pub(crate) fn new(
+        script: String,
+        version: Option<i64>,
+        meant: &Meant,
+        health_window_seconds: Option<i64>,
+    ) -> Self {
+        let (selector, devices) = (meant.selector.clone(), meant.devices.clone());
+        Self { script, version, selector, devices, health_window_seconds }
+    }
 }
 
 /// A deployment that was begun.
@@ -122,14 +139,43 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     Body(new): Body<NewDeployment>,
 ) -> Result<(StatusCode, axum::Json<Begun>), ApiError> {
-    let script = load_script(&app, id("script", &new.script)?).await?;
-    let artifact = artifact_of(&app, &script, new.version).await?;
-    let meant = Meant { selector: new.selector, devices: new.devices };
+    let meant = Meant { selector: new.selector.clone(), devices: new.devices.clone() };
     let devices = resolve(&app, &meant).await?;
+    Ok((StatusCode::CREATED, axum::Json(start(&app, &caller, new, devices).await?)))
+}
+
+/// Begins a deployment to devices that are known already. Of those that a selector picked, the ones that lack a
+/// capability are left out; those that were named get a task that says so.
+pub(crate) async fn start(
+    app: &App,
+    caller: &Caller,
+    new: NewDeployment,
+    mut devices: Vec<DeviceId>,
+) -> Result<Begun, ApiError> {
+    let script = load_script(app, id("script", &new.script)?).await?;
+    let artifact = artifact_of(app, &script, new.version).await?;
+    let mut lacking = requirements::lacking(app, &script, &devices).await?;
+    if new.selector.is_some() && !lacking.is_empty() {
+        devices.retain(|device| !lacking.contains_key(device));
+        if devices.is_empty() {
+            return Err(requirements::nobody(&script, lacking.len()).into());
+        }
+        lacking.clear();
+    }
     let health_window = new.health_window_seconds.map(Span::seconds);
     let title = title(&script, artifact);
-    let request = Request { title, cause: Cause::Asked(artifact), selector: meant.selector, health_window };
-    begin(&app, &caller, &request, &devices, |_| Some(artifact)).await
+    let request = Request { title, cause: Cause::Asked(artifact), selector: new.selector, health_window };
+    begin(app, caller, &request, &devices, &lacking, |_| Some(artifact)).await
+}
+
+/// Which of the devices lack something that a script requires.
+pub(crate) async fn lacking(
+    app: &App,
+    script: &str,
+    devices: &[DeviceId],
+) -> Result<HashMap<DeviceId, String>, ApiError> {
+    let script = load_script(app, id("script", script)?).await?;
+    Ok(requirements::lacking(app, &script, devices).await?)
 }
 
 /// What the deployment of a version is called.
@@ -167,54 +213,30 @@ async fn begin(
     caller: &Caller,
     request: &Request,
     devices: &[DeviceId],
+    lacking: &HashMap<DeviceId, String>,
     artifact: impl Fn(&Target) -> Option<Artifact>,
-) -> Result<(StatusCode, axum::Json<Begun>), ApiError> {
+) -> Result<Begun, ApiError> {
     let actor = caller.actor();
     let (id, total) = app
         .attempt(|| async {
             let now = app.now();
             let mut targets = Vec::with_capacity(devices.len());
+            let mut refused = Vec::new();
             for mut target in app.store.targets(devices).await? {
                 target.online = app.connections.is_online(target.device.id);
-                if let Some(artifact) = artifact(&target) {
-                    targets.push((target, artifact));
+                match (artifact(&target), lacking.get(&target.device.id)) {
+                    (Some(artifact), Some(why)) => refused.push((target, artifact, why.clone())),
+                    (Some(artifact), None) => targets.push((target, artifact)),
+                    (None, _) => {}
                 }
             }
-            let total = targets.len();
-            let (deployment, effects) = deployment::begin(random::id(now), request, targets, &actor, now)?;
+            let total = targets.len() + refused.len();
+            let id = random::id(now);
+            let (deployment, effects) = deployment::begin(id, request, targets, refused, &actor, now)?;
             Ok(((deployment.id, total), effects))
         })
         .await?;
-    Ok((StatusCode::CREATED, axum::Json(Begun { id: id.to_string(), total })))
-}
-
-/// Which devices a selector means, before anything is done to them.
-#[utoipa::path(post, path = "/api/v1/deployments/preview", tag = "deployments", request_body = Meant,
-    responses((status = 200, body = DeviceList), (status = 400, body = Problem)))]
-pub(crate) async fn preview(
-    State(app): State<App>,
-    Body(meant): Body<Meant>,
-) -> Result<axum::Json<DeviceList>, ApiError> {
-    let ids = resolve(&app, &meant).await?;
-    if let Some(selector) = &meant.selector {
-        let selector = Some(selectors::read(&app, selector).await?);
-        let query = DeviceQuery {
-            selector,
-            now: app.now(),
-            text: None,
-            sort: Sort::Name,
-            descending: false,
-            offset: 0,
-            limit: PREVIEW_SHOWN,
-        };
-        let (views, total) = app.store.devices(query).await?;
-        return Ok(axum::Json(DeviceList::new(views, total)));
-    }
-    let mut views = Vec::new();
-    for id in ids.iter().take(PREVIEW_SHOWN) {
-        views.extend(app.store.device_view(*id).await?);
-    }
-    Ok(axum::Json(DeviceList::new(views, i64::try_from(ids.len()).unwrap_or(i64::MAX))))
+    Ok(Begun { id: id.to_string(), total })
 }
 
 /// A deployment with its tasks.
@@ -320,7 +342,7 @@ pub(crate) async fn retry(
             let failed = with_targets(&app, chosen(&app, id, meant.as_deref()).await?, |state| {
                 matches!(state, TaskState::Failed | TaskState::TimedOut | TaskState::Cancelled)
             });
-            let failed = failed.await?;
+            let failed = requirements::able(&app, &deployment, failed.await?).await?;
             Ok((failed.len(), deployment::retry(&deployment, failed, &actor, app.now())?))
         })
         .await?;
@@ -351,11 +373,13 @@ pub(crate) async fn rollback(
     let back = |target: &Target| {
         tasks.get(&target.device.id).and_then(|task| deployment::way_back(task, &target.software))
     };
-    begin(&app, &caller, &request, &devices, back).await.map_err(|error| match error.is_invalid() {
+    let begun = begin(&app, &caller, &request, &devices, &HashMap::new(), back).await;
+    let begun = begun.map_err(|error| match error.is_invalid() {
         true => {
             Rejection::conflict("conflict", "none of its devices ran anything before: there is no way back")
                 .into()
         }
         false => error,
-    })
+    })?;
+    Ok((StatusCode::CREATED, axum::Json(begun)))
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::Caller;
-use super::deployments::{Begun, TaskDto, TaskList, artifact_of, rollback_request, title};
+use super::deployments::{Begun, TaskDto, TaskList, artifact_of, lacking_of, rollback_request, title};
 use super::devices::load;
 use super::extract::{Body, id};
 use super::problem::{ApiError, Problem};
@@ -140,6 +140,9 @@ pub(crate) async fn activate(
         .into());
     }
     let artifact = artifact_of(&app, &script, wanted.version).await?;
+    if let Some(why) = lacking_of(&app, &script, &[device.id]).await?.remove(&device.id) {
+        return Err(Rejection::conflict("capability_missing", why).into());
+    }
     let request = asked(&script, artifact);
     give(&app, &caller, device.id, &request, artifact).await
 }
@@ -223,7 +226,8 @@ async fn give(
             let mut targets = app.store.targets(&[device]).await?;
             targets.iter_mut().for_each(|target| target.online = app.connections.is_online(device));
             let targets = targets.into_iter().map(|target| (target, artifact)).collect();
-            let (deployment, effects) = deployment::begin(random::id(now), request, targets, &actor, now)?;
+            let (deployment, effects) =
+                deployment::begin(random::id(now), request, targets, Vec::new(), &actor, now)?;
             Ok((deployment.id, effects))
         })
         .await?;

@@ -36,6 +36,10 @@ pub(crate) struct DeviceDto {
     external_id: Option<String>,
     /// Sorted.
     tags: Vec<String>,
+    /// Capabilities that people assigned to it, sorted.
+    capabilities: Vec<String>,
+    /// Capabilities that it announced, sorted.
+    announced: Vec<String>,
     /// Whether it has a live connection.
     online: bool,
     /// When it was last heard.
@@ -126,6 +130,8 @@ impl From<DeviceView> for DeviceDto {
             dialect: device.dialect.as_str(),
             external_id: device.external_id,
             tags: device.tags,
+            capabilities: device.capabilities,
+            announced: view.announced.clone(),
             online: presence.as_ref().is_some_and(|presence| presence.online),
             last_seen: presence.as_ref().map(|presence| rfc3339(presence.seen_at)),
             address: presence.map(|presence| presence.address).filter(|address| !address.is_empty()),

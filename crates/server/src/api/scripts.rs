@@ -4,6 +4,7 @@ pub(crate) mod versions;
 
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
+use motehub_domain::capability;
 use motehub_domain::script::{self, Description, Language, Script, ScriptVersion, Source, Syntax};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -33,6 +34,8 @@ pub(crate) struct ScriptDto {
     category: String,
     /// `lua`.
     language: &'static str,
+    /// Capabilities that a device must have to be offered it.
+    requires: Vec<String>,
     /// The newest version.
     latest_version: i64,
     /// When it was made.
@@ -52,6 +55,7 @@ impl ScriptDto {
             description: script.description,
             category: script.category,
             language: script.language.as_str(),
+            requires: script.requires,
             latest_version: script.latest_version,
             created_at: rfc3339(script.created_at),
             updated_at: rfc3339(script.updated_at),
@@ -270,9 +274,11 @@ pub(crate) struct ScriptEdit {
     description: Option<String>,
     /// New category.
     category: Option<String>,
+    /// New capabilities that a device must have to be offered it, all of them.
+    requires: Option<Vec<String>>,
 }
 
-/// Changes a script's words.
+/// Changes a script's words and what it requires.
 #[utoipa::path(patch, path = "/api/v1/scripts/{id}", tag = "scripts", request_body = ScriptEdit,
     responses((status = 200, body = ScriptDto), (status = 400, body = Problem), (status = 409, body = Problem)))]
 pub(crate) async fn edit(
@@ -282,6 +288,9 @@ pub(crate) async fn edit(
     Body(edit): Body<ScriptEdit>,
 ) -> Result<axum::Json<ScriptDto>, ApiError> {
     let (id, actor) = (id("script", &path)?, caller.actor());
+    if let Some(requires) = &edit.requires {
+        capability::names(requires)?;
+    }
     app.attempt(|| async {
         let script = load_script(&app, id).await?;
         let words = Description {
@@ -292,6 +301,13 @@ pub(crate) async fn edit(
         Ok(((), script::edit(&script, &words, &actor, app.now())?))
     })
     .await?;
+    if let Some(requires) = &edit.requires {
+        app.attempt(|| async {
+            let script = load_script(&app, id).await?;
+            Ok(((), script::require(&script, requires, &actor, app.now())?))
+        })
+        .await?;
+    }
     get(State(app.clone()), Path(path)).await
 }
 

@@ -25,7 +25,7 @@ async fn a_script_has_numbered_versions_that_do_not_change() {
     let path = format!("/scripts/{id}");
     let expected = json!({
         "id": id, "number": 1, "name": "blink", "description": "two\nlines", "category": "light",
-        "language": "lua", "latest_version": 1, "created_at": "2027-01-15T08:00:00.000Z",
+        "language": "lua", "requires": [], "latest_version": 1, "created_at": "2027-01-15T08:00:00.000Z",
         "updated_at": "2027-01-15T08:00:00.000Z", "devices": 0,
     });
     assert_eq!(hub.get(&path).await.json(), expected);

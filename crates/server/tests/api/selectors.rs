@@ -115,7 +115,9 @@ async fn every_field_and_operator_picks_the_devices_it_says() {
         assert_eq!(found_names, expected, "{selector}");
         assert_eq!(found.json()["total"], expected.len(), "{selector}");
         let preview = hub.post("/deployments/preview", json!({ "selector": selector })).await;
-        assert_eq!(preview.json(), found.json(), "the preview of {selector}");
+        for key in ["items", "total"] {
+            assert_eq!(preview.json()[key], found.json()[key], "the preview of {selector}");
+        }
     }
     assert_eq!(names(&select(&hub, &format!("id={lamp}")).await), ["Lamp"]);
     assert_eq!(names(&select(&hub, &format!("id={}", lamp.to_uppercase())).await), ["Lamp"]);

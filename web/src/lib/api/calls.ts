@@ -2,6 +2,10 @@
 import type {
   Acceptance,
   AssignedScript,
+  BulkAction,
+  BulkPreview,
+  BulkProgress,
+  Capability,
   BrokerTotals,
   Change,
   ChangePage,
@@ -16,14 +20,18 @@ import type {
   ImportReport,
   KnockList,
   KnockState,
+  Group,
   List,
   Me,
   Metric,
   NewDevice,
+  NewGroup,
   Overview,
   Point,
+  Reach,
   Role,
   Script,
+  SelectorWords,
   Syntax,
   System,
   Target,
@@ -33,7 +41,7 @@ import type {
   Version,
   VersionWithSource,
 } from './contract';
-import { addressOf, get, patch, post, postText, put, remove, type Query } from './client';
+import { addressOf, get, patch, post, postLines, postText, put, remove, type Query } from './client';
 
 type Signal = AbortSignal | undefined;
 type Page = { offset?: number; limit?: number };
@@ -96,6 +104,27 @@ export const devices = {
   force: (device: string) => post<{ id: string }>(`/devices/${id(device)}/force`),
   cancel: (device: string) => post<void>(`/devices/${id(device)}/cancel`),
   rollBack: (device: string) => post<{ id: string }>(`/devices/${id(device)}/rollback`),
+  bulkPreview: (target: Target, action: BulkAction, signal?: Signal) =>
+    post<BulkPreview>('/devices/bulk/preview', { ...target, action }, signal),
+  bulk: (target: Target, action: BulkAction, token: string, tell: (line: BulkProgress) => void) =>
+    postLines<BulkProgress>('/devices/bulk', { ...target, action, token }, tell),
+};
+
+export const selectors = {
+  words: (signal?: Signal) => get<SelectorWords>('/selectors/words', {}, signal),
+};
+
+export const groups = {
+  list: (signal?: Signal) => get<List<Group>>('/groups', {}, signal),
+  add: (group: NewGroup) => post<Group>('/groups', group),
+  edit: (group: string, edit: Partial<NewGroup>) => patch<Group>(`/groups/${id(group)}`, edit),
+  delete: (group: string) => remove(`/groups/${id(group)}`),
+};
+
+export const capabilities = {
+  list: (signal?: Signal) => get<List<Capability>>('/capabilities', {}, signal),
+  describe: (name: string, description: string) => put<void>(`/capabilities/${id(name)}`, { description }),
+  delete: (name: string) => remove(`/capabilities/${id(name)}`),
 };
 
 export const inbox = {
@@ -121,7 +150,7 @@ export const scripts = {
       language: 'lua',
       ...script,
     }),
-  edit: (script: string, edit: Partial<Pick<Script, 'name' | 'description' | 'category'>>) =>
+  edit: (script: string, edit: Partial<Pick<Script, 'name' | 'description' | 'category' | 'requires'>>) =>
     patch<Script>(`/scripts/${id(script)}`, edit),
   delete: (script: string) => remove(`/scripts/${id(script)}`),
   versions: (script: string, signal?: Signal) =>
@@ -148,7 +177,8 @@ export const deployments = {
     get<List<Task>>(`/deployments/${id(deployment)}/tasks`, query, signal),
   start: (order: Target & { script: string; version?: number; health_window_seconds?: number }) =>
     post<{ id: string; total: number }>('/deployments', order),
-  preview: (target: Target, signal?: Signal) => post<List<Device>>('/deployments/preview', target, signal),
+  preview: (target: Target & { script?: string }, signal?: Signal) =>
+    post<Reach>('/deployments/preview', target, signal),
   cancel: (deployment: string) => post<void>(`/deployments/${id(deployment)}/cancel`),
   retry: (deployment: string, list?: string[]) =>
     post<{ tasks: number }>(`/deployments/${id(deployment)}/retry`, list ? { devices: list } : {}),

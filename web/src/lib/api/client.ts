@@ -47,12 +47,42 @@ export function postText<T>(path: string, query: Query, text: Blob): Promise<T> 
   return send<T>('POST', path, { query, text });
 }
 
+/**
+ * Posts and tells every line of the answer as it comes; an answer may take as long as it has something to
+ * tell.
+ */
+export async function postLines<T>(path: string, body: unknown, tell: (line: T) => void): Promise<void> {
+  const headers: Record<string, string> = { 'content-type': 'application/json' };
+  if (csrf !== '') headers['x-csrf-token'] = csrf;
+  let response: Response;
+  try {
+    const sent = { method: 'POST', headers, body: JSON.stringify(body) };
+    response = await fetch(addressOf(path), { ...sent, credentials: 'same-origin', cache: 'no-store' });
+  } catch (error) {
+    throw unreachable(error, undefined);
+  }
+  if (!response.ok) throw await refused(response);
+  if (response.body === null) return;
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (;;) {
+    const { done, value } = await reader.read().catch((error: unknown) => {
+      throw unreachable(error, undefined);
+    });
+    rest += value ?? '';
+    const lines = rest.split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) if (line !== '') tell(JSON.parse(line) as T);
+    if (done) return;
+  }
+}
+
 export function patch<T>(path: string, body: unknown): Promise<T> {
   return send<T>('PATCH', path, { body });
 }
 
-export function put<T>(path: string): Promise<T> {
-  return send<T>('PUT', path, {});
+export function put<T>(path: string, body?: unknown): Promise<T> {
+  return send<T>('PUT', path, { body });
 }
 
 export function remove(path: string): Promise<void> {
@@ -102,6 +132,7 @@ async function refused(response: Response): Promise<Problem> {
   };
   if (known.field !== undefined) problem.field = known.field;
   if (known.line !== undefined) problem.line = known.line;
+  if (known.position !== undefined) problem.position = known.position;
   const retryAfter = Number(response.headers.get('retry-after'));
   if (retryAfter > 0) problem.retry_after = retryAfter;
   if (['unauthenticated', 'password_change_required', 'setup_required'].includes(problem.code))

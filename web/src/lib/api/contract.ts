@@ -16,6 +16,8 @@ export type Token = Required<Known['Token']>;
 export type Problem = Pick<Known['Problem'], 'title' | 'status' | 'code' | 'detail'> & {
   field?: string;
   line?: number;
+  /** Where in a selector the mistake is, in characters from 1. */
+  position?: number;
   /** Seconds, from the Retry-After header. */
   retry_after?: number;
 };
@@ -90,6 +92,23 @@ export type Execution = Told<
 >;
 /** Which devices: a selector or a list of device ids. */
 export type Target = { selector: string } | { devices: string[] };
+
+/** Whom a deployment would reach, and who lacks something that the script requires. */
+export type Reach = List<Device> & {
+  left_out: { device: string; name: string; reason: string }[];
+  left_out_total: number;
+};
+
+export type Group = Told<Known['Group'], { members: number | null }>;
+export type NewGroup = Known['NewGroup'];
+export type Capability = Known['Capability'];
+export type SelectorWords = Known['SelectorWords'];
+export type BulkAction =
+  | { kind: 'tag' | 'untag'; tags: string[] }
+  | { kind: 'add_capabilities' | 'remove_capabilities'; capabilities: string[] }
+  | { kind: 'delete' };
+export type BulkPreview = Known['BulkPreview'];
+export type BulkProgress = Known['BulkProgress'];
 
 export type Grant = Required<Known['Grant']>;
 

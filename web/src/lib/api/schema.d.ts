@@ -55,6 +55,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/capabilities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Every capability that is described, that a device has or that a script requires, by name. */
+        get: operations["capabilities_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/capabilities/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Describes a capability in the library, or describes it anew. */
+        put: operations["capabilities_describe"];
+        post?: never;
+        /** Takes a capability that nobody uses out of the library. */
+        delete: operations["capabilities_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/commands": {
         parameters: {
             query?: never;
@@ -127,58 +162,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/connections": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** MQTT sessions, connected and away. */
-        get: operations["connections_list"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/connections/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** One MQTT session. */
-        get: operations["connections_get"];
-        put?: never;
-        post?: never;
-        /** Forgets a session with its subscriptions and all that waits for it, and ends its connection. */
-        delete: operations["connections_delete"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/connections/{id}/disconnect": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Ends the connection of a client. It may come back at once; what waits for it stays. */
-        post: operations["connections_disconnect"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/deployments": {
         parameters: {
             query?: never;
@@ -206,7 +189,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Which devices a selector means, before anything is done to them. */
+        /** Which devices are meant, before anything is done to them. */
         post: operations["deployments_preview"];
         delete?: never;
         options?: never;
@@ -311,6 +294,40 @@ export interface paths {
         put?: never;
         /** Registers a device. */
         post: operations["devices_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Does something to many devices. The answer is a line of JSON for every 100 devices; the last has `end`. */
+        post: operations["devices_bulk"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/bulk/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Whom a bulk action would hit. Nothing is changed. */
+        post: operations["devices_bulk_preview"];
         delete?: never;
         options?: never;
         head?: never;
@@ -919,7 +936,7 @@ export interface paths {
         delete: operations["scripts_delete"];
         options?: never;
         head?: never;
-        /** Changes a script's words. */
+        /** Changes a script's words and what it requires. */
         patch: operations["scripts_edit"];
         trace?: never;
     };
@@ -1197,36 +1214,131 @@ export interface components {
             /** @description On how many devices. */
             total: number;
         };
-        /** @description What the broker holds and has counted since the hub started. */
-        BrokerTotals: {
-            /** @description Sessions that wait for their clients. */
-            away: number;
-            /** @description Open connections. */
-            connections: number;
-            /** @description What was dropped. */
-            dropped: components["schemas"]["Dropped"];
+        /** @description A bulk action: on whom, and what. */
+        Bulk: {
+            /** @description What is done to each. */
+            action: components["schemas"]["BulkAction"];
+            /** @description Ids of devices. */
+            devices?: string[] | null;
+            /** @description A condition such as `tag=kitchen and online`. */
+            selector?: string | null;
+            /** @description From the preview. A selection that changed since is refused. Needed with a selector. */
+            token?: string | null;
+        };
+        /** @description What is done to each device. */
+        BulkAction: {
+            /** @enum {string} */
+            kind: "tag";
+            /** @description Letters, digits and `_ - . :`. */
+            tags: string[];
+        } | {
+            /** @enum {string} */
+            kind: "untag";
+            /** @description Which. */
+            tags: string[];
+        } | {
+            /** @description Lower-case letters, digits and `. _ -`. */
+            capabilities: string[];
+            /** @enum {string} */
+            kind: "add_capabilities";
+        } | {
+            /** @description Which. */
+            capabilities: string[];
+            /** @enum {string} */
+            kind: "remove_capabilities";
+        } | {
+            /** @enum {string} */
+            kind: "delete";
+        } | {
             /**
              * Format: int64
-             * @description Messages published by clients.
+             * @description How long a board must run it without trouble: 5 to 3600, 30 by default.
              */
-            messages_in: number;
+            health_window_seconds?: number | null;
+            /** @enum {string} */
+            kind: "deploy";
+            /** @description Id of the script. */
+            script: string;
             /**
              * Format: int64
-             * @description Messages sent to clients.
+             * @description Which version; the newest by default.
              */
-            messages_out: number;
-            /** @description Messages that wait or are not acknowledged. */
-            queued: number;
-            /** @description What was refused. */
-            refused: components["schemas"]["Refused"];
-            /** @description Retained messages. */
-            retained: number;
-            /** @description Sessions, connected or away. */
-            sessions: number;
-            /** @description Subscriptions. */
-            subscriptions: number;
-            /** @description Bytes of all that waits for clients, about. */
-            waiting_bytes: number;
+            version?: number | null;
+        };
+        /** @description Whom a bulk action would hit. */
+        BulkPreview: {
+            /** @description How many devices are selected. */
+            count: number;
+            /** @description For a deployment: how many lack a capability that the script requires, and are left out. */
+            left_out: number;
+            /** @description The names of the first 20, in order. */
+            names: string[];
+            /** @description Of these, how many are online. */
+            online: number;
+            /** @description Stands for exactly these devices: send it with the action. */
+            token: string;
+        };
+        /** @description One line of progress; the last one has `end`. */
+        BulkProgress: {
+            /** @description How many were changed. The others were so already, or are gone. */
+            changed: number;
+            /** @description The deployment that was begun, in the last line. */
+            deployment?: string | null;
+            /** @description How many devices were looked at. */
+            done: number;
+            /** @description Whether this is the last line. */
+            end: boolean;
+            /** @description Why it stopped before the end. */
+            error?: string | null;
+            /** @description The first 20 refusals, in the last line. */
+            refusals?: components["schemas"]["BulkRefusal"][];
+            /** @description How many were refused. */
+            refused: number;
+            /** @description Of how many. */
+            total: number;
+        };
+        /** @description A device to which it could not be done. */
+        BulkRefusal: {
+            /** @description Id of the device. */
+            device: string;
+            /** @description Its name. */
+            name: string;
+            /** @description Why. */
+            reason: string;
+        };
+        /** @description What a device can do, and how much it is used. */
+        Capability: {
+            /**
+             * Format: int64
+             * @description So many devices announce it.
+             */
+            announced: number;
+            /**
+             * Format: int64
+             * @description So many devices have it assigned.
+             */
+            assigned: number;
+            /** @description For people; empty if it was never described. */
+            description: string;
+            /** @description Lower-case letters, digits and `. _ -`. */
+            name: string;
+            /**
+             * Format: int64
+             * @description So many scripts require it.
+             */
+            required: number;
+        };
+        /** @description Capabilities. */
+        CapabilityList: {
+            /** @description By name. */
+            items: components["schemas"]["Capability"][];
+            /** @description How many there are. */
+            total: number;
+        };
+        /** @description What describes a capability. */
+        CapabilityWords: {
+            /** @description For people. */
+            description: string;
         };
         /** @description A fact about our own state. */
         Change: {
@@ -1278,65 +1390,6 @@ export interface components {
         CommandList: {
             items: components["schemas"]["Command"][];
             /** Format: int64 */
-            total: number;
-        };
-        /** @description An MQTT session, connected or away. */
-        Connection: {
-            /** @description The remote address. */
-            address?: string | null;
-            /** @description The client identifier. */
-            client_id: string;
-            /** @description Whether the client is connected; otherwise the session waits for it. */
-            connected: boolean;
-            /** @description The device, if it is one. */
-            device?: string | null;
-            /**
-             * Format: int64
-             * @description Messages for it that were dropped.
-             */
-            dropped: number;
-            /** @description When a session that waits ends. */
-            ends_at?: string | null;
-            /**
-             * Format: int64
-             * @description How many seconds the session outlives its connection.
-             */
-            expiry_seconds: number;
-            /** @description Its number. */
-            id: string;
-            /** @description Messages that were sent to the client and that it has not acknowledged. */
-            in_flight: number;
-            /**
-             * Format: int32
-             * @description Seconds between two signs of life of the client; 0 for none.
-             */
-            keep_alive_seconds?: number | null;
-            /** @description What they are: `device`, `token` or `anonymous`. */
-            kind: string;
-            /** @description Who it is: a device's or token's name, or "anonymous". */
-            name: string;
-            /** @description Messages that wait for it. */
-            queued: number;
-            /** @description Bytes of those. */
-            queued_bytes: number;
-            /** @description Connected since. */
-            since?: string | null;
-            /** @description How many there are. */
-            subscription_count: number;
-            /** @description What it is subscribed to; at most 100 of them. */
-            subscriptions: components["schemas"]["Subscription"][];
-            /** @description `tcp`, `tls`, `ws` or `wss`. */
-            transport?: string | null;
-            /** @description The MQTT version: `3.1.1` or `5.0`. */
-            version?: string | null;
-        };
-        /** @description A part of the sessions, and what the broker holds. */
-        ConnectionList: {
-            /** @description The whole broker. */
-            broker: components["schemas"]["BrokerTotals"];
-            /** @description By name and client identifier. */
-            items: components["schemas"]["Connection"][];
-            /** @description How many match. */
             total: number;
         };
         /** @description A script that was made. */
@@ -1429,6 +1482,13 @@ export interface components {
              */
             total: number;
         };
+        /** @description Whom a deployment would reach. */
+        DeploymentPreview: components["schemas"]["DeviceList"] & {
+            /** @description The first 20 of those that lack something that the script requires. */
+            left_out: components["schemas"]["LeftOut"][];
+            /** @description How many lack something. */
+            left_out_total: number;
+        };
         /** @description A deployment with its tasks. */
         DeploymentWithTasks: components["schemas"]["Deployment"] & {
             /** @description The first 1000 tasks. */
@@ -1439,6 +1499,10 @@ export interface components {
             active?: components["schemas"]["ScriptRef"] | null;
             /** @description From which address. */
             address?: string | null;
+            /** @description Capabilities that it announced, sorted. */
+            announced: string[];
+            /** @description Capabilities that people assigned to it, sorted. */
+            capabilities: string[];
             /** @description When it was registered. */
             created_at: string;
             credential_shared?: components["schemas"]["CredentialShared"] | null;
@@ -1551,62 +1615,6 @@ export interface components {
             op: string;
             /** @description The line without its end. */
             text: string;
-        };
-        /** @description The disk that the data folder is on. */
-        Disk: {
-            /**
-             * Format: int64
-             * @description What the database has of it, with its log.
-             */
-            database_bytes: number;
-            /**
-             * Format: int64
-             * @description What the hub may still write.
-             */
-            free_bytes: number;
-            /**
-             * Format: int64
-             * @description In all.
-             */
-            total_bytes: number;
-        };
-        /** @description Messages that were dropped, by the reason. */
-        Dropped: {
-            /**
-             * Format: int64
-             * @description They expired.
-             */
-            expired: number;
-            /**
-             * Format: int64
-             * @description The queue of the session was full.
-             */
-            full: number;
-            /**
-             * Format: int64
-             * @description Larger than the subscriber takes.
-             */
-            large: number;
-            /**
-             * Format: int64
-             * @description All queues together were full.
-             */
-            memory: number;
-            /**
-             * Format: int64
-             * @description There was no room to retain them.
-             */
-            retained: number;
-            /**
-             * Format: int64
-             * @description The subscriber has no right to them any more.
-             */
-            rights: number;
-            /**
-             * Format: int64
-             * @description The subscriber does not read fast enough (QoS 0).
-             */
-            slow: number;
         };
         /** @description How a command stands at a device. */
         Execution: {
@@ -1774,16 +1782,14 @@ export interface components {
             /** @description How many wait for a decision. */
             waiting: number;
         };
-        /** @description Where the hub listens. */
-        Listeners: {
-            /** @description The API, the dashboard and HTTP of devices. */
-            http: string;
-            /** @description MQTT over TCP. */
-            mqtt: string;
-            /** @description MQTT over TLS. */
-            mqtt_tls?: string | null;
-            /** @description MQTT over WebSocket. */
-            mqtt_ws?: string | null;
+        /** @description A device that a deployment would not reach. */
+        LeftOut: {
+            /** @description Id of the device. */
+            device: string;
+            /** @description Its name. */
+            name: string;
+            /** @description Why. */
+            reason: string;
         };
         /** @description A name and a password. */
         LoginRequest: {
@@ -1810,13 +1816,6 @@ export interface components {
          * @enum {string}
          */
         MeKind: "user" | "token";
-        /** @description Which devices are meant: a selector, or ids. */
-        Meant: {
-            /** @description Ids of devices. */
-            devices?: string[] | null;
-            /** @description A condition such as `tag=kitchen and online`. */
-            selector?: string | null;
-        };
         /** @description The newest value of a metric. */
         MetricDto: {
             /** @description `number`, `boolean`, `text` or `json`. */
@@ -2060,39 +2059,6 @@ export interface components {
             /** @description Always `about:blank`: the code says which problem it is. */
             type: string;
         };
-        /** @description What was refused, by the reason. */
-        Refused: {
-            /**
-             * Format: int64
-             * @description Wrong credentials.
-             */
-            credentials: number;
-            /**
-             * Format: int64
-             * @description Beyond a limit.
-             */
-            limit: number;
-            /**
-             * Format: int64
-             * @description Publishes that mean nothing.
-             */
-            payload: number;
-            /**
-             * Format: int64
-             * @description Malformed or forbidden packets.
-             */
-            protocol: number;
-            /**
-             * Format: int64
-             * @description Publishes, subscriptions and wills without the right to it.
-             */
-            rights: number;
-            /**
-             * Format: int64
-             * @description Publishes that could not be stored.
-             */
-            unavailable: number;
-        };
         /** @description A registered device with its credential, which is shown only now. */
         Registered: components["schemas"]["Device"] & {
             /** @description For the path prefix `/d/<credential>` and as the MQTT password. */
@@ -2191,6 +2157,8 @@ export interface components {
              * @description A small number, for programs that know scripts by number.
              */
             number: number;
+            /** @description Capabilities that a device must have to be offered it. */
+            requires: string[];
             /** @description When it or its newest version was last changed. */
             updated_at: string;
         };
@@ -2202,6 +2170,8 @@ export interface components {
             description?: string | null;
             /** @description New name. */
             name?: string | null;
+            /** @description New capabilities that a device must have to be offered it, all of them. */
+            requires?: string[] | null;
         };
         /** @description A part of the scripts. */
         ScriptList: {
@@ -2271,16 +2241,6 @@ export interface components {
             /** @description At most 64 KiB. */
             source: string;
         };
-        /** @description A subscription. */
-        Subscription: {
-            /** @description The topic filter, with `$share/NAME/` if it is shared. */
-            filter: string;
-            /**
-             * Format: int32
-             * @description Granted quality of service.
-             */
-            qos: number;
-        };
         /** @description What the compiler says. */
         Syntax: {
             /**
@@ -2295,11 +2255,6 @@ export interface components {
         };
         /** @description The hub itself. */
         SystemDto: {
-            disk?: components["schemas"]["Disk"] | null;
-            /** @description When the last backup was taken, if ever. */
-            last_backup_at?: string | null;
-            /** @description Where it listens. */
-            listeners: components["schemas"]["Listeners"];
             /**
              * Format: int32
              * @description The port of MQTT over TCP, for the settings of boards.
@@ -2309,10 +2264,6 @@ export interface components {
             started_at: string;
             /** @description Until when this version gets security updates. */
             support_until: string;
-            /** @description What its clock shows. */
-            time: string;
-            /** @description When the certificate of the TLS listeners ends, if there are any. */
-            tls_expires_at?: string | null;
             /** @description Of the program. */
             version: string;
             /** @description What is switched on that makes it weaker. */
@@ -2449,6 +2400,15 @@ export interface components {
         VersionList: {
             items: components["schemas"]["Version"][];
         };
+        /** @description Whom a deployment would reach: a selector or ids, and which script. */
+        Wanted: {
+            /** @description Ids of devices. */
+            devices?: string[] | null;
+            /** @description Id of the script, to learn which devices lack something that it requires. */
+            script?: string | null;
+            /** @description A condition such as `tag=kitchen and online`. */
+            selector?: string | null;
+        };
         /** @description A weakness that is switched on. */
         Weakness: {
             /** @description Stable, for programs. */
@@ -2573,6 +2533,91 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": number[];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    capabilities_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CapabilityList"];
+                };
+            };
+        };
+    };
+    capabilities_describe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CapabilityWords"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    capabilities_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             409: {
@@ -2764,133 +2809,6 @@ export interface operations {
             };
         };
     };
-    connections_list: {
-        parameters: {
-            query?: {
-                /** @description Those whose client identifier, name or address contains this. */
-                q?: string | null;
-                /** @description `connected` or `away`; both by default. */
-                state?: string | null;
-                /** @description How many to leave out. */
-                offset?: number | null;
-                /** @description How many at most: 1 to 1000, 50 by default. */
-                limit?: number | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ConnectionList"];
-                };
-            };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    connections_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Connection"];
-                };
-            };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    connections_delete: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    connections_disconnect: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     deployments_list: {
         parameters: {
             query?: {
@@ -2977,7 +2895,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Meant"];
+                "application/json": components["schemas"]["Wanted"];
             };
         };
         responses: {
@@ -2986,7 +2904,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["DeviceList"];
+                    "application/json": components["schemas"]["DeploymentPreview"];
                 };
             };
             400: {
@@ -3225,6 +3143,76 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    devices_bulk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Bulk"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": components["schemas"]["BulkProgress"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    devices_bulk_preview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Bulk"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkPreview"];
+                };
+            };
+            400: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -52,6 +52,11 @@ const WORDING: Record<string, Wording> = {
   knock_refused: { text: 'refused the unknown device {}', tone: 'warn' },
   knock_ignored: { text: 'ignored the unknown device {}', tone: 'idle' },
   knock_returned: { text: 'will decide anew about the unknown device {}', tone: 'info' },
+  group_created: { text: 'made the group {}', tone: 'ok' },
+  group_edited: { text: 'edited the group {}', tone: 'idle' },
+  group_deleted: { text: 'deleted the group {}', tone: 'warn' },
+  capability_described: { text: 'described the capability {}', tone: 'idle' },
+  capability_deleted: { text: 'took the capability {} out of the library', tone: 'warn' },
   setup_done: { text: '{} finished the set-up', tone: 'ok' },
 };
 
@@ -65,6 +70,8 @@ export const NOUNS: string[] = [
   'token',
   'login',
   'grant',
+  'group',
+  'capability',
   'knock',
 ];
 

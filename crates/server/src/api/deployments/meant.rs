@@ -17,7 +17,7 @@ use crate::perform::Failure;
 /// Of more devices than these, all tasks of the deployment are read at once.
 const TASKS_ONE_BY_ONE_MAX: usize = 50;
 
-pub(in crate::api) async fn resolve(app: &App, meant: &Meant) -> Result<Vec<DeviceId>, ApiError> {
+pub(crate) async fn resolve(app: &App, meant: &Meant) -> Result<Vec<DeviceId>, ApiError> {
     match (&meant.selector, &meant.devices) {
         (Some(text), None) => {
             let selector = selectors::read(app, text).await?;
