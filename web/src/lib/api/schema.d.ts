@@ -1616,6 +1616,24 @@ export interface components {
             /** @description The line without its end. */
             text: string;
         };
+        /** @description The disk that the data folder is on. */
+        Disk: {
+            /**
+             * Format: int64
+             * @description What the database has of it, with its log.
+             */
+            database_bytes: number;
+            /**
+             * Format: int64
+             * @description What the hub may still write.
+             */
+            free_bytes: number;
+            /**
+             * Format: int64
+             * @description In all.
+             */
+            total_bytes: number;
+        };
         /** @description How a command stands at a device. */
         Execution: {
             args: unknown;
@@ -1790,6 +1808,17 @@ export interface components {
             name: string;
             /** @description Why. */
             reason: string;
+        };
+        /** @description Where the hub listens. */
+        Listeners: {
+            /** @description The API, the dashboard and HTTP of devices. */
+            http: string;
+            /** @description MQTT over TCP. */
+            mqtt: string;
+            /** @description MQTT over TLS. */
+            mqtt_tls?: string | null;
+            /** @description MQTT over WebSocket. */
+            mqtt_ws?: string | null;
         };
         /** @description A name and a password. */
         LoginRequest: {
@@ -2255,6 +2284,11 @@ export interface components {
         };
         /** @description The hub itself. */
         SystemDto: {
+            disk?: components["schemas"]["Disk"] | null;
+            /** @description When the last backup was taken, if ever. */
+            last_backup_at?: string | null;
+            /** @description Where it listens. */
+            listeners: components["schemas"]["Listeners"];
             /**
              * Format: int32
              * @description The port of MQTT over TCP, for the settings of boards.
@@ -2264,6 +2298,10 @@ export interface components {
             started_at: string;
             /** @description Until when this version gets security updates. */
             support_until: string;
+            /** @description What its clock shows. */
+            time: string;
+            /** @description When the certificate of the TLS listeners ends, if there are any. */
+            tls_expires_at?: string | null;
             /** @description Of the program. */
             version: string;
             /** @description What is switched on that makes it weaker. */
