@@ -162,6 +162,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/connections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** MQTT sessions, connected and away. */
+        get: operations["connections_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/connections/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One MQTT session. */
+        get: operations["connections_get"];
+        put?: never;
+        post?: never;
+        /** Forgets a session with its subscriptions and all that waits for it, and ends its connection. */
+        delete: operations["connections_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/connections/{id}/disconnect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ends the connection of a client. It may come back at once; what waits for it stays. */
+        post: operations["connections_disconnect"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/deployments": {
         parameters: {
             query?: never;
@@ -1072,7 +1124,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Revokes a token: it stops at once. */
+        /** Revokes a token: it stops at once, and its MQTT connections and sessions end. */
         delete: operations["tokens_delete"];
         options?: never;
         head?: never;
@@ -1213,6 +1265,37 @@ export interface components {
             id: string;
             /** @description On how many devices. */
             total: number;
+        };
+        /** @description What the broker holds and has counted since the hub started. */
+        BrokerTotals: {
+            /** @description Sessions that wait for their clients. */
+            away: number;
+            /** @description Open connections. */
+            connections: number;
+            /** @description What was dropped. */
+            dropped: components["schemas"]["Dropped"];
+            /**
+             * Format: int64
+             * @description Messages published by clients.
+             */
+            messages_in: number;
+            /**
+             * Format: int64
+             * @description Messages sent to clients.
+             */
+            messages_out: number;
+            /** @description Messages that wait or are not acknowledged. */
+            queued: number;
+            /** @description What was refused. */
+            refused: components["schemas"]["Refused"];
+            /** @description Retained messages. */
+            retained: number;
+            /** @description Sessions, connected or away. */
+            sessions: number;
+            /** @description Subscriptions. */
+            subscriptions: number;
+            /** @description Bytes of all that waits for clients, about. */
+            waiting_bytes: number;
         };
         /** @description A bulk action: on whom, and what. */
         Bulk: {
@@ -1390,6 +1473,65 @@ export interface components {
         CommandList: {
             items: components["schemas"]["Command"][];
             /** Format: int64 */
+            total: number;
+        };
+        /** @description An MQTT session, connected or away. */
+        Connection: {
+            /** @description The remote address. */
+            address?: string | null;
+            /** @description The client identifier. */
+            client_id: string;
+            /** @description Whether the client is connected; otherwise the session waits for it. */
+            connected: boolean;
+            /** @description The device, if it is one. */
+            device?: string | null;
+            /**
+             * Format: int64
+             * @description Messages for it that were dropped.
+             */
+            dropped: number;
+            /** @description When a session that waits ends. */
+            ends_at?: string | null;
+            /**
+             * Format: int64
+             * @description How many seconds the session outlives its connection.
+             */
+            expiry_seconds: number;
+            /** @description Its number. */
+            id: string;
+            /** @description Messages that were sent to the client and that it has not acknowledged. */
+            in_flight: number;
+            /**
+             * Format: int32
+             * @description Seconds between two signs of life of the client; 0 for none.
+             */
+            keep_alive_seconds?: number | null;
+            /** @description What they are: `device`, `token` or `anonymous`. */
+            kind: string;
+            /** @description Who it is: a device's or token's name, or "anonymous". */
+            name: string;
+            /** @description Messages that wait for it. */
+            queued: number;
+            /** @description Bytes of those. */
+            queued_bytes: number;
+            /** @description Connected since. */
+            since?: string | null;
+            /** @description How many there are. */
+            subscription_count: number;
+            /** @description What it is subscribed to; at most 100 of them. */
+            subscriptions: components["schemas"]["Subscription"][];
+            /** @description `tcp`, `tls`, `ws` or `wss`. */
+            transport?: string | null;
+            /** @description The MQTT version: `3.1.1` or `5.0`. */
+            version?: string | null;
+        };
+        /** @description A part of the sessions, and what the broker holds. */
+        ConnectionList: {
+            /** @description The whole broker. */
+            broker: components["schemas"]["BrokerTotals"];
+            /** @description By name and client identifier. */
+            items: components["schemas"]["Connection"][];
+            /** @description How many match. */
             total: number;
         };
         /** @description A script that was made. */
@@ -1633,6 +1775,44 @@ export interface components {
              * @description In all.
              */
             total_bytes: number;
+        };
+        /** @description Messages that were dropped, by the reason. */
+        Dropped: {
+            /**
+             * Format: int64
+             * @description They expired.
+             */
+            expired: number;
+            /**
+             * Format: int64
+             * @description The queue of the session was full.
+             */
+            full: number;
+            /**
+             * Format: int64
+             * @description Larger than the subscriber takes.
+             */
+            large: number;
+            /**
+             * Format: int64
+             * @description All queues together were full.
+             */
+            memory: number;
+            /**
+             * Format: int64
+             * @description There was no room to retain them.
+             */
+            retained: number;
+            /**
+             * Format: int64
+             * @description The subscriber has no right to them any more.
+             */
+            rights: number;
+            /**
+             * Format: int64
+             * @description The subscriber does not read fast enough (QoS 0).
+             */
+            slow: number;
         };
         /** @description How a command stands at a device. */
         Execution: {
@@ -2088,6 +2268,39 @@ export interface components {
             /** @description Always `about:blank`: the code says which problem it is. */
             type: string;
         };
+        /** @description What was refused, by the reason. */
+        Refused: {
+            /**
+             * Format: int64
+             * @description Wrong credentials.
+             */
+            credentials: number;
+            /**
+             * Format: int64
+             * @description Beyond a limit.
+             */
+            limit: number;
+            /**
+             * Format: int64
+             * @description Publishes that mean nothing.
+             */
+            payload: number;
+            /**
+             * Format: int64
+             * @description Malformed or forbidden packets.
+             */
+            protocol: number;
+            /**
+             * Format: int64
+             * @description Publishes, subscriptions and wills without the right to it.
+             */
+            rights: number;
+            /**
+             * Format: int64
+             * @description Publishes that could not be stored.
+             */
+            unavailable: number;
+        };
         /** @description A registered device with its credential, which is shown only now. */
         Registered: components["schemas"]["Device"] & {
             /** @description For the path prefix `/d/<credential>` and as the MQTT password. */
@@ -2269,6 +2482,16 @@ export interface components {
             language: string;
             /** @description At most 64 KiB. */
             source: string;
+        };
+        /** @description A subscription. */
+        Subscription: {
+            /** @description The topic filter, with `$share/NAME/` if it is shared. */
+            filter: string;
+            /**
+             * Format: int32
+             * @description Granted quality of service.
+             */
+            qos: number;
         };
         /** @description What the compiler says. */
         Syntax: {
@@ -2838,6 +3061,133 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    connections_list: {
+        parameters: {
+            query?: {
+                /** @description Those whose client identifier, name or address contains this. */
+                q?: string | null;
+                /** @description `connected` or `away`; both by default. */
+                state?: string | null;
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConnectionList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    connections_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Connection"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    connections_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    connections_disconnect: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
