@@ -164,24 +164,28 @@ fn a_tail_goes_on_behind_what_it_showed_when_the_hub_was_away() {
     let (mut hub, place) = (Hub::start(&[]), place());
     let home = place.path();
     assert_eq!(login(home, &hub, &["--hub", &hub.api.base]).0, 0);
-    let mut tail =
-        Tail::start(home, &["activity", "tail", "--last", "0", "--kind", "script_created", "--json"]);
-    // When it shows one, it listens.
-    let mut made = 0;
-    let (first, _) = hub.api.call("POST", "/scripts", Some(&script(made)));
-    assert_eq!(first, 201);
+    let make = |hub: &Hub, n: usize| assert_eq!(hub.api.call("POST", "/scripts", Some(&script(n))).0, 201);
+    make(&hub, 0);
+    let mut tail = Tail::start(home, &["activity", "tail", "--kind", "script_created", "--json"]);
+    let mut seen = Vec::new();
+    let mut see = || {
+        let line = tail.await_line(|line| line["kind"] == "script_created");
+        seen.push((line["seq"].as_i64().expect("a number"), line["subject_name"].clone()));
+    };
+    // The first is one of the last changes; the second was made after those were read, so it comes live.
+    see();
+    make(&hub, 1);
+    see();
     hub.kill();
     hub.again();
-    for _ in 0..3 {
-        made += 1;
-        assert_eq!(hub.api.call("POST", "/scripts", Some(&script(made))).0, 201);
+    for n in 2..5 {
+        make(&hub, n);
+        see();
     }
-    let mut seen: Vec<i64> = Vec::new();
-    while seen.len() < made {
-        let line = tail.await_line(|line| line["kind"] == "script_created");
-        seen.push(line["seq"].as_i64().expect("a number"));
-    }
-    assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "each once, in order: {seen:?}");
+    let names: Vec<String> =
+        seen.iter().map(|(_, name)| name.as_str().unwrap_or_default().to_owned()).collect();
+    assert_eq!(names, ["s0", "s1", "s2", "s3", "s4"], "each once, in order");
+    assert!(seen.windows(2).all(|pair| pair[0].0 < pair[1].0), "{seen:?}");
 }
 
 fn script(n: usize) -> Value {
