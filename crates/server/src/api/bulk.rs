@@ -257,7 +257,7 @@ async fn resolve(app: &App, meant: &Meant) -> Result<Vec<DeviceId>, ApiError> {
 fn token(ids: &[DeviceId]) -> String {
     let mut ids: Vec<String> = ids.iter().map(DeviceId::to_string).collect();
     ids.sort();
-    let digest = secrets::digest(&ids.join(" ")).to_string();
+    let digest = secrets::digest(ids.join(" ")).to_string();
     format!("{}-{}", ids.len(), &digest[..16])
 }
 
