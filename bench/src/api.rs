@@ -37,6 +37,24 @@ impl Api {
         Ok(Login { client: text("id")?, user: text("id")?, password: text("credential")? })
     }
 
+    /// How many points the buckets of a range of milliseconds have together.
+    pub(crate) fn count_in_buckets(
+        &self,
+        device: &Login,
+        metric: &str,
+        (from, to): (i64, i64),
+        buckets: usize,
+    ) -> anyhow::Result<i64> {
+        let (address, id) = (self.address, &device.user);
+        let query = format!("series={id}:{metric}&from={from}&to={to}&buckets={buckets}");
+        let request = self.agent.get(format!("http://{address}/api/v1/telemetry?{query}"));
+        let mut answer = request.header("Authorization", &self.authorization).call()?;
+        let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
+        let found: Value = serde_json::from_str(&text)?;
+        let counts = found["series"][0]["count"].as_array().context("no list of buckets")?;
+        Ok(counts.iter().filter_map(Value::as_i64).sum())
+    }
+
     /// An error if the hub does not hold exactly so many points of a device.
     pub(crate) fn check_stored(&self, device: &Login, expected: usize) -> anyhow::Result<()> {
         let (address, id) = (self.address, &device.user);

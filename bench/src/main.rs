@@ -2,6 +2,7 @@
 
 mod api;
 mod broker;
+mod history;
 mod load;
 mod wire;
 
@@ -88,6 +89,7 @@ async fn measure(programs: &Programs, runs: u16) -> anyhow::Result<()> {
         mosquitto.push(round(run, Kind::Mosquitto, programs, folder.path(), &clients).await?);
     }
     print(&hub, &mosquitto);
+    print_year(year(programs, folder.path(), &clients).await?);
     Ok(())
 }
 
@@ -145,6 +147,22 @@ async fn round(
         idle_kb / 1024.0,
         each_kb,
     ])
+}
+
+/// The hub alone: a year of ten million points of one device.
+async fn year(programs: &Programs, folder: &Path, clients: &Clients) -> anyhow::Result<history::Year> {
+    eprintln!("bench: a year of points");
+    let first = clients.programs.first().context("there are programs")?;
+    let broker = Broker::start(Kind::Hub, programs, folder, first).await?;
+    let device = clients.devices.last().context("there are devices")?;
+    history::year(&broker, device, &Api::new(broker.http, &first.password)).await
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what the program is for")]
+fn print_year(year: history::Year) {
+    println!("\nThe hub alone, 10 million points of one series:\n\n| | |\n|---|--:|");
+    println!("| stored in batches of 1,000: points/s | {:.0} |", year.points_per_second);
+    println!("| a year in 1,000 buckets, ms | {:.1} |", year.query_ms);
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what the program is for")]

@@ -151,6 +151,10 @@ kinds! {
     KnockIgnored = "knock_ignored", "knock";
     /// A refusal or ignoring of somebody unknown was taken back.
     KnockReturned = "knock_returned", "knock";
+    /// What is said of a metric, or of all whose names fit, changed.
+    MetricEdited = "metric_edited", "metric";
+    /// Telemetry reached its age and was removed.
+    TelemetryAged = "telemetry_aged", "metric";
     /// The first administrator was made.
     SetupDone = "setup_done", "user";
     /// The MQTT connection of a client was ended by a person.

@@ -17,6 +17,7 @@ pub mod id;
 pub mod kept;
 pub mod knock;
 pub mod message;
+pub mod metric;
 pub mod person;
 pub mod rejection;
 pub mod rollout;

@@ -123,3 +123,83 @@ pub fn check(points: &[Point], now: Time) -> Result<(), Rejection> {
     }
     Ok(())
 }
+
+/// Widths of buckets below a day, in milliseconds; each fits into a day a whole number of times.
+const WIDTHS: [i64; 27] = {
+    let (second, minute, hour) = (1_000, 60_000, 3_600_000);
+    [
+        1,
+        2,
+        5,
+        10,
+        20,
+        50,
+        100,
+        200,
+        500,
+        second,
+        2 * second,
+        5 * second,
+        10 * second,
+        15 * second,
+        30 * second,
+        minute,
+        2 * minute,
+        5 * minute,
+        10 * minute,
+        15 * minute,
+        30 * minute,
+        hour,
+        2 * hour,
+        3 * hour,
+        4 * hour,
+        6 * hour,
+        12 * hour,
+    ]
+};
+const DAY_MS: i64 = 86_400_000;
+
+/// The least handy width in milliseconds of buckets that begin at its multiples since 1970, so that at most
+/// `buckets` of them (2 are needed wherever a range lies) cover `from..to`. From a day on, whole days.
+pub fn bucket_width(from: Time, to: Time, buckets: usize) -> i64 {
+    let buckets = i128::try_from(buckets.max(2)).unwrap_or(i128::MAX);
+    let (from, last) = (i128::from(from.0), i128::from(to.0) - 1);
+    let fits = |width: i64| {
+        let width = i128::from(width);
+        last.div_euclid(width) - from.div_euclid(width) < buckets
+    };
+    if let Some(width) = WIDTHS.into_iter().find(|width| fits(*width)) {
+        return width;
+    }
+    let days = ((last - from) / i128::from(DAY_MS) / buckets).max(1);
+    let days = i64::try_from(days).unwrap_or(i64::MAX / DAY_MS);
+    // One or two more may be needed, since the first and the last bucket are cut.
+    (days..days.saturating_add(3))
+        .map(|days| days.saturating_mul(DAY_MS))
+        .find(|width| fits(*width))
+        .unwrap_or(i64::MAX / DAY_MS * DAY_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_handy_and_no_more_than_asked() {
+        let year = 365 * DAY_MS;
+        assert_eq!(bucket_width(Time(0), Time(year), 1000), DAY_MS / 2);
+        assert_eq!(bucket_width(Time(0), Time(year), 100), 4 * DAY_MS);
+        assert_eq!(bucket_width(Time(0), Time(3_600_000), 60), 60_000);
+        assert_eq!(bucket_width(Time(1), Time(3_600_001), 60), 120_000, "it would touch 61 minutes");
+        assert_eq!(bucket_width(Time(5), Time(5), 1000), 1);
+        for (from, to) in
+            [(0, year), (-7, 11), (i64::MIN / 4, i64::MAX / 4), (1_763_690_400_001, 1_795_226_400_001)]
+        {
+            for buckets in [2, 3, 10, 999, 5000] {
+                let width = i128::from(bucket_width(Time(from), Time(to), buckets));
+                let count = (i128::from(to) - 1).div_euclid(width) - i128::from(from).div_euclid(width) + 1;
+                assert!(count <= buckets as i128, "{from}..{to} in {buckets}: {count} of {width}");
+            }
+        }
+    }
+}

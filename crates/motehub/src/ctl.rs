@@ -12,8 +12,10 @@ mod import;
 mod inbox;
 mod live;
 mod look;
+mod metric;
 mod print;
 mod script;
+mod telemetry;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,9 +87,12 @@ enum Noun {
     /// MQTT connections and sessions: list, show, disconnect, forget
     #[command(subcommand)]
     Connection(connection::Verb),
-    /// What devices measured: show, tail
+    /// What devices measured: show, export, tail
     #[command(subcommand)]
-    Telemetry(look::Telemetry),
+    Telemetry(telemetry::Verb),
+    /// Metrics: list, set their units and how long they are kept, reset
+    #[command(subcommand)]
+    Metric(metric::Verb),
     /// What was changed, and by whom: list, tail
     #[command(subcommand)]
     Activity(look::Activity),
@@ -158,7 +163,8 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Deployment(verb) => deployment::run(&caller()?, verb),
         Noun::Command(verb) => command::run(&caller()?, verb),
         Noun::Connection(verb) => connection::run(&caller()?, verb),
-        Noun::Telemetry(verb) => look::telemetry(&caller()?, verb),
+        Noun::Telemetry(verb) => telemetry::run(&caller()?, verb),
+        Noun::Metric(verb) => metric::run(&caller()?, verb),
         Noun::Activity(verb) => look::activity(&caller()?, verb),
         Noun::Backup(options) => backup::run(&caller()?, options),
         Noun::Doctor => doctor::run(&caller()?),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use motehub_domain::topic::TopicFilter;
-use motehub_server::{Clock, Server, Settings};
+use motehub_server::{Clock, Keep, Server, Settings};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,6 +48,15 @@ pub(crate) struct Options {
     /// The private key of that certificate in PEM
     #[arg(long, value_name = "FILE", env = "MOTEHUB_TLS_KEY", requires = "tls_certificate")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// How many days the points of telemetry are kept, 0 for ever; single metrics may say otherwise [default: 90]
+    #[arg(long, value_name = "DAYS", env = "MOTEHUB_KEEP_POINTS")]
+    pub(crate) keep_points: Option<u32>,
+    /// How many days its summaries of minutes are kept, 0 for ever [default: 400]
+    #[arg(long, value_name = "DAYS", env = "MOTEHUB_KEEP_MINUTES")]
+    pub(crate) keep_minutes: Option<u32>,
+    /// How many days its summaries of hours are kept, 0 for ever; those of days stay [default: 3660]
+    #[arg(long, value_name = "DAYS", env = "MOTEHUB_KEEP_HOURS")]
+    pub(crate) keep_hours: Option<u32>,
     /// A TOML file with any of these settings, and the section [mqtt-limits] (docs/reference/mqtt-limits.md)
     #[arg(long, value_name = "FILE", env = "MOTEHUB_CONFIG")]
     pub(crate) config: Option<PathBuf>,
@@ -68,6 +77,9 @@ struct File {
     mqtt_limits: BTreeMap<String, toml::Value>,
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    keep_points: Option<u32>,
+    keep_minutes: Option<u32>,
+    keep_hours: Option<u32>,
 }
 
 /// Runs a hub until a signal ends it.
@@ -138,6 +150,12 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         (None, None) => None,
         _ => bail!("tls-certificate and tls-key: give both or none"),
     };
+    let usual = Keep::default();
+    let keep = Keep {
+        points_days: options.keep_points.or(file.keep_points).unwrap_or(usual.points_days),
+        minutes_days: options.keep_minutes.or(file.keep_minutes).unwrap_or(usual.minutes_days),
+        hours_days: options.keep_hours.or(file.keep_hours).unwrap_or(usual.hours_days),
+    };
     Ok(Settings {
         data,
         http: address("http", &http)?,
@@ -147,6 +165,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         mqtt_anonymous,
         mqtt_limits: crate::limits::limits(&file.mqtt_limits)?,
         tls_files,
+        keep,
         clock: Clock::System,
     })
 }

@@ -17,12 +17,15 @@ mod deployments;
 mod device_scripts;
 mod devices;
 mod executor;
+mod export;
 mod grants;
 mod groups;
+mod history;
 mod import;
 mod inbox;
 mod live;
 mod login;
+mod metrics;
 mod overview;
 mod scripts;
 mod selectors;
@@ -122,6 +125,11 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Build), routes!(credentials::rotate_many))
         .on(Needs(See), routes!(telemetry::metrics))
         .on(Needs(See), routes!(telemetry::range))
+        .on(Needs(See), routes!(history::history))
+        .on(Needs(See), routes!(export::export))
+        .on(Needs(See), routes!(metrics::list))
+        .on(Needs(Build), routes!(metrics::edit))
+        .on(Needs(Build), routes!(metrics::delete))
         .on(Needs(See), routes!(device_scripts::tasks))
         .on(Needs(See), routes!(device_scripts::assigned))
         .on(Needs(Build), routes!(device_scripts::assign))

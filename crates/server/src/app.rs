@@ -9,6 +9,7 @@ use crate::inbox::Knocks;
 use crate::ingest::{Intake, Rate};
 use crate::live::Live;
 use crate::presence::Connections;
+use crate::retention::Retention;
 use crate::rollouts::Rollouts;
 use crate::rotation::Origins;
 use crate::server::Addresses;
@@ -45,6 +46,8 @@ pub(crate) struct Parts {
     pub(crate) rollouts: Rollouts,
     /// What the commands worker is told.
     pub(crate) commands: Commands,
+    /// How the worker is doing that removes old telemetry.
+    pub(crate) retention: Retention,
     /// Slows down whoever guesses passwords.
     pub(crate) throttle: Throttle,
     /// The digest of the one-time set-up code and when it expires, until there is an administrator.

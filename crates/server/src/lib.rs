@@ -16,6 +16,7 @@ mod live;
 mod perform;
 mod presence;
 mod random;
+mod retention;
 mod rollouts;
 mod rotation;
 mod secrets;
@@ -29,6 +30,6 @@ pub use backup::{ArchiveError, backup, note_backup, restore};
 pub use clock::Clock;
 pub use people::{PeopleError, add_token, add_user};
 pub use server::{Addresses, Server};
-pub use settings::Settings;
+pub use settings::{Keep, Settings};
 
 mod people;

@@ -30,7 +30,7 @@ use crate::live::{self, Live};
 use crate::presence::{self, Connections};
 use crate::rotation::Origins;
 use crate::settings::Settings;
-use crate::{api, assets, backup, commands, random, rollouts, secrets, tls};
+use crate::{api, assets, backup, commands, random, retention, rollouts, secrets, tls};
 
 /// How long the one-time set-up link works.
 const SETUP_MAX: Span = Span::minutes(60);
@@ -104,6 +104,7 @@ impl Server {
             intake,
             rollouts: rollouts::Rollouts::default(),
             commands: commands::Commands::default(),
+            retention: retention::Retention::default(),
             throttle: api::Throttle::default(),
             bulk: Arc::new(tokio::sync::Semaphore::new(api::BULK_AT_ONCE_MAX)),
             setup: Mutex::new(setup),
@@ -163,6 +164,7 @@ impl Server {
         workers.spawn(inbox::run(app.clone(), stop_workers.clone()));
         workers.spawn(rollouts::run(app.clone(), stop_workers.clone()));
         workers.spawn(commands::run(app.clone(), stop_workers.clone()));
+        workers.spawn(retention::run(app.clone(), stop_workers.clone()));
         workers.spawn(live::run(app.clone(), stop_workers.clone()));
         workers.spawn(housekeeping(app.clone(), stop_workers.clone()));
         shutdown.cancelled().await;

@@ -27,6 +27,25 @@ pub struct Settings {
     pub mqtt_limits: mqtt::Limits,
     /// A TLS certificate chain and key in PEM; without them the hub makes its own authority in the data folder.
     pub tls_files: Option<(PathBuf, PathBuf)>,
+    /// How long telemetry is kept where nobody says otherwise.
+    pub keep: Keep,
     /// The clock.
     pub clock: Clock,
+}
+
+/// How many days telemetry is kept; 0 is for ever. Summaries of days are kept for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Points.
+    pub points_days: u32,
+    /// Summaries of minutes.
+    pub minutes_days: u32,
+    /// Summaries of hours.
+    pub hours_days: u32,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { points_days: 90, minutes_days: 400, hours_days: 3_660 }
+    }
 }

@@ -62,6 +62,7 @@ impl Hub {
             mqtt_anonymous: Vec::new(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,
+            keep: motehub_server::Keep::default(),
             clock: clock.clone(),
         };
         let server = Server::bind(settings).await.unwrap();

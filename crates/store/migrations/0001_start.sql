@@ -377,7 +377,13 @@ create table series (
     id {key},
     device text references devices (id) on delete set null,
     metric text not null,
+    -- In which hours there are chunks, and on which days roll-ups.
     hours {bytes} not null,
+    days {bytes} not null,
+    -- Before these hours since 1970 there are no points, minutes, hours any more: what is longer is known.
+    points_from bigint not null,
+    minutes_from bigint not null,
+    hours_from bigint not null,
     newest {bytes} not null
 );
 create unique index series_metric on series (device, metric);
@@ -402,4 +408,14 @@ create table chunks (
     part bigint not null,
     body {bytes} not null,
     primary key (hour, series, part)
+);
+
+-- Summaries of the minutes (level 0), hours (1) and days (2) of a series; a row has those of an hour, a day, and
+-- 32 days, counted from 1970.
+create table rollups (
+    level bigint not null,
+    span bigint not null,
+    series bigint not null,
+    body {bytes} not null,
+    primary key (level, span, series)
 );

@@ -46,7 +46,7 @@ pub use deployment::DeploymentFilter;
 pub use device_list::{DeviceQuery, DeviceView, Sort};
 pub use error::StoreError;
 pub use overview::Overview;
-pub use telemetry::{Appended, Measured, Merged, Sample};
+pub use telemetry::{Aged, Ages, Appended, Bucket, Measured, Merged, Numbers, Sample, States, Sum, Summary};
 pub use words::Words;
 
 use engine::Engine;

@@ -6,12 +6,17 @@
 //! once: equal are points of one series with the same time and value. So merging may stop and begin again at
 //! any step.
 
+mod age;
 mod chunk;
+mod export;
+mod history;
 mod hot;
 mod hours;
 mod latest;
 mod merge;
 mod read;
+mod rollup;
+mod summary;
 mod varint;
 
 use std::collections::HashSet;
@@ -26,14 +31,18 @@ use crate::engine::query::Query;
 use crate::engine::row::{Columns, Row, Value};
 use crate::engine::{Engine, gone};
 use crate::{Store, StoreError};
+pub use age::{Aged, Ages};
 use chunk::{Kept, unpack};
+pub use history::Bucket;
 use hot::{Hot, HotPoint, Series};
 use hours::Hours;
+use rollup::Horizon;
+pub use summary::{Numbers, States, Sum, Summary};
 
-/// Hot points beyond this many bytes of memory are merged before their hour is over. About 350,000 numbers.
-const HOT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Hot points beyond this many bytes of memory are merged before their hour is over. About 190,000 numbers.
+const HOT_BYTES_MAX: usize = 12 * 1024 * 1024;
 /// Beyond this, who appends waits until points are merged.
-const HOT_BYTES_HARD_MAX: usize = 3 * HOT_BYTES_MAX;
+const HOT_BYTES_HARD_MAX: usize = 2 * HOT_BYTES_MAX;
 /// Most metrics of one device; points of further ones are ignored.
 const SERIES_PER_DEVICE_MAX: usize = 1000;
 /// Rows of the hot table that are loaded at once.
@@ -44,19 +53,24 @@ const NEWEST: i64 = i64::MIN;
 const ATTEMPTS_MAX: usize = 5;
 
 sql! {
-    INSERT_SERIES = "insert into series (id, device, metric, hours, newest)
-        select cast($1 as bigint), id, $3, $4, $5 from devices where id = $2
+    INSERT_SERIES = "insert into series
+        (id, device, metric, hours, days, newest, points_from, minutes_from, hours_from)
+        select cast($1 as bigint), id, $3, $4, $4, $5, $6, $6, $6 from devices where id = $2
         on conflict (id) do update set metric = excluded.metric";
     INSERT_POINT = "insert into points (id, series, time, arrived, kind, number, words, mark)
         values ($1, $2, $3, $4, $5, $6, $7, $8)";
     DEVICES = "select id from devices";
-    SERIES = "select id, device, metric, hours, newest from series";
+    SERIES = "select id, device, metric, hours, days, points_from, minutes_from, hours_from, newest from series";
     POINTS = "select id, series, time, arrived, kind, number, words, mark from points
         where id > $1 order by id limit $2";
+    PARTS = "select body from chunks where hour = $1 and series = $2 and part < $3";
     DELETE_POINTS = "delete from points where id >= $1 and id <= $2";
     WRITE_CHUNK = "insert into chunks (hour, series, part, body) values ($1, $2, $3, $4)
         on conflict (hour, series, part) do update set body = excluded.body";
-    WRITE_SERIES = "update series set hours = $2, newest = $3 where id = $1";
+    WRITE_EXTENT = "update series set hours = $2, days = $3, points_from = $4, minutes_from = $5, hours_from = $6,
+        newest = $7 where id = $1";
+    WRITE_ROLLUP = "insert into rollups (level, span, series, body) values ($1, $2, $3, $4)
+        on conflict (level, span, series) do update set body = excluded.body";
     DELETE_SERIES = "delete from series where id = $1";
 }
 
@@ -142,7 +156,12 @@ impl Telemetry {
                 load_point(&mut hot, row)?;
             }
         }
-        Ok(Self { hot: Mutex::new(hot), merging: tokio::sync::Mutex::default(), too_much: Notify::new() })
+        let loaded =
+            Self { hot: Mutex::new(hot), merging: tokio::sync::Mutex::default(), too_much: Notify::new() };
+        if loaded.hot().bytes > HOT_BYTES_MAX {
+            loaded.too_much.notify_one();
+        }
+        Ok(loaded)
     }
 
     /// The memory. Nobody holds it across an await.
@@ -179,17 +198,20 @@ fn load_series(hot: &mut Hot, row: Row) -> Result<(), StoreError> {
     let device: Option<DeviceId> = columns.maybe_parsed()?;
     let metric = Metric::parse(&columns.text()?).map_err(|_| damaged())?;
     let hours = Hours::from_bytes(&columns.bytes()?).ok_or_else(damaged)?;
+    let days = Hours::from_bytes(&columns.bytes()?).ok_or_else(damaged)?;
+    let (points, minutes) = (columns.integer()?, columns.integer()?);
+    let horizon = Horizon { points, minutes, hours: columns.integer()? };
     match device {
         Some(device) => drop(hot.devices.entry(device).or_default().insert(metric.clone(), id)),
         None => hot.dropped.push(id),
     }
     let newest = columns.bytes()?;
-    let mut series = Series::new(device, metric, hours, true);
+    let mut known = Series { hours, days, horizon, stored: true, ..Series::new(device, metric) };
     if !newest.is_empty() {
         let points = unpack(id, NEWEST, &newest).ok_or_else(damaged)?;
-        series.newest = points.into_iter().next();
+        known.newest = points.into_iter().next();
     }
-    hot.series.insert(id, series);
+    hot.series.insert(id, known);
     hot.next_series = hot.next_series.max(id + 1);
     Ok(())
 }

@@ -1,41 +1,11 @@
-//! `motehub ctl telemetry` and `activity`: what only looks.
+//! `motehub ctl activity`: what was changed, and by whom.
 
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::Caller;
 use super::live::{Live, News};
 use super::print::{cell, out, table};
-use super::{Caller, find};
-
-#[derive(Subcommand)]
-pub(super) enum Telemetry {
-    /// Show the points of a device, oldest first
-    Show {
-        /// Its id, name or external id
-        device: String,
-        /// One metric [default: all]
-        #[arg(long)]
-        metric: Option<String>,
-        /// From this time on: RFC 3339 or milliseconds since 1970
-        #[arg(long, value_name = "TIME")]
-        from: Option<String>,
-        /// Before this time
-        #[arg(long, value_name = "TIME")]
-        to: Option<String>,
-        /// How many at most, the newest of the range
-        #[arg(long, default_value_t = 1000)]
-        limit: u32,
-    },
-    /// Print the points of devices as they arrive, until you end it; with --json one object a line
-    Tail {
-        /// Ids, names or external ids; 50 at most
-        #[arg(required = true, num_args = 1..=50, value_name = "DEVICE")]
-        devices: Vec<String>,
-        /// One metric [default: all]
-        #[arg(long)]
-        metric: Option<String>,
-    },
-}
 
 #[derive(Subcommand)]
 pub(super) enum Activity {
@@ -59,24 +29,6 @@ pub(super) enum Activity {
     },
 }
 
-pub(super) fn telemetry(caller: &Caller, verb: &Telemetry) -> anyhow::Result<()> {
-    let (device, metric, from, to, limit) = match verb {
-        Telemetry::Show { device, metric, from, to, limit } => (device, metric, from, to, limit),
-        Telemetry::Tail { devices, metric } => return follow(caller, devices, metric.as_deref()),
-    };
-    let mut path = format!("/devices/{}/telemetry?limit={limit}", find::id(caller, "device", device)?);
-    for (key, value) in [("metric", metric), ("from", from), ("to", to)] {
-        if let Some(value) = value {
-            path.push_str(&format!("&{key}={}", find::encode(value)));
-        }
-    }
-    caller.show(&caller.get(&path)?, |list| {
-        let rows = list["items"].as_array().into_iter().flatten();
-        let rows = rows.map(|point| ["time", "metric", "value"].map(|key| cell(&point[key])).to_vec());
-        table(&["TIME (MS)", "METRIC", "VALUE"], &rows.collect::<Vec<_>>())
-    })
-}
-
 pub(super) fn activity(caller: &Caller, verb: &Activity) -> anyhow::Result<()> {
     let limit = match verb {
         Activity::List { limit } => limit,
@@ -86,36 +38,6 @@ pub(super) fn activity(caller: &Caller, verb: &Activity) -> anyhow::Result<()> {
         let rows = list["items"].as_array().into_iter().flatten().map(row);
         table(&["TIME", "BY", "WHAT", "NOUN", "NAME"], &rows.collect::<Vec<_>>())
     })
-}
-
-fn follow(caller: &Caller, devices: &[String], metric: Option<&str>) -> anyhow::Result<()> {
-    let found: anyhow::Result<Vec<Value>> =
-        devices.iter().map(|text| find::one(caller, "device", text)).collect();
-    let found = found?;
-    let watch = found.iter().map(|device| cell(&device["id"])).collect();
-    Live { watch, ..Live::default() }.follow(caller, &mut |news| match news {
-        News::Change(_) => Ok(()),
-        News::Telemetry(frame) => {
-            for device in &found {
-                let points = frame[cell(&device["id"])].as_array().into_iter().flatten();
-                for point in points.filter(|point| metric.is_none_or(|metric| point[0] == metric)) {
-                    point_line(caller, device, point)?;
-                }
-            }
-            Ok(())
-        }
-    })
-}
-
-fn point_line(caller: &Caller, device: &Value, point: &Value) -> anyhow::Result<()> {
-    let [metric, time, value] = [&point[0], &point[1], &point[2]];
-    if caller.json {
-        let line = json!({ "device": device["id"], "metric": metric, "time": time, "value": value });
-        return out(&format!("{line}\n"));
-    }
-    let at = time.as_i64().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    let at = at.map_or_else(|| cell(time), |at| format!("{at:.3}"));
-    out(&format!("{at}  {}  {}  {}\n", cell(&device["name"]), cell(metric), cell(value)))
 }
 
 fn row(change: &Value) -> Vec<String> {

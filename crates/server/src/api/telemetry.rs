@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::devices::load;
 use super::extract::{Query, id, time};
+use super::history::{self, Asked, History};
 use super::problem::{ApiError, Problem};
 use crate::app::App;
 
@@ -66,6 +67,18 @@ pub(crate) struct RangeQuery {
     to: Option<String>,
     /// How many at most: 1 to 100000, 1000 by default; the newest of the range.
     limit: Option<usize>,
+    /// Instead of points, at most so many buckets: 2 to 5000.
+    buckets: Option<String>,
+}
+
+/// Points or buckets.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum PointsOrBuckets {
+    /// Points, without `buckets`.
+    Points(PointList),
+    /// With `buckets`.
+    Buckets(History),
 }
 
 /// A point.
@@ -89,15 +102,23 @@ pub(crate) struct PointList {
     more: bool,
 }
 
-/// Points of a range: the newest `limit` of them, oldest first.
+/// Points of a range: the newest `limit` of them, oldest first. Or, with `buckets`, what is known of all of them.
 #[utoipa::path(get, path = "/api/v1/devices/{id}/telemetry", tag = "telemetry", params(RangeQuery),
-    responses((status = 200, body = PointList), (status = 400, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = PointsOrBuckets), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(crate) async fn range(
     State(app): State<App>,
     Path(path): Path<String>,
     Query(query): Query<RangeQuery>,
-) -> Result<axum::Json<PointList>, ApiError> {
+) -> Result<axum::Json<PointsOrBuckets>, ApiError> {
     let device = load(&app, id("device", &path)?).await?;
+    if let Some(text) = query.buckets {
+        let buckets = Some(history::buckets(&text)?);
+        let series = history::metrics_of(&app, &device, query.metric.as_deref());
+        let from = query.from.map(|text| time("from", &text)).transpose()?;
+        let to = query.to.map(|text| time("to", &text)).transpose()?;
+        let told = history::told(&app, Asked { series, from, to, buckets }).await?;
+        return Ok(axum::Json(PointsOrBuckets::Buckets(told)));
+    }
     let from = query.from.map_or(Ok(Time(i64::MIN)), |text| time("from", &text))?;
     let to = query.to.map_or(Ok(Time(i64::MAX)), |text| time("to", &text))?;
     let limit = query.limit.unwrap_or(POINTS_DEFAULT);
@@ -111,7 +132,7 @@ pub(crate) async fn range(
         arrived: sample.arrived.0,
         value: sample.value.to_json(),
     });
-    Ok(axum::Json(PointList { items: items.collect(), more }))
+    Ok(axum::Json(PointsOrBuckets::Points(PointList { items: items.collect(), more })))
 }
 
 fn kind(value: &PointValue) -> &'static str {

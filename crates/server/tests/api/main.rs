@@ -14,6 +14,7 @@ mod credentials;
 mod deployments;
 mod devices;
 mod groups;
+mod history;
 mod hub;
 mod import;
 mod inbox;

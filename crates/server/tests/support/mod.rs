@@ -73,6 +73,7 @@ impl Hub {
             mqtt_anonymous: filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,
+            keep: motehub_server::Keep::default(),
             clock: clock.clone(),
         };
         let server = Server::bind(settings).await.unwrap();

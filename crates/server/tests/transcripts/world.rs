@@ -49,6 +49,7 @@ impl World {
             mqtt_anonymous: Vec::new(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,
+            keep: motehub_server::Keep::default(),
             clock: clock.clone(),
         };
         let server = runtime.block_on(Server::bind(settings)).unwrap();

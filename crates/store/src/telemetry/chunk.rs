@@ -14,7 +14,7 @@ use super::varint::{Reader, put, put_signed};
 
 /// Most bytes that a chunk may unpack to.
 const UNPACKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
-const CHECKSUM_BYTES: usize = 8;
+pub(super) const CHECKSUM_BYTES: usize = 8;
 const PLAIN: u8 = 1;
 const LZ4: u8 = 2;
 const DECIMALS: u8 = 0;
@@ -122,7 +122,7 @@ pub(super) fn unpack(series: i64, hour: i64, bytes: &[u8]) -> Option<Vec<Kept>> 
     }
 }
 
-fn checksum(series: i64, hour: i64, bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+pub(super) fn checksum(series: i64, hour: i64, bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let mut hash = Sha256::new();
     hash.update(series.to_le_bytes());
     hash.update(hour.to_le_bytes());
@@ -168,18 +168,18 @@ fn pack_values(columns: &mut Vec<u8>, points: &[Kept]) {
 }
 
 /// The number times a power of ten, if it is exactly that.
-fn as_whole(number: f64, decimals: i32) -> Option<i64> {
+pub(super) fn as_whole(number: f64, decimals: i32) -> Option<i64> {
     let scaled = (number * 10f64.powi(decimals)).round();
     let fits = scaled.abs() < 9e15;
     let whole = scaled as i64;
     (fits && as_number(whole, decimals).to_bits() == number.to_bits()).then_some(whole)
 }
 
-fn as_number(whole: i64, decimals: i32) -> f64 {
+pub(super) fn as_number(whole: i64, decimals: i32) -> f64 {
     whole as f64 / 10f64.powi(decimals)
 }
 
-fn pack_value(columns: &mut Vec<u8>, value: &PointValue) {
+pub(super) fn pack_value(columns: &mut Vec<u8>, value: &PointValue) {
     columns.push(kind_of(value));
     match value {
         PointValue::Number(number) => columns.extend(number.to_bits().to_le_bytes()),
@@ -234,7 +234,7 @@ fn unpack_columns(columns: &[u8]) -> Option<Vec<Kept>> {
     Some(points)
 }
 
-fn unpack_value(reader: &mut Reader<'_>) -> Option<PointValue> {
+pub(super) fn unpack_value(reader: &mut Reader<'_>) -> Option<PointValue> {
     Some(match reader.byte()? {
         0 => PointValue::Number(f64::from_bits(u64::from_le_bytes(reader.bytes(8)?.try_into().ok()?))),
         1 => PointValue::Boolean(reader.byte()? != 0),

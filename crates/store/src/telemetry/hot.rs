@@ -10,6 +10,7 @@ use motehub_domain::telemetry::{Metric, PointValue};
 
 use super::chunk::{Kept, kind_of};
 use super::hours::{Hours, hour_of};
+use super::rollup::Horizon;
 use super::{Appended, HOT_BYTES_MAX, INSERT_POINT, INSERT_SERIES, Measured, SERIES_PER_DEVICE_MAX};
 use crate::engine::row::Value;
 use crate::engine::{Statement, Transaction};
@@ -31,7 +32,11 @@ pub(super) struct Series {
     /// `None` once the device is deleted; then its chunks wait to be removed.
     pub(super) device: Option<DeviceId>,
     pub(super) metric: Metric,
+    /// The hours that have chunks.
     pub(super) hours: Hours,
+    /// The days that have roll-ups.
+    pub(super) days: Hours,
+    pub(super) horizon: Horizon,
     /// Whether its row is known to be on disk.
     pub(super) stored: bool,
     pub(super) hot: Vec<HotPoint>,
@@ -69,8 +74,17 @@ pub(super) struct Prepared {
 }
 
 impl Series {
-    pub(super) fn new(device: Option<DeviceId>, metric: Metric, hours: Hours, stored: bool) -> Self {
-        Self { device, metric, hours, stored, hot: Vec::new(), newest: None }
+    pub(super) fn new(device: Option<DeviceId>, metric: Metric) -> Self {
+        Self {
+            device,
+            metric,
+            hours: Hours::default(),
+            days: Hours::default(),
+            horizon: Horizon::default(),
+            stored: false,
+            hot: Vec::new(),
+            newest: None,
+        }
     }
 
     fn push(&mut self, point: HotPoint) {
@@ -136,7 +150,7 @@ impl Hot {
         let id = self.next_series;
         self.next_series += 1;
         metrics.insert(metric.clone(), id);
-        self.series.insert(id, Series::new(Some(device), metric.clone(), Hours::default(), false));
+        self.series.insert(id, Series::new(Some(device), metric.clone()));
         Some(id)
     }
 
@@ -166,10 +180,11 @@ impl Hot {
                     series.metric.as_str().into(),
                     Value::Bytes(series.hours.to_bytes()),
                     Value::Bytes(Vec::new()),
+                    Horizon::default().points.into(),
                 ]);
             }
         }
-        (!values.is_empty()).then(|| Statement::many(INSERT_SERIES, 5, values).guards("device"))
+        (!values.is_empty()).then(|| Statement::many(INSERT_SERIES, 6, values).guards("device"))
     }
 
     /// A batch is on disk, or is not.

@@ -4,7 +4,7 @@
 use super::varint::{Reader, put, put_signed};
 
 /// Milliseconds of an hour.
-const HOUR_MS: i64 = 3_600_000;
+pub(super) const HOUR_MS: i64 = 3_600_000;
 /// Most runs; beyond it the two that are closest become one.
 const RUNS_MAX: usize = 200;
 
@@ -47,6 +47,19 @@ impl Hours {
             self.0[at - 1].1 = self.0[at].1;
             self.0.remove(at);
         }
+    }
+
+    /// Forgets everything up to this hour.
+    pub(super) fn remove_through(&mut self, last: i64) {
+        self.0.retain(|run| run.1 > last);
+        if let Some(first) = self.0.first_mut() {
+            first.0 = first.0.max(last + 1);
+        }
+    }
+
+    /// The first and the last hour.
+    pub(super) fn ends(&self) -> Option<(i64, i64)> {
+        Some((self.0.first()?.0, self.0.last()?.1))
     }
 
     /// The runs that lie in `first..=last`, cut to it, newest first.
@@ -96,7 +109,11 @@ mod tests {
         assert_eq!(hours, Hours(vec![(-2, -2), (3, 5), (9, 9)]));
         assert_eq!(hours.within(4, 100).collect::<Vec<_>>(), [(9, 9), (4, 5)]);
         assert!(hours.contains(4) && hours.contains(-2) && !hours.contains(6));
-        assert_eq!(Hours::from_bytes(&hours.to_bytes()), Some(hours));
+        assert_eq!(Hours::from_bytes(&hours.to_bytes()), Some(hours.clone()));
+        hours.remove_through(4);
+        assert_eq!((hours.ends(), hours.contains(4)), (Some((5, 9)), false));
+        hours.remove_through(9);
+        assert_eq!(hours.ends(), None);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Merging: hot points become chunks, in steps short enough that appends hardly wait.
 //!
-//! First all chunks are written, series by series, so that each is written once; then the rows leave the hot
-//! table, whole pages at a time. In between, points are in both, which readers do not notice. A chunk that is
-//! found damaged is left as it is; new points of its hour go into a further part.
+//! First all chunks are written, series by series, so that each is written once, and with them the roll-ups of
+//! their hours; then the rows leave the hot table, whole pages at a time. In between, points are in both, which
+//! readers do not notice. A chunk that is found damaged is left as it is; new points of its hour go into a
+//! further part.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,11 +12,12 @@ use motehub_domain::time::Time;
 use tokio::sync::oneshot;
 
 use super::chunk::{Kept, pack, tidy, unpack};
-use super::hours::{Hours, hour_of};
+use super::hours::{HOUR_MS, hour_of};
 use super::read::damaged_chunk;
-use super::{DELETE_POINTS, DELETE_SERIES, Merged, NEWEST, WRITE_CHUNK, WRITE_SERIES};
+use super::rollup::{self, Extent, Level, minutes_of, summed};
+use super::{DELETE_POINTS, DELETE_SERIES, Merged, PARTS, WRITE_CHUNK, WRITE_EXTENT, WRITE_ROLLUP};
 use crate::engine::query::Query;
-use crate::engine::row::{Columns, Value};
+use crate::engine::row::{Columns, Row, Value};
 use crate::engine::{Statement, Transaction, gone};
 use crate::{Store, StoreError};
 
@@ -117,58 +119,80 @@ impl Store {
 
     async fn merge_step(&self, ids: &[i64], last_row: i64) -> Result<usize, StoreError> {
         let mut groups = Groups::new();
-        let mut all_hours: HashMap<i64, Hours> = HashMap::new();
-        let mut newest: HashMap<i64, Kept> = HashMap::new();
+        let mut extents: HashMap<i64, Extent> = HashMap::new();
         {
             let hot = self.telemetry_state().hot();
             for id in ids {
                 let Some(series) = hot.series.get(id) else { continue };
-                all_hours.insert(*id, series.hours.clone());
-                newest.extend(series.newest.clone().map(|kept| (*id, kept)));
+                extents.insert(*id, Extent::of(series));
                 for point in series.hot.iter().filter(|point| point.row <= last_row) {
                     groups.entry((hour_of(point.kept.time), *id)).or_default().push(point.kept.clone());
                 }
             }
         }
-        let last_parts = self.last_parts(&groups, &all_hours).await?;
+        let last_parts = self.last_parts(&groups, &extents).await?;
         let mut values = Vec::new();
         let mut chunks = 0;
-        let mut changed: HashMap<i64, Hours> = HashMap::new();
+        let mut summaries = BTreeMap::new();
+        let mut rows = Vec::new();
         for ((hour, series), points) in groups {
-            let (part, parts) = combine(points, last_parts.get(&(hour, series)));
-            for (part, points) in (part..).zip(&parts) {
+            let Some(extent) = extents.get_mut(&series) else { continue };
+            let (first, parts) = combine(points, last_parts.get(&(hour, series)));
+            if parts.is_empty() {
+                continue;
+            }
+            for (part, points) in (first..).zip(&parts) {
                 values.extend([hour.into(), series.into(), part.into(), pack(series, hour, points).into()]);
                 chunks += 1;
             }
-            if let Some(hours) = all_hours.get_mut(&series).filter(|hours| !hours.contains(hour)) {
-                hours.insert(hour);
-                changed.insert(series, hours.clone());
+            extent.add(hour);
+            // What is added to an hour whose points are gone is summed up when it goes too.
+            if hour >= extent.horizon.points {
+                let points = self.whole_hour(hour, series, first, parts).await?;
+                let minutes = minutes_of(&points);
+                rows.extend(minutes.map(|minutes| rollup::row(Level::Minute, hour, series, &minutes)));
+                let sum = summed(&points, HOUR_MS).into_values().next();
+                summaries.extend(sum.map(|sum| ((hour, series), sum)));
             }
         }
+        rows.extend(self.rolled_up(&summaries, false).await?);
         let mut transaction = Transaction::default();
         if !values.is_empty() {
             transaction.push(Statement::many(WRITE_CHUNK, 4, values));
         }
-        let rows = newest.into_iter().filter_map(|(id, kept)| Some((id, all_hours.get(&id)?, kept)));
-        let values = rows.flat_map(|(id, hours, kept)| {
-            [id.into(), hours.to_bytes().into(), pack(id, NEWEST, &[kept]).into()]
-        });
-        let values: Vec<Value> = values.collect();
-        if !values.is_empty() {
-            transaction.push(Statement::many(WRITE_SERIES, 3, values));
+        if !rows.is_empty() {
+            transaction.push(Statement::many(WRITE_ROLLUP, 4, rows.into_iter().flatten().collect()));
         }
-        self.write_chunks(transaction, changed).await?;
+        self.write_telemetry(transaction, extents).await?;
         Ok(chunks)
+    }
+
+    /// All points of an hour: those of the parts to write, and those on disk before them.
+    async fn whole_hour(
+        &self,
+        hour: i64,
+        series: i64,
+        first: i64,
+        parts: Vec<Vec<Kept>>,
+    ) -> Result<Vec<Kept>, StoreError> {
+        let mut points = parts.concat();
+        if first > 0 {
+            for row in self.engine().read(PARTS, [hour.into(), series.into(), first.into()]).await? {
+                points.extend(unpack(series, hour, &Columns::of("chunks", row).bytes()?).unwrap_or_default());
+            }
+            tidy(&mut points);
+        }
+        Ok(points)
     }
 
     async fn last_parts(
         &self,
         groups: &Groups,
-        hours: &HashMap<i64, Hours>,
+        extents: &HashMap<i64, Extent>,
     ) -> Result<LastParts, StoreError> {
         let mut by_hour: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
         for (hour, series) in groups.keys() {
-            if hours.get(series).is_some_and(|hours| hours.contains(*hour)) {
+            if extents.get(series).is_some_and(|extent| extent.hours.contains(*hour)) {
                 by_hour.entry(*hour).or_default().push(*series);
             }
         }
@@ -190,14 +214,18 @@ impl Store {
         Ok(parts)
     }
 
-    /// Writes chunks and, as soon as they are on disk, says in memory where they are.
-    async fn write_chunks(
+    /// Writes and, as soon as it is on disk, says in memory what there is of each series.
+    pub(super) async fn write_telemetry(
         &self,
-        transaction: Transaction,
-        changed: HashMap<i64, Hours>,
-    ) -> Result<(), StoreError> {
+        mut transaction: Transaction,
+        extents: HashMap<i64, Extent>,
+    ) -> Result<Vec<Row>, StoreError> {
+        if !extents.is_empty() {
+            let values = extents.iter().flat_map(|(id, extent)| extent.values(*id));
+            transaction.push(Statement::many(WRITE_EXTENT, 7, values.collect()));
+        }
         if transaction.statements.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let (answer, outcome) = oneshot::channel();
         let telemetry = Arc::clone(self.telemetry_state());
@@ -206,32 +234,40 @@ impl Store {
             Box::new(move |outcome| {
                 if outcome.is_ok() {
                     let mut hot = telemetry.hot();
-                    for (id, hours) in changed {
+                    for (id, extent) in extents {
                         if let Some(series) = hot.series.get_mut(&id) {
-                            series.hours = hours;
+                            extent.tell(series);
                         }
                     }
                 }
                 drop(answer.send(outcome));
             }),
         );
-        outcome.await.unwrap_or_else(|_| Err(gone())).map(drop)
+        outcome.await.unwrap_or_else(|_| Err(gone()))
     }
 
     async fn remove_dropped(&self, merged: &mut Merged) -> Result<(), StoreError> {
         loop {
-            let (id, hours) = {
+            let (id, extent) = {
                 let hot = self.telemetry_state().hot();
                 let Some(id) = hot.dropped.last().copied() else { return Ok(()) };
-                (id, hot.series.get(&id).map(|series| series.hours.clone()).unwrap_or_default())
+                let extent = hot.series.get(&id).map(Extent::of);
+                (id, extent.unwrap_or_default())
             };
-            let runs = hours.within(i64::MIN, i64::MAX).flat_map(|(first, last)| first..=last);
-            let all: Vec<i64> = runs.collect();
-            for some in all.chunks(STEP_HOURS) {
+            for some in extent.all_hours().chunks(STEP_HOURS) {
                 let mut query = Query::new(DELETE_CHUNKS);
                 query.among(some.iter().map(|hour| Value::Integer(*hour)));
                 query.push(" and series = ").bind(id);
                 self.engine().write(vec![Statement::from(query)].into()).await?;
+            }
+            let days = extent.all_days();
+            for some in days.chunks(STEP_HOURS / 24) {
+                let hours: Vec<i64> = some.iter().flat_map(|day| day * 24..(day + 1) * 24).collect();
+                let mut blocks: Vec<i64> = some.iter().map(|day| Level::Day.span_of(*day)).collect();
+                blocks.dedup();
+                let levels = [(Level::Minute, &hours[..]), (Level::Hour, some), (Level::Day, &blocks)];
+                let delete = levels.map(|(level, spans)| rollup::deletion(level, spans, id));
+                self.engine().write(delete.to_vec().into()).await?;
             }
             self.engine().write(vec![Statement::new(DELETE_SERIES, [id.into()])].into()).await?;
             let mut hot = self.telemetry_state().hot();

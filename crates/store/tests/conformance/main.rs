@@ -93,5 +93,8 @@ scenarios! {
     telemetry::every_kind_of_value_comes_back,
     telemetry::an_hour_of_very_many_points_has_parts,
     telemetry::much_telemetry_is_merged_before_its_time,
+    telemetry::points_that_come_after_their_age_are_added_to_roll_ups,
+    telemetry::what_is_younger_than_its_age_stays,
+    telemetry::an_export_reads_on_where_it_was,
     telemetry::readers_miss_nothing_while_points_are_merged,
 }

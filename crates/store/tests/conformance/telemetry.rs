@@ -3,7 +3,7 @@
 use motehub_domain::effects::Save;
 use motehub_domain::telemetry::{Metric, Point, PointValue};
 use motehub_domain::time::{Span, Time};
-use motehub_store::{Appended, Measured};
+use motehub_store::{Aged, Ages, Appended, Measured, Summary};
 
 use crate::world::{NOW, World, device, id, measured, point};
 
@@ -270,4 +270,105 @@ pub(crate) async fn readers_miss_nothing_while_points_are_merged(world: &mut Wor
     }
     merging.abort();
     assert!(merging.await.unwrap_err().is_cancelled());
+}
+
+async fn day_of(world: &World, device: motehub_domain::id::DeviceId) -> Summary {
+    let buckets = world.store.history(device, "t", Time(i64::MIN), Time(i64::MAX), 24 * HOUR).await.unwrap();
+    assert_eq!(buckets.len(), 1);
+    buckets[0].summary.clone()
+}
+
+pub(crate) async fn points_that_come_after_their_age_are_added_to_roll_ups(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let t = NOW.0 - NOW.0.rem_euclid(24 * HOUR);
+    let all = |time: &[i64]| time.iter().map(|i| point("t", Some(t + i), *i as f64)).collect();
+    world.append([measured(lamp, t, all(&[10, 20, 30]))]).await;
+    world.store.merge(NOW + Span::days(2)).await.unwrap();
+    let day = Some(Span::days(1));
+    let ages = Ages { points: day, minutes: day, hours: None };
+    let later = NOW + Span::days(5);
+    let aged = world.store.age(later, |_| ages).await.unwrap();
+    assert_eq!(aged, Aged { points: 3, minutes: 1, hours: 0 });
+    assert_eq!(world.points(lamp).await, []);
+    let expected = |count, sum: f64, summary: &Summary| {
+        let numbers = summary.numbers.unwrap();
+        assert_eq!(
+            (summary.count, numbers.sum.value(), numbers.min, numbers.max),
+            (count, Some(sum), 10.0, 30.0)
+        );
+    };
+    expected(3, 60.0, &day_of(world, lamp).await);
+    let latest = world.store.latest(lamp).await.unwrap();
+    assert_eq!(
+        (latest[0].time, &latest[0].value),
+        (Time(t + 30), &PointValue::Number(30.0)),
+        "it is still known"
+    );
+    world.append([measured(lamp, later.0, all(&[25]))]).await;
+    expected(4, 85.0, &day_of(world, lamp).await);
+    world.store.merge(later + Span(HOUR)).await.unwrap();
+    expected(4, 85.0, &day_of(world, lamp).await);
+    world.reopen().await;
+    expected(4, 85.0, &day_of(world, lamp).await);
+    assert_eq!(world.store.age(later, |_| ages).await.unwrap().points, 1);
+    expected(4, 85.0, &day_of(world, lamp).await);
+    assert_eq!(world.store.age(later, |_| ages).await, Ok(Aged::default()));
+    let hours = Ages { hours: day, ..ages };
+    assert_eq!(world.store.age(later, |_| hours).await, Ok(Aged { hours: 1, ..Aged::default() }));
+    expected(4, 85.0, &day_of(world, lamp).await);
+    world.save([Save::DeleteDevice(lamp)]).await.unwrap();
+    world.store.merge(later).await.unwrap();
+    world.device(1).await;
+    assert!(world.store.history(lamp, "t", Time(0), later, HOUR).await.unwrap().is_empty());
+}
+
+pub(crate) async fn what_is_younger_than_its_age_stays(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let t = NOW.0 - NOW.0.rem_euclid(HOUR);
+    let hours = |range: std::ops::Range<i64>| {
+        range.map(|hour| point("t", Some(t + hour * HOUR), hour as f64)).collect::<Vec<_>>()
+    };
+    world.append([measured(lamp, t, hours(0..100))]).await;
+    world.store.merge(Time(t + 101 * HOUR)).await.unwrap();
+    let ages = |hours| Ages { points: Some(Span(hours * HOUR)), minutes: None, hours: None };
+    let now = Time(t + 100 * HOUR);
+    assert_eq!(world.store.age(now, |_| ages(100)).await, Ok(Aged::default()));
+    assert_eq!(
+        world.store.age(Time(t - 500 * HOUR), |_| ages(1)).await,
+        Ok(Aged::default()),
+        "a clock gone back"
+    );
+    assert_eq!(world.store.age(now, |_| ages(40)).await.unwrap().points, 60);
+    let left: Vec<i64> = world.points(lamp).await.iter().map(|point| (point.1 - t) / HOUR).collect();
+    assert_eq!(left, (60..100).collect::<Vec<_>>());
+    let buckets = world.store.history(lamp, "t", Time(t), now, HOUR).await.unwrap();
+    assert_eq!(buckets.len(), 100);
+    assert!(buckets.iter().zip(0..).all(|(bucket, i)| bucket.summary.numbers.unwrap().last == f64::from(i)));
+}
+
+pub(crate) async fn an_export_reads_on_where_it_was(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let metric = Metric::parse("t").unwrap();
+    let all: Vec<Point> = (0..30_000).map(|i| point("t", Some(NOW.0 + i * 1_000), i as f64)).collect();
+    for (step, some) in (0..).zip(all.chunks(7_000)) {
+        world.append([measured(lamp, NOW.0, some.to_vec())]).await;
+        if step == 2 {
+            world.store.merge(NOW + Span(HOUR)).await.unwrap();
+        }
+    }
+    let (mut from, to) = (NOW + Span(5_000), NOW + Span(29_990_001));
+    let (mut times, mut parts) = (Vec::new(), 0);
+    loop {
+        let (samples, next) = world.store.telemetry_part(lamp, &metric, from, to).await.unwrap();
+        times.extend(samples.iter().map(|sample| (sample.time.0 - NOW.0) / 1_000));
+        parts += 1;
+        let Some(next) = next else { break };
+        from = next;
+    }
+    assert_eq!(times, (5..=29_990).collect::<Vec<_>>());
+    assert!(parts > 3, "{parts}");
+    assert_eq!(world.store.telemetry_part(lamp, &metric, to, from).await, Ok((Vec::new(), None)));
+    let known = world.store.metrics("", 10);
+    assert_eq!(known.into_iter().collect::<Vec<_>>(), [(metric, 1)]);
+    assert!(world.store.metrics("x", 10).is_empty());
 }

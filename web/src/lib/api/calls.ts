@@ -17,6 +17,7 @@ import type {
   DiffLine,
   Execution,
   Grant,
+  History,
   ImportReport,
   KnockList,
   KnockState,
@@ -24,11 +25,13 @@ import type {
   List,
   Me,
   Metric,
+  MetricEdit,
+  MetricInfo,
   NewDevice,
   NewGroup,
   Overview,
-  Point,
   Reach,
+  Retention,
   Role,
   Script,
   SelectorWords,
@@ -92,8 +95,8 @@ export const devices = {
   revoke: (device: string) => remove(`/devices/${id(device)}/credential`),
   metrics: (device: string, signal?: Signal) =>
     get<Items<Metric>>(`/devices/${id(device)}/metrics`, {}, signal),
-  telemetry: (device: string, query: Query, signal?: Signal) =>
-    get<Items<Point> & { more: boolean }>(`/devices/${id(device)}/telemetry`, query, signal),
+  history: (device: string, query: Query & { buckets: number }, signal?: Signal) =>
+    get<History>(`/devices/${id(device)}/telemetry`, query, signal),
   tasks: (device: string, signal?: Signal) => get<Items<Task>>(`/devices/${id(device)}/tasks`, {}, signal),
   scripts: (device: string, signal?: Signal) =>
     get<Items<AssignedScript>>(`/devices/${id(device)}/scripts`, {}, signal),
@@ -134,6 +137,18 @@ export const inbox = {
   refuse: (knock: string) => post<void>(`/inbox/${id(knock)}/refuse`),
   ignore: (knock: string) => post<void>(`/inbox/${id(knock)}/ignore`),
   reopen: (knock: string) => post<void>(`/inbox/${id(knock)}/reopen`),
+};
+
+export const telemetry = {
+  history: (query: Query, signal?: Signal) => get<History>('/telemetry', query, signal),
+  exportAddress: (query: Query) => addressOf('/telemetry/export', query),
+};
+
+export const metrics = {
+  list: (query: Query, signal?: Signal) =>
+    get<List<MetricInfo> & { retention: Retention }>('/metrics', query, signal),
+  edit: (metric: string, edit: MetricEdit) => patch<MetricInfo>(`/metrics/${id(metric)}`, edit),
+  delete: (metric: string) => remove(`/metrics/${id(metric)}`),
 };
 
 export const scripts = {

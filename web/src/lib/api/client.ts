@@ -7,7 +7,8 @@ const BASE = '/api/v1';
 const TIMEOUT_MS = 30_000;
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-export type Query = Record<string, string | number | boolean | undefined | null>;
+/** A list is a parameter that is given several times. */
+export type Query = Record<string, string | number | boolean | string[] | undefined | null>;
 type Options = { query?: Query; body?: unknown; text?: Blob; signal?: AbortSignal | undefined };
 
 let csrf = '';
@@ -28,7 +29,8 @@ export function listenForRefusals(listener: (problem: Problem) => void): void {
 export function addressOf(path: string, query: Query = {}): string {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined && value !== null && value !== '') params.set(name, String(value));
+    if (Array.isArray(value)) for (const one of value) params.append(name, one);
+    else if (value !== undefined && value !== null && value !== '') params.set(name, String(value));
   }
   const text = params.toString();
   return `${BASE}${path}${text === '' ? '' : `?${text}`}`;

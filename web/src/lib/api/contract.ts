@@ -66,6 +66,19 @@ export type Metric = Told<
   { kind: 'number' | 'boolean' | 'text' | 'json' }
 >;
 export type Point = Known['PointList']['items'][number];
+export type HistorySeries = Required<Known['HistorySeries']>;
+export type History = Told<Known['History'], { series: HistorySeries[] }>;
+export type MetricInfo = Told<
+  Known['MetricInfo'],
+  {
+    display_name: string | null;
+    unit: string | null;
+    decimals: number | null;
+    own: Required<Known['OwnEntry']> | null;
+  }
+>;
+export type MetricEdit = Known['MetricEdit'];
+export type Retention = Known['RetentionDto'] & { state: 'waiting' | 'fine' | 'failing' };
 export type AssignedScript = Known['AssignedScript'];
 
 export type Script = Known['Script'];

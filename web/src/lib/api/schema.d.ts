@@ -635,7 +635,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Points of a range: the newest `limit` of them, oldest first. */
+        /** Points of a range: the newest `limit` of them, oldest first. Or, with `buckets`, what is known of all of them. */
         get: operations["telemetry_range"];
         put?: never;
         post?: never;
@@ -921,6 +921,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Known metrics and what is said of them. */
+        get: operations["metrics_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/metrics/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Removes what was said of a metric. */
+        delete: operations["metrics_delete"];
+        options?: never;
+        head?: never;
+        /** Says something of a metric, or of all whose names fit. */
+        patch: operations["metrics_edit"];
+        trace?: never;
+    };
     "/api/v1/overview": {
         parameters: {
             query?: never;
@@ -1088,6 +1123,40 @@ export interface paths {
         };
         /** The hub itself, with the weaknesses that are switched on. */
         get: operations["overview_system"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/telemetry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Several series over a range, in at most so many buckets. */
+        get: operations["telemetry_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/telemetry/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Points of series, devices or a selection over a range: for each series from the oldest to the newest. */
+        get: operations["telemetry_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1921,6 +1990,64 @@ export interface components {
             /** @description How many there are. */
             total: number;
         };
+        /** @description Series in buckets. A bucket begins at a multiple of the width since 1970; those without points are left out. */
+        History: {
+            /**
+             * Format: int64
+             * @description The range begins here, in milliseconds since 1970.
+             */
+            from: number;
+            /** @description In the order in which they were asked for. */
+            series: components["schemas"]["HistorySeries"][];
+            /**
+             * Format: int64
+             * @description The range ends before this.
+             */
+            to: number;
+            /**
+             * Format: int64
+             * @description The width of a bucket in milliseconds.
+             */
+            width: number;
+        };
+        /** @description One series: lists of the same length, with an item for each bucket. */
+        HistorySeries: {
+            /** @description The average of its numbers. */
+            avg: (number | null)[];
+            /** @description How often a value that is no number differed from the one before it; `null` where all are numbers. */
+            changes: (number | null)[];
+            /** @description How many points it has. */
+            count: number[];
+            /**
+             * Format: int32
+             * @description How many digits behind the point are shown.
+             */
+            decimals?: number | null;
+            /** @description Id of the device. */
+            device: string;
+            /** @description Its name. */
+            device_name: string;
+            /** @description What people call the metric. */
+            display_name?: string | null;
+            /** @description When its first point was measured. */
+            first: number[];
+            /** @description When its last point was measured. */
+            last: number[];
+            /** @description The greatest of its numbers. */
+            max: (number | null)[];
+            /** @description The metric's name. */
+            metric: string;
+            /** @description The least of its numbers; `null` if it has none. */
+            min: (number | null)[];
+            /** @description When the bucket begins, in milliseconds since 1970. */
+            start: number[];
+            /** @description The sum of its numbers; `null` also if it is greater than any number. */
+            sum: (number | null)[];
+            /** @description Its unit. */
+            unit?: string | null;
+            /** @description The newest value; of long texts the beginning. */
+            value: unknown[];
+        };
         /** @description What came of a table. */
         ImportReport: {
             /**
@@ -2038,6 +2165,73 @@ export interface components {
             time: number;
             /** @description A number, boolean, text or JSON. */
             value: unknown;
+        };
+        /** @description What is changed: `null` says nothing any more, what is left out stays. */
+        MetricEdit: {
+            /**
+             * Format: int32
+             * @description 0 to 9.
+             */
+            decimals?: number | null;
+            /** @description 1 to 80 characters. */
+            display_name?: string | null;
+            /**
+             * Format: int32
+             * @description 1 to 36500 days, or 0 for ever.
+             */
+            hours_days?: number | null;
+            /**
+             * Format: int32
+             * @description 1 to 36500 days, or 0 for ever.
+             */
+            minutes_days?: number | null;
+            /**
+             * Format: int32
+             * @description 1 to 36500 days, or 0 for ever.
+             */
+            points_days?: number | null;
+            /** @description 1 to 16 characters. */
+            unit?: string | null;
+        };
+        /** @description A metric, or an entry that is for all metrics whose names fit. */
+        MetricInfo: {
+            /**
+             * Format: int32
+             * @description How many digits behind the point are shown.
+             */
+            decimals?: number | null;
+            /** @description How many devices have it. */
+            devices: number;
+            /** @description What people call it. */
+            display_name?: string | null;
+            /**
+             * Format: int32
+             * @description How many days summaries of its hours are kept; 0 is for ever. Those of days are kept for ever.
+             */
+            hours_days: number;
+            /**
+             * Format: int32
+             * @description How many days summaries of its minutes are kept; 0 is for ever.
+             */
+            minutes_days: number;
+            /** @description Its name; in an entry for many, `*` stands for any text. */
+            name: string;
+            own?: components["schemas"]["OwnEntry"] | null;
+            /**
+             * Format: int32
+             * @description How many days its points are kept; 0 is for ever.
+             */
+            points_days: number;
+            /** @description Such as `°C`. */
+            unit?: string | null;
+        };
+        /** @description Known metrics and entries, by name. */
+        MetricInfoList: {
+            items: components["schemas"]["MetricInfo"][];
+            /** @description The worker that removes what is too old. */
+            retention: components["schemas"]["RetentionDto"];
+            /** @description How many there are. */
+            total: number;
         };
         /** @description The newest values of a device. */
         MetricList: {
@@ -2181,6 +2375,33 @@ export interface components {
             /** @description Points stored during the last minute. */
             points_per_minute: number;
         };
+        /** @description What the entry of a metric says; what it does not say, other entries or the settings do. */
+        OwnEntry: {
+            /**
+             * Format: int32
+             * @description See above.
+             */
+            decimals?: number | null;
+            /** @description See above. */
+            display_name?: string | null;
+            /**
+             * Format: int32
+             * @description See above.
+             */
+            hours_days?: number | null;
+            /**
+             * Format: int32
+             * @description See above.
+             */
+            minutes_days?: number | null;
+            /**
+             * Format: int32
+             * @description See above.
+             */
+            points_days?: number | null;
+            /** @description See above. */
+            unit?: string | null;
+        };
         /** @description A change of the caller's own password. */
         PasswordChange: {
             /** @description The present password. */
@@ -2227,6 +2448,8 @@ export interface components {
             /** @description Whether the range has older points than these. */
             more: boolean;
         };
+        /** @description Points or buckets. */
+        PointsOrBuckets: components["schemas"]["PointList"] | components["schemas"]["History"];
         /** @description A row as it was understood. */
         PreviewRow: {
             /** @description `nodemcu` or `native`. */
@@ -2312,6 +2535,34 @@ export interface components {
             devices: number;
             /** @description Its id. */
             id: string;
+        };
+        /** @description How the worker is doing that removes what is too old. */
+        RetentionDto: {
+            /** @description From when it counts: the clock, unless that jumped. */
+            day?: string | null;
+            /**
+             * Format: int64
+             * @description Days of series whose summaries of hours the last round removed.
+             */
+            days_of_hours: number;
+            /** @description When it last came to an end. */
+            ended_at?: string | null;
+            /**
+             * Format: int64
+             * @description Hours of series whose summaries of minutes the last round removed.
+             */
+            hours_of_minutes: number;
+            /** @description When it looks again. */
+            next_at?: string | null;
+            /**
+             * Format: int64
+             * @description Points that the last round removed.
+             */
+            points: number;
+            /** @description Why it fails. */
+            problem?: string | null;
+            /** @description `waiting`, `fine` or `failing`. */
+            state: string;
         };
         /** @description How many tasks were begun again. */
         Retried: {
@@ -4213,6 +4464,8 @@ export interface operations {
                 to?: string | null;
                 /** @description How many at most: 1 to 100000, 1000 by default; the newest of the range. */
                 limit?: number | null;
+                /** @description Instead of points, at most so many buckets: 2 to 5000. */
+                buckets?: string | null;
             };
             header?: never;
             path: {
@@ -4227,7 +4480,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PointList"];
+                    "application/json": components["schemas"]["PointsOrBuckets"];
                 };
             };
             400: {
@@ -4924,6 +5177,100 @@ export interface operations {
             };
         };
     };
+    metrics_list: {
+        parameters: {
+            query?: {
+                /** @description A part of the name. */
+                q?: string | null;
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricInfoList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    metrics_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    metrics_edit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MetricEdit"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricInfo"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     overview_overview: {
         parameters: {
             query?: never;
@@ -5386,6 +5733,100 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SystemDto"];
+                };
+            };
+        };
+    };
+    telemetry_history: {
+        parameters: {
+            query: {
+                /** @description DEVICE:METRIC, id of a device and name of a metric; 1 to 50 times */
+                series: string[];
+                /** @description milliseconds since 1970 or RFC 3339; by default the first point */
+                from?: string;
+                /** @description before this time; by default to the last point */
+                to?: string;
+                /** @description how many at most: 2 to 5000, 500 by default */
+                buckets?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["History"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    telemetry_export: {
+        parameters: {
+            query: {
+                /** @description csv or ndjson */
+                format: string;
+                /** @description DEVICE:METRIC, an id and the name of a metric; repeatable */
+                series?: string[];
+                /** @description id of a device; repeatable */
+                device?: string[];
+                /** @description which devices */
+                selector?: string;
+                /** @description only these metrics of the devices; repeatable */
+                metric?: string[];
+                /** @description milliseconds since 1970 or RFC 3339; by default the first point */
+                from?: string;
+                /** @description before this time; by default to the last point */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };

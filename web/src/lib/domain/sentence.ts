@@ -57,6 +57,8 @@ const WORDING: Record<string, Wording> = {
   group_deleted: { text: 'deleted the group {}', tone: 'warn' },
   capability_described: { text: 'described the capability {}', tone: 'idle' },
   capability_deleted: { text: 'took the capability {} out of the library', tone: 'warn' },
+  metric_edited: { text: 'edited the metric {}', tone: 'idle' },
+  telemetry_aged: { text: 'removed {} that reached its age', tone: 'idle' },
   setup_done: { text: '{} finished the set-up', tone: 'ok' },
 };
 
@@ -73,6 +75,7 @@ export const NOUNS: string[] = [
   'group',
   'capability',
   'knock',
+  'metric',
 ];
 
 const PLACES: Record<string, string> = {
