@@ -1,5 +1,6 @@
 //! A small client of the HTTP API, for the demo (async) and for `motehub ctl` (blocking).
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -131,6 +132,28 @@ impl Api {
         }
         let mut body = answer.body_mut().with_config().limit(u64::MAX).reader();
         std::io::copy(&mut body, into).with_context(|| format!("reading the answer of {path}"))
+    }
+
+    /// Posts and tells every line of the answer, which is JSON, as it comes, however long it takes.
+    ///
+    /// # Errors
+    /// As [`Self::call`], and if the answer ends too early.
+    pub(crate) fn lines(&self, path: &str, body: &Value, mut tell: impl FnMut(&Value)) -> anyhow::Result<()> {
+        let request = self.agent.post(format!("{}{path}", self.base));
+        let request = request.header("Authorization", format!("Bearer {}", self.token));
+        let request = request.header("Content-Type", "application/json");
+        let request = request.config().timeout_global(None).timeout_recv_response(Some(BEGIN_MAX)).build();
+        let sent = request.send(body.to_string());
+        let mut answer = sent.with_context(|| format!("calling {}{path}", self.base))?;
+        if !answer.status().is_success() {
+            return self.understand(path, answer).map(drop);
+        }
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).reader();
+        for line in BufReader::new(body).lines() {
+            let line = line.with_context(|| format!("reading the answer of {path}"))?;
+            tell(&serde_json::from_str(&line).with_context(|| format!("{path}: {line}"))?);
+        }
+        Ok(())
     }
 
     fn understand(&self, path: &str, mut answer: ureq::http::Response<ureq::Body>) -> anyhow::Result<Value> {

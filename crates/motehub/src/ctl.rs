@@ -2,12 +2,14 @@
 
 mod account;
 mod backup;
+mod bulk;
 mod command;
 mod connection;
 mod deployment;
 mod device;
 mod doctor;
 mod find;
+mod group;
 mod import;
 mod inbox;
 mod live;
@@ -72,6 +74,9 @@ enum Noun {
     /// Devices: list, show, add, delete
     #[command(subcommand)]
     Device(device::Verb),
+    /// Groups, which are selectors with a name: list, members, add, set, delete
+    #[command(subcommand)]
+    Group(group::Verb),
     /// Unknown devices that knocked: list, accept, refuse, ignore
     #[command(subcommand)]
     Inbox(inbox::Verb),
@@ -158,6 +163,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
     };
     match &options.noun {
         Noun::Device(verb) => device::run(&caller()?, verb),
+        Noun::Group(verb) => group::run(&caller()?, verb),
         Noun::Inbox(verb) => inbox::run(&caller()?, verb),
         Noun::Script(verb) => script::run(&caller()?, verb),
         Noun::Deployment(verb) => deployment::run(&caller()?, verb),

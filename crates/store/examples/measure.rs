@@ -128,6 +128,34 @@ async fn lists(store: &Store) {
     assert!(!TaskState::Done.is_open());
 }
 
+/// Selectors over what every device measured last.
+async fn measured_last(store: &Store) {
+    let point = |n: u128| Measured {
+        device: id(n),
+        arrived: START,
+        mark: None,
+        again: false,
+        points: vec![Point {
+            metric: Metric::parse("free_ram").unwrap(),
+            time: None,
+            value: PointValue::Number((n % 40) as f64 * 1000.0),
+        }],
+    };
+    for first in (0..DEVICES).step_by(1000) {
+        store.append((first..first + 1000).map(point).collect()).await.unwrap();
+    }
+    for text in
+        ["free_ram < 20000 and not online", "telemetry.free_ram >= 0", "not free_ram exists", "seen > 10m"]
+    {
+        let selector = Some(Selector::parse(text).unwrap());
+        let query = DeviceQuery { selector, now: START, limit: 50, ..DeviceQuery::default() };
+        store.devices(query.clone()).await.unwrap();
+        let begun = Instant::now();
+        let (views, total) = store.devices(query).await.unwrap();
+        println!("list {text}: {} of {total}: {:?}", views.len(), begun.elapsed());
+    }
+}
+
 /// One batch: the same minute of many devices.
 fn batch(first: usize, rows: usize) -> Vec<Measured> {
     let metrics: Vec<Metric> = (0..METRICS).map(|m| Metric::parse(&format!("metric{m}")).unwrap()).collect();
@@ -172,6 +200,7 @@ async fn main() {
     let store = Store::open(&file).await.unwrap();
     register(&store).await;
     lists(&store).await;
+    measured_last(&store).await;
     let mut first = 0;
     for rows in [200, 1000] {
         first = appends(&store, rows, first).await;

@@ -80,10 +80,11 @@ impl Context<'_> {
             Field::Reported(name) => reported(query, name, operator, value),
             Field::Either(name) => {
                 let mut compared = self.telemetry.compared(name, |point| value.satisfied(operator, point));
-                query.push("(d.id").among_many(&compared.holds).push(" or (d.id not");
-                compared.fails.append(&mut compared.holds);
-                query.among_many(&compared.fails).push(" and ");
+                query.push("(d.id").among_many(&compared.holds).push(" or (");
+                // The list of who measured it is looked at only for devices that reported the same name.
                 reported(query, name, operator, value);
+                compared.fails.append(&mut compared.holds);
+                query.push(" and d.id not").among_many(&compared.fails);
                 query.push("))");
             }
         }

@@ -45,6 +45,36 @@ fn a_device_is_added_found_by_its_names_and_deleted() {
 }
 
 #[test]
+fn many_devices_are_grouped_tagged_and_deleted_after_a_look() {
+    let hub = Hub::start(&[]);
+    for id in ["71", "72", "73"] {
+        let name = format!("Lamp {id}");
+        done(&hub, &["device", "add", &name, "--dialect", "nodemcu", "--external-id", id, "--tag", "porch"]);
+    }
+    assert_eq!(done(&hub, &["group", "add", "outside", "tag=porch"]), "outside: 3 members now\n");
+    assert_eq!(
+        done(&hub, &["group", "set", "Outside", "name in (\"Lamp 71\", \"Lamp 72\")"]),
+        "outside: 2 members now\n"
+    );
+    assert!(!done(&hub, &["group", "members", "outside"]).contains("Lamp 73"));
+    let tag = ["device", "tag", "wet", "--selector", "group=outside"];
+    let (code, _, said) = ctl(&hub, &tag);
+    assert!(
+        code == 2 && said.contains("tag 2 devices: Lamp 71, Lamp 72") && said.contains("--yes"),
+        "{said}"
+    );
+    assert_eq!(done(&hub, &[&tag[..], &["--yes"]].concat()), "2 of 2 devices changed\n");
+    done(&hub, &["device", "untag", "wet", "--selector", "name ~ 71", "--yes"]);
+    assert_eq!(done(&hub, &["device", "list", "--selector", "tag=wet"]).lines().count(), 2);
+    let (code, _, said) = ctl(&hub, &["device", "delete", "--selector", "tag <", "--yes"]);
+    assert!(code == 1 && said.contains("position 5"), "{said}");
+    done(&hub, &["device", "delete", "--selector", "tag=wet", "--yes"]);
+    assert_eq!(done(&hub, &["device", "list"]).lines().count(), 3);
+    done(&hub, &["group", "delete", "outside"]);
+    assert!(!done(&hub, &["group", "list"]).contains("outside"));
+}
+
+#[test]
 fn a_script_is_pushed_as_versions_and_an_error_names_its_line() {
     let hub = Hub::start(&[]);
     let file = hub.data().join("../climate.lua");

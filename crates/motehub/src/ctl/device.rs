@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::print::{cell, out, table};
-use super::{Caller, find, import};
+use super::{Caller, bulk, find, import};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -56,11 +56,35 @@ pub(super) enum Verb {
         #[arg(long, value_name = "TEXT")]
         selector: Option<String>,
     },
-    /// Delete a device with all that it measured
+    /// Add tags to all devices of a condition, such as `device tag floor-1 --selector tag=kitchen`
+    Tag(Tagging),
+    /// Take tags away from all devices of a condition
+    Untag(Tagging),
+    /// Delete a device, or all of a condition, with all that was measured
     Delete {
         /// Its id, name or external id
-        device: String,
+        #[arg(required_unless_present = "selector", conflicts_with = "selector")]
+        device: Option<String>,
+        /// All devices of a condition such as `tag=kitchen`; shows first who that is
+        #[arg(long, value_name = "TEXT")]
+        selector: Option<String>,
+        /// Do it without being asked
+        #[arg(long)]
+        yes: bool,
     },
+}
+
+#[derive(clap::Args)]
+pub(super) struct Tagging {
+    /// The tags
+    #[arg(required = true)]
+    tags: Vec<String>,
+    /// The devices for which this is true, such as `tag=kitchen and online`
+    #[arg(long, value_name = "TEXT")]
+    selector: String,
+    /// Do it without being asked
+    #[arg(long)]
+    yes: bool,
 }
 
 pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
@@ -96,8 +120,17 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
             };
             caller.show(&caller.post("/devices/rotate", &wanted)?, rotating)
         }
-        Verb::Delete { device } => {
-            let device = find::one(caller, "device", device)?;
+        Verb::Tag(Tagging { tags, selector, yes }) => {
+            bulk::run(caller, selector, &json!({ "kind": "tag", "tags": tags }), "tag", *yes)
+        }
+        Verb::Untag(Tagging { tags, selector, yes }) => {
+            bulk::run(caller, selector, &json!({ "kind": "untag", "tags": tags }), "untag", *yes)
+        }
+        Verb::Delete { selector: Some(selector), yes, .. } => {
+            bulk::run(caller, selector, &json!({ "kind": "delete" }), "delete", *yes)
+        }
+        Verb::Delete { device, .. } => {
+            let device = find::one(caller, "device", device.as_deref().unwrap_or_default())?;
             caller.api.call("DELETE", &format!("/devices/{}", cell(&device["id"])), None)?;
             match caller.json {
                 true => Ok(()),
