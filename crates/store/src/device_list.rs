@@ -214,10 +214,9 @@ impl Store {
         if wanted.text.as_ref().is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
             return Ok((Vec::new(), 0));
         }
-        let (mut list, mut count) = (Query::new(IDS), Query::new(COUNT));
-        for query in [&mut list, &mut count] {
-            self.choose(query, &wanted);
-        }
+        let mut condition = Query::default();
+        self.choose(&mut condition, &wanted);
+        let (mut list, count) = (Query::before(IDS, &condition), Query::before(COUNT, &condition));
         list.push(order(wanted.sort, wanted.descending));
         list.push(" limit ").bind(wanted.limit).push(" offset ").bind(wanted.offset);
         let total = self.count(count).await?;

@@ -14,6 +14,11 @@ impl Query {
         Self { text: text.to_owned(), values: Vec::new() }
     }
 
+    /// A constant text before a condition that was made by itself.
+    pub(crate) fn before(text: &'static str, condition: &Self) -> Self {
+        Self { text: format!("{text}{}", condition.text), values: condition.values.clone() }
+    }
+
     /// Adds a constant fragment.
     pub(crate) fn push(&mut self, fragment: &'static str) -> &mut Self {
         self.text.push_str(fragment);
