@@ -85,6 +85,18 @@ kinds! {
     DeviceOffline = "device_offline", "device";
     /// A message of a device was refused.
     UplinkRefused = "uplink_refused", "device";
+    /// A device said what it is: its model, firmware, capabilities, attributes.
+    DeviceAnnounced = "device_announced", "device";
+    /// A device reported an occurrence.
+    DeviceEvent = "device_event", "device";
+    /// What a device runs crashed after it had been Done.
+    DeviceProblem = "device_problem", "device";
+    /// The clock of a device is wrong: its measurements got times by ours.
+    ClockWrong = "clock_wrong", "device";
+    /// A version crashed again and again on a device and is not given to it any more.
+    VersionQuarantined = "version_quarantined", "device";
+    /// A person lets a device have a version again.
+    QuarantineLifted = "quarantine_lifted", "device";
     /// A script was created with its first version.
     ScriptCreated = "script_created", "script";
     /// A script's name, description or category changed.

@@ -8,7 +8,7 @@ use serde_json::json;
 pub use record::{Cause, Counts, Deployment, DeploymentState, Request, Target, Task, TaskState};
 
 use crate::change::{Actor, Change, ChangeKind};
-use crate::device::{Assignment, Software};
+use crate::device::{Assignment, Dialect, Software};
 use crate::effects::{Effects, Save};
 use crate::id::DeploymentId;
 use crate::message::{Downlink, Offer};
@@ -89,6 +89,7 @@ fn refuse(
         previous: software.running.or(software.good),
         state: TaskState::Failed,
         reason: Some(why.to_owned()),
+        traceback: None,
         tries: 0,
         health_window: deployment.health_window,
         created_at: now,
@@ -108,7 +109,12 @@ pub(crate) fn offer(
     actor: &Actor,
     now: Time,
 ) -> Effects {
-    let Target { device, mut software, online, open } = target;
+    let is_native = target.device.dialect == Dialect::Native;
+    if let Some((_, why)) = target.quarantined.iter().find(|(digest, _)| *digest == artifact.digest) {
+        let why = format!("quarantined: {why}; a person can lift that on the page of the device");
+        return refuse(deployment, &target, artifact, &why, actor, now);
+    }
+    let Target { device, mut software, online, open, .. } = target;
     let mut effects = Effects::none();
     if let Some(open) = open
         && open.deployment != deployment.id
@@ -116,7 +122,8 @@ pub(crate) fn offer(
         let why = "a later deployment took its place";
         effects = effects.and(rollout::ended(&device, &open, TaskState::Cancelled, Some(why), actor, now));
     }
-    let may_wake = online && software.woken_at.is_none_or(|at| now - at >= rollout::WAKE_AGAIN);
+    let may_wake =
+        online && (is_native || software.woken_at.is_none_or(|at| now - at >= rollout::WAKE_AGAIN));
     let woken_at = software.woken_at.filter(|_| !may_wake).unwrap_or(now);
     let task = Task {
         deployment: deployment.id,
@@ -125,11 +132,16 @@ pub(crate) fn offer(
         previous: software.running.or(software.good),
         state: if online { TaskState::Offered } else { TaskState::Waiting },
         reason: None,
+        traceback: None,
         tries: 0,
         health_window: deployment.health_window,
         created_at: now,
         updated_at: now,
-        deadline: Some(if online { woken_at + rollout::WAKE_AGAIN } else { now + DEADLINE }),
+        deadline: Some(match (online, is_native) {
+            (true, true) => now + rollout::native::OFFER_AGAIN,
+            (true, false) => woken_at + rollout::WAKE_AGAIN,
+            (false, _) => now + DEADLINE,
+        }),
         revision: 1,
     };
     software.pending = Some((deployment.id, artifact));
@@ -139,7 +151,7 @@ pub(crate) fn offer(
     }
     if may_wake {
         software.woken_at = Some(now);
-        let offer = Offer { digest: artifact.digest, size_bytes: artifact.size_bytes.unsigned_abs() };
+        let offer = Offer::new(&artifact, deployment.health_window);
         effects.send.push((device.id, Downlink::Offer(offer)));
     }
     software.revision += 1;
@@ -200,6 +212,9 @@ fn withdraw(target: Target, task: &Task, actor: &Actor, now: Time) -> Effects {
     let Target { device, mut software, .. } = target;
     let why = format!("cancelled by {}", actor.name());
     let mut effects = rollout::ended(&device, task, TaskState::Cancelled, Some(&why), actor, now);
+    if device.dialect == Dialect::Native && task.state != TaskState::Waiting {
+        effects.send.push((device.id, Downlink::Cancel(task.artifact.digest)));
+    }
     if software.pending.is_some_and(|(deployment, _)| deployment == task.deployment) {
         software.pending = None;
         software.active = software.running;

@@ -344,7 +344,7 @@ fn described(device: &Device) -> Map<String, Value> {
     map
 }
 
-fn difference(
+pub(crate) fn difference(
     before: &Map<String, Value>,
     after: &Map<String, Value>,
 ) -> (Map<String, Value>, Map<String, Value>) {

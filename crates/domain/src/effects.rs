@@ -11,6 +11,7 @@ use crate::id::{DeviceId, GrantId, GroupId, KnockId, ScriptId, TokenId, UserId};
 use crate::knock::Knock;
 use crate::message::Downlink;
 use crate::person::{Grant, Login, Token, User};
+use crate::report::{LogLine, Quarantine, Report};
 use crate::script::{Digest, Script, ScriptVersion};
 use crate::telemetry::PointValue;
 use crate::time::Time;
@@ -65,6 +66,14 @@ pub enum Save {
     Command(Box<Command>),
     /// Guarded; keyed by (command, device).
     Execution(Box<Execution>),
+    /// Replaces what a device last said of itself.
+    Report(Box<Report>),
+    /// Adds lines to the log of a device, with the time of their arrival; old ones make room.
+    Log(DeviceId, Vec<LogLine>, Time),
+    /// A device is not given an artifact any more; replaces what was said of the same before.
+    Quarantine(Box<Quarantine>),
+    /// A device may have an artifact again.
+    LiftQuarantine(DeviceId, Digest),
     /// Guarded. Unique: name.
     User(Box<User>),
     /// With its logins.

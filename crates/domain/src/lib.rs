@@ -20,6 +20,7 @@ pub mod message;
 pub mod metric;
 pub mod person;
 pub mod rejection;
+pub mod report;
 pub mod rollout;
 pub mod script;
 pub mod selector;

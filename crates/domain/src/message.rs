@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::id::CommandId;
-use crate::script::Digest;
+use crate::report::{Announcement, Event, LogLine, TaskReport};
+use crate::script::{Artifact, Digest};
 use crate::telemetry::Point;
 use crate::time::{Span, Time};
 
@@ -21,6 +22,14 @@ pub enum Uplink {
         /// Of the bytes it took.
         digest: Digest,
     },
+    /// The device says what it is and what it runs.
+    Announced(Box<Announcement>),
+    /// Something happened at the device.
+    Event(Event),
+    /// Lines of the device's log.
+    Log(Vec<LogLine>),
+    /// How far the device is with an artifact.
+    Task(TaskReport),
     /// The device answered a command.
     Reply {
         /// Which.
@@ -47,6 +56,8 @@ pub enum Downlink {
     Credential(Secret),
     /// Something waits for the device; it should ask for it.
     Offer(Offer),
+    /// An offer is withdrawn: the device need not fetch it any more.
+    Cancel(Digest),
     /// The device shall do something once.
     Command(Order),
 }
@@ -73,6 +84,22 @@ pub struct Offer {
     pub digest: Digest,
     /// Of the artifact.
     pub size_bytes: u64,
+    /// Which version of its script it is, from 1.
+    pub version: i64,
+    /// How long the device shall run it without trouble before it says Done.
+    pub health_window: Span,
+}
+
+impl Offer {
+    /// Of an artifact.
+    pub fn new(artifact: &Artifact, health_window: Span) -> Self {
+        Self {
+            digest: artifact.digest,
+            size_bytes: artifact.size_bytes.unsigned_abs(),
+            version: artifact.version,
+            health_window,
+        }
+    }
 }
 
 /// A secret on its way to a device. It is never stored, and never shown by `Debug`.

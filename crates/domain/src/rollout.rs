@@ -1,14 +1,17 @@
 //! How one device's share of a deployment proceeds, from what its signals tell.
 //!
-//! Boards with the IoT Executor firmware report nothing: that a version runs is concluded from polls. They poll
-//! once after every start. A start that follows the download begins the health window; a window without another
-//! start, at whose end the board is still connected, makes the task Done. Three starts are a boot loop.
+//! Devices of the native protocol say themselves how far they are: [`native`]. Boards with the IoT Executor firmware
+//! report nothing: that a version runs is concluded from polls. They poll once after every start. A start that
+//! follows the download begins the health window; a window without another start, at whose end the board is still
+//! connected, makes the task Done. Three starts are a boot loop.
+
+pub mod native;
 
 use serde_json::json;
 
 use crate::change::{Actor, Change, ChangeKind};
 use crate::deployment::{DEADLINE, Target, Task, TaskState};
-use crate::device::{self, Device, Software};
+use crate::device::{self, Device, Dialect, Software};
 use crate::effects::{Effects, Save};
 use crate::message::{Downlink, Offer};
 use crate::script::Digest;
@@ -78,6 +81,9 @@ pub fn elapsed(target: Target, task: &Task, now: Time) -> Effects {
     if task.deadline.is_none_or(|deadline| deadline > now) {
         return Effects::none();
     }
+    if target.device.dialect == Dialect::Native {
+        return native::elapsed(target, task, now);
+    }
     match task.state {
         TaskState::Waiting | TaskState::Offered if now - task.created_at >= DEADLINE => {
             timed_out(target, task, now)
@@ -93,8 +99,12 @@ pub fn elapsed(target: Target, task: &Task, now: Time) -> Effects {
     }
 }
 
-/// The device came online while something waits for it. It polls by itself, so it is not woken at once.
+/// The device came online while something waits for it. A board with the IoT Executor firmware polls by itself, so
+/// it is not woken at once; a native device is told.
 pub fn connected(target: Target, now: Time) -> Effects {
+    if target.device.dialect == Dialect::Native {
+        return native::connected(target, now);
+    }
     let Target { device, open: Some(task), .. } = target else { return Effects::none() };
     if task.state != TaskState::Waiting {
         return Effects::none();
@@ -244,7 +254,7 @@ fn wake_or_wait(target: Target, task: &Task, now: Time) -> Effects {
     let reason = unanswered
         .then_some("woken without an answer; if it stays so, restart the board: it asks at every start");
     software.woken_at = Some(now);
-    let offer = Offer { digest: task.artifact.digest, size_bytes: task.artifact.size_bytes.unsigned_abs() };
+    let offer = Offer::new(&task.artifact, task.health_window);
     let send = vec![(device.id, Downlink::Offer(offer))];
     let mut effects =
         to(&device, task, next, TaskState::Offered, reason, now).and(save_software(bumped(software)));

@@ -99,29 +99,68 @@ pub struct Point {
     pub value: PointValue,
 }
 
-/// Refuses a message whose points are too many or whose times cannot be true; nothing of it is stored then.
-pub fn check(points: &[Point], now: Time) -> Result<(), Rejection> {
+/// Refuses a message with too many points, and mends the times of a clock that is wrong: what is before 2000 or more
+/// than a day ahead. The newest such point gets the time of arrival, as if it had none; earlier ones keep their
+/// distance from it. Returns what was mended, in words, if anything was.
+pub fn mend(points: &mut [Point], now: Time) -> Result<Option<String>, Rejection> {
     if points.len() > POINTS_PER_MESSAGE_MAX {
         return Err(Rejection::too_large(
             "telemetry",
             format!("a message has at most {POINTS_PER_MESSAGE_MAX} points"),
         ));
     }
-    for point in points {
-        if let Some(time) = point.time
-            && (time < TIME_MIN || time > now + TIME_AHEAD_MAX)
-        {
-            return Err(Rejection::invalid(
-                "time",
-                format!(
-                    "{} of {} is before 2000 or more than a day ahead; send milliseconds since 1970, or no time",
-                    time.0,
-                    point.metric.as_str()
-                ),
-            ));
+    let is_wrong = |time: Time| time < TIME_MIN || time > now + TIME_AHEAD_MAX;
+    let wrong = points.iter().filter_map(|point| point.time).filter(|time| is_wrong(*time));
+    let Some(newest) = wrong.max() else { return Ok(None) };
+    for point in points.iter_mut() {
+        if let Some(time) = point.time.filter(|time| is_wrong(*time)) {
+            let before = newest - time;
+            point.time = (before.0 > 0 && before <= TIME_AHEAD_MAX).then(|| now - before);
         }
     }
-    Ok(())
+    Ok(Some(format!(
+        "the device says it is {}, which is before 2000 or more than a day ahead; its points got the time of \
+         their arrival",
+        newest.0
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Time = Time(1_800_000_000_000);
+
+    fn mended(times: &[Option<i64>]) -> (Vec<Option<i64>>, bool) {
+        let point = |time: &Option<i64>| Point {
+            metric: Metric::parse("t").unwrap(),
+            time: time.map(Time),
+            value: PointValue::Number(1.0),
+        };
+        let mut points: Vec<Point> = times.iter().map(point).collect();
+        let said = mend(&mut points, NOW).unwrap().is_some();
+        (points.iter().map(|point| point.time.map(|time| time.0)).collect(), said)
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_by_years_is_mended_and_said() {
+        let now = NOW.0;
+        let cases = [
+            (vec![None, Some(now - 5)], vec![None, Some(now - 5)], false),
+            (vec![Some(1000)], vec![None], true),
+            (vec![Some(now * 2)], vec![None], true),
+            (
+                vec![Some(1000), Some(61_000), Some(31_000)],
+                vec![Some(now - 60_000), None, Some(now - 30_000)],
+                true,
+            ),
+            (vec![Some(0), Some(now * 2), Some(now)], vec![None, None, Some(now)], true),
+            (vec![Some(i64::MIN), Some(i64::MAX)], vec![None, None], true),
+        ];
+        for (times, expected, said) in cases {
+            assert_eq!(mended(&times), (expected, said), "{times:?}");
+        }
+    }
 }
 
 /// Widths of buckets below a day, in milliseconds; each fits into a day a whole number of times.

@@ -49,7 +49,13 @@ impl World {
 
     fn target(&self) -> Target {
         let open = self.tasks.iter().find(|task| task.state.is_open()).cloned();
-        Target { device: self.device.clone(), software: self.software.clone(), online: self.online, open }
+        Target {
+            device: self.device.clone(),
+            software: self.software.clone(),
+            online: self.online,
+            open,
+            quarantined: Vec::new(),
+        }
     }
 
     fn apply(&mut self, effects: Effects) {

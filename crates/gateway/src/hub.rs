@@ -41,6 +41,10 @@ pub trait Hub: Send + Sync + 'static {
     /// A connection is over. The device is offline if no other connection of it is attached.
     fn detach(&self, connection: ConnectionId) -> Answer<'_, ()>;
 
+    /// A device hears downlinks from now on: what waits for it is recomputed from stored state and sent to its
+    /// connections. Called after [`Hub::attach`], whenever the device subscribes, polls anew or opens a socket.
+    fn listens(&self, device: DeviceId) -> Answer<'_, ()>;
+
     /// What waits for a device, recomputed from stored state; `None` if nothing does.
     fn pending(&self, device: DeviceId) -> Answer<'_, Result<Option<Offer>, UplinkError>>;
 
@@ -59,6 +63,13 @@ pub trait Hub: Send + Sync + 'static {
 
     /// What somebody who was let in before may do now; `None` for those who are gone.
     fn who(&self, principals: Vec<Principal>) -> Answer<'_, Result<Vec<Option<Client>>, UplinkError>>;
+
+    /// The bytes of an artifact that this device may have: what waits for it, what it runs, or what it can return to.
+    fn artifact_for(
+        &self,
+        device: DeviceId,
+        digest: Digest,
+    ) -> Answer<'_, Result<Option<Bytes>, UplinkError>>;
 
     /// The bytes of an artifact.
     fn artifact(&self, digest: Digest) -> Answer<'_, Result<Option<Bytes>, UplinkError>>;
@@ -82,6 +93,8 @@ pub enum Transport {
     Mqtt,
     /// HTTP requests of devices.
     Http,
+    /// The native protocol over WebSocket.
+    WebSocket,
 }
 
 /// What somebody shows to be let in. Secrets here are never logged: `Debug` leaves them out.
@@ -103,6 +116,13 @@ pub enum Credentials {
         /// The credential in the path, if there was one.
         secret: Option<String>,
     },
+    /// The native protocol over HTTP: an id in the path, and the credential as a bearer token.
+    Bearer {
+        /// The device's id with us, or its own.
+        id: String,
+        /// The credential.
+        secret: String,
+    },
 }
 
 impl Credentials {
@@ -111,6 +131,7 @@ impl Credentials {
         match self {
             Self::Mqtt { password, .. } => password.is_some(),
             Self::Nodemcu { secret, .. } => secret.is_some(),
+            Self::Bearer { .. } => true,
         }
     }
 }
@@ -120,6 +141,7 @@ impl std::fmt::Debug for Credentials {
         match self {
             Self::Mqtt { client_id, user, .. } => write!(f, "mqtt client {client_id:?} user {user:?}"),
             Self::Nodemcu { chip_id, .. } => write!(f, "nodemcu {chip_id:?}"),
+            Self::Bearer { id, .. } => write!(f, "device {id:?}"),
         }
     }
 }

@@ -32,7 +32,7 @@ use motehub_domain::id::{DeviceId, TokenId};
 use motehub_domain::kept::{Batch, Principal};
 use motehub_domain::message::{Downlink, Offer, Uplink};
 use motehub_domain::script::Digest;
-use motehub_domain::time::Time;
+use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{Arrival, Client, ConnectionId, Credentials, Refusal, UplinkError};
 use motehub_gateway::mqtt::{Broker, Flow, Limits, Message, Out, Slot, Token, Wanted};
@@ -431,7 +431,12 @@ impl World {
             }
             ["offer"] => {
                 let digest = Digest([7; 32]);
-                let offer = Downlink::Offer(Offer { digest, size_bytes: 10 });
+                let offer = Downlink::Offer(Offer {
+                    digest,
+                    size_bytes: 10,
+                    version: 1,
+                    health_window: Span::seconds(30),
+                });
                 let slot = self.wires[""].slot.unwrap();
                 self.broker.downlink(self.now, slot, &offer, &mut out);
                 self.perform(Some(slot), out);

@@ -5,6 +5,7 @@ use motehub_domain::id::DeviceId;
 use motehub_domain::message::{Downlink, Uplink};
 use motehub_domain::topic::{TopicFilter, TopicRights};
 
+use crate::payload::Encoding;
 use crate::{native, nodemcu};
 
 /// Who a device is, as far as its dialect needs to know.
@@ -23,6 +24,21 @@ pub struct Identity {
 #[error("{0}")]
 pub struct DecodeError(pub String);
 
+/// What a message means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// What is taken.
+    pub uplink: Uplink,
+    /// What of it is not, by name and with the reason: one bad point of a batch.
+    pub refused: Option<String>,
+}
+
+impl From<Uplink> for Said {
+    fn from(uplink: Uplink) -> Self {
+        Self { uplink, refused: None }
+    }
+}
+
 /// A message to publish to a device's own session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MqttMessage {
@@ -36,15 +52,21 @@ pub struct MqttMessage {
 
 /// What a publish of this device means to the product: `None` if the topic is no address of its dialect (plain
 /// pub/sub), an error if the topic is but the payload is not.
-pub fn mqtt_uplink(identity: &Identity, topic: &str, payload: &[u8]) -> Option<Result<Uplink, DecodeError>> {
+pub fn mqtt_uplink(
+    identity: &Identity,
+    topic: &str,
+    encoding: Encoding,
+    payload: &[u8],
+) -> Option<Result<Said, DecodeError>> {
     match identity.dialect {
-        Dialect::Native => native::mqtt_uplink(identity, topic, payload),
-        Dialect::Nodemcu => nodemcu::mqtt_uplink(identity, topic, payload),
+        Dialect::Native => native::mqtt_uplink(identity, topic, encoding, payload),
+        Dialect::Nodemcu => nodemcu::mqtt_uplink(identity, topic, encoding, payload),
     }
 }
 
-/// How a downlink is said over MQTT; `None` if this dialect does not say it over MQTT.
-pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Option<MqttMessage> {
+/// How a downlink is said over MQTT: the first message to whose topic the device has subscribed is sent. Empty if
+/// this dialect does not say it over MQTT.
+pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Vec<MqttMessage> {
     match identity.dialect {
         Dialect::Native => native::mqtt_downlink(identity, downlink),
         Dialect::Nodemcu => nodemcu::mqtt_downlink(identity, downlink),
@@ -61,4 +83,13 @@ pub fn mqtt_rights(identity: &Identity) -> TopicRights {
         Dialect::Nodemcu => rights.subscribe.extend(TopicFilter::parse(nodemcu::WAKE_TOPIC)),
     }
     rights
+}
+
+/// Whether a subscription to this filter lets a device of this dialect hear its downlinks.
+pub fn listens(identity: &Identity, filter: &TopicFilter) -> bool {
+    match identity.dialect {
+        Dialect::Native => native::listens(identity, filter),
+        // A board with the IoT Executor firmware asks by itself once it has started.
+        Dialect::Nodemcu => false,
+    }
 }

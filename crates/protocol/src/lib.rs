@@ -5,6 +5,8 @@ pub mod command;
 pub mod dialect;
 pub mod native;
 pub mod nodemcu;
+pub mod payload;
 pub mod telemetry;
 
-pub use dialect::{DecodeError, Identity, MqttMessage};
+pub use dialect::{DecodeError, Identity, MqttMessage, Said};
+pub use payload::Encoding;

@@ -1,8 +1,21 @@
-//! Motehub's own protocol: a device's topics lie under `devices/<its id>/`, where the id is ours or its own.
+//! Motehub's own protocol: a device's topics lie under `devices/<its id>/`, where the id is ours or its own. The
+//! same kinds of messages are carried by MQTT, HTTP and WebSocket; `docs/reference/native-protocol.md` is its
+//! description for those who write a client.
 
-use motehub_domain::message::{Downlink, Uplink};
+pub mod said;
 
-use crate::{DecodeError, Identity, MqttMessage, command, telemetry};
+use motehub_domain::message::{Downlink, Offer, Uplink};
+use motehub_domain::topic::TopicFilter;
+use serde_json::{Value, json};
+
+use crate::payload::{self, Encoding};
+use crate::{DecodeError, Identity, MqttMessage, Said, command, telemetry};
+
+/// The kinds of messages a device sends.
+pub const UPLINKS: [&str; 6] = ["announce", "telemetry", "event", "log", "task", "reply"];
+
+/// The kinds of messages a device is sent.
+pub const DOWNLINKS: [&str; 4] = ["offer", "command", "credential", "cancel"];
 
 /// `devices/<id>` for each id the device is known by.
 pub fn own_prefixes(identity: &Identity) -> impl Iterator<Item = String> {
@@ -10,34 +23,82 @@ pub fn own_prefixes(identity: &Identity) -> impl Iterator<Item = String> {
     std::iter::once(identity.device.to_string()).chain(external.cloned()).map(|id| format!("devices/{id}"))
 }
 
-/// `devices/<id>/telemetry` carries measurements; other topics are plain pub/sub.
-pub fn mqtt_uplink(identity: &Identity, topic: &str, payload: &[u8]) -> Option<Result<Uplink, DecodeError>> {
+/// Whether the device is known by this id.
+pub fn is_own(identity: &Identity, id: &str) -> bool {
+    identity.external_id.as_deref() == Some(id) || id == identity.device.to_string()
+}
+
+/// The kind of a message by its topic, `devices/<id>/<kind>`; `None` if it is not one of this device.
+pub(crate) fn kind<'a>(identity: &Identity, topic: &'a str) -> Option<&'a str> {
     let (id, kind) = topic.strip_prefix("devices/")?.rsplit_once('/')?;
-    let is_own = identity.external_id.as_deref() == Some(id) || id == identity.device.to_string();
+    is_own(identity, id).then_some(kind)
+}
+
+/// What a publish to one of the device's own topics means; other topics are plain pub/sub.
+pub fn mqtt_uplink(
+    identity: &Identity,
+    topic: &str,
+    encoding: Encoding,
+    payload: &[u8],
+) -> Option<Result<Said, DecodeError>> {
+    uplink(kind(identity, topic)?, encoding, payload)
+}
+
+/// What a message of a kind means; `None` if there is no such kind.
+pub fn uplink(kind: &str, encoding: Encoding, payload: &[u8]) -> Option<Result<Said, DecodeError>> {
+    UPLINKS
+        .contains(&kind)
+        .then(|| payload::decode(encoding, kind, payload).and_then(|value| meaning(kind, value)))
+}
+
+/// What a message of a kind means, once it is a value.
+pub fn meaning(kind: &str, value: Value) -> Result<Said, DecodeError> {
+    let named = |e: DecodeError| DecodeError(format!("{kind}: {}", e.0));
     match kind {
-        "telemetry" if is_own => Some(telemetry::decode_json(payload).map(Uplink::Telemetry)),
-        "reply" if is_own => Some(json(payload).and_then(|value| command::reply(&value))),
-        _ => None,
+        "telemetry" => telemetry::decode(&value),
+        "announce" => {
+            said::announcement(value).map(|said| Uplink::Announced(Box::new(said)).into()).map_err(named)
+        }
+        "event" => said::event(value).map(|event| Uplink::Event(event).into()).map_err(named),
+        "log" => said::log(value).map(|lines| Uplink::Log(lines).into()).map_err(named),
+        "task" => said::task(value).map(|report| Uplink::Task(report).into()).map_err(named),
+        "reply" => command::reply(&value).map(Said::from).map_err(named),
+        _ => Err(DecodeError(format!("{kind:?} is no kind of message; they are {}", UPLINKS.join(", ")))),
     }
 }
 
-fn json(payload: &[u8]) -> Result<serde_json::Value, DecodeError> {
-    serde_json::from_slice(payload).map_err(|error| DecodeError(format!("not JSON: {error}")))
+/// A downlink as kind and payload; `None` if it is not said in this protocol.
+pub fn downlink(identity: &Identity, downlink: &Downlink) -> Option<(&'static str, Value)> {
+    match downlink {
+        Downlink::Offer(offer) => Some(("offer", offered(identity, offer))),
+        Downlink::Command(order) => Some(("command", command::order(order))),
+        Downlink::Credential(secret) => Some(("credential", json!({ "secret": secret.0 }))),
+        Downlink::Cancel(digest) => Some(("cancel", json!({ "digest": said::digest_text(*digest) }))),
+    }
 }
 
-/// Native devices are told of an offer on `devices/<id>/offer` and of a command on `devices/<id>/command`.
-pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Option<MqttMessage> {
-    let (kind, payload) = match downlink {
-        Downlink::Offer(offer) => {
-            let digest = offer.digest.to_string();
-            ("offer", serde_json::json!({ "digest": digest, "size": offer.size_bytes }))
-        }
-        Downlink::Command(order) => ("command", command::order(order)),
-        Downlink::Credential(secret) => ("credential", serde_json::json!({ "secret": secret.0 })),
-    };
-    Some(MqttMessage {
-        topic: format!("devices/{}/{kind}", identity.device),
-        payload: payload.to_string().into_bytes(),
-        qos: 1,
+fn offered(identity: &Identity, offer: &Offer) -> Value {
+    let digest = said::digest_text(offer.digest);
+    json!({
+        "digest": digest,
+        "size": offer.size_bytes,
+        "version": offer.version,
+        "path": format!("/devices/{}/artifacts/{digest}", identity.device),
+        "health_window": offer.health_window.0 / 1000,
     })
+}
+
+/// Native devices are told on `devices/<id>/<kind>`, as JSON. One message for each id the device is known by: only
+/// the first to which it has subscribed is sent.
+pub fn mqtt_downlink(identity: &Identity, said: &Downlink) -> Vec<MqttMessage> {
+    let Some((kind, payload)) = downlink(identity, said) else { return Vec::new() };
+    let payload = payload.to_string().into_bytes();
+    let topics = own_prefixes(identity).map(|prefix| format!("{prefix}/{kind}"));
+    topics.map(|topic| MqttMessage { topic, payload: payload.clone(), qos: 1 }).collect()
+}
+
+/// Whether a subscription to this filter brings any of the device's downlinks.
+pub fn listens(identity: &Identity, filter: &TopicFilter) -> bool {
+    own_prefixes(identity)
+        .any(|prefix| DOWNLINKS.iter().any(|kind| filter.matches(&format!("{prefix}/{kind}"))))
 }

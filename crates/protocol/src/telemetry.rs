@@ -1,4 +1,4 @@
-//! The JSON forms of telemetry that every dialect shares.
+//! The forms of telemetry that every dialect shares, written here as JSON; CBOR has the same.
 //!
 //! - one value: `21.5`, `true`, `"open"` — the metric is called `value`
 //! - an object of values: `{"t": 21.5, "open": true}`; a member `ts` is the time of all
@@ -9,65 +9,114 @@
 //! Times are milliseconds since 1970; numbers below 10^11 are taken for seconds. `time` and `timestamp` mean
 //! the same as `ts` where `values` or `metric` stand beside them. A `null` value says nothing and is skipped.
 
-use motehub_domain::rejection::Rejection;
+use motehub_domain::message::Uplink;
 use motehub_domain::telemetry::{Metric, POINTS_PER_MESSAGE_MAX, Point, PointValue};
 use motehub_domain::time::Time;
 use serde_json::{Map, Value};
 
-use crate::DecodeError;
+use crate::{DecodeError, Said};
 
 /// Numbers below this are seconds since 1970, others milliseconds.
 const SECONDS_BELOW: f64 = 1e11;
 /// Names under which a time may stand beside `values` or `metric`.
 const TIME_NAMES: [&str; 3] = ["ts", "time", "timestamp"];
 
-/// Reads a telemetry payload.
-pub fn decode_json(payload: &[u8]) -> Result<Vec<Point>, DecodeError> {
-    let text = std::str::from_utf8(payload)
-        .map_err(|e| DecodeError(format!("telemetry is JSON in UTF-8; byte {} is not", e.valid_up_to())))?;
-    let json: Value =
-        serde_json::from_str(text).map_err(|e| DecodeError(format!("telemetry is JSON: {e}")))?;
-    let mut points = Vec::new();
-    match &json {
+/// How many refused points of one message are named.
+const NAMED_MAX: usize = 3;
+
+/// Reads telemetry. Points that mean nothing are left out and named; it is an error if nothing is left.
+pub fn decode(json: &Value) -> Result<Said, DecodeError> {
+    let mut found = Found { points: Vec::new(), bad: Vec::new() };
+    match json {
         Value::Array(items) => {
             for (i, item) in items.iter().enumerate() {
-                let Value::Object(object) = item else {
-                    return Err(DecodeError(format!("item {i} of the batch is not an object")));
-                };
-                decode_object(object, &mut points)
-                    .map_err(|e| DecodeError(format!("item {i} of the batch: {}", e.0)))?;
+                let place = format!("item {i} of the batch");
+                match item {
+                    Value::Object(object) => found.object(object, &place)?,
+                    _ => found.bad.push(format!("{place} is not an object")),
+                }
             }
         }
-        Value::Object(object) => decode_object(object, &mut points)?,
+        Value::Object(object) => found.object(object, "")?,
         Value::Null => return Err(DecodeError("null is no measurement".to_owned())),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => push(&mut points, "value", &json, None)?,
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => found.push("value", json, None, "")?,
     }
-    if points.is_empty() {
-        return Err(DecodeError("there is no measurement in it".to_owned()));
-    }
-    Ok(points)
+    found.said()
 }
 
-fn decode_object(object: &Map<String, Value>, points: &mut Vec<Point>) -> Result<(), DecodeError> {
-    if let Some(Value::Object(values)) = object.get("values") {
-        let time = any_time(object)?;
-        return values.iter().try_for_each(|(metric, value)| push(points, metric, value, time));
-    }
-    if let (Some(Value::String(metric)), Some(value)) = (object.get("metric"), object.get("value")) {
-        return push(points, metric, value, any_time(object)?);
-    }
-    let time = object.get("ts").map(time).transpose()?;
-    object
-        .iter()
-        .filter(|(name, _)| *name != "ts")
-        .try_for_each(|(name, value)| push(points, name, value, time))
+struct Found {
+    points: Vec<Point>,
+    bad: Vec<String>,
 }
 
-fn any_time(object: &Map<String, Value>) -> Result<Option<Time>, DecodeError> {
-    TIME_NAMES.iter().find_map(|name| object.get(*name)).map(time).transpose()
+impl Found {
+    fn object(&mut self, object: &Map<String, Value>, place: &str) -> Result<(), DecodeError> {
+        let (names, values): (&[&str], _) =
+            match (object.get("values"), object.get("metric"), object.get("value")) {
+                (Some(Value::Object(values)), ..) => (&TIME_NAMES, values.iter().collect()),
+                (_, Some(Value::String(metric)), Some(value)) => (&TIME_NAMES, vec![(metric, value)]),
+                _ => (&TIME_NAMES[..1], object.iter().filter(|(name, _)| *name != "ts").collect::<Vec<_>>()),
+            };
+        let time = names.iter().find_map(|name| object.get(*name)).map(time).transpose();
+        let time = match time {
+            Ok(time) => time,
+            Err(error) => {
+                self.bad.push(at(place, &error.0));
+                return Ok(());
+            }
+        };
+        values.into_iter().try_for_each(|(metric, value)| self.push(metric, value, time, place))
+    }
+
+    fn push(
+        &mut self,
+        metric: &str,
+        json: &Value,
+        time: Option<Time>,
+        place: &str,
+    ) -> Result<(), DecodeError> {
+        if self.points.len() == POINTS_PER_MESSAGE_MAX {
+            return Err(DecodeError(format!("a message has at most {POINTS_PER_MESSAGE_MAX} points")));
+        }
+        let point = PointValue::from_json(json).and_then(|value| match value {
+            Some(value) => Ok(Some(Point { metric: Metric::parse(metric)?, time, value })),
+            None => Ok(None),
+        });
+        match point {
+            Ok(point) => self.points.extend(point),
+            Err(refusal) => {
+                let name: String = format!("{metric:?}").chars().take(80).collect();
+                self.bad.push(at(place, &format!("{name}: {}", refusal.sentence)));
+            }
+        }
+        Ok(())
+    }
+
+    fn said(self) -> Result<Said, DecodeError> {
+        let Self { points, bad } = self;
+        let more = bad.len().saturating_sub(NAMED_MAX);
+        let mut named = bad.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join("; ");
+        if more > 0 {
+            named += &format!("; and {more} more");
+        }
+        match (points.is_empty(), bad.is_empty()) {
+            (true, true) => Err(DecodeError("there is no measurement in it".to_owned())),
+            (true, false) => Err(DecodeError(named)),
+            (false, true) => Ok(Uplink::Telemetry(points).into()),
+            (false, false) => {
+                let refused = Some(format!("stored, without what cannot be: {named}"));
+                Ok(Said { uplink: Uplink::Telemetry(points), refused })
+            }
+        }
+    }
 }
 
-fn time(json: &Value) -> Result<Time, DecodeError> {
+fn at(place: &str, what: &str) -> String {
+    if place.is_empty() { what.to_owned() } else { format!("{place}: {what}") }
+}
+
+/// Reads a time: milliseconds since 1970, or seconds below 10^11.
+pub(crate) fn time(json: &Value) -> Result<Time, DecodeError> {
     let number = json
         .as_f64()
         .ok_or_else(|| DecodeError("a time is a number of milliseconds since 1970".to_owned()))?;
@@ -75,31 +124,24 @@ fn time(json: &Value) -> Result<Time, DecodeError> {
     Ok(Time(ms as i64))
 }
 
-fn push(points: &mut Vec<Point>, metric: &str, json: &Value, time: Option<Time>) -> Result<(), DecodeError> {
-    if points.len() == POINTS_PER_MESSAGE_MAX {
-        return Err(DecodeError(format!("a message has at most {POINTS_PER_MESSAGE_MAX} points")));
-    }
-    let refused = |e: Rejection| DecodeError(format!("{metric:?}: {}", e.sentence));
-    if let Some(value) = PointValue::from_json(json).map_err(refused)? {
-        points.push(Point { metric: Metric::parse(metric).map_err(refused)?, time, value });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::{self, Encoding};
 
     fn decoded(payload: &[u8]) -> String {
-        match decode_json(payload) {
+        let json = payload::decode(Encoding::Json, "telemetry", payload);
+        match json.and_then(|json| decode(&json)) {
             Err(e) => format!("error: {e}"),
-            Ok(points) => {
+            Ok(Said { uplink: Uplink::Telemetry(points), refused }) => {
                 let words = points.iter().map(|p| {
                     let time = p.time.map_or(String::new(), |t| format!("@{}", t.0));
                     format!("{}={}{time}", p.metric.as_str(), p.value.to_json())
                 });
-                words.collect::<Vec<_>>().join(" ")
+                let words = words.collect::<Vec<_>>().join(" ");
+                refused.map_or(words.clone(), |why| format!("{words} but {why}"))
             }
+            Ok(other) => panic!("{other:?}"),
         }
     }
 
@@ -150,6 +192,21 @@ mod tests {
         for (payload, expected) in cases {
             let got = decoded(payload);
             assert!(got.starts_with("error") && got.contains(expected), "{payload:.20?}: {got}");
+        }
+    }
+
+    #[test]
+    fn one_bad_point_is_named_and_the_good_ones_are_kept() {
+        let cases = [
+            (r#"[{"t":1},{"t":null,"":2},{"h":3}]"#, "t=1 h=3", "item 1 of the batch: \"\": metric: a name"),
+            (r#"[{"t":1},5]"#, "t=1", "item 1 of the batch is not an object"),
+            (r#"[{"ts":"now","t":1},{"t":2}]"#, "t=2", "item 0 of the batch: a time is a number"),
+            (r#"{"t":1,"bad\u0000":2}"#, "t=1", "control characters"),
+            (r#"[{"t":1},1,2,3,4,5]"#, "t=1", "item 3 of the batch is not an object; and 2 more"),
+        ];
+        for (payload, kept, named) in cases {
+            let got = decoded(payload.as_bytes());
+            assert!(got.starts_with(&format!("{kept} but ")) && got.contains(named), "{payload}: {got}");
         }
     }
 }

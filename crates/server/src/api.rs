@@ -27,6 +27,7 @@ mod live;
 mod login;
 mod metrics;
 mod overview;
+mod reports;
 mod scripts;
 mod selectors;
 mod system;
@@ -155,6 +156,8 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Build), routes!(inbox::refuse))
         .on(Needs(Build), routes!(inbox::ignore))
         .on(Needs(Build), routes!(inbox::reopen))
+        .on(Needs(See), routes!(reports::log))
+        .on(Needs(Operate), routes!(reports::lift_quarantine))
         // Scripts
         .on(Needs(See), routes!(scripts::list))
         .on(Needs(Build), routes!(scripts::create))

@@ -9,6 +9,7 @@ use crate::inbox::Knocks;
 use crate::ingest::{Intake, Rate};
 use crate::live::Live;
 use crate::presence::Connections;
+use crate::reports::Events;
 use crate::retention::Retention;
 use crate::rollouts::Rollouts;
 use crate::rotation::Origins;
@@ -42,6 +43,8 @@ pub(crate) struct Parts {
     pub(crate) knocks: Knocks,
     /// The queue of what needs no acknowledgement.
     pub(crate) intake: Intake,
+    /// How many events devices reported lately.
+    pub(crate) events: Events,
     /// What the rollouts worker is told.
     pub(crate) rollouts: Rollouts,
     /// What the commands worker is told.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use motehub_domain::access::{Permission, Role};
+use motehub_domain::deployment::{HEALTH_WINDOW, Target};
 use motehub_domain::device::{Device, Dialect};
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::{Batch, Principal, Recalled};
@@ -29,6 +30,7 @@ impl Hub for App {
                 Credentials::Nodemcu { chip_id, secret } => {
                     self.nodemcu_board(chip_id, secret.as_deref()).await
                 }
+                Credentials::Bearer { id, secret } => self.native_device(id, secret).await,
             };
             match known {
                 Ok(Some(client)) => {
@@ -68,6 +70,27 @@ impl Hub for App {
     fn detach(&self, connection: ConnectionId) -> Answer<'_, ()> {
         self.connections.detach(connection);
         Box::pin(std::future::ready(()))
+    }
+
+    fn listens(&self, device: DeviceId) -> Answer<'_, ()> {
+        Box::pin(self.tell_waiting(device))
+    }
+
+    fn artifact_for(
+        &self,
+        device: DeviceId,
+        digest: Digest,
+    ) -> Answer<'_, Result<Option<Bytes>, UplinkError>> {
+        Box::pin(async move {
+            let target = self.store.target(device).await.map_err(|e| unavailable(&e))?;
+            let Some(Target { software, open, .. }) = target else { return Ok(None) };
+            let pending = software.pending.map(|(_, artifact)| artifact).or(open.map(|task| task.artifact));
+            let own = [pending, software.running, software.good, software.active];
+            if !own.into_iter().flatten().any(|artifact| artifact.digest == digest) {
+                return Ok(None);
+            }
+            Ok(self.store.artifact(digest).await.map_err(|e| unavailable(&e))?.map(Bytes::from))
+        })
     }
 
     fn pending(&self, device: DeviceId) -> Answer<'_, Result<Option<Offer>, UplinkError>> {
@@ -187,6 +210,18 @@ impl App {
         }
     }
 
+    async fn native_device(&self, id: &str, secret: &str) -> Result<Option<Client>, StoreError> {
+        let found = self.device_by_secret(secrets::digest(secret), id).await?;
+        let is_it = |device: &Device| {
+            device.dialect == Dialect::Native
+                && (device.external_id.as_deref() == Some(id) || device.id.to_string() == id)
+        };
+        match found.filter(is_it) {
+            Some(device) => self.device_client(device).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     async fn device_client(&self, device: Device) -> Result<Client, StoreError> {
         let rights = self.rights_of(&device).await?;
         let Device { id, name, external_id, dialect, .. } = device;
@@ -246,7 +281,7 @@ fn may_publish(role: Role) -> bool {
 }
 
 fn offer(artifact: Artifact) -> Offer {
-    Offer { digest: artifact.digest, size_bytes: artifact.size_bytes.unsigned_abs() }
+    Offer::new(&artifact, HEALTH_WINDOW)
 }
 
 fn unavailable(error: &StoreError) -> UplinkError {

@@ -102,13 +102,14 @@ fn said(knock: &hub::Knock) -> Option<Said> {
     let address = knock.address.ip().to_canonical().to_string();
     let via = match knock.transport {
         hub::Transport::Mqtt => Via::Mqtt,
-        hub::Transport::Http => Via::Http,
+        hub::Transport::Http | hub::Transport::WebSocket => Via::Http,
     };
     match &knock.credentials {
         Credentials::Mqtt { client_id, user, password } => {
             let name = user.as_deref().unwrap_or(client_id);
             Said::new(name, Some(client_id), via, address, password.is_some())
         }
+        Credentials::Bearer { id, .. } => Said::new(id, None, via, address, true),
         Credentials::Nodemcu { chip_id, secret } => Said::new(chip_id, None, via, address, secret.is_some()),
     }
 }

@@ -30,6 +30,8 @@ const APPEND_TRIES: u32 = 10;
 const APPEND_PAUSE: Duration = Duration::from_millis(300);
 /// At most one refusal per device and span is stated as a fact; all are counted.
 const REFUSALS_EVERY: Span = Span::minutes(1);
+/// That the clock of a device is wrong is stated at most this often.
+const CLOCKS_EVERY: Span = Span::minutes(60);
 /// For how many devices the last refusal is remembered.
 const REFUSALS_KEPT: usize = 10_000;
 
@@ -37,13 +39,14 @@ const REFUSALS_KEPT: usize = 10_000;
 pub(crate) struct Intake {
     queue: mpsc::Sender<Arrival>,
     refused: Mutex<HashMap<DeviceId, Time>>,
+    clocks: Mutex<HashMap<DeviceId, Time>>,
 }
 
 impl Intake {
     /// A queue, and its end for [`run`].
     pub(crate) fn new() -> (Self, mpsc::Receiver<Arrival>) {
         let (queue, end) = mpsc::channel(OFFERED_MAX);
-        (Self { queue, refused: Mutex::default() }, end)
+        (Self { queue, refused: Mutex::default(), clocks: Mutex::default() }, end)
     }
 
     /// Queues arrivals, or drops and counts them.
@@ -56,16 +59,25 @@ impl Intake {
     }
 
     fn may_state_refusal(&self, device: DeviceId, now: Time) -> bool {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.get(&device).is_some_and(|at| now - *at < REFUSALS_EVERY) {
-            return false;
-        }
-        if refused.len() >= REFUSALS_KEPT {
-            refused.clear();
-        }
-        refused.insert(device, now);
-        true
+        may_state(&self.refused, device, now, REFUSALS_EVERY)
     }
+
+    /// Whether it is time to say again that the clock of a device is wrong.
+    pub(crate) fn may_state_clock(&self, device: DeviceId, now: Time) -> bool {
+        may_state(&self.clocks, device, now, CLOCKS_EVERY)
+    }
+}
+
+fn may_state(stated: &Mutex<HashMap<DeviceId, Time>>, device: DeviceId, now: Time, every: Span) -> bool {
+    let mut stated = stated.lock().unwrap_or_else(PoisonError::into_inner);
+    if stated.get(&device).is_some_and(|at| now - *at < every) {
+        return false;
+    }
+    if stated.len() >= REFUSALS_KEPT {
+        stated.clear();
+    }
+    stated.insert(device, now);
+    true
 }
 
 /// How many points were taken during the last minute, in six slices of ten seconds.
@@ -107,6 +119,14 @@ pub(crate) async fn run(app: App, mut queue: mpsc::Receiver<Arrival>, shutdown: 
     }
 }
 
+/// What a device is answered.
+pub(crate) fn outcome(done: Result<(), Failure>) -> Result<(), UplinkError> {
+    done.map_err(|failure| match failure {
+        Failure::Rejected(rejection) => UplinkError::Refused(rejection.sentence),
+        Failure::Store(error) => UplinkError::Unavailable(error.to_string()),
+    })
+}
+
 impl App {
     /// Takes a batch of arrivals; resolves when every `Ok` is durable.
     pub(crate) async fn take(&self, batch: Vec<Arrival>) -> Vec<Result<(), UplinkError>> {
@@ -115,11 +135,16 @@ impl App {
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut measured = Vec::new();
         let mut places = Vec::new();
+        let mut logged = Vec::new();
+        let mut lines_at = Vec::new();
         for arrival in batch {
             let Arrival { device, uplink, mark, again } = arrival;
             let outcome = match uplink {
-                Uplink::Telemetry(points) => match telemetry::check(&points, now) {
-                    Ok(()) => {
+                Uplink::Telemetry(mut points) => match telemetry::mend(&mut points, now) {
+                    Ok(mended) => {
+                        if let Some(why) = mended {
+                            self.clock_is_wrong(device, &why).await;
+                        }
                         places.push(outcomes.len());
                         measured.push(Measured { device, arrived: now, mark, again, points });
                         Ok(())
@@ -132,8 +157,21 @@ impl App {
                     self.progress(device, |target| rollout::fetched(target, digest, self.now())).await
                 }
                 Uplink::Reply { command, outcome } => self.answered(device, command, &outcome).await,
+                Uplink::Announced(said) => self.announced(device, &said).await,
+                Uplink::Event(event) => self.happened(device, &event).await,
+                Uplink::Task(said) => self.task_reported(device, &said).await,
+                Uplink::Log(lines) => {
+                    lines_at.push(outcomes.len());
+                    logged.push((device, lines));
+                    Ok(())
+                }
             };
             outcomes.push(outcome);
+        }
+        if !logged.is_empty()
+            && let Err(error) = self.log(logged).await
+        {
+            lines_at.into_iter().for_each(|at| outcomes[at] = Err(error.clone()));
         }
         if !measured.is_empty()
             && let Err(error) = self.append(measured).await
@@ -166,7 +204,8 @@ impl App {
         Ok(())
     }
 
-    async fn progress(
+    /// Loads a device as deployments see it, lets a verb decide, and performs.
+    pub(crate) async fn progress(
         &self,
         device: DeviceId,
         verb: impl Fn(motehub_domain::deployment::Target) -> Effects,
@@ -176,10 +215,7 @@ impl App {
             target.online = self.connections.is_online(device);
             Ok(((), verb(target)))
         });
-        done.await.map_err(|failure| match failure {
-            Failure::Rejected(rejection) => UplinkError::Refused(rejection.sentence),
-            Failure::Store(error) => UplinkError::Unavailable(error.to_string()),
-        })
+        outcome(done.await)
     }
 
     async fn refused(&self, id: DeviceId, rejection: Rejection) -> UplinkError {

@@ -16,6 +16,7 @@ mod live;
 mod perform;
 mod presence;
 mod random;
+mod reports;
 mod retention;
 mod rollouts;
 mod rotation;

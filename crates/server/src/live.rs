@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use motehub_domain::id::DeviceId;
+use motehub_domain::report::LogLine;
 use motehub_domain::telemetry::{Metric, PointValue};
 use motehub_domain::time::Time;
 use motehub_store::{ChangeQuery, Measured, Recorded};
@@ -42,6 +43,8 @@ pub(crate) enum News {
     Telemetry(Arc<Vec<Shown>>),
     /// How many unknown devices wait for a decision.
     Inbox(usize),
+    /// Log lines of devices that somebody watches, each with the time of its arrival.
+    Log(Arc<Vec<(DeviceId, Time, LogLine)>>),
 }
 
 /// Who watches what.
@@ -110,6 +113,24 @@ impl Live {
     /// Shows how many unknown devices wait for a decision.
     pub(crate) fn show_inbox(&self, waiting: usize) {
         let _ = self.news.send(News::Inbox(waiting));
+    }
+
+    /// What log lines of a batch somebody watches.
+    pub(crate) fn wanted_lines(
+        &self,
+        logged: &[(DeviceId, Vec<LogLine>)],
+        now: Time,
+    ) -> Vec<(DeviceId, Time, LogLine)> {
+        let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
+        let wanted = logged.iter().filter(|(device, _)| watched.contains_key(device));
+        wanted.flat_map(|(device, lines)| lines.iter().map(|line| (*device, now, line.clone()))).collect()
+    }
+
+    /// Shows log lines that are on disk now.
+    pub(crate) fn show_lines(&self, shown: Vec<(DeviceId, Time, LogLine)>) {
+        if !shown.is_empty() {
+            let _ = self.news.send(News::Log(Arc::new(shown)));
+        }
     }
 
     /// Shows points that are on disk now.

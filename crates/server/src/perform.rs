@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use motehub_domain::deployment::{self, Cause, Task, TaskState};
+use motehub_domain::device::Dialect;
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::rejection::Rejection;
 use motehub_domain::rollout;
@@ -81,6 +82,8 @@ impl App {
             }
             target.online = self.connections.is_online(task.device);
             let more = match (task.state, deployment.cause) {
+                // A native device returns to its last good version by itself.
+                (TaskState::Failed, _) if target.device.dialect == Dialect::Native => Effects::none(),
                 (TaskState::Failed, Cause::Asked(_) | Cause::Rollback(_)) => {
                     let existing = self.store.recovery_of(deployment.id).await?;
                     let former = match &existing {

@@ -5,13 +5,14 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use motehub_domain::device::{self, Presence};
+use motehub_domain::deployment::Target;
+use motehub_domain::device::{self, Dialect, Presence};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
 use motehub_domain::message::Downlink;
 use motehub_domain::rollout;
 use motehub_domain::time::Span;
-use motehub_gateway::hub::{Connection, ConnectionId};
+use motehub_gateway::hub::{Connection, ConnectionId, Transport};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +46,7 @@ struct Table {
 struct Link {
     id: ConnectionId,
     address: SocketAddr,
+    transport: Transport,
     downlinks: mpsc::Sender<Downlink>,
 }
 
@@ -52,7 +54,8 @@ impl Connections {
     /// A device's connection begins.
     pub(crate) fn attach(&self, connection: &Connection, downlinks: mpsc::Sender<Downlink>) {
         let mut table = self.table();
-        let link = Link { id: connection.id, address: connection.address, downlinks };
+        let Connection { id, address, transport, .. } = *connection;
+        let link = Link { id, address, transport, downlinks };
         table.links.entry(connection.device).or_default().push(link);
         table.owners.insert(connection.id, connection.device);
         table.dirty.insert(connection.device);
@@ -89,6 +92,16 @@ impl Connections {
                 metrics::counter!("motehub_downlinks_dropped_total").increment(1);
             }
         }
+    }
+
+    /// Ends a device's connections that hang on this table: those over HTTP and WebSocket.
+    pub(crate) fn disconnect(&self, device: DeviceId) {
+        let table = self.table();
+        let links = table.links.get(&device).into_iter().flatten();
+        let ended: Vec<ConnectionId> =
+            links.filter(|link| link.transport != Transport::Mqtt).map(|link| link.id).collect();
+        drop(table);
+        ended.into_iter().for_each(|id| self.detach(id));
     }
 
     /// Devices were heard.
@@ -177,15 +190,13 @@ async fn effects(app: &App, batch: Vec<(DeviceId, Option<SocketAddr>, bool)>) ->
 async fn came_back(app: &App, devices: &[DeviceId]) {
     let here: Vec<DeviceId> =
         devices.iter().copied().filter(|device| app.connections.is_online(*device)).collect();
-    if let Err(error) = app.say_commands(&here).await {
-        tracing::warn!(%error, "devices that came back could not be told their commands");
-    }
-    app.tell_rotations(&here).await;
     let targets = match app.store.targets(&here).await {
         Ok(targets) => targets,
         Err(error) => return tracing::warn!(%error, "what waits for devices could not be looked up"),
     };
-    for target in targets.into_iter().filter(|target| target.open.is_some()) {
+    // Native devices are told when they begin to listen.
+    let asks = |target: &Target| target.open.is_some() && target.device.dialect == Dialect::Nodemcu;
+    for target in targets.into_iter().filter(asks) {
         let device = target.device.id;
         let connected = app.attempt(|| async {
             let target = app.store.target(device).await?;

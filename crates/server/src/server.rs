@@ -30,7 +30,7 @@ use crate::live::{self, Live};
 use crate::presence::{self, Connections};
 use crate::rotation::Origins;
 use crate::settings::Settings;
-use crate::{api, assets, backup, commands, random, retention, rollouts, secrets, tls};
+use crate::{api, assets, backup, commands, random, reports, retention, rollouts, secrets, tls};
 
 /// How long the one-time set-up link works.
 const SETUP_MAX: Span = Span::minutes(60);
@@ -102,6 +102,7 @@ impl Server {
             origins: Origins::default(),
             knocks: Knocks::new(knocks),
             intake,
+            events: reports::Events::default(),
             rollouts: rollouts::Rollouts::default(),
             commands: commands::Commands::default(),
             retention: retention::Retention::default(),
@@ -158,7 +159,7 @@ impl Server {
         let stop_workers = CancellationToken::new();
         gateways.spawn(mqtt.run(shutdown.clone()));
         let hub: Arc<dyn Hub> = Arc::new(app.clone());
-        gateways.spawn(http::serve(http, router(&app), hub, shutdown.clone()));
+        gateways.spawn(http::serve(http, router(&app, shutdown.clone()), hub, shutdown.clone()));
         workers.spawn(presence::run(app.clone(), stop_workers.clone()));
         workers.spawn(ingest::run(app.clone(), offered, stop_workers.clone()));
         workers.spawn(inbox::run(app.clone(), stop_workers.clone()));
@@ -207,7 +208,7 @@ async fn housekeeping(app: App, shutdown: CancellationToken) {
     }
 }
 
-fn router(app: &App) -> Router {
+fn router(app: &App, shutdown: CancellationToken) -> Router {
     let hub: Arc<dyn Hub> = Arc::new(app.clone());
     let own = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -220,7 +221,8 @@ fn router(app: &App) -> Router {
         .layer(axum::middleware::from_fn(api::answers))
         .layer(CompressionLayer::new())
         .layer(axum::middleware::from_fn(assets::with_headers));
-    pages.merge(http::nodemcu_routes(hub)).layer(CatchPanicLayer::custom(panicked))
+    let devices = http::nodemcu_routes(hub.clone()).merge(http::native_routes(hub, shutdown));
+    pages.merge(devices).layer(CatchPanicLayer::custom(panicked))
 }
 
 /// A panic is a defect of ours: counted, logged, and answered without a word of what was inside.

@@ -113,6 +113,42 @@ create table knocks (
     standing text not null
 );
 
+-- What a device last said of itself. safe_mode is 0 or 1; running is a digest, '' for nothing, null if it was not said.
+create table reports (
+    device text primary key references devices (id) on delete cascade,
+    model text,
+    firmware text,
+    version text,
+    reset text,
+    capabilities text not null,
+    free_memory bigint,
+    running text,
+    safe_mode bigint not null,
+    attributes text not null,
+    at bigint not null
+);
+
+-- The newest lines of each device's log.
+create table log_lines (
+    id {serial},
+    device text not null references devices (id) on delete cascade,
+    at bigint not null,
+    said_at bigint,
+    level text not null,
+    line text not null
+);
+create index log_lines_device on log_lines (device, id);
+
+-- Versions that a device is not given any more.
+create table quarantines (
+    device text not null references devices (id) on delete cascade,
+    digest text not null,
+    reason text not null,
+    traceback text,
+    at bigint not null,
+    primary key (device, digest)
+);
+
 create table scripts (
     id text primary key,
     number bigint not null,
@@ -150,6 +186,7 @@ create table versions (
     error_message text,
     primary key (script, version)
 );
+create index versions_digest on versions (digest);
 
 create table assignments (
     device text not null references devices (id) on delete cascade,
@@ -188,6 +225,7 @@ create table tasks (
     state text not null,
     is_open bigint not null,
     reason text,
+    traceback text,
     tries bigint not null,
     health_window bigint not null,
     created_at bigint not null,

@@ -29,6 +29,7 @@ mod knock;
 mod note;
 mod overview;
 mod person;
+mod report;
 mod save;
 mod script;
 mod selector;
@@ -46,6 +47,7 @@ pub use deployment::DeploymentFilter;
 pub use device_list::{DeviceQuery, DeviceView, Sort};
 pub use error::StoreError;
 pub use overview::Overview;
+pub use report::Logged;
 pub use telemetry::{Aged, Ages, Appended, Bucket, Measured, Merged, Numbers, Sample, States, Sum, Summary};
 pub use words::Words;
 
@@ -137,6 +139,7 @@ impl Store {
             note::SQL,
             overview::SQL,
             person::SQL,
+            report::SQL,
             script::SQL,
             task::SQL,
             telemetry::SQL,

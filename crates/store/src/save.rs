@@ -8,7 +8,7 @@ use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
     Store, StoreError, capability, change, command, credential, deployment, device, group, knock, note,
-    person, script, task,
+    person, report, script, task,
 };
 
 impl Store {
@@ -79,6 +79,10 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::Task(task) => transaction.push(task::write(task)),
         Save::Command(command) => transaction.push(command::write(command)),
         Save::Execution(execution) => transaction.push(command::write_execution(execution)),
+        Save::Report(said) => transaction.push(report::write(said)),
+        Save::Log(device, lines, at) => report::write_log(*device, lines, *at, transaction),
+        Save::Quarantine(quarantine) => transaction.push(report::write_quarantine(quarantine)),
+        Save::LiftQuarantine(device, digest) => transaction.push(report::lift_quarantine(*device, *digest)),
         Save::User(user) => transaction.push(person::write_user(user)),
         Save::DeleteUser(id) => transaction.push(person::delete_user(*id)),
         Save::Login(login) => transaction.push(person::write_login(login)),

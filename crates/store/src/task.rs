@@ -21,21 +21,21 @@ macro_rules! task_select {
     () => {
         "t.deployment, t.device, t.script, t.version, t.digest, t.size, \
          t.previous_script, t.previous_version, t.previous_digest, t.previous_size, \
-         t.state, t.reason, t.tries, t.health_window, t.created_at, t.updated_at, t.deadline, t.revision"
+         t.state, t.reason, t.traceback, t.tries, t.health_window, t.created_at, t.updated_at, t.deadline, t.revision"
     };
 }
 
 sql! {
     INSERT = "insert into tasks (deployment, device, script, version, digest, size,
         previous_script, previous_version, previous_digest, previous_size,
-        state, is_open, reason, tries, health_window, created_at, updated_at, deadline, revision)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+        state, is_open, reason, traceback, tries, health_window, created_at, updated_at, deadline, revision)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
         on conflict (deployment, device) do nothing";
     UPDATE = "update tasks set script = $3, version = $4, digest = $5, size = $6,
         previous_script = $7, previous_version = $8, previous_digest = $9, previous_size = $10,
-        state = $11, is_open = $12, reason = $13, tries = $14, health_window = $15, created_at = $16,
-        updated_at = $17, deadline = $18, revision = $19
-        where deployment = $1 and device = $2 and revision = $19 - 1";
+        state = $11, is_open = $12, reason = $13, traceback = $14, tries = $15, health_window = $16,
+        created_at = $17, updated_at = $18, deadline = $19, revision = $20
+        where deployment = $1 and device = $2 and revision = $20 - 1";
     ONE = concat!("select ", task_select!(), " from tasks t where t.deployment = $1 and t.device = $2");
     OF_DEVICE = concat!(
         "select ", task_select!(),
@@ -70,6 +70,7 @@ pub(crate) fn write(task: &Task) -> Statement {
         task.state.as_str().into(),
         task.state.is_open().into(),
         task.reason.as_ref().into(),
+        task.traceback.as_ref().into(),
         task.tries.into(),
         task.health_window.0.into(),
         task.created_at.into(),
@@ -93,6 +94,7 @@ fn task_columns(columns: &mut Columns) -> Result<Task, StoreError> {
         previous: artifact_columns(columns)?,
         state: columns.word(TaskState::parse)?,
         reason: columns.maybe_text()?,
+        traceback: columns.maybe_text()?,
         tries: columns.integer()?,
         health_window: Span(columns.integer()?),
         created_at: columns.time()?,
@@ -112,7 +114,7 @@ fn target_of(row: Row) -> Result<Target, StoreError> {
     let software = software_columns(&mut columns, device.id)?;
     let online = columns.boolean()?;
     let open = if columns.boolean()? { Some(task_columns(&mut columns)?) } else { None };
-    Ok(Target { device, software, online, open })
+    Ok(Target { device, software, online, open, quarantined: Vec::new() })
 }
 
 fn restrict(query: &mut Query, states: &[TaskState]) {
@@ -206,6 +208,11 @@ impl Store {
             for row in self.engine().ask(query).await? {
                 let target = target_of(row)?;
                 found.insert(target.device.id, target);
+            }
+            for quarantine in self.quarantines(some).await? {
+                if let Some(target) = found.get_mut(&quarantine.device) {
+                    target.quarantined.push((quarantine.digest, quarantine.reason));
+                }
             }
             targets.extend(some.iter().filter_map(|id| found.remove(id)));
         }

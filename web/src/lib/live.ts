@@ -9,6 +9,7 @@ import {
   readFrame,
   waitBefore,
   watchSet,
+  type LogFrame,
   type Position,
   type TelemetryFrame,
 } from './domain/resume';
@@ -17,6 +18,8 @@ export type LiveState = 'connecting' | 'live' | 'reconnecting' | 'off';
 export type LiveListener = {
   changes?: (changes: Change[]) => void;
   telemetry?: (telemetry: TelemetryFrame) => void;
+  /** New log lines of watched devices. */
+  log?: (log: LogFrame) => void;
   /** So many unknown devices wait for a decision. */
   inbox?: (waiting: number) => void;
   /** Too much was missed, or the link was new: what is shown must be loaded again. */
@@ -96,6 +99,7 @@ function receive(text: string): void {
   for (const listener of [...listeners]) {
     if (meaning.kind === 'changes' && meaning.changes.length > 0) listener.changes?.(meaning.changes);
     if (meaning.kind === 'telemetry') listener.telemetry?.(meaning.telemetry);
+    if (meaning.kind === 'log') listener.log?.(meaning.log);
     if (meaning.kind === 'inbox') listener.inbox?.(meaning.waiting);
     if (meaning.kind === 'resync') listener.resync?.();
   }

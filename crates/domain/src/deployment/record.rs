@@ -2,7 +2,7 @@
 
 use crate::device::{Device, Software};
 use crate::id::{DeploymentId, DeviceId};
-use crate::script::Artifact;
+use crate::script::{Artifact, Digest};
 use crate::time::{Span, Time};
 
 /// The intention that devices run an artifact.
@@ -92,7 +92,10 @@ pub struct Task {
     pub state: TaskState,
     /// Why it stands so, in words for people.
     pub reason: Option<String>,
-    /// In Fetching: how often the device asked; in Applying: how often it started since it took the artifact.
+    /// The traceback of what crashed, if the device sent one.
+    pub traceback: Option<String>,
+    /// IoT Executor: in Fetching how often the device asked, in Applying how often it started since it took the
+    /// artifact. Native: how often it began to fetch, and started with it.
     pub tries: i64,
     /// How long the device must run it without trouble.
     pub health_window: Span,
@@ -197,6 +200,8 @@ pub struct Target {
     pub online: bool,
     /// Its open task, which a new one replaces.
     pub open: Option<Task>,
+    /// What it is not given any more, each with the reason.
+    pub quarantined: Vec<(Digest, String)>,
 }
 
 /// What a person asks for.

@@ -194,6 +194,7 @@ impl Broker {
         self.write(slot, &bytes, out);
         self.arm_connection(now, slot);
         self.send_again(now, slot, out);
+        self.note_listening(index, None, out);
         Ok(())
     }
 

@@ -330,6 +330,9 @@ impl<'a> Task<'a> {
             if !out.uplinks.is_empty() {
                 self.uplinks.push(Box::pin(uplink(shared.hub.as_ref(), out.uplinks)));
             }
+            if let Some(device) = out.listens {
+                shared.hub.listens(device).await;
+            }
             for (device, why) in out.refusals {
                 shared.hub.refused(device, why).await;
             }

@@ -34,10 +34,11 @@ impl Broker {
         let at = self.conn(slot).and_then(|conn| conn.session);
         let Some(session) = self.session(at) else { return };
         let Some(identity) = &session.identity else { return };
-        let Some(said) = dialect::mqtt_downlink(identity, downlink) else { return };
-        let granted =
-            session.subscriptions.iter().filter(|s| s.filter.matches(&said.topic)).map(|s| s.qos).max();
-        let (Some(granted), Some((index, _))) = (granted, at) else { return };
+        let granted = dialect::mqtt_downlink(identity, downlink).into_iter().find_map(|said| {
+            let subscribed = session.subscriptions.iter().filter(|s| s.filter.matches(&said.topic));
+            Some((subscribed.map(|s| s.qos).max()?, said))
+        });
+        let (Some((granted, said)), Some((index, _))) = (granted, at) else { return };
         let message = Message::plain(&said.topic, &said.payload, said.qos, false);
         let delivery =
             Delivery { session: index, qos: granted.min(said.qos), retain: false, ids: Vec::new() };

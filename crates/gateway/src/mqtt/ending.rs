@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Message;
-use motehub_protocol::dialect;
+use motehub_protocol::{Encoding, Said, dialect};
 
 use super::broker::{Broker, Timer};
 use super::out::{Out, Slot};
@@ -135,10 +135,11 @@ impl Broker {
             return;
         }
         if let Some(identity) = &session.identity
-            && let Some(meaning) = dialect::mqtt_uplink(identity, &will.message.topic, &will.message.payload)
+            && let Some(meaning) =
+                dialect::mqtt_uplink(identity, &will.message.topic, Encoding::Json, &will.message.payload)
         {
             match meaning {
-                Ok(uplink) => {
+                Ok(Said { uplink, .. }) => {
                     out.offers.push(Arrival { device: identity.device, uplink, mark: None, again: false });
                 }
                 Err(_) => {

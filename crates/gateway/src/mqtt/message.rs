@@ -1,5 +1,6 @@
 //! What the 5.0 properties of a message mean to us.
 
+use motehub_protocol::Encoding;
 use mqtt_protocol_core::mqtt::packet::{Properties, Property};
 
 /// What the 5.0 properties of a PUBLISH or a will say to us, and what of them is passed on.
@@ -17,6 +18,8 @@ pub(super) struct Attributes {
     pub has_subscription_id: bool,
     /// The payload is said to be UTF-8 text.
     pub is_text: bool,
+    /// How the payload is written, by its content type.
+    pub encoding: Encoding,
     /// The response topic, which must not have wildcards.
     pub response_topic: Option<String>,
 }
@@ -33,6 +36,10 @@ impl Attributes {
                 Property::SubscriptionIdentifier(_) => this.has_subscription_id = true,
                 Property::ResponseTopic(v) => {
                     this.response_topic = Some(v.val().to_owned());
+                    this.forwarded.extend(property.to_continuous_buffer());
+                }
+                Property::ContentType(v) => {
+                    this.encoding = Encoding::of(v.val());
                     this.forwarded.extend(property.to_continuous_buffer());
                 }
                 Property::PayloadFormatIndicator(v) => {

@@ -31,6 +31,8 @@ pub struct Out {
     pub refusals: Vec<(DeviceId, String)>,
     /// For [`crate::hub::Hub::attach`], before any `detach`; then [`Broker::attached`].
     pub attach: Option<Connection>,
+    /// For [`crate::hub::Hub::listens`], after `attach`.
+    pub listens: Option<DeviceId>,
     /// For [`crate::hub::Hub::detach`].
     pub detach: Vec<ConnectionId>,
 }

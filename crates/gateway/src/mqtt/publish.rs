@@ -5,9 +5,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use motehub_domain::kept::Message;
-use motehub_domain::message::Uplink;
 use motehub_domain::topic::check_topic_name;
-use motehub_protocol::dialect;
+use motehub_protocol::{Said, dialect};
 
 use super::broker::Broker;
 use super::out::{Out, Slot, Token};
@@ -20,8 +19,8 @@ use crate::hub::Arrival;
 
 /// What becomes of a publish.
 enum Verdict {
-    /// The product takes it, and subscribers.
-    Uplink(Uplink),
+    /// The product takes it, and subscribers; what of it is refused is told.
+    Uplink(Said),
     /// Subscribers only.
     Plain,
     /// Nobody: a reason code and a sentence.
@@ -53,7 +52,10 @@ impl Broker {
                         out.refuse(session, &why);
                         self.counters.count_refused(code);
                     }
-                    Verdict::Uplink(uplink) => {
+                    Verdict::Uplink(Said { uplink, refused }) => {
+                        if let Some(why) = refused {
+                            out.refuse(session, &why);
+                        }
                         if let Some(device) = session.identity.as_ref().map(|i| i.device) {
                             out.offers.push(Arrival { device, uplink, mark: None, again: false });
                         }
@@ -110,8 +112,15 @@ impl Broker {
         let Some((index, _)) = conn.session else { return Ok(()) };
         let Some(session) = self.sessions[index as usize].as_mut() else { return Ok(()) };
         let bytes = topic.len() + publish.payload.len();
-        let mut pending =
-            Pending { packet_id, qos: publish.qos, outcome: None, ticket: None, message, bytes };
+        let mut pending = Pending {
+            packet_id,
+            qos: publish.qos,
+            outcome: None,
+            ticket: None,
+            message,
+            bytes,
+            remark: None,
+        };
         if publish.qos == 2 {
             let has_room = session.received.len() < usize::from(taken_max);
             match session.received_mut(packet_id) {
@@ -138,7 +147,11 @@ impl Broker {
         conn.taken = conn.taken.saturating_add(1);
         let token = Token(conn.first_token + conn.pending.len() as u64);
         match judge(session, publish, topic, &self.limits) {
-            Verdict::Uplink(uplink) => {
+            Verdict::Uplink(Said { uplink, refused }) => {
+                if let Some(why) = refused {
+                    out.refuse(session, &why);
+                    pending.remark = Some(why.into());
+                }
                 if let Some(device) = session.identity.as_ref().map(|i| i.device) {
                     let mark = Some(mark(&session.key.client_id, packet_id, topic, publish.payload));
                     out.uplinks.push((token, Arrival { device, uplink, mark, again: publish.dup }));
@@ -166,11 +179,15 @@ impl Broker {
                 let popped = conn.pop_kept(|ticket| notes.is_kept(ticket))?;
                 Some((popped, conn.version, conn.wants_reasons))
             });
-            let Some(((Pending { packet_id, qos, .. }, outcome), version, wants_reasons)) = popped else {
+            let Some(((Pending { packet_id, qos, remark, .. }, outcome), version, wants_reasons)) = popped
+            else {
                 return;
             };
             match outcome {
-                Outcome::Taken => self.answer(slot, qos, packet_id, reason::SUCCESS, "", out),
+                Outcome::Taken => {
+                    let why = remark.as_deref().filter(|_| wants_reasons).unwrap_or_default();
+                    self.answer(slot, qos, packet_id, reason::SUCCESS, why, out);
+                }
                 Outcome::Refused(code, why) => {
                     let (code, why) = if version == Version::V5 { (code, why) } else { (0, String::new()) };
                     self.answer(slot, qos, packet_id, code, if wants_reasons { &why } else { "" }, out);
@@ -324,9 +341,9 @@ fn judge(session: &Session, publish: &Publish<'_>, topic: &str, limits: &Limits)
         return Verdict::No(reason::BAD_PAYLOAD, "the payload is said to be UTF-8 and is not".to_owned());
     }
     let Some(identity) = &session.identity else { return Verdict::Plain };
-    match dialect::mqtt_uplink(identity, topic, publish.payload) {
+    match dialect::mqtt_uplink(identity, topic, publish.attributes.encoding, publish.payload) {
         None => Verdict::Plain,
-        Some(Ok(uplink)) => Verdict::Uplink(uplink),
+        Some(Ok(said)) => Verdict::Uplink(said),
         Some(Err(error)) => Verdict::No(reason::BAD_PAYLOAD, error.to_string()),
     }
 }

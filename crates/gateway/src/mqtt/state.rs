@@ -50,6 +50,8 @@ pub(super) struct Pending {
     pub message: Option<Arc<Message>>,
     /// Bytes of its topic and payload.
     pub bytes: usize,
+    /// What of it was not taken.
+    pub remark: Option<Box<str>>,
 }
 
 pub(super) struct Conn {

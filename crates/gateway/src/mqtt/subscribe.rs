@@ -3,6 +3,7 @@
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
 use motehub_domain::topic::{TopicFilter, TopicRights};
+use motehub_protocol::dialect;
 
 use super::Millis;
 use super::broker::Broker;
@@ -41,7 +42,21 @@ impl Broker {
         let ticket = self.notes.since(made);
         self.write_kept(slot, ticket, &bytes, out);
         self.pump(now, slot, out);
+        self.note_listening(index, Some(&subscribe.wishes), out);
         Ok(())
+    }
+
+    /// Has the hub told if the device hears downlinks from now on: by these wishes, or by what it subscribed to
+    /// before.
+    pub(super) fn note_listening(&self, index: u32, wishes: Option<&[Wish]>, out: &mut Out) {
+        let Some(session) = self.sessions[index as usize].as_ref() else { return };
+        let Some(identity) = &session.identity else { return };
+        let is_new =
+            |s: &Subscription| wishes.is_none_or(|all| all.iter().any(|wish| *wish.filter == *s.text));
+        let mut filters = session.subscriptions.iter().filter(|s| is_new(s)).map(|s| &s.filter);
+        if filters.any(|filter| dialect::listens(identity, filter)) {
+            out.listens = Some(identity.device);
+        }
     }
 
     /// Grants one filter or gives the reason why not.

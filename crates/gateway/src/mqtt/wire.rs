@@ -191,7 +191,7 @@ pub(super) fn put_acknowledgement(
 ) {
     let flags = if kind == kind::PUBREL { 2 } else { 0 };
     let [high, low] = packet_id.to_be_bytes();
-    if version == Version::V3 || code == reason::SUCCESS {
+    if version == Version::V3 || code == reason::SUCCESS && why.is_empty() {
         buffer.extend_from_slice(&[kind << 4 | flags, 2, high, low]);
     } else if why.is_empty() {
         buffer.extend_from_slice(&[kind << 4 | flags, 3, high, low, code]);

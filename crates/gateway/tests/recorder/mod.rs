@@ -10,6 +10,7 @@ use motehub_domain::id::{DeviceId, TokenId};
 use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer, Uplink};
 use motehub_domain::script::Digest;
+use motehub_domain::time::Span;
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{
     Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, UplinkError,
@@ -71,7 +72,12 @@ impl Recorder {
 
     /// Sends an offer to everybody who is attached.
     pub(crate) fn offer_to_all(&self) {
-        let offer = Downlink::Offer(Offer { digest: Digest([7; 32]), size_bytes: 1 });
+        let offer = Downlink::Offer(Offer {
+            digest: Digest([7; 32]),
+            size_bytes: 1,
+            version: 1,
+            health_window: Span::seconds(30),
+        });
         for (_, sender) in self.senders.lock().unwrap().iter() {
             let _ = sender.try_send(offer.clone());
         }
@@ -147,6 +153,14 @@ impl Hub for Recorder {
             self.senders.lock().unwrap().retain(|(id, _)| *id != connection);
             self.hear(format!("detached {}", connection.0));
         })
+    }
+
+    fn listens(&self, _: DeviceId) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn artifact_for(&self, _: DeviceId, _: Digest) -> Answer<'_, Result<Option<Bytes>, UplinkError>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn pending(&self, _: DeviceId) -> Answer<'_, Result<Option<Offer>, UplinkError>> {

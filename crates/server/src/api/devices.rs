@@ -15,6 +15,7 @@ use super::access::Caller;
 use super::credentials::{CredentialShared, RotationDto};
 use super::extract::{Body, Page, Query, id, rfc3339};
 use super::problem::{ApiError, Problem};
+use super::reports::{QuarantineDto, ReportDto};
 use super::selectors;
 use crate::app::App;
 use crate::random;
@@ -64,6 +65,12 @@ pub(crate) struct DeviceDto {
     rotation: Option<RotationDto>,
     /// Its credential was used from two addresses at once; a new credential ends this warning.
     credential_shared: Option<CredentialShared>,
+    /// What it last said of itself; only for one device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<ReportDto>,
+    /// The versions that are not given to it any more; only for one device.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    quarantined: Vec<QuarantineDto>,
     /// When it was registered.
     created_at: String,
     /// Send it back with a change to be told if somebody else was faster.
@@ -144,6 +151,8 @@ impl From<DeviceView> for DeviceDto {
             pending: waits,
             rotation: rotation.map(RotationDto::from),
             credential_shared: shared.map(CredentialShared::from),
+            report: None,
+            quarantined: Vec::new(),
             created_at: rfc3339(device.created_at),
             revision: device.revision,
         }
@@ -362,11 +371,15 @@ pub(crate) async fn load(app: &App, id: DeviceId) -> Result<Device, crate::perfo
 /// A device as the API shows it.
 pub(crate) async fn view(app: &App, id: DeviceId) -> Result<DeviceDto, ApiError> {
     let view = app.store.device_view(id).await?;
-    view.map(DeviceDto::from).ok_or_else(|| ApiError::not_found("device", id))
+    let mut device = view.map(DeviceDto::from).ok_or_else(|| ApiError::not_found("device", id))?;
+    device.report = app.store.report(id).await?.map(ReportDto::from);
+    device.quarantined = QuarantineDto::of(app, id).await?;
+    Ok(device)
 }
 
 /// Ends the connections of a device.
 pub(crate) fn disconnect(app: &App, id: DeviceId) {
+    app.connections.disconnect(id);
     if let Some(mqtt) = app.mqtt.get() {
         mqtt.disconnect_device(id);
     }

@@ -7,6 +7,7 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use motehub_domain::id::DeviceId;
+use motehub_domain::report::LogLine;
 use motehub_domain::time::Time;
 use motehub_store::{ChangeQuery, Recorded};
 use serde::Deserialize;
@@ -101,6 +102,7 @@ impl Reader {
                     Ok(News::Inbox(waiting)) => {
                         self.send(json!({ "inbox": { "waiting": waiting } })).await?;
                     }
+                    Ok(News::Log(lines)) => self.log(&lines).await?,
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Over),
                 },
                 message = self.socket.recv() => self.heard(message).await?,
@@ -140,6 +142,15 @@ impl Reader {
         };
         self.send(json!({ "changes": fresh, "seq": last })).await?;
         Ok(last)
+    }
+
+    /// Log lines go out as they come: devices write few.
+    async fn log(&mut self, lines: &[(DeviceId, Time, LogLine)]) -> Result<(), Over> {
+        let mut log: HashMap<String, Vec<Value>> = HashMap::new();
+        for (device, at, line) in lines.iter().filter(|(device, ..)| self.watched.contains(device)) {
+            log.entry(device.to_string()).or_default().push(json!([line.level.as_str(), at.0, line.text]));
+        }
+        if log.is_empty() { Ok(()) } else { self.send(json!({ "log": log })).await }
     }
 
     fn hold(&mut self, shown: &[Shown]) {

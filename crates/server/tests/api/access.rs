@@ -42,7 +42,9 @@ impl Route {
 
     /// Calls it on things that do not exist, with a body that asks for nothing.
     async fn call(&self, hub: &Hub, caller: &Caller, headers: &[(&str, &str)]) -> Answer {
-        let ids = ["{id}", "{script}"].iter().fold(self.path.clone(), |path, part| path.replace(part, NO_ID));
+        let ids = ["{id}", "{script}", "{digest}"]
+            .iter()
+            .fold(self.path.clone(), |path, part| path.replace(part, NO_ID));
         let path = ids.replace("{version}", "1").replace("{name}", "relay");
         assert!(!path.contains('{'), "{path}");
         let body = (self.method != "GET").then(|| json!({}));

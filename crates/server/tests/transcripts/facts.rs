@@ -7,6 +7,7 @@
 //! - `command NAME Done "a part of the reason or result"` the newest of a device
 //! - `deployment NAME Done`
 //! - `telemetry NAME t=21.5 open=true@1800000000000` among its points; `points NAME 3` how many it has
+//! - `logged NAME warn:low_battery info:hello` its log lines, newest first; `quarantined NAME 1` how many versions are
 //! - `stated NAME uplink_refused 1 "a part of it"` how many facts of a kind there are, and what the newest says
 //! - `counted METRIC 3` how much a counter has grown since the start
 
@@ -96,6 +97,15 @@ impl World {
                 let [fact, ..] = wanted else { return Err("which fact?".to_owned()) };
                 let list = self.look(&format!("/activity?kind={fact}&limit=1000&device={}", self.id(name)?));
                 Ok((format!("{fact} {}", items(&list).count()), list["items"][0]["after"].to_string()))
+            }
+            "logged" => {
+                let lines = device("/log")?;
+                let words = items(&lines).map(|l| format!("{}:{}", text(&l["level"]), text(&l["text"])));
+                plain(words.map(|word| word.replace(' ', "_")).collect::<Vec<_>>().join(" "))
+            }
+            "quarantined" => {
+                let view = device("")?;
+                plain(view["quarantined"].as_array().map_or(0, Vec::len).to_string())
             }
             "counted" => plain(self.grown(name).to_string()),
             _ => Err(format!("there is no fact called {kind}")),

@@ -6,6 +6,7 @@ mod deployments;
 mod devices;
 mod kept;
 mod people;
+mod reports;
 mod selectors;
 mod state;
 mod telemetry;
@@ -73,6 +74,9 @@ scenarios! {
     deployments::tasks_are_due_by_their_deadline,
     deployments::the_overview_counts,
     deployments::commands_wait_are_due_and_end_with_their_device,
+    reports::the_last_announcement_counts,
+    reports::the_newest_log_lines_are_kept,
+    reports::versions_in_quarantine_are_kept_until_they_are_lifted,
     people::users_have_names_without_case,
     people::logins_live_and_end_with_their_user,
     people::tokens_are_found_by_digest,

@@ -144,6 +144,7 @@ pub(crate) fn task(deployment: DeploymentId, device: DeviceId, state: TaskState)
         previous: Some(artifact(1, 1)),
         state,
         reason: Some("because".into()),
+        traceback: Some("init.lua:3: boom".into()),
         tries: 3,
         health_window: Span::seconds(30),
         created_at: NOW,

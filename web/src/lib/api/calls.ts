@@ -22,6 +22,7 @@ import type {
   KnockList,
   KnockState,
   Group,
+  LogLine,
   List,
   Me,
   Metric,
@@ -97,6 +98,10 @@ export const devices = {
     get<Items<Metric>>(`/devices/${id(device)}/metrics`, {}, signal),
   history: (device: string, query: Query & { buckets: number }, signal?: Signal) =>
     get<History>(`/devices/${id(device)}/telemetry`, query, signal),
+  log: (device: string, query: Query, signal?: Signal) =>
+    get<Items<LogLine>>(`/devices/${id(device)}/log`, query, signal),
+  liftQuarantine: (device: string, digest: string) =>
+    remove(`/devices/${id(device)}/quarantine/${id(digest)}`),
   tasks: (device: string, signal?: Signal) => get<Items<Task>>(`/devices/${id(device)}/tasks`, {}, signal),
   scripts: (device: string, signal?: Signal) =>
     get<Items<AssignedScript>>(`/devices/${id(device)}/scripts`, {}, signal),

@@ -542,6 +542,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{id}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The newest lines of a device's log. The newest 1,000 of each device are kept. */
+        get: operations["devices_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{id}/metrics": {
         parameters: {
             query?: never;
@@ -554,6 +571,23 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/quarantine/{digest}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Lets a device have a version again that crashed on it. */
+        delete: operations["devices_lift_quarantine"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1736,6 +1770,9 @@ export interface components {
             pending?: components["schemas"]["PendingRef"] | null;
             /** @description What is wrong, in words. */
             problem?: string | null;
+            /** @description The versions that are not given to it any more; only for one device. */
+            quarantined?: components["schemas"]["Quarantine"][];
+            report?: components["schemas"]["Report"] | null;
             /**
              * Format: int64
              * @description Send it back with a change to be told if somebody else was faster.
@@ -2127,6 +2164,32 @@ export interface components {
             /** @description MQTT over WebSocket. */
             mqtt_ws?: string | null;
         };
+        /** @description One line of a device's log. */
+        LogLineDto: {
+            /**
+             * Format: int64
+             * @description When it arrived, in milliseconds since 1970.
+             */
+            at: number;
+            /**
+             * Format: int64
+             * @description Larger for later lines; ask for what is before it to see older ones.
+             */
+            id: number;
+            /** @description `debug`, `info`, `warn` or `error`. */
+            level: string;
+            /** @description What it says. */
+            text: string;
+            /**
+             * Format: int64
+             * @description When it was written by the device's clock, in milliseconds since 1970, if the device said so.
+             */
+            time?: number | null;
+        };
+        /** @description Lines of a device's log, newest first. */
+        LogLineList: {
+            items: components["schemas"]["LogLineDto"][];
+        };
         /** @description A name and a password. */
         LoginRequest: {
             /** @description Compared without case. */
@@ -2491,6 +2554,26 @@ export interface components {
             /** @description Always `about:blank`: the code says which problem it is. */
             type: string;
         };
+        /** @description A version that is not given to a device any more. */
+        Quarantine: {
+            /** @description Since when. */
+            at: string;
+            /** @description Its digest, as `sha256:…`. */
+            digest: string;
+            /** @description Its name. */
+            name?: string | null;
+            /** @description Why. */
+            reason: string;
+            /** @description Id of the script, if it is still known. */
+            script?: string | null;
+            /** @description The traceback, if the device sent one. */
+            traceback?: string | null;
+            /**
+             * Format: int64
+             * @description Which version.
+             */
+            version?: number | null;
+        };
         /** @description What was refused, by the reason. */
         Refused: {
             /**
@@ -2528,6 +2611,32 @@ export interface components {
         Registered: components["schemas"]["Device"] & {
             /** @description For the path prefix `/d/<credential>` and as the MQTT password. */
             credential: string;
+        };
+        /** @description What a device last said of itself. */
+        Report: {
+            /** @description When it said so. */
+            at: string;
+            /** @description Anything else it says. */
+            attributes: Record<string, never>;
+            /** @description What it can do. */
+            capabilities: string[];
+            /** @description Which firmware it has. */
+            firmware?: string | null;
+            /**
+             * Format: int64
+             * @description Free memory in bytes.
+             */
+            free_memory?: number | null;
+            /** @description What kind of board it is. */
+            model?: string | null;
+            /** @description Why it last started. */
+            reset?: string | null;
+            /** @description The digest of what it runs, as `sha256:…`; null if nothing, or if it did not say. */
+            running?: string | null;
+            /** @description Whether it keeps its script stopped because the script crashed again and again. */
+            safe_mode: boolean;
+            /** @description Which version of the firmware. */
+            version?: string | null;
         };
         /** @description A command that was asked. */
         Requested: {
@@ -2800,6 +2909,8 @@ export interface components {
             script_name: string;
             /** @description Waiting, Offered, Fetching, Applying, Done, Failed, TimedOut, RolledBack or Cancelled. */
             state: string;
+            /** @description The traceback of what crashed, if the device sent one. */
+            traceback?: string | null;
             /** @description When its state last changed. */
             updated_at: string;
             /**
@@ -4281,6 +4392,40 @@ export interface operations {
             };
         };
     };
+    devices_log: {
+        parameters: {
+            query?: {
+                /** @description Those before this id. */
+                before?: number | null;
+                /** @description How many at most: 1 to 1000, 100 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogLineList"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     telemetry_metrics: {
         parameters: {
             query?: never;
@@ -4299,6 +4444,34 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["MetricList"];
                 };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    devices_lift_quarantine: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             404: {
                 headers: {

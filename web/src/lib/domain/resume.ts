@@ -3,12 +3,15 @@
 import type { Change } from '../api/contract';
 
 export type TelemetryFrame = Record<string, [metric: string, time: number, value: unknown][]>;
+/** New lines of watched devices, by device. */
+export type LogFrame = Record<string, [level: string, at: number, text: string][]>;
 export type Meaning =
   | { kind: 'hello' }
   | { kind: 'changes'; changes: Change[] }
   | { kind: 'resync' }
   | { kind: 'telemetry'; telemetry: TelemetryFrame }
   | { kind: 'inbox'; waiting: number }
+  | { kind: 'log'; log: LogFrame }
   | { kind: 'unknown' };
 /** What the browser has, and what the hub had when the link was opened. */
 export type Position = { seq: number | null; hub: number | null };
@@ -48,6 +51,7 @@ export function readFrame(text: string, position: Position): Reading {
   if ('telemetry' in frame) {
     return { position, meaning: { kind: 'telemetry', telemetry: frame.telemetry as TelemetryFrame } };
   }
+  if ('log' in frame) return { position, meaning: { kind: 'log', log: frame.log as LogFrame } };
   if ('inbox' in frame) {
     return { position, meaning: { kind: 'inbox', waiting: numberIn(frame.inbox, 'waiting') ?? 0 } };
   }

@@ -21,6 +21,12 @@ const WORDING: Record<string, Wording> = {
   device_online: { text: '{} came online', tone: 'ok' },
   device_offline: { text: '{} went offline', tone: 'idle' },
   uplink_refused: { text: '{} sent a message that was refused', tone: 'bad' },
+  device_announced: { text: '{} said what it is', tone: 'idle' },
+  device_event: { text: '{} reported {name}', tone: 'info' },
+  device_problem: { text: '{} has a problem', tone: 'bad' },
+  clock_wrong: { text: 'the clock of {} is wrong', tone: 'warn' },
+  version_quarantined: { text: 'keeps a version away from {}', tone: 'bad' },
+  quarantine_lifted: { text: 'lets {} have a version again', tone: 'info' },
   script_created: { text: 'created the script {}', tone: 'ok' },
   script_edited: { text: 'edited the script {}', tone: 'idle' },
   script_deleted: { text: 'deleted the script {}', tone: 'warn' },
@@ -139,8 +145,12 @@ function tailOf(change: Change, state: string | null): string {
     const version = numberIn(change.after, 'version');
     return version === null ? '' : `version ${version}`;
   }
-  return change.kind === 'uplink_refused' ? (reason ?? '') : '';
+  if (change.kind === 'clock_wrong') return textIn(change.after, 'why') ?? '';
+  return REASONED.includes(change.kind) ? (reason ?? '') : '';
 }
+
+/** Kinds whose reason says what came of it. */
+const REASONED = ['uplink_refused', 'device_problem', 'version_quarantined'];
 
 /** Whether the sentence already says all that changed. */
 export function saysAll(change: Change): boolean {
@@ -150,6 +160,8 @@ export function saysAll(change: Change): boolean {
     'device_online',
     'device_offline',
     'uplink_refused',
+    'clock_wrong',
+    'version_quarantined',
     'script_assigned',
     'script_unassigned',
     'knock_refused',

@@ -26,6 +26,8 @@ pub(crate) struct TaskDto {
     state: &'static str,
     /// Why it stands so.
     reason: Option<String>,
+    /// The traceback of what crashed, if the device sent one.
+    traceback: Option<String>,
     /// Id of the script.
     script: String,
     /// Its name.
@@ -69,6 +71,7 @@ impl TaskDto {
                 device_name,
                 state: task.state.as_str(),
                 reason: task.reason,
+                traceback: task.traceback,
                 script: task.artifact.script.to_string(),
                 script_name: names.of(app, task.artifact.script).await?.unwrap_or_default(),
                 version: task.artifact.version,

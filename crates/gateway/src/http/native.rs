@@ -1,0 +1,289 @@
+//! The native protocol over HTTP: a device posts what it says, asks for what waits for it (and may wait for it),
+//! and fetches artifacts in pieces. Every request carries the credential as a bearer token.
+
+mod polls;
+mod socket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use motehub_protocol::native::said::parse_digest;
+use motehub_protocol::{Encoding, Identity, Said, native, payload};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::{Arrival, ConnectionId, Credentials, Hub, Knock, Refusal, Transport, UplinkError};
+use polls::Polls;
+
+/// Largest body of a request, and largest frame of a socket, in bytes.
+pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
+/// The longest that a request for downlinks may wait.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Connections of this file are numbered from here on, far from those of MQTT.
+const FIRST_CONNECTION: u64 = 1 << 62;
+/// How soon a device shall try again when something cannot be stored.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// The routes. Long polls and sockets end with `shutdown`.
+pub fn routes(hub: Arc<dyn Hub>, shutdown: CancellationToken) -> Router {
+    let next = AtomicU64::new(FIRST_CONNECTION);
+    let door = Arc::new(Door { polls: Polls::default(), hub, next, shutdown });
+    Router::new()
+        .route("/devices/{id}/downlinks", get(downlinks))
+        .route("/devices/{id}/artifacts/{digest}", get(artifact))
+        .route("/devices/{id}/ws", get(socket::open))
+        .route("/devices/{id}/{kind}", post(say))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(door)
+}
+
+/// What the routes share.
+pub(super) struct Door {
+    pub(super) hub: Arc<dyn Hub>,
+    pub(super) shutdown: CancellationToken,
+    polls: Polls,
+    next: AtomicU64,
+}
+
+impl Door {
+    fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The device behind an id and a bearer token, or the answer why not.
+    async fn admitted(
+        &self,
+        address: SocketAddr,
+        transport: Transport,
+        id: String,
+        headers: &HeaderMap,
+    ) -> Result<Identity, Problem> {
+        let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let secret = token.and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
+        let unknown = || {
+            metrics::counter!("motehub_http_device_refused_total", "reason" => "not_admitted").increment(1);
+            let detail =
+                "send Authorization: Bearer and the credential of the device whose id is in the path";
+            Problem(StatusCode::UNAUTHORIZED, "unauthenticated", detail.to_owned())
+        };
+        let Some(secret) = secret else { return Err(unknown()) };
+        let credentials = Credentials::Bearer { id, secret: secret.to_owned() };
+        match self.hub.authenticate(Knock { address, transport, credentials }).await {
+            Ok(client) => client.device.ok_or_else(unknown),
+            Err(Refusal::BadCredentials | Refusal::NotAllowed) => Err(unknown()),
+            Err(Refusal::Unavailable) => Err(Problem::unavailable("it cannot be looked up who you are")),
+        }
+    }
+
+    /// Takes what a device said; what of it was refused is returned.
+    async fn take(
+        &self,
+        device: &Identity,
+        said: Result<Said, String>,
+    ) -> Result<Option<String>, UplinkError> {
+        let device = device.device;
+        let Said { uplink, refused } = match said {
+            Ok(said) => said,
+            Err(why) => {
+                self.hub.refused(device, why.clone()).await;
+                return Err(UplinkError::Refused(why));
+            }
+        };
+        let arrival = Arrival { device, uplink, mark: None, again: false };
+        let outcome = self.hub.uplink(vec![arrival]).await.into_iter().next();
+        outcome.unwrap_or_else(|| Err(UplinkError::Unavailable("the hub gave no answer".to_owned())))?;
+        if let Some(why) = &refused {
+            self.hub.refused(device, why.clone()).await;
+        }
+        Ok(refused)
+    }
+}
+
+/// `POST /devices/<id>/<kind>`.
+async fn say(
+    State(door): State<Arc<Door>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path((id, kind)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Response, Problem> {
+    let device = door.admitted(peer, Transport::Http, id, &headers).await?;
+    let body = body.map_err(|_| {
+        let detail = format!("a message has at most {BODY_BYTES_MAX} bytes");
+        Problem(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    })?;
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let encoding = Encoding::of(content_type.unwrap_or_default());
+    let said = native::uplink(&kind, encoding, &body).ok_or_else(|| {
+        let detail = format!("the kinds of messages are {}", native::UPLINKS.join(", "));
+        Problem(StatusCode::NOT_FOUND, "not_found", detail)
+    })?;
+    match door.take(&device, said.map_err(|error| error.to_string())).await {
+        Ok(None) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(Some(refused)) => Ok(answer(&headers, &json!({ "refused": refused }))),
+        Err(UplinkError::Refused(why)) => Err(Problem(StatusCode::BAD_REQUEST, "invalid", why)),
+        Err(error @ UplinkError::Unavailable(_)) => Err(Problem::unavailable(&error.to_string())),
+    }
+}
+
+/// `GET /devices/<id>/downlinks?wait=<seconds>`.
+async fn downlinks(
+    State(door): State<Arc<Door>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let device = door.admitted(peer, Transport::Http, id, &headers).await?;
+    let wait = match query.as_deref() {
+        None | Some("") => Some(0),
+        Some(query) => query.strip_prefix("wait=").and_then(|seconds| seconds.parse().ok()),
+    };
+    let wait = wait.map(Duration::from_secs).filter(|wait| *wait <= WAIT_MAX).ok_or_else(|| {
+        let detail = format!("wait: 0 to {} seconds", WAIT_MAX.as_secs());
+        Problem(StatusCode::BAD_REQUEST, "invalid", detail)
+    })?;
+    let waiting = polls::wait(&door, peer, &device, wait).await?;
+    let said = waiting.iter().filter_map(|downlink| native::downlink(&device, downlink));
+    let mut items: Vec<Value> = said
+        .map(|(kind, mut payload)| {
+            payload["kind"] = kind.into();
+            payload
+        })
+        .collect();
+    items.dedup();
+    Ok(answer(&headers, &json!({ "items": items })))
+}
+
+/// `GET /devices/<id>/artifacts/<digest>`, in whole or a range of it.
+async fn artifact(
+    State(door): State<Arc<Door>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path((id, text)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let device = door.admitted(peer, Transport::Http, id, &headers).await?;
+    let unknown = || {
+        let detail = "nothing with this digest is meant for this device".to_owned();
+        Problem(StatusCode::NOT_FOUND, "not_found", detail)
+    };
+    let digest = parse_digest(&text).ok_or_else(unknown)?;
+    let found = door.hub.artifact_for(device.device, digest).await;
+    let bytes = found.map_err(|error| Problem::unavailable(&error.to_string()))?.ok_or_else(unknown)?;
+    let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    let common = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        (header::ETAG, format!("\"{text}\"")),
+    ];
+    match range.and_then(|range| asked_range(range, bytes.len())) {
+        None => Ok((StatusCode::OK, common, Body::from(bytes)).into_response()),
+        Some(Err(())) => {
+            let headers = [(header::CONTENT_RANGE, format!("bytes */{}", bytes.len()))];
+            Ok((StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response())
+        }
+        Some(Ok((first, last))) => {
+            let place = [(header::CONTENT_RANGE, format!("bytes {first}-{last}/{}", bytes.len()))];
+            let piece = bytes.slice(first..=last);
+            Ok((StatusCode::PARTIAL_CONTENT, common, place, Body::from(piece)).into_response())
+        }
+    }
+}
+
+/// The first and last byte of a range (RFC 9110 section 14.1.2): `None` if it is none that is known here, so that all
+/// is sent; an error if it lies beyond the end.
+fn asked_range(text: &str, length: usize) -> Option<Result<(usize, usize), ()>> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let end = length.checked_sub(1);
+    let range = match (first.trim(), last.trim()) {
+        ("", suffix) => {
+            let suffix: usize = suffix.parse().ok()?;
+            (length.saturating_sub(suffix), end.filter(|_| suffix > 0))
+        }
+        (first, "") => (first.parse().ok()?, end),
+        (first, last) => {
+            let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+            if last < first {
+                return None;
+            }
+            (first, end.map(|end| end.min(last)))
+        }
+    };
+    match range {
+        (first, Some(last)) if first <= last => Some(Ok((first, last))),
+        _ => Some(Err(())),
+    }
+}
+
+fn answer(headers: &HeaderMap, value: &Value) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let encoding = Encoding::of(accepts.unwrap_or_default());
+    ([(header::CONTENT_TYPE, encoding.content_type())], payload::encode(encoding, value)).into_response()
+}
+
+/// An error as `application/problem+json` (RFC 9457): status, stable code, and a sentence.
+#[derive(Debug)]
+pub(super) struct Problem(pub(super) StatusCode, pub(super) &'static str, pub(super) String);
+
+impl Problem {
+    fn unavailable(why: &str) -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("{why}; send it again later"))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Self(status, code, detail) = self;
+        let title = status.canonical_reason().unwrap_or_default();
+        let body = json!({
+            "type": "about:blank", "title": title, "status": status.as_u16(), "code": code, "detail": detail,
+        });
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut response = (status, kind, body.to_string()).into_response();
+        let extra = match status {
+            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer")),
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER_SECONDS)),
+            _ => None,
+        };
+        if let Some((name, value)) = extra {
+            response.headers_mut().insert(name, header::HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_follow_the_standard() {
+        let cases = [
+            ("bytes=0-3", Some(Ok((0, 3)))),
+            ("bytes=4-", Some(Ok((4, 9)))),
+            ("bytes=4-400", Some(Ok((4, 9)))),
+            ("bytes=-3", Some(Ok((7, 9)))),
+            ("bytes=-30", Some(Ok((0, 9)))),
+            ("bytes=10-", Some(Err(()))),
+            ("bytes=10-12", Some(Err(()))),
+            ("bytes=-0", Some(Err(()))),
+            ("bytes=5-4", None),
+            ("bytes=0-1,3-4", None),
+            ("lines=0-1", None),
+            ("bytes=a-b", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(asked_range(text, 10), expected, "{text}");
+        }
+        assert_eq!(asked_range("bytes=0-", 0), Some(Err(())));
+    }
+}

@@ -1,0 +1,127 @@
+//! What devices say of themselves becomes stored state: announcements, events, log lines and the state of tasks.
+//! And what they are told when they begin to listen.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use motehub_domain::device::Dialect;
+use motehub_domain::effects::{Effects, Save};
+use motehub_domain::id::DeviceId;
+use motehub_domain::report::{self, Announcement, Event, LogLine, Report, Running, TaskReport};
+use motehub_domain::rollout;
+use motehub_domain::time::{Span, Time};
+use motehub_gateway::hub::UplinkError;
+
+use crate::app::App;
+use crate::ingest::outcome;
+use crate::perform::Failure;
+
+/// How many events a device may report within a minute: each is a line of the activity log, which is kept.
+const EVENTS_MAX: u32 = 60;
+const EVENTS_SPAN: Span = Span::minutes(1);
+/// Of how many devices the events are counted.
+const COUNTED_MAX: usize = 10_000;
+
+/// How many events devices reported lately.
+#[derive(Default)]
+pub(crate) struct Events(Mutex<HashMap<DeviceId, (Time, u32)>>);
+
+impl Events {
+    fn may_state(&self, device: DeviceId, now: Time) -> bool {
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.len() >= COUNTED_MAX && !counted.contains_key(&device) {
+            counted.clear();
+        }
+        let (since, count) = counted.entry(device).or_insert((now, 0));
+        if now - *since >= EVENTS_SPAN {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= EVENTS_MAX
+    }
+}
+
+impl App {
+    /// The device said what it is and what it runs.
+    pub(crate) async fn announced(&self, id: DeviceId, said: &Announcement) -> Result<(), UplinkError> {
+        let done = self.attempt(|| async {
+            let Some(mut target) = self.store.target(id).await? else { return Ok(((), Effects::none())) };
+            target.online = self.connections.is_online(id);
+            let now = self.now();
+            let was = self.store.report(id).await?;
+            let is = Report { device: id, announcement: said.clone(), at: now };
+            let effects = report::announced(&target.device, was.as_ref(), &is);
+            let found = match said.running {
+                Some(Running::Artifact(digest)) => self.store.artifact_with(digest).await?,
+                Some(Running::Nothing) | None => None,
+            };
+            Ok(((), effects.and(rollout::native::announced(target, said.running, found, now))))
+        });
+        outcome(done.await)
+    }
+
+    /// The device said how far it is with an artifact.
+    pub(crate) async fn task_reported(&self, id: DeviceId, said: &TaskReport) -> Result<(), UplinkError> {
+        self.progress(id, |target| rollout::native::reported(target, said, self.now())).await
+    }
+
+    /// Something happened at the device.
+    pub(crate) async fn happened(&self, id: DeviceId, event: &Event) -> Result<(), UplinkError> {
+        if !self.events.may_state(id, self.now()) {
+            metrics::counter!("motehub_uplinks_refused_total").increment(1);
+            let why =
+                format!("more than {EVENTS_MAX} events within a minute: send measurements as telemetry");
+            return Err(UplinkError::Refused(why));
+        }
+        let done = self.attempt(|| async {
+            let device = self.store.device(id).await?;
+            Ok(((), device.map_or_else(Effects::none, |device| report::happened(&device, event))))
+        });
+        outcome(done.await)
+    }
+
+    /// Keeps the log lines of a batch at once.
+    pub(crate) async fn log(&self, logged: Vec<(DeviceId, Vec<LogLine>)>) -> Result<(), UplinkError> {
+        let now = self.now();
+        let shown = self.live.wanted_lines(&logged, now);
+        let save = logged.into_iter().map(|(device, lines)| Save::Log(device, lines, now)).collect();
+        outcome(self.perform(Effects { save, ..Effects::none() }).await)?;
+        self.live.show_lines(shown);
+        Ok(())
+    }
+
+    /// A device hears downlinks from now on: it is told what waits for it.
+    pub(crate) async fn tell_waiting(&self, id: DeviceId) {
+        let told = self.attempt(|| async {
+            let Some(mut target) = self.store.target(id).await? else { return Ok(((), Effects::none())) };
+            target.online = self.connections.is_online(id);
+            match (target.device.dialect, target.online) {
+                (Dialect::Native, true) => Ok(((), rollout::connected(target, self.now()))),
+                (Dialect::Native, false) | (Dialect::Nodemcu, _) => Ok(((), Effects::none())),
+            }
+        });
+        if let Err(error) = told.await {
+            tracing::warn!(device = %id, %error, "a device could not be offered what waits for it");
+        }
+        if self.connections.is_online(id)
+            && let Err(error) = self.say_commands(&[id]).await
+        {
+            tracing::warn!(device = %id, %error, "a device could not be told its commands");
+        }
+        self.tell_rotations(&[id]).await;
+    }
+
+    /// The clock of a device was found wrong: stated once in a while.
+    pub(crate) async fn clock_is_wrong(&self, id: DeviceId, why: &str) {
+        if !self.intake.may_state_clock(id, self.now()) {
+            return;
+        }
+        let stated = async {
+            let Some(device) = self.store.device(id).await? else { return Ok::<_, Failure>(()) };
+            self.perform(report::clock_wrong(&device, why)).await
+        };
+        if let Err(error) = stated.await {
+            tracing::warn!(device = %id, %error, "that the clock of a device is wrong could not be recorded");
+        }
+    }
+}
