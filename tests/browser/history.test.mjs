@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { openDevice } from './mqtt.mjs';
+import { connectMqtt } from './mqtt.mjs';
 import { folder, openBrowser, startHub } from './programs.mjs';
 
 const DAY = 86_400_000;
@@ -18,7 +18,11 @@ const series = [];
 
 /** Forty days of a board: a wave with a peak, and a door, with a day of silence. */
 async function fill(number, device) {
-  const board = await openDevice(hub.mqtt, device.id, device.credential);
+  const board = await connectMqtt(hub.mqtt, {
+    clientId: device.id,
+    user: device.id,
+    password: device.credential,
+  });
   const begin = Date.now() - 40 * DAY;
   const points = Array.from({ length: POINTS }, (_, i) => ({
     ts: Math.round(begin + (i * 40 * DAY) / POINTS),
