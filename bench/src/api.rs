@@ -1,9 +1,11 @@
 //! What the bench asks of the hub's HTTP API: devices to begin with, and whether what was acknowledged is there.
 
-use std::net::SocketAddr;
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::wire::Login;
 
@@ -11,6 +13,8 @@ use crate::wire::Login;
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Points that the API gives at once.
 const POINTS_MAX: usize = 100_000;
+/// Addresses that devices come from.
+const ADDRESSES: usize = 10;
 
 /// Calls the API with a token.
 pub(crate) struct Api {
@@ -26,15 +30,30 @@ impl Api {
         Self { agent: ureq::Agent::new_with_defaults(), address, authorization }
     }
 
-    /// Registers a device of the native dialect.
-    pub(crate) fn add_device(&self, name: &str) -> anyhow::Result<Login> {
-        let device = json!({ "name": name, "dialect": "native" }).to_string();
-        let request = self.agent.post(format!("http://{}/api/v1/devices", self.address));
-        let request = request.header("Content-Type", "application/json");
-        let mut answer = request.header("Authorization", &self.authorization).send(device)?;
-        let made: Value = serde_json::from_str(&answer.body_mut().read_to_string()?)?;
-        let text = |key: &str| made[key].as_str().map(str::to_owned).context("no id or credential");
-        Ok(Login { client: text("id")?, user: text("id")?, password: text("credential")? })
+    /// Registers so many devices of the native dialect from one table. Every tenth has the tag `kitchen`.
+    pub(crate) fn add_devices(&self, count: usize) -> anyhow::Result<Vec<Login>> {
+        let mut table = "name,dialect,tags\n".to_owned();
+        for n in 0..count {
+            let tag = if n % 10 == 0 { "kitchen" } else { "hall" };
+            writeln!(table, "bench {n},native,{tag}")?;
+        }
+        let request = self.agent.post(format!("http://{}/api/v1/devices/import", self.address));
+        let request = request.header("Content-Type", "text/csv");
+        let answer = read(request.header("Authorization", &self.authorization).send(table)?)?;
+        let credentials = answer["credentials"].as_str().context("no credentials")?;
+        let devices: Vec<Login> =
+            credentials.lines().skip(1).enumerate().map(device).collect::<Option<_>>().context("no table")?;
+        ensure!(devices.len() == count, "{} of {count} devices were registered", devices.len());
+        Ok(devices)
+    }
+
+    /// The first page of the devices that match a query such as `selector=online`, and how long it took.
+    pub(crate) fn device_page(&self, query: &str, total: usize) -> anyhow::Result<Duration> {
+        let asked = Instant::now();
+        let page = self.get(&format!("devices?limit=50&{query}"))?;
+        let took = asked.elapsed();
+        ensure!(page["total"] == total, "{} devices and not {total}", page["total"]);
+        Ok(took)
     }
 
     /// How many points the buckets of a range of milliseconds have together.
@@ -45,23 +64,17 @@ impl Api {
         (from, to): (i64, i64),
         buckets: usize,
     ) -> anyhow::Result<i64> {
-        let (address, id) = (self.address, &device.user);
-        let query = format!("series={id}:{metric}&from={from}&to={to}&buckets={buckets}");
-        let request = self.agent.get(format!("http://{address}/api/v1/telemetry?{query}"));
-        let mut answer = request.header("Authorization", &self.authorization).call()?;
-        let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
-        let found: Value = serde_json::from_str(&text)?;
+        let id = &device.user;
+        let found =
+            self.get(&format!("telemetry?series={id}:{metric}&from={from}&to={to}&buckets={buckets}"))?;
         let counts = found["series"][0]["count"].as_array().context("no list of buckets")?;
         Ok(counts.iter().filter_map(Value::as_i64).sum())
     }
 
     /// An error if the hub does not hold exactly so many points of a device.
     pub(crate) fn check_stored(&self, device: &Login, expected: usize) -> anyhow::Result<()> {
-        let (address, id) = (self.address, &device.user);
-        let path = format!("http://{address}/api/v1/devices/{id}/telemetry?metric=value&limit={POINTS_MAX}");
-        let mut answer = self.agent.get(path).header("Authorization", &self.authorization).call()?;
-        let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
-        let found: Value = serde_json::from_str(&text)?;
+        let id = &device.user;
+        let found = self.get(&format!("devices/{id}/telemetry?metric=value&limit={POINTS_MAX}"))?;
         let count = found["items"].as_array().context("no list of points")?.len();
         ensure!(
             count == expected,
@@ -69,4 +82,23 @@ impl Api {
         );
         Ok(())
     }
+
+    fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let request = self.agent.get(format!("http://{}/api/v1/{path}", self.address));
+        read(request.header("Authorization", &self.authorization).call()?)
+    }
+}
+
+fn read(mut answer: ureq::http::Response<ureq::Body>) -> anyhow::Result<Value> {
+    let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// A row of `name,dialect,external_id,id,credential`. The devices come from several addresses of this machine,
+/// none of which is the hub's: else one could take the hub's port while it is away.
+fn device((n, row): (usize, &str)) -> Option<Login> {
+    let mut fields = row.split(',').skip(3).map(str::to_owned);
+    let (id, password) = (fields.next()?, fields.next()?);
+    let from = Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(n % ADDRESSES).ok()?);
+    Some(Login { client: id.clone(), user: id, password, from })
 }

@@ -54,7 +54,17 @@ impl Broker {
         folder: &Path,
         login: &Login,
     ) -> anyhow::Result<Self> {
-        let (mqtt, http) = (free_address()?, free_address()?);
+        Self::start_at(kind, programs, folder, login, (free_address()?, free_address()?)).await
+    }
+
+    /// The same at known addresses, for MQTT and for the API.
+    pub(crate) async fn start_at(
+        kind: Kind,
+        programs: &Programs,
+        folder: &Path,
+        login: &Login,
+        (mqtt, http): (SocketAddr, SocketAddr),
+    ) -> anyhow::Result<Self> {
         let mut command = match kind {
             Kind::Hub => hub(&programs.hub, folder, mqtt, http),
             Kind::Mosquitto => mosquitto(&programs.mosquitto, folder, mqtt)?,

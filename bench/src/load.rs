@@ -18,7 +18,7 @@ pub(crate) const PUBLISHERS: usize = 100;
 /// Subscribers of the fan-out.
 pub(crate) const SUBSCRIBERS: usize = 500;
 /// Connections that do nothing.
-pub(crate) const IDLE: usize = 2_000;
+pub(crate) const IDLE: usize = 10_000;
 /// QoS 1 messages of each publisher.
 pub(crate) const STORED_EACH: usize = 2_000;
 /// QoS 1 messages of a publisher that are not acknowledged.
@@ -32,7 +32,7 @@ const FAN_OUT_MESSAGES: usize = 800;
 /// Messages of the fan-out that are under way.
 const FAN_OUT_AHEAD: usize = 10;
 /// Bytes of a payload.
-const PAYLOAD_BYTES: usize = 64;
+pub(crate) const PAYLOAD_BYTES: usize = 64;
 /// Connections that are made at the same time.
 const CONNECTING: usize = 50;
 /// Longest time of one load.
@@ -50,12 +50,12 @@ pub(crate) struct Cost {
 }
 
 /// A device publishes under `devices/<its user name>/`.
-fn topic(login: &Login, last: &str) -> String {
+pub(crate) fn topic(login: &Login, last: &str) -> String {
     format!("devices/{}/{last}", login.user)
 }
 
 /// A JSON number of 64 bytes that differs from message to message.
-fn payload(n: usize) -> Vec<u8> {
+pub(crate) fn payload(n: usize) -> Vec<u8> {
     let mut text = format!("{}.{:03}", 20 + n / 1000, n % 1000).into_bytes();
     text.resize(PAYLOAD_BYTES, b'0');
     text
@@ -160,18 +160,21 @@ pub(crate) async fn fan_out(broker: &Broker, programs: &[Login], publisher: &Log
     start.cost(broker, FAN_OUT_MESSAGES * SUBSCRIBERS)
 }
 
-/// Memory of a broker that was just started, and what each idle connection adds, in kB.
-pub(crate) async fn memory(broker: &Broker, devices: &[Login]) -> anyhow::Result<(f64, f64)> {
+/// Memory of a broker that was just started, what each idle connection adds, in kB, and the connections.
+pub(crate) async fn memory(
+    broker: &Broker,
+    devices: &[Login],
+) -> anyhow::Result<(f64, f64, Vec<Connection>)> {
     tokio::time::sleep(REST).await;
     let before = broker.memory_kb()?;
     let connections = open_all(broker.mqtt, &devices[..IDLE]).await?;
     tokio::time::sleep(REST).await;
     let each = (broker.memory_kb()? - before) / IDLE as f64;
-    drop(connections);
-    Ok((before, each))
+    Ok((before, each, connections))
 }
 
-async fn open_all(address: SocketAddr, logins: &[Login]) -> anyhow::Result<Vec<Connection>> {
+/// Connects all, some at a time.
+pub(crate) async fn open_all(address: SocketAddr, logins: &[Login]) -> anyhow::Result<Vec<Connection>> {
     let mut connections = Vec::with_capacity(logins.len());
     for some in logins.chunks(CONNECTING) {
         let mut tasks = JoinSet::new();
@@ -186,7 +189,7 @@ async fn open_all(address: SocketAddr, logins: &[Login]) -> anyhow::Result<Vec<C
 }
 
 /// Waits until all have ended; the first error is the answer.
-async fn all<T: 'static>(mut tasks: JoinSet<anyhow::Result<T>>) -> anyhow::Result<Vec<T>> {
+pub(crate) async fn all<T: 'static>(mut tasks: JoinSet<anyhow::Result<T>>) -> anyhow::Result<Vec<T>> {
     let mut done = Vec::with_capacity(tasks.len());
     let ended = async {
         while let Some(task) = tasks.join_next().await {

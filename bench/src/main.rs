@@ -3,17 +3,25 @@
 mod api;
 mod broker;
 mod history;
+mod latency;
 mod load;
+mod storm;
+mod table;
 mod wire;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use api::Api;
 use broker::{Broker, Kind, Programs};
+use latency::PACED_EACH;
 use load::{IDLE, PUBLISHERS, STORED_EACH, SUBSCRIBERS};
+use table::Round;
 use wire::Login;
 
 /// Sessions that one token may have at the hub.
@@ -22,36 +30,47 @@ const SESSIONS_PER_TOKEN: usize = 100;
 const RUNS_MAX: u16 = 50;
 /// Of so many publishing devices, one is looked up: is everything stored that was acknowledged?
 const CHECK_EVERY: usize = 20;
+/// How often a page of devices is asked for in each round; the median counts.
+const PAGES: usize = 20;
+/// Open files that the generator and a broker need each, for 10,000 connections.
+const OPEN_FILES_MIN: u64 = 12_000;
 
 /// Compares the hub with mosquitto on this machine.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
     /// How often everything is measured; the table shows medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=i64::from(RUNS_MAX)))]
     runs: u16,
-    /// The program of the hub
-    #[arg(long, default_value = "target/release/motehub")]
-    hub: PathBuf,
     /// The program of mosquitto; without it the installed one, or what xtask/setup.sh unpacked
     #[arg(long)]
     mosquitto: Option<PathBuf>,
+    #[command(flatten)]
+    hub: Hub,
+    #[command(subcommand)]
+    other: Option<Other>,
 }
 
-/// What one round says about one broker, in the order of `ROWS`.
-type Round = [f64; ROWS.len()];
+/// Where the hub is.
+#[derive(Debug, clap::Args)]
+struct Hub {
+    /// The program of the hub
+    #[arg(long = "hub", default_value = "target/release/motehub")]
+    program: PathBuf,
+}
 
-/// What is measured, and with how many digits behind the point it is shown.
-const ROWS: [(&str, usize); 9] = [
-    ("QoS 1 fan-in, 100 connections: acknowledged/s", 0),
-    ("QoS 1 fan-in: CPU µs per message", 1),
-    ("QoS 0 fan-in, 100 to 1: delivered/s", 0),
-    ("QoS 0 fan-in: CPU µs per message", 1),
-    ("fan-out, 1 to 500: delivered/s", 0),
-    ("fan-out: CPU µs per delivery", 2),
-    ("start to first CONNACK, ms", 0),
-    ("memory idle, MB", 1),
-    ("memory per idle connection (of 2,000), kB", 1),
-];
+/// What is measured without mosquitto.
+#[derive(Debug, Subcommand)]
+enum Other {
+    /// Kills the hub while devices are connected, and has all of them come back at once
+    Storm {
+        /// How many devices
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u16).range(1..=15_000))]
+        devices: u16,
+        #[command(flatten)]
+        hub: Hub,
+    },
+}
 
 /// Who connects to either broker.
 struct Clients {
@@ -63,15 +82,27 @@ struct Clients {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let programs = Programs {
-        mosquitto: arguments
-            .mosquitto
-            .or_else(find_mosquitto)
-            .context("no mosquitto: xtask/setup.sh bench")?,
-        hub: arguments.hub,
-    };
+    raise_open_files()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, measure(&programs, arguments.runs))
+    let local = tokio::task::LocalSet::new();
+    if let Some(Other::Storm { devices, hub }) = arguments.other {
+        let programs = Programs { hub: hub.program, mosquitto: PathBuf::new() };
+        return local.block_on(&runtime, storm::storm(&programs, usize::from(devices)));
+    }
+    let mosquitto =
+        arguments.mosquitto.or_else(find_mosquitto).context("no mosquitto: xtask/setup.sh bench")?;
+    let programs = Programs { hub: arguments.hub.program, mosquitto };
+    local.block_on(&runtime, measure(&programs, arguments.runs))
+}
+
+/// As many open files as the system allows, for this program and the brokers that it starts.
+fn raise_open_files() -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    ensure!(
+        limit.maximum.is_none_or(|maximum| maximum >= OPEN_FILES_MIN),
+        "{OPEN_FILES_MIN} open files are needed (ulimit -Hn)"
+    );
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
 }
 
 fn find_mosquitto() -> Option<PathBuf> {
@@ -88,8 +119,10 @@ async fn measure(programs: &Programs, runs: u16) -> anyhow::Result<()> {
         hub.push(round(run, Kind::Hub, programs, folder.path(), &clients).await?);
         mosquitto.push(round(run, Kind::Mosquitto, programs, folder.path(), &clients).await?);
     }
-    print(&hub, &mosquitto);
-    print_year(year(programs, folder.path(), &clients).await?);
+    let year = year(programs, folder.path(), &clients).await?;
+    table::print(&hub, &mosquitto);
+    table::print_hub("batches of 1,000 points, one series: points/s", 0, year.points_per_second);
+    table::print_hub("10,000,000 points of a year in 1,000 buckets, ms", 1, year.query_ms);
     Ok(())
 }
 
@@ -100,16 +133,19 @@ async fn prepare(programs: &Programs, folder: &Path) -> anyhow::Result<Clients> 
     for number in 0..count.div_ceil(SESSIONS_PER_TOKEN) {
         let name = format!("bench-{number}");
         let password = broker::add_token(programs, folder, &name)?;
-        let login =
-            |n| Login { client: format!("{name}-{n}"), user: name.clone(), password: password.clone() };
-        logins.extend((0..SESSIONS_PER_TOKEN).map(login));
+        logins.extend((0..SESSIONS_PER_TOKEN).map(|n| program(&name, &password, n)));
     }
     let hub = Broker::start(Kind::Hub, programs, folder, &logins[0]).await?;
     eprintln!("bench: registering {IDLE} devices");
     let api = Api::new(hub.http, &logins[0].password);
-    let devices = (0..IDLE.max(PUBLISHERS)).map(|n| api.add_device(&format!("bench {n}")));
-    let devices = devices.collect::<anyhow::Result<Vec<_>>>().context("registering devices")?;
+    let devices = api.add_devices(IDLE).context("registering devices")?;
     Ok(Clients { devices, programs: logins })
+}
+
+/// One of the programs that have the same token.
+fn program(name: &str, token: &str, n: usize) -> Login {
+    let client = format!("{name}-{n}");
+    Login { client, user: name.to_owned(), password: token.to_owned(), from: Ipv4Addr::LOCALHOST }
 }
 
 /// Starts a broker twice: for its memory, and for the loads.
@@ -125,16 +161,26 @@ async fn round(
     ensure!(others.len() >= SUBSCRIBERS, "too few programs");
     let broker = Broker::start(kind, programs, folder, first).await?;
     let ready_ms = broker.ready_after.as_secs_f64() * 1000.0;
-    let (idle_kb, each_kb) = load::memory(&broker, devices).await?;
+    let (idle_kb, each_kb, connections) = load::memory(&broker, devices).await?;
+    let (page_ms, selected_ms) = match kind {
+        Kind::Hub => pages(&Api::new(broker.http, &first.password))?,
+        Kind::Mosquitto => (f64::NAN, f64::NAN),
+    };
+    drop(connections);
     drop(broker);
     let broker = Broker::start(kind, programs, folder, first).await?;
     let acknowledged = load::acknowledged(&broker, devices).await?;
+    let paced = &devices[PUBLISHERS..];
+    let stored = latency::acknowledged(&broker, paced).await?;
     if kind == Kind::Hub {
         let api = Api::new(broker.http, &first.password);
-        let mut some = devices[..PUBLISHERS].iter().step_by(CHECK_EVERY);
-        some.try_for_each(|device| api.check_stored(device, run * STORED_EACH))?;
+        for n in (0..PUBLISHERS).step_by(CHECK_EVERY) {
+            api.check_stored(&devices[n], run * STORED_EACH)?;
+            api.check_stored(&paced[n], run * PACED_EACH)?;
+        }
     }
     let plain = load::plain(&broker, devices, first).await?;
+    let routed = latency::plain(&broker, paced, first).await?;
     let fan_out = load::fan_out(&broker, others, first).await?;
     Ok([
         acknowledged.per_second,
@@ -143,10 +189,26 @@ async fn round(
         plain.cpu_us,
         fan_out.per_second,
         fan_out.cpu_us,
+        stored.p50_ms,
+        stored.p99_ms,
+        routed.p50_ms,
+        routed.p99_ms,
         ready_ms,
         idle_kb / 1024.0,
         each_kb,
+        page_ms,
+        selected_ms,
     ])
+}
+
+/// How long a page of devices takes in milliseconds: of all, and of a tenth of them by a selector.
+fn pages(api: &Api) -> anyhow::Result<(f64, f64)> {
+    let ms = |query: &str, total| {
+        let times = (0..PAGES).map(|_| api.device_page(query, total));
+        let times = times.collect::<anyhow::Result<Vec<Duration>>>()?;
+        anyhow::Ok(table::median(times.iter().map(|took| took.as_secs_f64() * 1000.0).collect()))
+    };
+    Ok((ms("", IDLE)?, ms("selector=tag%3Dkitchen%20and%20online", IDLE / 10)?))
 }
 
 /// The hub alone: a year of ten million points of one device.
@@ -156,36 +218,4 @@ async fn year(programs: &Programs, folder: &Path, clients: &Clients) -> anyhow::
     let broker = Broker::start(Kind::Hub, programs, folder, first).await?;
     let device = clients.devices.last().context("there are devices")?;
     history::year(&broker, device, &Api::new(broker.http, &first.password)).await
-}
-
-#[expect(clippy::print_stdout, reason = "the table is what the program is for")]
-fn print_year(year: history::Year) {
-    println!("\nThe hub alone, 10 million points of one series:\n\n| | |\n|---|--:|");
-    println!("| stored in batches of 1,000: points/s | {:.0} |", year.points_per_second);
-    println!("| a year in 1,000 buckets, ms | {:.1} |", year.query_ms);
-}
-
-#[expect(clippy::print_stdout, reason = "the table is what the program is for")]
-fn print(hub: &[Round], mosquitto: &[Round]) {
-    println!("| Medians of {} runs | hub | mosquitto | hub ÷ mosquitto |\n|---|--:|--:|--:|", hub.len());
-    for (row, (name, digits)) in ROWS.iter().enumerate() {
-        let median = |rounds: &[Round]| median(rounds.iter().map(|round| round[row]).collect());
-        let (ours, theirs) = (median(hub), median(mosquitto));
-        println!("| {name} | {ours:.digits$} | {theirs:.digits$} | {:.2} |", ours / theirs);
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let (below, above) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
-    f64::midpoint(below, above)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert!((super::median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
-        assert!((super::median(vec![4.0, 1.0]) - 2.5).abs() < f64::EPSILON);
-    }
 }

@@ -1,11 +1,11 @@
 //! MQTT 3.1.1 frames written by hand, and a connection that does nothing else: the generator must cost less than
 //! the brokers it measures.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// First byte of a CONNACK.
 const CONNACK: u8 = 0x20;
@@ -31,6 +31,8 @@ pub(crate) struct Login {
     pub(crate) user: String,
     /// Password; mosquitto lets in anybody.
     pub(crate) password: String,
+    /// The address it comes from, one of this machine.
+    pub(crate) from: Ipv4Addr,
 }
 
 /// An open connection.
@@ -43,7 +45,9 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects with a clean session.
     pub(crate) async fn open(address: SocketAddr, login: &Login) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await.context("connecting")?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((login.from, 0).into()).context("no port to come from")?;
+        let stream = socket.connect(address).await.context("connecting")?;
         stream.set_nodelay(true)?;
         let mut connection = Self { stream, rest: Vec::new() };
         let mut body = Vec::new();
@@ -77,20 +81,27 @@ impl Connection {
 
     /// Waits for bytes and counts the packets that became complete; another kind is an error.
     pub(crate) async fn count(&mut self, kind: u8) -> anyhow::Result<usize> {
+        let mut count = 0;
+        self.each(kind, |_| count += 1).await?;
+        Ok(count)
+    }
+
+    /// Waits for bytes and shows the packets that became complete; another kind is an error. Nothing is lost if it
+    /// is dropped while it waits.
+    pub(crate) async fn each(&mut self, kind: u8, mut visit: impl FnMut(&[u8])) -> anyhow::Result<()> {
         let mut piece = [0; READ_BYTES];
         let length = self.stream.read(&mut piece).await.context("reading")?;
         ensure!(length > 0, "the broker closed the connection");
-        let mut count = 0;
         if !self.rest.is_empty() {
             self.rest.extend(&piece[..length]);
             let bytes = std::mem::take(&mut self.rest);
-            let used = whole(&bytes, kind, &mut count)?;
+            let used = whole(&bytes, kind, &mut visit)?;
             self.rest.extend(&bytes[used..]);
         } else {
-            let used = whole(&piece[..length], kind, &mut count)?;
+            let used = whole(&piece[..length], kind, &mut visit)?;
             self.rest.extend(&piece[used..length]);
         }
-        Ok(count)
+        Ok(())
     }
 
     async fn answer(&mut self, kind: u8, body: &[u8]) -> anyhow::Result<()> {
@@ -110,13 +121,13 @@ pub(crate) fn publish(into: &mut Vec<u8>, topic: &str, id: Option<u16>, payload:
     frame(into, kind, &[&head, payload]);
 }
 
-/// Counts the complete packets at the beginning and says how many bytes they are.
-fn whole(bytes: &[u8], kind: u8, count: &mut usize) -> anyhow::Result<usize> {
+/// Shows the complete packets at the beginning and says how many bytes they are.
+fn whole(bytes: &[u8], kind: u8, visit: &mut impl FnMut(&[u8])) -> anyhow::Result<usize> {
     let mut used = 0;
     while let Some(length) = packet_length(&bytes[used..])? {
         ensure!(bytes[used] == kind, "packet {:#x} and not {kind:#x}", bytes[used]);
+        visit(&bytes[used..used + length]);
         used += length;
-        *count += 1;
     }
     Ok(used)
 }
@@ -166,12 +177,13 @@ mod tests {
         let mut bytes = Vec::new();
         publish(&mut bytes, "a/b", None, &[b'1'; 200]);
         publish(&mut bytes, "a/b", None, b"2");
-        let (mut count, first) = (0, 1 + 2 + 5 + 200);
-        assert_eq!(whole(&bytes, PUBLISH_0, &mut count).unwrap(), bytes.len());
-        assert_eq!(count, 2);
+        let first = 1 + 2 + 5 + 200;
+        let mut lengths = Vec::new();
+        let used = whole(&bytes, PUBLISH_0, &mut |packet: &[u8]| lengths.push(packet.len())).unwrap();
+        assert_eq!((used, lengths), (bytes.len(), vec![first, bytes.len() - first]));
         for end in 0..bytes.len() {
             let mut count = 0;
-            let used = whole(&bytes[..end], PUBLISH_0, &mut count).unwrap();
+            let used = whole(&bytes[..end], PUBLISH_0, &mut |_: &[u8]| count += 1).unwrap();
             assert_eq!((used, count), if end < first { (0, 0) } else { (first, 1) });
         }
     }
