@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -13,6 +14,10 @@ use crate::wire::Login;
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Points that the API gives at once.
 const POINTS_MAX: usize = 100_000;
+/// Longest time until devices that are connected are shown as online.
+const ONLINE_MAX: Duration = Duration::from_secs(60);
+/// How often it is asked whether they are.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 /// Addresses that devices come from.
 const ADDRESSES: usize = 10;
 
@@ -45,6 +50,16 @@ impl Api {
             credentials.lines().skip(1).enumerate().map(device).collect::<Option<_>>().context("no table")?;
         ensure!(devices.len() == count, "{} of {count} devices were registered", devices.len());
         Ok(devices)
+    }
+
+    /// Waits until the list shows so many devices online.
+    pub(crate) fn wait_online(&self, count: usize) -> anyhow::Result<()> {
+        let asked = Instant::now();
+        while let Err(error) = self.device_page("selector=online", count) {
+            ensure!(asked.elapsed() < ONLINE_MAX, "not all devices are online: {error:#}");
+            thread::sleep(ASK_EVERY);
+        }
+        Ok(())
     }
 
     /// The first page of the devices that match a query such as `selector=online`, and how long it took.

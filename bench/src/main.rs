@@ -119,8 +119,8 @@ async fn measure(programs: &Programs, runs: u16) -> anyhow::Result<()> {
         hub.push(round(run, Kind::Hub, programs, folder.path(), &clients).await?);
         mosquitto.push(round(run, Kind::Mosquitto, programs, folder.path(), &clients).await?);
     }
-    let year = year(programs, folder.path(), &clients).await?;
     table::print(&hub, &mosquitto);
+    let year = year(programs, folder.path(), &clients).await?;
     table::print_hub("batches of 1,000 points, one series: points/s", 0, year.points_per_second);
     table::print_hub("10,000,000 points of a year in 1,000 buckets, ms", 1, year.query_ms);
     Ok(())
@@ -208,6 +208,7 @@ fn pages(api: &Api) -> anyhow::Result<(f64, f64)> {
         let times = times.collect::<anyhow::Result<Vec<Duration>>>()?;
         anyhow::Ok(table::median(times.iter().map(|took| took.as_secs_f64() * 1000.0).collect()))
     };
+    api.wait_online(IDLE)?;
     Ok((ms("", IDLE)?, ms("selector=tag%3Dkitchen%20and%20online", IDLE / 10)?))
 }
 

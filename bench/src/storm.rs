@@ -2,7 +2,6 @@
 //! Each is done when a message of QoS 1 is acknowledged. Somebody looks at the list of devices meanwhile.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -49,11 +48,11 @@ pub(crate) async fn storm(programs: &Programs, count: usize) -> anyhow::Result<(
     drop(before);
 
     let start = Instant::now();
-    let hub = again(programs, folder.path(), &visitor, addresses).await?;
+    let hub = Broker::start_at(Kind::Hub, programs, folder.path(), &visitor, addresses).await?;
     let is_over = Arc::new(AtomicBool::new(false));
     let pages = {
         let is_over = is_over.clone();
-        thread::spawn(move || look(&api, count, &is_over))
+        thread::spawn(move || look(api, count, &is_over))
     };
     let mut tasks = JoinSet::new();
     for device in devices.iter().cloned() {
@@ -61,20 +60,12 @@ pub(crate) async fn storm(programs: &Programs, count: usize) -> anyhow::Result<(
     }
     let back = all(tasks).await;
     is_over.store(true, Ordering::SeqCst);
-    let pages = pages.join().map_err(|_| anyhow!("the visitor came to grief"))??;
+    let (api, pages) = pages.join().map_err(|_| anyhow!("the visitor came to grief"))??;
     let back = back.context("not every device is back")?;
-    print(count, &hub, &back, &pages);
+    api.wait_online(count)?;
+    print(count, &hub, &back, &pages, start.elapsed());
     back.into_iter().for_each(|back| drop(back.connection));
     Ok(())
-}
-
-async fn again(
-    programs: &Programs,
-    folder: &Path,
-    visitor: &Login,
-    addresses: (SocketAddr, SocketAddr),
-) -> anyhow::Result<Broker> {
-    Broker::start_at(Kind::Hub, programs, folder, visitor, addresses).await
 }
 
 async fn come_back(address: SocketAddr, device: Login, start: Instant) -> anyhow::Result<Back> {
@@ -93,23 +84,24 @@ async fn come_back(address: SocketAddr, device: Login, start: Instant) -> anyhow
 }
 
 /// Asks for the first page of devices again and again.
-fn look(api: &Api, count: usize, is_over: &AtomicBool) -> anyhow::Result<Pages> {
+fn look(api: Api, count: usize, is_over: &AtomicBool) -> anyhow::Result<(Api, Pages)> {
     let mut pages = Pages { count: 0, slowest: Duration::ZERO };
     while !is_over.load(Ordering::SeqCst) || pages.count == 0 {
         let took = api.device_page("", count).context("a page while all come back")?;
         pages.slowest = pages.slowest.max(took);
         pages.count += 1;
     }
-    Ok(pages)
+    Ok((api, pages))
 }
 
-fn print(count: usize, hub: &Broker, back: &[Back], pages: &Pages) {
+fn print(count: usize, hub: &Broker, back: &[Back], pages: &Pages, online: Duration) {
     let slowest = |time: fn(&Back) -> Duration| back.iter().map(time).max().unwrap_or_default().as_secs_f64();
     let row =
         |name: &str, digits, value| table::print_hub(&format!("storm of {count}: {name}"), digits, value);
     row("start to first CONNACK, s", 2, hub.ready_after.as_secs_f64());
     row("start to all connected, s", 2, slowest(|back| back.connected));
     row("start to all acknowledged, s", 2, slowest(|back| back.acknowledged));
+    row("start to all shown online, s", 2, online.as_secs_f64());
     row("pages of 50 devices meanwhile", 0, f64::from(pages.count));
     row("slowest of these pages, ms", 0, pages.slowest.as_secs_f64() * 1000.0);
 }
