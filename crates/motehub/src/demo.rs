@@ -19,14 +19,17 @@ use crate::serve;
 
 /// Where the demo looks for a free port if the usual one is taken.
 const ANY_PORT: &str = "127.0.0.1:0";
-/// The boards: name, tags.
-const BOARDS: [(&str, &[&str]); 6] = [
-    ("Kitchen climate", &["kitchen", "climate"]),
-    ("Cellar climate", &["cellar", "climate"]),
-    ("Greenhouse climate", &["garden", "climate"]),
-    ("Workshop climate", &["workshop", "climate"]),
-    ("Kitchen lamp", &["kitchen", "lamp"]),
-    ("Porch lamp", &["garden", "lamp"]),
+/// The boards: name, dialect, tags. Those of the native dialect run Motehub's agent.
+const BOARDS: [(&str, &str, &[&str]); 9] = [
+    ("Kitchen climate", "nodemcu", &["kitchen", "climate"]),
+    ("Cellar climate", "nodemcu", &["cellar", "climate"]),
+    ("Greenhouse climate", "nodemcu", &["garden", "climate"]),
+    ("Workshop climate", "nodemcu", &["workshop", "climate"]),
+    ("Kitchen lamp", "nodemcu", &["kitchen", "lamp"]),
+    ("Porch lamp", "nodemcu", &["garden", "lamp"]),
+    ("Stair light", "native", &["stairs", "light"]),
+    ("Attic light", "native", &["attic", "light"]),
+    ("Garage light", "native", &["garage", "light"]),
 ];
 /// The chip id of the first board.
 const FIRST_CHIP_ID: u32 = 10_801_001;
@@ -160,19 +163,24 @@ async fn password_again(api: &Api) -> anyhow::Result<Option<String>> {
 async fn boards(api: &Api, data: &Path) -> anyhow::Result<Vec<BoardConfig>> {
     let file = data.join("boards.txt");
     let mut known = fs::read_to_string(&file).unwrap_or_default();
-    if known.is_empty() {
-        for ((name, tags), chip_id) in BOARDS.iter().zip(FIRST_CHIP_ID..) {
-            let chip = chip_id.to_string();
-            let device = json!({ "name": name, "dialect": "nodemcu", "external_id": chip, "tags": tags });
-            let registered = api.post("/devices", device).await?;
-            known.push_str(&format!("{chip_id} {}\n", text(&registered["credential"])));
+    for ((name, dialect, tags), chip_id) in BOARDS.iter().zip(FIRST_CHIP_ID..) {
+        let chip = chip_id.to_string();
+        if known.lines().any(|line| line.split(' ').next() == Some(&chip)) {
+            continue;
         }
+        let device = json!({ "name": name, "dialect": dialect, "external_id": chip, "tags": tags });
+        let registered = api.post("/devices", device).await?;
+        let device = if *dialect == "native" { text(&registered["id"]) } else { String::new() };
+        known.push_str(format!("{chip_id} {} {device}", text(&registered["credential"])).trim_end());
+        known.push('\n');
         write_private(&file, &known)?;
     }
-    let boards = known.lines().filter_map(|line| line.split_once(' ')).map(|(chip_id, credential)| {
+    let boards = known.lines().map(|line| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let chip_id = words.next().unwrap_or_default();
         let chip_id =
             chip_id.parse().with_context(|| format!("{}: {chip_id:?} is no chip id", file.display()))?;
-        Ok(BoardConfig { chip_id, credential: Some(credential.to_owned()), device: None })
+        Ok(BoardConfig { chip_id, credential: words.next(), device: words.next() })
     });
     boards.collect()
 }
@@ -195,8 +203,13 @@ async fn scripts(api: &Api) -> anyhow::Result<Vec<String>> {
         "description": "Blinks a lamp and says whether it is on.",
     });
     let lamp = text(&api.post("/scripts", lamp).await?["id"]);
+    let light = json!({
+        "name": "light", "language": "lua", "category": "actors", "source": include_str!("demo/light.lua"),
+        "description": "A light with the command `light`: on, off or a brightness from 0 to 100.",
+    });
+    let light = text(&api.post("/scripts", light).await?["id"]);
     let mut begun = Vec::new();
-    for (script, selector) in [(climate, "tag=climate"), (lamp, "tag=lamp")] {
+    for (script, selector) in [(climate, "tag=climate"), (lamp, "tag=lamp"), (light, "tag=light")] {
         let deployment = json!({ "script": script, "selector": selector, "health_window_seconds": 5 });
         begun.push(text(&api.post("/deployments", deployment).await?["id"]));
     }
@@ -220,7 +233,9 @@ async fn wait_until_ended(api: &Api, deployment: &str) -> anyhow::Result<()> {
 fn point_at(flash: &Path, addresses: Addresses) -> anyhow::Result<()> {
     let Ok(folders) = fs::read_dir(flash) else { return Ok(()) };
     for folder in folders {
-        let path = folder?.path().join("config.txt");
+        let folder = folder?.path();
+        point_agent_at(&folder.join("config.json"), addresses)?;
+        let path = folder.join("config.txt");
         let Ok(settings) = fs::read_to_string(&path) else { continue };
         let lines = settings.lines().map(|line| match line.split_once('=') {
             Some(("domain", value)) => {
@@ -234,6 +249,16 @@ fn point_at(flash: &Path, addresses: Addresses) -> anyhow::Result<()> {
         fs::write(&path, lines.collect::<String>()).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
+}
+
+fn point_agent_at(path: &Path, addresses: Addresses) -> anyhow::Result<()> {
+    let Ok(settings) = fs::read_to_string(path) else { return Ok(()) };
+    let mut settings: Value =
+        serde_json::from_str(&settings).with_context(|| format!("reading {}", path.display()))?;
+    settings["hub"] = json!({
+        "host": addresses.mqtt.ip().to_string(), "mqtt": addresses.mqtt.port(), "http": addresses.http.port(),
+    });
+    write_private(path, &format!("{settings:#}\n"))
 }
 
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -29,6 +29,23 @@ impl Fleet {
         for (chip_id, credential) in boards {
             command.args(["--board", &format!("{chip_id}:{credential}")]);
         }
+        Self::run(command, flash)
+    }
+
+    /// Boards with the agent (chip id, device id, credential) that fetch scripts from `http`, with more arguments.
+    pub fn agents(hub: &Hub, http: &str, boards: &[(u32, String, String)], arguments: &[&str]) -> Self {
+        let folder = hub.data().join("..");
+        let (flash, list) = (folder.join("flash"), folder.join("boards.txt"));
+        let lines =
+            boards.iter().map(|(chip_id, device, credential)| format!("{chip_id} {credential} {device}\n"));
+        std::fs::write(&list, lines.collect::<String>()).expect("the list of boards is written");
+        let mut command = Command::new(binary());
+        command.args(["sim", "nodemcu", "--http", http, "--mqtt", &hub.mqtt(), "--flash"]).arg(&flash);
+        command.arg("--boards").arg(&list).args(arguments);
+        Self::run(command, flash)
+    }
+
+    fn run(mut command: Command, flash: PathBuf) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -53,6 +70,11 @@ impl Fleet {
     /// Tells a board what to do, as a line of JSON.
     pub fn order(&mut self, order: &Value) {
         writeln!(self.orders, "{order}").expect("the fleet listens");
+    }
+
+    /// The next fact, if there is one within a span.
+    pub fn next_fact(&mut self, span: Duration) -> Option<Value> {
+        self.facts.recv_timeout(span).ok()
     }
 
     /// Waits for the next fact of a kind that fits; earlier ones are passed over.

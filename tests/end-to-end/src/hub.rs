@@ -210,6 +210,13 @@ impl Api {
         (text(&made, "id"), text(&made, "credential"))
     }
 
+    /// Registers a device of the native protocol. Gives its id and credential.
+    pub fn native(&self, name: &str, tag: &str) -> (String, String) {
+        let device = serde_json::json!({ "name": name, "dialect": "native", "tags": [tag] });
+        let made = self.post("/devices", &device);
+        (text(&made, "id"), text(&made, "credential"))
+    }
+
     /// Makes a script. Gives its id.
     pub fn script(&self, name: &str, source: &str) -> String {
         let script = serde_json::json!({ "name": name, "language": "lua", "source": source });

@@ -4,6 +4,7 @@
 mod fleet;
 mod front;
 mod hub;
+mod proxy;
 mod publisher;
 mod session;
 mod wait;
@@ -11,6 +12,7 @@ mod wait;
 pub use fleet::Fleet;
 pub use front::Front;
 pub use hub::{Api, Hub, add_token, binary};
+pub use proxy::{Fault, Proxy};
 pub use publisher::Publisher;
 pub use session::{Delivered, Session};
 pub use wait::{WAIT_MAX, until, until_within};

@@ -19,8 +19,8 @@ const FIRST_CHIP_ID: u32 = 10_801_015;
 const EXAMPLE: &str = r#"Example: a board whose credential is in boards.txt as the line `10801015 SECRET`
   motehub sim nodemcu --http 127.0.0.1:8080 --mqtt 127.0.0.1:1883 --boards boards.txt --flash flash/
 
-Each board's flash is the folder DIR/CHIP_ID. An init.lua or config.txt in it is left as it is, so that
-you can put your own there.
+Each board's flash is the folder DIR/CHIP_ID. An init.lua, config.txt or config.json in it is left as it is,
+so that you can put your own there; boards with --agent get the agent's Lua files anew.
 
 Commands, one JSON object per line on standard input; without "board" for all boards:
   {"board":"10801015","do":"power_cut"}   power_on, restart (the reset button), wifi_off, wifi_on

@@ -162,7 +162,8 @@ impl FleetConfig {
         };
         for (name, content) in files {
             let path = folder.join(name);
-            if !path.exists() {
+            // The agent's own files are those of this program: it was flashed, as it were.
+            if !path.exists() || board.device.is_some() && name.ends_with(".lua") {
                 std::fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
             }
         }
