@@ -52,25 +52,32 @@ function serve(data, http) {
 }
 
 /** A virtual board with its credential; resolves when it said that it is ready. */
-export async function startBoard(hub, chipId, credential, flash) {
-  const program = run([
-    'sim',
-    'nodemcu',
-    '--http',
-    hub.http,
-    '--mqtt',
-    hub.mqtt,
+export function startBoard(hub, chipId, credential, flash) {
+  return board(hub, flash, [
     '--board',
     `${chipId}:${credential}`,
-    '--flash',
-    flash,
     '--sensor',
     'adc=sine:100:900:7',
     '--boot-delay-ms',
     '100',
-    '--wifi-join-ms',
-    '100',
   ]);
+}
+
+/** A virtual board with Motehub's agent, as its config.json describes it; its clock is ten times as fast. */
+export function startAgent(hub, chipId, config, flash) {
+  return board(hub, flash, [
+    '--agent',
+    `${chipId}:${config.device}:${config.credential}`,
+    '--speed',
+    '10',
+    '--boot-delay-ms',
+    '20',
+  ]);
+}
+
+async function board(hub, flash, args) {
+  const where = ['--http', hub.http, '--mqtt', hub.mqtt, '--flash', flash, '--wifi-join-ms', '100'];
+  const program = run(['sim', 'nodemcu', ...where, ...args]);
   await program.firstLine('stdout', (line) => line.includes('"ready"'));
   return { stop: program.stop, output: program.output };
 }
