@@ -219,7 +219,8 @@ end
 function M.tick()
   uptime = uptime + 1
   send_lines()
-  if state.trial then
+  -- A script that waits for the restart is on trial too, but it does not run yet.
+  if state.trial and state.trial == boot.running then
     watch_trial(state.trial)
   end
   if flying then

@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) logins: Vec<(String, String, String)>,
     /// Connections to the broker that were reset.
     pub(crate) resets: usize,
+    /// Messages with this text are not acknowledged.
+    pub(crate) deaf_to: Option<&'static str>,
     /// Topic filters that were subscribed to.
     pub(crate) subscribed: Vec<String>,
     /// Passwords that the broker refuses.
@@ -283,8 +285,14 @@ async fn serve_mqtt(socket: TcpStream, state: Arc<Mutex<State>>, changed: Arc<No
                     let qos = (kind >> 1) & 3;
                     let payload = if qos == 0 { topic_end } else { topic_end + 2 };
                     let text = |range: &[u8]| String::from_utf8(range.to_vec()).unwrap();
-                    state.published.push((text(&body[2..topic_end]), text(&body[payload..])));
-                    if qos == 1 { vec![0x40, 2, body[topic_end], body[topic_end + 1]] } else { Vec::new() }
+                    let said = text(&body[payload..]);
+                    let is_heard = !state.deaf_to.is_some_and(|part| said.contains(part));
+                    state.published.push((text(&body[2..topic_end]), said));
+                    if qos == 1 && is_heard {
+                        vec![0x40, 2, body[topic_end], body[topic_end + 1]]
+                    } else {
+                        Vec::new()
+                    }
                 }
                 8 => {
                     let filters = filters(&body[2..]);

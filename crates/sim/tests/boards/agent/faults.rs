@@ -105,6 +105,22 @@ async fn three_crashes_lead_to_safe_mode_and_back_to_the_good_script() {
 }
 
 #[tokio::test]
+async fn a_script_that_waits_for_its_start_is_not_done() {
+    let mut rig = Rig::start(None).await;
+    rig.offer(GOOD, Fault::None);
+    rig.message("/task", "Done").await;
+    rig.forget();
+    // Without an acknowledgement the board restarts after five seconds, as long as the health window.
+    rig.hub.state.lock().unwrap().deaf_to = Some("Applying");
+    rig.offer("error('never good')", Fault::None);
+    let report = rig.message("/task", r#""safe_mode":true"#).await;
+    assert!(report.contains("never good"), "{report}");
+    let state = rig.hub.state.lock().unwrap().published.iter().any(|(_, text)| text.contains("Done"));
+    assert!(!state, "it was not Done before it ran");
+    rig.boards.fleet.stop().await;
+}
+
+#[tokio::test]
 async fn without_a_good_script_safe_mode_stays_until_another_is_offered() {
     let mut rig = Rig::start(None).await;
     rig.offer("error('first')", Fault::None);
