@@ -43,6 +43,7 @@ async function deploy(name, source) {
   await page.goto(`http://${hub.http}/scripts/new`);
   await page.getByLabel('Name').fill(name);
   await page.getByRole('textbox', { name: 'Lua source' }).click();
+  await page.keyboard.press('Control+a');
   await page.keyboard.insertText(source);
   await page.getByText('Lua 5.1 syntax is fine').waitFor();
   await page.keyboard.press('Control+s');
@@ -56,7 +57,7 @@ async function deploy(name, source) {
 }
 
 async function openDevice() {
-  await page.getByRole('navigation').getByRole('link', { name: 'Devices' }).click();
+  await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Devices' }).click();
   await page.getByRole('link', { name: DEVICE }).click();
   await heading(DEVICE);
 }
@@ -68,7 +69,7 @@ test('the settings of the agent are shown when the device is registered', async 
   await page.getByLabel('New password again').fill(PASSWORD);
   await button('Make the account').click();
   await heading('Overview');
-  await page.getByRole('navigation').getByRole('link', { name: 'Devices' }).click();
+  await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Devices' }).click();
   await button('Register').click();
   await inDialog().getByLabel('Name').fill(DEVICE);
   await inDialog().getByLabel('Dialect').selectOption('native');
@@ -94,8 +95,10 @@ test('a script that crashes is seen with its traceback, in safe mode, and is kep
   await page.locator('td[data-label="State"]', { hasText: 'Failed' }).waitFor({ timeout: FAILED_MS });
   await openDevice();
   await page.getByText('Safe mode', { exact: true }).waitFor();
-  await page.getByText("attempt to index local 'lamp'").first().waitFor();
-  await page.getByText('stack traceback').first().waitFor({ state: 'attached' });
+  const kept = page.locator('section, article, div', { hasText: 'Quarantine' }).locator('.kept').first();
+  await kept.getByText("attempt to index local 'lamp'").first().waitFor();
+  await kept.getByText('Traceback', { exact: true }).click();
+  await kept.getByText('stack traceback').waitFor();
 });
 
 test('the next script brings the board out of it', async () => {

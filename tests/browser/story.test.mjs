@@ -89,7 +89,7 @@ async function untilDone() {
 }
 
 async function openDevice() {
-  await page.getByRole('navigation').getByRole('link', { name: 'Devices' }).click();
+  await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Devices' }).click();
   await page.getByRole('link', { name: DEVICE }).click();
   await heading(DEVICE);
 }
@@ -133,7 +133,7 @@ test('after logging out, only the right password lets in', async () => {
 });
 
 test('a device is registered and its credential shown once', async () => {
-  await page.getByRole('navigation').getByRole('link', { name: 'Devices' }).click();
+  await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Devices' }).click();
   await heading('Devices');
   await button('Register').click();
   await inDialog().getByLabel('Name').fill(DEVICE);
@@ -149,7 +149,7 @@ test('a device is registered and its credential shown once', async () => {
 });
 
 test('a script with an error is marked in its line, and saved once it is mended', async () => {
-  await page.getByRole('navigation').getByRole('link', { name: 'Scripts' }).click();
+  await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Scripts' }).click();
   await page.getByRole('link', { name: 'New script' }).click();
   await page.getByLabel('Name').fill(SCRIPT);
   await write(source(1).replace('local count = 0', 'local count = = 0'));
@@ -209,7 +209,7 @@ test('a second version is saved with its difference, deployed, and rolled back',
 });
 
 test('the activity tells the story, and nothing went wrong in the browser', async () => {
-  await page.getByRole('navigation').getByRole('link', { name: 'Activity' }).click();
+  await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Activity' }).click();
   await heading('Activity');
   await page.getByText('saved a version of').first().waitFor();
   await page.getByText('→ Done').first().waitFor();
