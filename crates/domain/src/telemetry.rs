@@ -125,44 +125,6 @@ pub fn mend(points: &mut [Point], now: Time) -> Result<Option<String>, Rejection
     )))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Time = Time(1_800_000_000_000);
-
-    fn mended(times: &[Option<i64>]) -> (Vec<Option<i64>>, bool) {
-        let point = |time: &Option<i64>| Point {
-            metric: Metric::parse("t").unwrap(),
-            time: time.map(Time),
-            value: PointValue::Number(1.0),
-        };
-        let mut points: Vec<Point> = times.iter().map(point).collect();
-        let said = mend(&mut points, NOW).unwrap().is_some();
-        (points.iter().map(|point| point.time.map(|time| time.0)).collect(), said)
-    }
-
-    #[test]
-    fn a_clock_that_is_wrong_by_years_is_mended_and_said() {
-        let now = NOW.0;
-        let cases = [
-            (vec![None, Some(now - 5)], vec![None, Some(now - 5)], false),
-            (vec![Some(1000)], vec![None], true),
-            (vec![Some(now * 2)], vec![None], true),
-            (
-                vec![Some(1000), Some(61_000), Some(31_000)],
-                vec![Some(now - 60_000), None, Some(now - 30_000)],
-                true,
-            ),
-            (vec![Some(0), Some(now * 2), Some(now)], vec![None, None, Some(now)], true),
-            (vec![Some(i64::MIN), Some(i64::MAX)], vec![None, None], true),
-        ];
-        for (times, expected, said) in cases {
-            assert_eq!(mended(&times), (expected, said), "{times:?}");
-        }
-    }
-}
-
 /// Widths of buckets below a day, in milliseconds; each fits into a day a whole number of times.
 const WIDTHS: [i64; 27] = {
     let (second, minute, hour) = (1_000, 60_000, 3_600_000);
@@ -222,6 +184,39 @@ pub fn bucket_width(from: Time, to: Time, buckets: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Time = Time(1_800_000_000_000);
+
+    fn mended(times: &[Option<i64>]) -> (Vec<Option<i64>>, bool) {
+        let point = |time: &Option<i64>| Point {
+            metric: Metric::parse("t").unwrap(),
+            time: time.map(Time),
+            value: PointValue::Number(1.0),
+        };
+        let mut points: Vec<Point> = times.iter().map(point).collect();
+        let said = mend(&mut points, NOW).unwrap().is_some();
+        (points.iter().map(|point| point.time.map(|time| time.0)).collect(), said)
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_by_years_is_mended_and_said() {
+        let now = NOW.0;
+        let cases = [
+            (vec![None, Some(now - 5)], vec![None, Some(now - 5)], false),
+            (vec![Some(1000)], vec![None], true),
+            (vec![Some(now * 2)], vec![None], true),
+            (
+                vec![Some(1000), Some(61_000), Some(31_000)],
+                vec![Some(now - 60_000), None, Some(now - 30_000)],
+                true,
+            ),
+            (vec![Some(0), Some(now * 2), Some(now)], vec![None, None, Some(now)], true),
+            (vec![Some(i64::MIN), Some(i64::MAX)], vec![None, None], true),
+        ];
+        for (times, expected, said) in cases {
+            assert_eq!(mended(&times), (expected, said), "{times:?}");
+        }
+    }
 
     #[test]
     fn buckets_are_handy_and_no_more_than_asked() {

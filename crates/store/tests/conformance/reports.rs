@@ -7,7 +7,7 @@ use motehub_domain::time::Span;
 use crate::world::{NOW, World, device, digest, id};
 
 pub(crate) async fn the_last_announcement_counts(world: &mut World) {
-    world.save([Save::Device(Box::new(device(1, "lamp")))]).await.unwrap();
+    world.save([Save::Device(Box::new(device(1)))]).await.unwrap();
     assert_eq!(world.store.report(id(1)).await, Ok(None));
     let mut report = Report { device: id(1), announcement: Announcement::default(), at: NOW };
     let runnings = [None, Some(Running::Nothing), Some(Running::Artifact(digest(3)))];
@@ -39,7 +39,7 @@ fn line(text: impl Into<String>) -> LogLine {
 }
 
 pub(crate) async fn the_newest_log_lines_are_kept(world: &mut World) {
-    world.save([1, 2].map(|n| Save::Device(Box::new(device(n, "lamp"))))).await.unwrap();
+    world.save([1, 2].map(|n| Save::Device(Box::new(device(n))))).await.unwrap();
     let texts = async |device, before, limit| -> Vec<String> {
         let lines = world.store.log_lines(id(device), before, limit).await.unwrap();
         lines.into_iter().map(|logged| logged.line.text).collect()
@@ -60,7 +60,7 @@ pub(crate) async fn the_newest_log_lines_are_kept(world: &mut World) {
 }
 
 pub(crate) async fn versions_in_quarantine_are_kept_until_they_are_lifted(world: &mut World) {
-    world.save([1, 2].map(|n| Save::Device(Box::new(device(n, "lamp"))))).await.unwrap();
+    world.save([1, 2].map(|n| Save::Device(Box::new(device(n))))).await.unwrap();
     let of = |device, number, reason: &str| Quarantine {
         device: id(device),
         digest: digest(number),
