@@ -186,6 +186,20 @@ async fn effects(app: &App, batch: Vec<(DeviceId, Option<SocketAddr>, bool)>) ->
     Ok(effects)
 }
 
+/// Of devices that were away when something was decided for them, those that came before it was stored found
+/// nothing waiting; they are told now.
+pub(crate) async fn tell_who_came(app: &App, away: &[DeviceId]) {
+    let here: Vec<DeviceId> =
+        away.iter().copied().filter(|device| app.connections.is_online(*device)).collect();
+    if here.is_empty() {
+        return;
+    }
+    came_back(app, &here).await;
+    for device in here {
+        app.tell_waiting(device).await;
+    }
+}
+
 /// Devices for which something waits are told when they come.
 async fn came_back(app: &App, devices: &[DeviceId]) {
     let here: Vec<DeviceId> =

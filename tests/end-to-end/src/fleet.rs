@@ -103,6 +103,12 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What the boards did last may explain why a test failed.
+            for fact in self.facts.try_iter().collect::<Vec<_>>().iter().rev().take(60).rev() {
+                eprintln!("{fact}");
+            }
+        }
         let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         let _ = self.child.wait();
     }

@@ -267,3 +267,39 @@ fn a_board_without_a_good_script_waits_in_safe_mode() {
     until("the log has what it printed", || log("out of it").then_some(()));
     until("safe mode is over", || (!safe()).then_some(()));
 }
+
+#[test]
+fn commands_and_a_new_credential_reach_a_board() {
+    let (hub, mut fleet, boards) = with_good("talk", 1, &ALONE, Hub::http);
+    let api = &hub.api;
+    let (chip_id, device, _) = &boards[0];
+    let source = "runs = 0 motehub.on_command('led', function(args) runs = runs + 1 return { on = args, runs = runs } end)";
+    let script = api.deploy(&api.script("led", source), 1, device);
+    until("the script is Done", || (api.task(&script).0 == "Done").then_some(()));
+    let ask = |name: &str, args: Value| {
+        let made = api.post("/commands", &json!({ "name": name, "device": device, "args": args }));
+        let command = made["id"].as_str().expect("an id").to_owned();
+        until("the command is answered", || {
+            let executions = api.get(&format!("/commands/{command}/executions"));
+            let execution = executions["items"][0].clone();
+            ["Done", "Failed"].iter().any(|state| execution["state"] == *state).then_some(execution)
+        })
+    };
+    let answer = ask("led", json!(true));
+    assert_eq!(
+        (&answer["state"], &answer["result"]),
+        (&json!("Done"), &json!({ "on": true, "runs": 1 })),
+        "{answer}"
+    );
+    let unknown = ask("lamp", Value::Null);
+    assert_eq!(unknown["state"], "Failed", "{unknown}");
+    assert!(unknown["reason"].as_str().unwrap_or_default().contains("the script has led"), "{unknown}");
+
+    api.post(&format!("/devices/{device}/credential/rotate"), &json!({}));
+    fleet.await_print("the new credential works");
+    // It is the one that counts from now on, also after a restart.
+    fleet.order(&json!({ "board": chip_id.to_string(), "do": "restart" }));
+    fleet.await_fact("boot", |fact| fact["reason"] == "reset");
+    fleet.await_fact("mqtt_connected", |_| true);
+    assert_eq!(ask("led", json!(false))["state"], "Done");
+}

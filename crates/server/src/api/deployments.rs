@@ -25,6 +25,7 @@ use super::device_scripts::load_script;
 use super::extract::{Body, Page, Query, id};
 use super::problem::{ApiError, Problem};
 use crate::app::App;
+use crate::presence;
 use crate::random;
 use meant::{all_tasks, chosen, load_deployment, meant, with_targets};
 use view::{DeploymentDto, DeploymentList, Names};
@@ -217,13 +218,17 @@ async fn begin(
     artifact: impl Fn(&Target) -> Option<Artifact>,
 ) -> Result<Begun, ApiError> {
     let actor = caller.actor();
-    let (id, total) = app
+    let (id, total, away) = app
         .attempt(|| async {
             let now = app.now();
+            let mut away = Vec::new();
             let mut targets = Vec::with_capacity(devices.len());
             let mut refused = Vec::new();
             for mut target in app.store.targets(devices).await? {
                 target.online = app.connections.is_online(target.device.id);
+                if !target.online {
+                    away.push(target.device.id);
+                }
                 match (artifact(&target), lacking.get(&target.device.id)) {
                     (Some(artifact), Some(why)) => refused.push((target, artifact, why.clone())),
                     (Some(artifact), None) => targets.push((target, artifact)),
@@ -233,9 +238,10 @@ async fn begin(
             let total = targets.len() + refused.len();
             let id = random::id(now);
             let (deployment, effects) = deployment::begin(id, request, targets, refused, &actor, now)?;
-            Ok(((deployment.id, total), effects))
+            Ok(((deployment.id, total, away), effects))
         })
         .await?;
+    presence::tell_who_came(app, &away).await;
     Ok(Begun { id: id.to_string(), total })
 }
 
