@@ -273,7 +273,8 @@ fn commands_and_a_new_credential_reach_a_board() {
     let (hub, mut fleet, boards) = with_good("talk", 1, &ALONE, Hub::http);
     let api = &hub.api;
     let (chip_id, device, _) = &boards[0];
-    let source = "runs = 0 motehub.on_command('led', function(args) runs = runs + 1 return { on = args, runs = runs } end)";
+    let source = "runs = 0 motehub.on_command('led', function(args) runs = runs + 1 \
+        return { on = args, runs = runs } end)";
     let script = api.deploy(&api.script("led", source), 1, device);
     until("the script is Done", || (api.task(&script).0 == "Done").then_some(()));
     let ask = |name: &str, args: Value| {
