@@ -1,4 +1,4 @@
--- A new credential: it is written down, confirmed, and used for the next connection.
+-- A new credential: it is written down, and used for the next connection, which tells the hub that it arrived.
 
 local M, message = ...
 local secret = message.secret
@@ -9,9 +9,7 @@ local state = M.boot.state
 local before = state.next
 state.next, M.turn = secret, 1
 if M.boot.save() then
-  M.send("credential", { state = "stored" }, true, function()
-    M.offline("there is a new credential")
-  end)
+  M.offline("there is a new credential")
 else
   state.next = before
   M.say("the flash is full: the new credential cannot be written")

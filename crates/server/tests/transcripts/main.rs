@@ -8,7 +8,8 @@
 //!   firmware: `Content-Length`, no chunks, header names with capitals, closed behind the answer.
 //! - `api POST /path {…} => 201 board=id` a person asks; `board` is remembered. `nobody …` the same without a token.
 //!   A word behind the status is the problem's code.
-//! - `{board}` stands for what was remembered, `{x*1000}` for a thousand x, `\xNN` for a byte of a path.
+//! - `{board}` stands for what was remembered, `{x*1000}` for a thousand x, `\xNN` for a byte of a path. What a device
+//!   is told at `"…secret"` is remembered as `secret`.
 //! - `~ …` what the product understood, waited for: see `facts.rs`.
 //! - `@ +30s` the clock moves. The broker's own timers (keep-alive) run in real time.
 //! - `! cut after 40 bytes` the next answer is aborted there by the board; `-1` is one byte before its end.

@@ -33,7 +33,8 @@ impl Link {
         stream.write_all(&bytes).map_err(|error| format!("it could not be sent: {error}"))
     }
 
-    pub(crate) fn expect(&mut self, expected: &str) -> Outcome {
+    /// Holds what is said next against what is expected; gives what stands at `…name`, with the name.
+    pub(crate) fn expect(&mut self, expected: &str) -> Result<Option<(String, String)>, String> {
         if expected == "(nothing)" {
             self.say("PINGREQ")?;
         }
@@ -47,7 +48,21 @@ impl Link {
         // Reasons in words are compared only where the transcript gives them.
         let has_reason = wanted.contains('"') || said.starts_with("PUBLISH");
         let got = if has_reason { said.as_str() } else { said.split(" \"").next().unwrap_or_default() };
-        if got == wanted { Ok(()) } else { Err(format!("expected {expected}, got {said:?} (empty: closed)")) }
+        let wrong = || format!("expected {expected}, got {said:?} (empty: closed)");
+        match wanted.split_once('…') {
+            None => {
+                if got == wanted {
+                    Ok(None)
+                } else {
+                    Err(wrong())
+                }
+            }
+            Some((before, rest)) => {
+                let (name, behind) = rest.split_at(rest.find('"').ok_or("a name ends with a quote")?);
+                let found = got.strip_prefix(before).and_then(|text| text.strip_suffix(behind));
+                found.map(|text| Some((name.to_owned(), text.to_owned()))).ok_or_else(wrong)
+            }
+        }
     }
 
     /// Whatever comes until the end, but for a good-bye.

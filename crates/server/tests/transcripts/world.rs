@@ -144,7 +144,11 @@ impl World {
         let text = self.expand(text)?;
         match self.answers.remove(name) {
             Some(answer) => answer.is(&text),
-            None => self.links.get_mut(name).ok_or("there is no such connection")?.expect(&text),
+            None => {
+                let link = self.links.get_mut(name).ok_or("there is no such connection")?;
+                self.names.extend(link.expect(&text)?);
+                Ok(())
+            }
         }
     }
 

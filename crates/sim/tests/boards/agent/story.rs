@@ -130,7 +130,6 @@ async fn prints_reach_the_hub_but_not_all_of_a_flood() {
 async fn a_new_credential_is_used_and_a_refused_one_is_not() {
     let mut rig = Rig::start(None).await;
     rig.say("credential", r#"{"secret":"n3w"}"#);
-    rig.message("/credential", "stored").await;
     rig.hub
         .until("a login with the new one", |state| state.logins.iter().any(|login| login.2 == "n3w"))
         .await;
