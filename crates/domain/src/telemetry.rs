@@ -88,13 +88,35 @@ impl PointValue {
     }
 }
 
+/// When a point was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// By the clock of the device.
+    At(Time),
+    /// So long before its message arrived for the first time: the device has no clock, or a wrong one.
+    Before(Span),
+}
+
+impl When {
+    /// The device said nothing: the time of arrival counts.
+    pub const ARRIVAL: When = When::Before(Span(0));
+
+    /// The time, for a message that arrived for the first time then.
+    pub fn for_arrival(self, arrived: Time) -> Time {
+        match self {
+            Self::At(time) => time,
+            Self::Before(span) => arrived - span,
+        }
+    }
+}
+
 /// One measurement as a device sent it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     /// Which metric.
     pub metric: Metric,
-    /// When it was measured, by the device; `None` if it said nothing: then the arrival time counts.
-    pub time: Option<Time>,
+    /// When it was measured.
+    pub time: When,
     /// What was measured.
     pub value: PointValue,
 }
@@ -110,12 +132,18 @@ pub fn mend(points: &mut [Point], now: Time) -> Result<Option<String>, Rejection
         ));
     }
     let is_wrong = |time: Time| time < TIME_MIN || time > now + TIME_AHEAD_MAX;
-    let wrong = points.iter().filter_map(|point| point.time).filter(|time| is_wrong(*time));
+    let wrong = points.iter().filter_map(|point| match point.time {
+        When::At(time) => Some(time).filter(|time| is_wrong(*time)),
+        When::Before(_) => None,
+    });
     let Some(newest) = wrong.max() else { return Ok(None) };
     for point in points.iter_mut() {
-        if let Some(time) = point.time.filter(|time| is_wrong(*time)) {
+        if let When::At(time) = point.time
+            && is_wrong(time)
+        {
             let before = newest - time;
-            point.time = (before.0 > 0 && before <= TIME_AHEAD_MAX).then(|| now - before);
+            let is_near = before.0 > 0 && before <= TIME_AHEAD_MAX;
+            point.time = if is_near { When::Before(before) } else { When::ARRIVAL };
         }
     }
     Ok(Some(format!(
@@ -187,31 +215,35 @@ mod tests {
 
     const NOW: Time = Time(1_800_000_000_000);
 
-    fn mended(times: &[Option<i64>]) -> (Vec<Option<i64>>, bool) {
-        let point = |time: &Option<i64>| Point {
+    const fn at(time: i64) -> When {
+        When::At(Time(time))
+    }
+
+    fn mended(times: &[When]) -> (Vec<When>, bool) {
+        let point = |time: &When| Point {
             metric: Metric::parse("t").unwrap(),
-            time: time.map(Time),
+            time: *time,
             value: PointValue::Number(1.0),
         };
         let mut points: Vec<Point> = times.iter().map(point).collect();
         let said = mend(&mut points, NOW).unwrap().is_some();
-        (points.iter().map(|point| point.time.map(|time| time.0)).collect(), said)
+        (points.iter().map(|point| point.time).collect(), said)
     }
 
     #[test]
     fn a_clock_that_is_wrong_by_years_is_mended_and_said() {
         let now = NOW.0;
         let cases = [
-            (vec![None, Some(now - 5)], vec![None, Some(now - 5)], false),
-            (vec![Some(1000)], vec![None], true),
-            (vec![Some(now * 2)], vec![None], true),
+            (vec![When::ARRIVAL, at(now - 5)], vec![When::ARRIVAL, at(now - 5)], false),
+            (vec![at(1000)], vec![When::ARRIVAL], true),
+            (vec![at(now * 2)], vec![When::ARRIVAL], true),
             (
-                vec![Some(1000), Some(61_000), Some(31_000)],
-                vec![Some(now - 60_000), None, Some(now - 30_000)],
+                vec![at(1000), at(61_000), at(31_000)],
+                vec![When::Before(Span(60_000)), When::ARRIVAL, When::Before(Span(30_000))],
                 true,
             ),
-            (vec![Some(0), Some(now * 2), Some(now)], vec![None, None, Some(now)], true),
-            (vec![Some(i64::MIN), Some(i64::MAX)], vec![None, None], true),
+            (vec![at(0), at(now * 2), at(now)], vec![When::ARRIVAL, When::ARRIVAL, at(now)], true),
+            (vec![at(i64::MIN), at(i64::MAX)], vec![When::ARRIVAL, When::ARRIVAL], true),
         ];
         for (times, expected, said) in cases {
             assert_eq!(mended(&times), (expected, said), "{times:?}");

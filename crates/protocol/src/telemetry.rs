@@ -10,7 +10,7 @@
 //! the same as `ts` where `values` or `metric` stand beside them. A `null` value says nothing and is skipped.
 
 use motehub_domain::message::Uplink;
-use motehub_domain::telemetry::{Metric, POINTS_PER_MESSAGE_MAX, Point, PointValue};
+use motehub_domain::telemetry::{Metric, POINTS_PER_MESSAGE_MAX, Point, PointValue, When};
 use motehub_domain::time::Time;
 use serde_json::{Map, Value};
 
@@ -79,7 +79,10 @@ impl Found {
             return Err(DecodeError(format!("a message has at most {POINTS_PER_MESSAGE_MAX} points")));
         }
         let point = PointValue::from_json(json).and_then(|value| match value {
-            Some(value) => Ok(Some(Point { metric: Metric::parse(metric)?, time, value })),
+            Some(value) => {
+                let time = time.map_or(When::ARRIVAL, When::At);
+                Ok(Some(Point { metric: Metric::parse(metric)?, time, value }))
+            }
             None => Ok(None),
         });
         match point {
@@ -135,7 +138,10 @@ mod tests {
             Err(e) => format!("error: {e}"),
             Ok(Said { uplink: Uplink::Telemetry(points), refused }) => {
                 let words = points.iter().map(|p| {
-                    let time = p.time.map_or(String::new(), |t| format!("@{}", t.0));
+                    let time = match p.time {
+                        When::At(time) => format!("@{}", time.0),
+                        When::Before(_) => String::new(),
+                    };
                     format!("{}={}{time}", p.metric.as_str(), p.value.to_json())
                 });
                 let words = words.collect::<Vec<_>>().join(" ");

@@ -104,7 +104,7 @@ impl Live {
             .map(|measured| {
                 let points = measured.points.iter();
                 let points =
-                    points.map(|p| (p.metric.clone(), p.time.unwrap_or(measured.arrived), p.value.clone()));
+                    points.map(|p| (p.metric.clone(), p.time.for_arrival(measured.arrived), p.value.clone()));
                 Shown { device: measured.device, points: points.collect() }
             })
             .collect()

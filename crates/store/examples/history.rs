@@ -8,7 +8,7 @@ use std::time::Instant;
 use motehub_domain::device::{Device, Dialect};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
-use motehub_domain::telemetry::{Metric, Point, PointValue, bucket_width};
+use motehub_domain::telemetry::{Metric, Point, PointValue, When, bucket_width};
 use motehub_domain::time::{Span, Time};
 use motehub_store::{Measured, Store};
 
@@ -49,7 +49,7 @@ async fn fill(store: &Store, devices: i64) {
         for n in 0..devices {
             let time = START + Span(i * step + (i * 7919) % (step / 2).max(1));
             let value = PointValue::Number(((i * 37 + n) % 997) as f64 / 10.0 - 20.0);
-            let point = Point { metric: metric.clone(), time: Some(time), value };
+            let point = Point { metric: metric.clone(), time: When::At(time), value };
             batch.push(Measured {
                 device: id(n),
                 arrived: time,

@@ -10,7 +10,7 @@ use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
 use motehub_domain::script::{Artifact, Digest, Language, Script};
 use motehub_domain::selector::Selector;
-use motehub_domain::telemetry::{Metric, Point, PointValue};
+use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
 use motehub_store::{DeviceQuery, Measured, Sort, Store};
 
@@ -137,7 +137,7 @@ async fn measured_last(store: &Store) {
         again: false,
         points: vec![Point {
             metric: Metric::parse("free_ram").unwrap(),
-            time: None,
+            time: When::ARRIVAL,
             value: PointValue::Number((n % 40) as f64 * 1000.0),
         }],
     };
@@ -164,7 +164,8 @@ fn batch(first: usize, rows: usize) -> Vec<Measured> {
         let minute = (row / METRICS / 1000) as i64;
         let time = START + Span(minute * 60_000);
         let value = |m: usize| PointValue::Number(((row + m) % 97) as f64 / 10.0);
-        let points = (0..METRICS).map(|m| Point { metric: metrics[m].clone(), time: None, value: value(m) });
+        let points =
+            (0..METRICS).map(|m| Point { metric: metrics[m].clone(), time: When::ARRIVAL, value: value(m) });
         Measured {
             device: id(device as u128),
             arrived: time,

@@ -79,12 +79,12 @@ sql! {
 pub struct Measured {
     /// Who measured.
     pub device: DeviceId,
-    /// When it arrived; also the time of points that have none.
+    /// When it arrived; points without a time of their own count from it.
     pub arrived: Time,
     /// Identifies the message where the transport can repeat it.
     pub mark: Option<u64>,
-    /// Whether the transport says that this may be a repetition. A point without a time of its own is skipped
-    /// then if a recent point of its series has the same mark.
+    /// Whether the transport says that this may be a repetition. A point whose time depends on the arrival is
+    /// skipped then if a recent point of its series has the same mark.
     pub again: bool,
     /// The points.
     pub points: Vec<Point>,

@@ -9,7 +9,7 @@ use motehub_domain::change::{Actor, Change, ChangeKind};
 use motehub_domain::device::{Device, Dialect};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
-use motehub_domain::telemetry::{Metric, Point, PointValue};
+use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::Time;
 use motehub_store::{ChangeQuery, Measured, Store};
 
@@ -54,7 +54,7 @@ async fn append_until_killed(file: &Path) {
         let time = Time(START + number * MINUTE);
         let point = Point {
             metric: Metric::parse("t").unwrap(),
-            time: Some(time),
+            time: When::At(time),
             value: PointValue::Number(number as f64),
         };
         let message =

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use motehub_domain::device::{Device, Dialect};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
-use motehub_domain::telemetry::{Metric, Point, PointValue};
+use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
 use motehub_store::{Measured, Store, StoreError};
 
@@ -59,7 +59,7 @@ fn saving(save: Save) -> Effects {
 
 fn at(device: DeviceId, time: Time) -> Vec<Measured> {
     let metric = Metric::parse("t").unwrap();
-    let point = Point { metric, time: Some(time), value: PointValue::Number(21.5) };
+    let point = Point { metric, time: When::At(time), value: PointValue::Number(21.5) };
     vec![Measured { device, arrived: time, mark: None, again: false, points: vec![point] }]
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use motehub_domain::device::{Device, Dialect};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
-use motehub_domain::telemetry::{Metric, Point, PointValue};
+use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
 use motehub_store::{Ages, Bucket, Measured, Store};
 use proptest::prelude::*;
@@ -87,7 +87,7 @@ async fn append(store: &Store, now: i64, points: &[(i64, u8)]) {
     for (name, is_number) in [("t", true), ("s", false)] {
         let point = |(time, of): &(i64, u8)| Point {
             metric: Metric::parse(name).unwrap(),
-            time: Some(Time(*time)),
+            time: When::At(Time(*time)),
             value: value(*of, is_number),
         };
         let points = points.iter().map(point).collect();

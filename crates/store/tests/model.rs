@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use motehub_domain::device::{Device, Dialect};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
-use motehub_domain::telemetry::{Metric, Point, PointValue};
+use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
 use motehub_store::{Measured, Sample, Store};
 use proptest::prelude::*;
@@ -76,7 +76,7 @@ async fn register(store: &Store) {
 
 fn measured(now: i64, point: &(u8, u8, i64, u8)) -> Measured {
     let metric = Metric::parse(&format!("m{}", point.1)).unwrap();
-    let point_of = Point { metric, time: Some(Time(time(point.2))), value: value(point.3) };
+    let point_of = Point { metric, time: When::At(Time(time(point.2))), value: value(point.3) };
     Measured { device: id(point.0), arrived: Time(now), mark: None, again: false, points: vec![point_of] }
 }
 

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use motehub_domain::id::DeviceId;
-use motehub_domain::telemetry::{Metric, PointValue};
+use motehub_domain::telemetry::{Metric, PointValue, When};
+use motehub_domain::time::Time;
 
 use super::chunk::{Kept, kind_of};
 use super::hours::{Hours, hour_of};
@@ -108,9 +109,9 @@ impl Hot {
                     appended.ignored += 1;
                     continue;
                 };
-                let mut time = point.time.unwrap_or(message.arrived).0;
+                let mut arrived = message.arrived;
                 if message.again
-                    && point.time.is_none()
+                    && matches!(point.time, When::Before(_))
                     && let Some(mark) = message.mark
                 {
                     if self.has_mark(series, mark) {
@@ -118,8 +119,9 @@ impl Hot {
                         continue;
                     }
                     // Its first sending may still fail, so it is written too, as the same point.
-                    time = self.pending_time(series, mark).unwrap_or(time);
+                    arrived = self.pending_arrival(series, mark).unwrap_or(arrived);
                 }
+                let time = point.time.for_arrival(arrived).0;
                 let kept = Kept { time, arrived: message.arrived.0, value: point.value.clone() };
                 let point = HotPoint { row: self.next_row, mark: message.mark, kept };
                 self.next_row += 1;
@@ -159,10 +161,10 @@ impl Hot {
         hot.iter().rev().any(|point| point.mark == Some(mark))
     }
 
-    fn pending_time(&self, series: i64, mark: u64) -> Option<i64> {
+    fn pending_arrival(&self, series: i64, mark: u64) -> Option<Time> {
         let mut pending = self.pending.values().flatten();
         let found = pending.find(|(id, point)| *id == series && point.mark == Some(mark));
-        found.map(|(_, point)| point.kept.time)
+        found.map(|(_, point)| Time(point.kept.arrived))
     }
 
     fn unstored_series(&self, batch: &Batch) -> Option<Statement> {

@@ -90,6 +90,7 @@ scenarios! {
     telemetry::the_newest_points_of_a_range_are_given,
     telemetry::a_repeated_point_is_stored_once,
     telemetry::a_repeated_message_is_known_by_its_mark,
+    telemetry::a_repeated_message_with_mended_times_is_stored_once,
     telemetry::late_points_join_their_hour,
     telemetry::the_latest_of_each_metric_is_known,
     telemetry::unknown_devices_and_too_many_metrics_are_ignored,

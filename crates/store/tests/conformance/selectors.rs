@@ -9,7 +9,7 @@ use motehub_domain::effects::Save;
 use motehub_domain::group::Group;
 use motehub_domain::id::DeviceId;
 use motehub_domain::selector::{Field, Known, Operator, Selector, Value};
-use motehub_domain::telemetry::{Metric, Point, PointValue};
+use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
 use motehub_store::{StoreError, Words};
 
@@ -76,8 +76,8 @@ async fn fleet(world: &mut World) -> Vec<Facts> {
         for (metric, value) in &measured_now {
             let metric = Metric::parse(metric).unwrap();
             // An older value, which must not count, comes later.
-            let newest = Point { metric: metric.clone(), time: Some(NOW), value: value.clone() };
-            let older = Point { metric, time: Some(NOW - Span(5)), value: PointValue::Number(-1.0) };
+            let newest = Point { metric: metric.clone(), time: When::At(NOW), value: value.clone() };
+            let older = Point { metric, time: When::At(NOW - Span(5)), value: PointValue::Number(-1.0) };
             world.append([measured(device.id, NOW.0, vec![newest, older])]).await;
         }
         if number == 3 {

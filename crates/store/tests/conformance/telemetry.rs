@@ -1,7 +1,7 @@
 //! Points: appended, merged, read.
 
 use motehub_domain::effects::Save;
-use motehub_domain::telemetry::{Metric, Point, PointValue};
+use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
 use motehub_store::{Aged, Ages, Appended, Measured, Summary};
 
@@ -100,6 +100,28 @@ pub(crate) async fn a_repeated_message_is_known_by_its_mark(world: &mut World) {
     assert_eq!(world.points(lamp).await.len(), 8, "and are the same points");
 }
 
+pub(crate) async fn a_repeated_message_with_mended_times_is_stored_once(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let t = NOW.0;
+    let ago = |ms, value| Point { time: When::Before(Span(ms)), ..point("t", None, value) };
+    let message = |arrived, again| Measured {
+        mark: Some(7),
+        again,
+        ..measured(lamp, arrived, vec![ago(60_000, 1.0), ago(0, 2.0), point("t", Some(t - 5), 3.0)])
+    };
+    let expected = [number("t", t - 60_000, 1.0), number("t", t - 5, 3.0), number("t", t, 2.0)];
+    let (one, other) = tokio::join!(
+        world.store.append(vec![message(t, false)]),
+        world.store.append(vec![message(t + 2_000, true)]),
+    );
+    assert_eq!(one.unwrap().stored + other.unwrap().stored, 6, "both are on their way");
+    assert_eq!(world.points(lamp).await, expected, "and are the same points");
+    world.reopen().await;
+    let again = world.append([message(t + 9_000, true)]).await;
+    assert_eq!(again, Appended { stored: 1, repeated: 2, ignored: 0 }, "one has a time of its own");
+    assert_eq!(world.points(lamp).await, expected);
+}
+
 pub(crate) async fn late_points_join_their_hour(world: &mut World) {
     let lamp = world.device(1).await.id;
     let t = NOW.0;
@@ -187,7 +209,7 @@ pub(crate) async fn every_kind_of_value_comes_back(world: &mut World) {
     let metric = Metric::parse("any ' thing").unwrap();
     let point = |(i, value): (usize, &PointValue)| Point {
         metric: metric.clone(),
-        time: Some(Time(NOW.0 + i as i64)),
+        time: When::At(Time(NOW.0 + i as i64)),
         value: value.clone(),
     };
     world.append([measured(lamp, NOW.0, values.iter().enumerate().map(point).collect())]).await;
@@ -237,7 +259,7 @@ pub(crate) async fn much_telemetry_is_merged_before_its_time(world: &mut World) 
     let mut count = 0;
     while !wanted.is_finished() {
         assert!(count < 20_000, "nobody asks for a merge");
-        let point = |i| Point { metric: metric.clone(), time: Some(Time(NOW.0 + i)), value: text(i) };
+        let point = |i| Point { metric: metric.clone(), time: When::At(Time(NOW.0 + i)), value: text(i) };
         world.append([measured(lamp, NOW.0, (count..count + 500).map(point).collect())]).await;
         count += 500;
         tokio::task::yield_now().await;

@@ -6,7 +6,7 @@ use motehub_domain::device::{Device, Dialect};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::{DeploymentId, DeviceId, Id};
 use motehub_domain::script::{Artifact, Digest, Language, Script, ScriptVersion, Syntax};
-use motehub_domain::telemetry::{Metric, Point, PointValue};
+use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
 use motehub_store::{Measured, Store, StoreError};
 
@@ -167,7 +167,8 @@ pub(crate) fn change(kind: ChangeKind, subject: &str) -> Change {
 }
 
 pub(crate) fn point(metric: &str, time: Option<i64>, value: f64) -> Point {
-    Point { metric: Metric::parse(metric).unwrap(), time: time.map(Time), value: PointValue::Number(value) }
+    let time = time.map_or(When::ARRIVAL, |ms| When::At(Time(ms)));
+    Point { metric: Metric::parse(metric).unwrap(), time, value: PointValue::Number(value) }
 }
 
 pub(crate) fn measured(device: DeviceId, arrived: i64, points: Vec<Point>) -> Measured {
