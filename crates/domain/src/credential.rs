@@ -129,16 +129,55 @@ impl Arrivals {
             .map(|(address, _)| *address)
             .collect();
         let returns = (0..recent.len()).filter(|at| recent[..*at].contains(&recent[*at])).count();
-        let is_known = self.warned.get(&device).is_some_and(|at| now - *at < SHARED_EVERY);
-        if returns < RETURNS_MIN || is_known {
+        if returns < RETURNS_MIN || !self.may_warn(device, now) {
             return None;
         }
-        self.warned.insert(device, now);
-        let mut distinct = recent;
-        distinct.sort();
-        distinct.dedup();
-        Some(distinct)
+        Some(distinct(recent))
     }
+
+    /// Whether no warning about a device was given lately; then this one counts as given.
+    pub fn may_warn(&mut self, device: DeviceId, now: Time) -> bool {
+        if self.warned.len() >= DEVICES_MAX {
+            self.warned.retain(|_, at| now - *at < SHARED_EVERY);
+        }
+        let is_known = self.warned.get(&device).is_some_and(|at| now - *at < SHARED_EVERY);
+        let may_warn = !is_known && self.warned.len() < DEVICES_MAX;
+        if may_warn {
+            self.warned.insert(device, now);
+        }
+        may_warn
+    }
+}
+
+/// A connection that a device has.
+#[derive(Debug, Clone, Copy)]
+pub struct Stay {
+    /// From where.
+    pub address: IpAddr,
+    /// Since when.
+    pub since: Time,
+    /// It ends after so much silence; `None` for never.
+    pub silence_max: Option<Span>,
+}
+
+/// The addresses from which one device is connected at once, if they are several. A device that changed its network
+/// leaves a connection behind, which ends when it was silent for too long; those that outlast that beside one
+/// another are alive.
+pub fn side_by_side(stays: &[Stay], now: Time) -> Option<Vec<IpAddr>> {
+    let is_alive_beside = |one: &Stay, other: &Stay| {
+        let together = now - one.since.max(other.since);
+        one.address != other.address && one.silence_max.is_some_and(|silence_max| together > silence_max)
+    };
+    let are_both = |one: &Stay, other: &Stay| is_alive_beside(one, other) && is_alive_beside(other, one);
+    let alive = stays.iter().filter(|one| stays.iter().any(|other| are_both(one, other)));
+    let addresses = distinct(alive.map(|stay| stay.address).collect());
+    (addresses.len() > 1).then_some(addresses)
+}
+
+fn distinct(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    addresses.sort();
+    addresses.dedup();
+    addresses
 }
 
 #[cfg(test)]
@@ -197,6 +236,28 @@ mod tests {
                 arrivals.arrived(id, address(*from), START + Span::seconds(*seconds))
             });
             assert_eq!(warned.count() == 1, is_shared, "{what}");
+        }
+    }
+
+    #[test]
+    fn two_that_stay_are_told_from_what_a_device_left_behind() {
+        let stay = |n: u8, since: i64, silence_max: Option<i64>| Stay {
+            address: IpAddr::from([10, 0, 0, n]),
+            since: START + Span::seconds(since),
+            silence_max: silence_max.map(Span::seconds),
+        };
+        let cases: [(&str, &[Stay], &[u8]); 6] = [
+            ("one address", &[stay(1, 0, Some(90)), stay(1, 10, Some(90))], &[]),
+            ("the old one may be dead still", &[stay(1, 0, Some(90)), stay(2, 920, Some(30))], &[]),
+            ("the new one may be dead already", &[stay(1, 0, Some(30)), stay(2, 920, Some(90))], &[]),
+            ("nobody would notice that it is dead", &[stay(1, 0, None), stay(2, 10, Some(90))], &[]),
+            ("both stay", &[stay(2, 0, Some(90)), stay(1, 900, Some(60))], &[1, 2]),
+            ("two of three", &[stay(1, 0, Some(90)), stay(2, 10, Some(90)), stay(3, 990, Some(90))], &[1, 2]),
+        ];
+        for (what, stays, expected) in cases {
+            let found = side_by_side(stays, START + Span::seconds(1000)).unwrap_or_default();
+            let expected: Vec<IpAddr> = expected.iter().map(|n| IpAddr::from([10, 0, 0, *n])).collect();
+            assert_eq!(found, expected, "{what}");
         }
     }
 

@@ -31,7 +31,7 @@ use crate::hub::{Arrival, Hub};
 use connection::{Receipt, Watched};
 
 /// Most connections at once; further ones wait to be accepted.
-const CONNECTIONS_MAX: usize = 20_000;
+pub const CONNECTIONS_MAX: usize = 20_000;
 /// How long a client may take to send a request head.
 const HEAD_MAX: Duration = Duration::from_secs(10);
 /// Largest request head in bytes.

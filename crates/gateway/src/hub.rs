@@ -13,7 +13,7 @@ use motehub_domain::id::{DeviceId, TokenId};
 use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer, Uplink};
 use motehub_domain::script::Digest;
-use motehub_domain::time::Time;
+use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::TopicRights;
 use motehub_protocol::Identity;
 use tokio::sync::mpsc;
@@ -212,4 +212,6 @@ pub struct Connection {
     pub address: SocketAddr,
     /// Over what.
     pub transport: Transport,
+    /// After so much silence the gateway ends it; `None` for never.
+    pub silence_max: Option<Span>,
 }

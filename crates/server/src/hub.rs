@@ -63,7 +63,7 @@ impl Hub for App {
     }
 
     fn attach(&self, connection: Connection, downlinks: mpsc::Sender<Downlink>) -> Answer<'_, ()> {
-        self.connections.attach(&connection, downlinks);
+        self.connections.attach(&connection, downlinks, self.now());
         Box::pin(std::future::ready(()))
     }
 

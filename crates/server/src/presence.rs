@@ -2,16 +2,17 @@
 //! changed is written in batches by one worker, so that ten thousand devices may come back at once.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use motehub_domain::credential::{self, Stay};
 use motehub_domain::deployment::Target;
 use motehub_domain::device::{self, Dialect, Presence};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
 use motehub_domain::message::Downlink;
 use motehub_domain::rollout;
-use motehub_domain::time::Span;
+use motehub_domain::time::{Span, Time};
 use motehub_gateway::hub::{Connection, ConnectionId, Transport};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -47,15 +48,17 @@ struct Link {
     id: ConnectionId,
     address: SocketAddr,
     transport: Transport,
+    since: Time,
+    silence_max: Option<Span>,
     downlinks: mpsc::Sender<Downlink>,
 }
 
 impl Connections {
     /// A device's connection begins.
-    pub(crate) fn attach(&self, connection: &Connection, downlinks: mpsc::Sender<Downlink>) {
+    pub(crate) fn attach(&self, connection: &Connection, downlinks: mpsc::Sender<Downlink>, now: Time) {
         let mut table = self.table();
-        let Connection { id, address, transport, .. } = *connection;
-        let link = Link { id, address, transport, downlinks };
+        let Connection { id, address, transport, silence_max, .. } = *connection;
+        let link = Link { id, address, transport, since: now, silence_max, downlinks };
         table.links.entry(connection.device).or_default().push(link);
         table.owners.insert(connection.id, connection.device);
         table.dirty.insert(connection.device);
@@ -104,6 +107,23 @@ impl Connections {
         ended.into_iter().for_each(|id| self.detach(id));
     }
 
+    /// The devices that are connected from several addresses at once, with those.
+    fn at_several_addresses(&self, now: Time) -> Vec<(DeviceId, Vec<IpAddr>)> {
+        let table = self.table();
+        let several = table.links.iter().filter(|(_, links)| links.len() > 1);
+        let stays = |link: &Link| Stay {
+            address: link.address.ip().to_canonical(),
+            since: link.since,
+            silence_max: link.silence_max,
+        };
+        several
+            .filter_map(|(device, links)| {
+                let stays: Vec<Stay> = links.iter().map(stays).collect();
+                credential::side_by_side(&stays, now).map(|addresses| (*device, addresses))
+            })
+            .collect()
+    }
+
     /// Devices were heard.
     pub(crate) fn heard(&self, devices: impl Iterator<Item = DeviceId>) {
         self.table().heard.extend(devices);
@@ -146,6 +166,9 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
         write_changed(&app).await;
         if is_over || app.now() >= write_seen_at {
             write_seen(&app).await;
+            for (device, addresses) in app.connections.at_several_addresses(app.now()) {
+                app.used_by_several(device, &addresses).await;
+            }
             write_seen_at = app.now() + SEEN_EVERY;
         }
         if is_over {

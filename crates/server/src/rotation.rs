@@ -1,7 +1,7 @@
 //! Rotation of credentials: a device that still has its old one is sent a fresh secret whenever it listens; the first
 //! use of one ends the rotation. Who uses one credential from two addresses is noticed here too.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
 use motehub_domain::credential::{self, Arrivals};
@@ -71,9 +71,25 @@ impl App {
             let mut arrivals = self.origins.0.lock().unwrap_or_else(PoisonError::into_inner);
             arrivals.arrived(device, address, self.now())
         };
-        let Some(addresses) = shared else { return };
+        if let Some(addresses) = shared {
+            self.state_shared(device, &addresses).await;
+        }
+    }
+
+    /// A device is connected from several addresses at once. That is stated, unless it was a while ago.
+    pub(crate) async fn used_by_several(&self, device: DeviceId, addresses: &[IpAddr]) {
+        let may_say = {
+            let mut arrivals = self.origins.0.lock().unwrap_or_else(PoisonError::into_inner);
+            arrivals.may_warn(device, self.now())
+        };
+        if may_say {
+            self.state_shared(device, addresses).await;
+        }
+    }
+
+    async fn state_shared(&self, device: DeviceId, addresses: &[IpAddr]) {
         let stated = match self.store.device(device).await {
-            Ok(Some(device)) => self.perform(credential::shared(&device, &addresses, self.now())).await,
+            Ok(Some(device)) => self.perform(credential::shared(&device, addresses, self.now())).await,
             Ok(None) => Ok(()),
             Err(error) => Err(error.into()),
         };

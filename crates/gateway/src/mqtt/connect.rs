@@ -13,6 +13,7 @@ use super::wire::{Fault, reason};
 use super::{Millis, Version, lone_password};
 use crate::hub::{Client, Connection, ConnectionId, Credentials, Knock, Refusal, Transport};
 use motehub_domain::kept::{Message, Principal};
+use motehub_domain::time::Span;
 use motehub_domain::topic::check_topic_name;
 
 /// Of so many addresses the CONNECTs are counted within a minute.
@@ -187,8 +188,9 @@ impl Broker {
         conn.will = will;
         if let Some(device) = device {
             conn.attachment = Attachment::Asked;
-            out.attach =
-                Some(Connection { id: connection_id, device, address: peer, transport: Transport::Mqtt });
+            let silence_max = (keep_alive_s > 0).then(|| Span::seconds(i64::from(keep_alive_s) * 3 / 2));
+            let (id, transport) = (connection_id, Transport::Mqtt);
+            out.attach = Some(Connection { id, device, address: peer, transport, silence_max });
         }
         self.note_session(now, index);
         self.write(slot, &bytes, out);

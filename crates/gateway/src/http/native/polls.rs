@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use motehub_domain::id::DeviceId;
 use motehub_domain::message::Downlink;
+use motehub_domain::time::Span;
 use motehub_protocol::Identity;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
@@ -107,7 +108,9 @@ async fn poll(door: &Arc<Door>, address: SocketAddr, device: DeviceId) -> Result
         table.insert(device, poll.clone());
         (poll, sender)
     };
-    let connection = Connection { id: poll.connection, device, address, transport: Transport::Http };
+    let (id, transport) = (poll.connection, Transport::Http);
+    let silence_max = Some(Span::seconds(IDLE_MAX.as_secs().cast_signed()));
+    let connection = Connection { id, device, address, transport, silence_max };
     door.hub.attach(connection, sender).await;
     door.hub.listens(device).await;
     tokio::spawn(watch(door.clone(), device, poll.clone()));

@@ -12,6 +12,7 @@ use axum::response::Response;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use motehub_domain::message::Downlink;
+use motehub_domain::time::Span;
 use motehub_protocol::{Encoding, Identity, native, payload};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -45,7 +46,9 @@ pub(super) async fn open(
 async fn serve(door: Arc<Door>, address: SocketAddr, device: Identity, mut socket: WebSocket) {
     let (sender, mut downlinks) = mpsc::channel(QUEUE_MAX);
     let id = door.next_connection();
-    let connection = Connection { id, device: device.device, address, transport: Transport::WebSocket };
+    let (transport, silence_max) =
+        (Transport::WebSocket, Some(Span::seconds(2 * SILENCE_MAX.as_secs().cast_signed())));
+    let connection = Connection { id, device: device.device, address, transport, silence_max };
     door.hub.attach(connection, sender).await;
     door.hub.listens(device.device).await;
     let _ = talk(&door, &device, &mut socket, &mut downlinks).await;
