@@ -5,6 +5,7 @@ mod backup;
 mod ctl;
 mod demo;
 mod limits;
+mod open_files;
 mod people;
 mod serve;
 mod trust;

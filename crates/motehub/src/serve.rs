@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use motehub_domain::topic::TopicFilter;
+use motehub_gateway::http::CONNECTIONS_MAX as HTTP_CONNECTIONS_MAX;
 use motehub_server::{Clock, Keep, Server, Settings};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use crate::open_files;
 
 /// Exit code after a second signal.
 const EXIT_FORCED: i32 = 130;
@@ -98,6 +101,7 @@ pub(crate) async fn serve(
     shutdown: CancellationToken,
     bound: impl FnOnce(&Server),
 ) -> anyhow::Result<()> {
+    open_files::raise(settings.mqtt_limits.connections_max + HTTP_CONNECTIONS_MAX);
     let data = settings.data.display().to_string();
     let server = Server::bind(settings).await.with_context(|| format!("starting a hub on {data}"))?;
     announce(&server);

@@ -80,6 +80,21 @@ fn a_second_hub_on_the_same_folder_is_refused() {
 }
 
 #[test]
+fn a_hub_opens_as_many_files_as_it_may_and_says_when_that_is_too_few() {
+    for (hard, is_enough) in [("700", false), ("50000", true)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let limit = format!("--nofile=300:{hard}");
+        let hub = Hub::start_on(folder.into(), &["prlimit", &limit], &[]);
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", hub.pid())).expect("it runs");
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
+        let [soft, hard_now] = [3, 4].map(|word| line.split_whitespace().nth(word).unwrap_or_default());
+        assert_eq!((soft, hard_now), (hard, hard), "{line}");
+        let said = hub.log.lock().expect("the log").clone();
+        assert_eq!(!said.contains("LimitNOFILE"), is_enough, "{said}");
+    }
+}
+
+#[test]
 fn every_command_explains_itself() {
     for command in [&["--help"][..], &["serve", "--help"], &["demo", "--help"], &["sim", "nodemcu", "--help"]]
     {
