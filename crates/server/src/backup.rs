@@ -11,8 +11,11 @@ use std::path::{Path, PathBuf};
 use motehub_domain::change::{Actor, Change, ChangeKind};
 use motehub_domain::effects::Effects;
 use motehub_store::{Attached, BackupError, BackupFacts, Store, take_backup, unpack_backup};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use crate::clock::Clock;
+use crate::random;
 
 /// The database in a data folder.
 pub(crate) const DATABASE: &str = "motehub.db";
@@ -22,6 +25,8 @@ pub(crate) const LOCK: &str = "hub.lock";
 pub(crate) const RESTORING: &str = "restoring";
 /// What is being written ends with this.
 const PART: &str = ".part";
+/// A backup that is sent begins with this, while it is written.
+const SENT: &str = "backup-";
 /// How deep files lie in a data folder.
 const DEPTH_MAX: usize = 4;
 
@@ -225,11 +230,39 @@ pub(crate) fn refuse_half_restored(data: &Path) -> io::Result<()> {
     }
 }
 
-/// `hub.backup` while it is written is `hub.backup.123.part`, beside it; 123 is the process.
-fn part_of(file: &Path) -> PathBuf {
+/// `hub.backup` while it is written is `hub.backup.123.part`, beside it; 123 is the process. What processes left
+/// there that were killed goes away.
+pub fn part_of(file: &Path) -> PathBuf {
+    let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let is_left_over = |name: &str| {
+        let rest = file.file_name().and_then(|own| name.strip_prefix(own.to_str()?)?.strip_prefix('.'));
+        let process = rest.and_then(|rest| rest.strip_suffix(PART)?.parse().ok()).and_then(Pid::from_raw);
+        process.is_some_and(|process| test_kill_process(process) == Err(Errno::SRCH))
+    };
+    remove_parts(folder, is_left_over);
     let mut name = file.as_os_str().to_owned();
     name.push(format!(".{}{PART}", std::process::id()));
     name.into()
+}
+
+/// The file from which a backup is sent, in the data folder.
+pub(crate) fn sent_part(data: &Path) -> PathBuf {
+    data.join(format!("{SENT}{}{PART}", random::secret()))
+}
+
+/// Removes those of a hub that was killed. Whoever calls this holds the data folder.
+pub(crate) fn remove_sent_parts(data: &Path) {
+    remove_parts(data, |name| name.starts_with(SENT) && name.ends_with(PART));
+}
+
+fn remove_parts(folder: &Path, is_one: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(&is_one)
+            && let Err(error) = fs::remove_file(entry.path())
+        {
+            tracing::warn!(file = %entry.path().display(), %error, "a part of a backup could not be removed");
+        }
+    }
 }
 
 async fn blocking<T: Send + 'static, E: Into<ArchiveError> + Send + 'static>(

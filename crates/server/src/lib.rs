@@ -27,7 +27,7 @@ mod syntax;
 mod tls;
 
 pub use api::openapi;
-pub use backup::{ArchiveError, backup, note_backup, restore};
+pub use backup::{ArchiveError, backup, note_backup, part_of, restore};
 pub use clock::Clock;
 pub use people::{PeopleError, add_token, add_user};
 pub use server::{Addresses, Server};

@@ -76,6 +76,7 @@ impl Server {
         std::fs::set_permissions(&settings.data, std::fs::Permissions::from_mode(0o700))?;
         backup::refuse_half_restored(&settings.data)?;
         let lock = lock(&settings.data)?;
+        backup::remove_sent_parts(&settings.data);
         let store = Store::open(&settings.data.join(backup::DATABASE)).await.map_err(io::Error::other)?;
         let now = settings.clock.now();
         store.all_offline(now).await.map_err(io::Error::other)?;

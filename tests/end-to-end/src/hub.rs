@@ -172,6 +172,12 @@ impl Api {
 
     /// Calls any path with any body.
     pub fn call_raw(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
+        let (status, text) = self.call_text(method, path, body);
+        let json = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        (status, json)
+    }
+
+    fn call_text(&self, method: &str, path: &str, body: Option<&str>) -> (u16, String) {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
@@ -185,8 +191,14 @@ impl Api {
         let request = request.body(body.unwrap_or_default().to_owned()).expect("a request");
         let mut answer = agent.run(request).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
         let text = answer.body_mut().with_config().limit(100 << 20).read_to_string().expect("a text");
-        let json = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        (answer.status().as_u16(), json)
+        (answer.status().as_u16(), text)
+    }
+
+    /// Looks up a text that must be there, byte for byte.
+    pub fn text(&self, path: &str) -> String {
+        let (status, text) = self.call_text("GET", &format!("/api/v1{path}"), None);
+        assert_eq!(status, 200, "GET {path}: {text}");
+        text
     }
 
     /// Looks something up that must be there.

@@ -78,6 +78,17 @@ fn telemetry(api: &Api, device: &str) -> Vec<Value> {
     list["items"].as_array().expect("items").clone()
 }
 
+/// What goes to other programs, in every form.
+const EXPORTS: [&str; 3] = [
+    "/telemetry/export?format=ndjson&selector=all",
+    "/telemetry/export?format=csv&selector=all",
+    "/activity/export",
+];
+
+fn exports(api: &Api) -> Vec<String> {
+    EXPORTS.iter().map(|path| api.text(path)).collect()
+}
+
 /// All that the API shows, as text, for hubs on which nothing happens.
 fn everything(api: &Api, devices: &[(String, String)]) -> String {
     let lists = ["devices", "scripts", "deployments", "users", "tokens", "grants", "activity"];
@@ -160,11 +171,16 @@ fn a_backup_during_ingest_holds_what_was_acknowledged_and_the_last_one_everythin
     };
     until("all are offline", is_quiet);
     let expected = everything(&hub.api, &devices);
+    let exported = exports(&hub.api);
     let file = place.path().join("rest.backup");
     let (code, said) = ctl(&hub, &["backup", &file.display().to_string()]);
     assert_eq!(code, 0, "{said}");
     let copy = restored(&file, &hub.api.token);
     assert_eq!(everything(&copy.api, &devices), expected);
+    for (export, (ours, theirs)) in EXPORTS.iter().zip(exported.iter().zip(exports(&copy.api))) {
+        assert!(ours.lines().count() > DEVICES, "{export}: {ours}");
+        assert!(*ours == theirs, "{export}: {} and {} bytes differ", ours.len(), theirs.len());
+    }
     for name in ["tls/ca.pem", "tls/ca.key", "tls/server.key"] {
         let (ours, theirs) = (hub.data().join(name), copy.data().join(name));
         assert_eq!(fs::read(&theirs).expect("a copy"), fs::read(&ours).expect("the original"), "{name}");
@@ -201,6 +217,18 @@ fn nothing_is_replaced_and_nothing_half_done_is_used() {
     refused(backup(&hub, &hub.data().join("inside"), &[]), "inside the data folder");
     refused(backup(&hub, &place.path().join("no/such/folder"), &[]), "no/such");
     assert_eq!(fs::read_dir(place.path()).expect("a folder").count(), 1, "nothing half written is left");
+
+    // As a backup leaves its part that is killed, and one that is still at work.
+    let left = |process: u32| place.path().join(format!("hub.backup.{process}.part"));
+    let mut ended = Command::new("true").spawn().expect("it runs");
+    ended.wait().expect("it ends");
+    fs::write(left(ended.id()), "half").expect("it is written");
+    fs::write(left(std::process::id()), "half").expect("it is written");
+    assert_eq!(backup(&hub, &file, &["--force"]).0, 0);
+    assert_eq!((left(ended.id()).exists(), left(std::process::id()).exists()), (false, true));
+    fs::write(left(ended.id()), "half").expect("it is written");
+    assert_eq!(ctl(&hub, &["backup", &file.display().to_string(), "--force"]).0, 0);
+    assert!(!left(ended.id()).exists());
 
     refused(restore(&file, &hub.data()), "not empty");
     let data = place.path().join("data");

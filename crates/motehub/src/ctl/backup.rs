@@ -22,9 +22,7 @@ pub(super) fn run(caller: &Caller, Options { file, force }: &Options) -> anyhow:
     if file.exists() && !force {
         bail!("{} exists: choose another name, or use --force to replace it", file.display());
     }
-    let mut part = file.clone().into_os_string();
-    part.push(format!(".{}.part", std::process::id()));
-    let part = PathBuf::from(part);
+    let part = motehub_server::part_of(file);
     let written = download(caller, &part, file);
     if written.is_err() {
         // What is worth knowing was just said.

@@ -15,7 +15,7 @@ use super::access::Caller;
 use super::extract::rfc3339;
 use super::problem::{ApiError, Problem};
 use crate::app::App;
-use crate::{backup, random};
+use crate::backup;
 
 /// Bytes that are read at once.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -45,7 +45,7 @@ pub(crate) async fn download(
     }
     let busy = Busy;
     let data = app.settings.data.clone();
-    let part = data.join(format!("backup-{}.part", random::secret()));
+    let part = backup::sent_part(&data);
     let copied = tokio::task::spawn_blocking(move || {
         let taken = backup::copy(&data, &part, &mut |_, _| {})?;
         let file = std::fs::File::open(&part);
