@@ -163,6 +163,8 @@ kinds! {
     KnockIgnored = "knock_ignored", "knock";
     /// A refusal or ignoring of somebody unknown was taken back.
     KnockReturned = "knock_returned", "knock";
+    /// Somebody unknown was taken out of the inbox.
+    KnockDeleted = "knock_deleted", "knock";
     /// What is said of a metric, or of all whose names fit, changed.
     MetricEdited = "metric_edited", "metric";
     /// Telemetry reached its age and was removed.

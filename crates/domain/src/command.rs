@@ -135,6 +135,18 @@ pub struct Addressee {
     pub online: bool,
 }
 
+/// Refuses what could be asked of no device at all.
+pub fn check(request: &Request) -> Result<(), Rejection> {
+    let expires_in = request.expires_in.unwrap_or(EXPIRES_IN);
+    if expires_in < EXPIRES_IN_RANGE.0 || expires_in > EXPIRES_IN_RANGE.1 {
+        return Err(Rejection::invalid("expires_in_seconds", "a command waits 1 second to 7 days"));
+    }
+    if request.arguments.to_string().len() > ARGUMENTS_BYTES_MAX {
+        return Err(Rejection::too_large("args", format!("at most {ARGUMENTS_BYTES_MAX} bytes of JSON")));
+    }
+    name(&request.name).map(drop)
+}
+
 /// Asks devices to do something.
 pub fn request(
     id: CommandId,
@@ -149,13 +161,7 @@ pub fn request(
     if to.len() > DEVICES_MAX {
         return Err(Rejection::too_large("devices", format!("at most {DEVICES_MAX} devices at once")));
     }
-    let expires_in = request.expires_in.unwrap_or(EXPIRES_IN);
-    if expires_in < EXPIRES_IN_RANGE.0 || expires_in > EXPIRES_IN_RANGE.1 {
-        return Err(Rejection::invalid("expires_in_seconds", "a command waits 1 second to 7 days"));
-    }
-    if request.arguments.to_string().len() > ARGUMENTS_BYTES_MAX {
-        return Err(Rejection::too_large("args", format!("at most {ARGUMENTS_BYTES_MAX} bytes of JSON")));
-    }
+    check(request)?;
     let command = Command {
         id,
         name: name(&request.name)?,
@@ -164,7 +170,7 @@ pub fn request(
         devices: i64::try_from(to.len()).unwrap_or(i64::MAX),
         created_by: actor.name().to_owned(),
         created_at: now,
-        expires_at: now + expires_in,
+        expires_at: now + request.expires_in.unwrap_or(EXPIRES_IN),
     };
     let mut effects = Effects::none();
     let after = json!({

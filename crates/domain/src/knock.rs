@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::change::{Actor, Change, ChangeKind};
 use crate::device::{self, Device, Dialect, Registration};
@@ -192,17 +192,28 @@ pub fn decide(knock: &Knock, standing: Standing, actor: &Actor) -> Effects {
         Standing::Ignored => ChangeKind::KnockIgnored,
         Standing::Refused => ChangeKind::KnockRefused,
     };
-    let change = Change {
+    let after = json!({ "state": standing.as_str(), "address": knock.said.address });
+    let changes = vec![fact(kind, knock, Some(after), actor)];
+    let decided = Knock { standing, ..knock.clone() };
+    Effects { save: vec![Save::Knock(Box::new(decided))], changes, send: Vec::new() }
+}
+
+/// Forgets a knock: it is listed as new when it knocks again.
+pub fn delete(knock: &Knock, actor: &Actor) -> Effects {
+    let changes = vec![fact(ChangeKind::KnockDeleted, knock, None, actor)];
+    Effects { save: vec![Save::DropKnock(knock.id)], changes, send: Vec::new() }
+}
+
+fn fact(kind: ChangeKind, knock: &Knock, after: Option<Value>, actor: &Actor) -> Change {
+    Change {
         actor: actor.clone(),
         kind,
         subject: knock.id.to_string(),
         subject_name: knock.said.name.clone(),
         device: None,
         before: Some(json!({ "state": knock.standing.as_str() })),
-        after: Some(json!({ "state": standing.as_str(), "address": knock.said.address })),
-    };
-    let decided = Knock { standing, ..knock.clone() };
-    Effects { save: vec![Save::Knock(Box::new(decided))], changes: vec![change], send: Vec::new() }
+        after,
+    }
 }
 
 /// What a knock did to the inbox.

@@ -3,6 +3,7 @@
 mod account;
 mod backup;
 mod bulk;
+mod capability;
 mod command;
 mod connection;
 mod deployment;
@@ -16,6 +17,7 @@ mod live;
 mod look;
 mod metric;
 mod print;
+mod report;
 mod script;
 mod telemetry;
 
@@ -71,16 +73,19 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum Noun {
-    /// Devices: list, show, add, delete
+    /// Devices: list, show, add, import, log, tag, untag, rotate, lift, delete
     #[command(subcommand)]
     Device(device::Verb),
     /// Groups, which are selectors with a name: list, members, add, set, delete
     #[command(subcommand)]
     Group(group::Verb),
-    /// Unknown devices that knocked: list, accept, refuse, ignore
+    /// What devices can do: list, describe, delete, assign, unassign
+    #[command(subcommand)]
+    Capability(capability::Verb),
+    /// Unknown devices that knocked: list, accept, refuse, ignore, reopen, delete
     #[command(subcommand)]
     Inbox(inbox::Verb),
-    /// Scripts: list, push, show
+    /// Scripts: list, push, show, require
     #[command(subcommand)]
     Script(script::Verb),
     /// Deployments: start, list, show, cancel, retry, rollback
@@ -164,6 +169,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
     match &options.noun {
         Noun::Device(verb) => device::run(&caller()?, verb),
         Noun::Group(verb) => group::run(&caller()?, verb),
+        Noun::Capability(verb) => capability::run(&caller()?, verb),
         Noun::Inbox(verb) => inbox::run(&caller()?, verb),
         Noun::Script(verb) => script::run(&caller()?, verb),
         Noun::Deployment(verb) => deployment::run(&caller()?, verb),

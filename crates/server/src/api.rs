@@ -123,7 +123,6 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Build), routes!(credentials::issue_credential))
         .on(Needs(Build), routes!(credentials::revoke_credential))
         .on(Needs(Build), routes!(credentials::rotate_credential))
-        .on(Needs(Build), routes!(credentials::rotate_many))
         .on(Needs(See), routes!(telemetry::metrics))
         .on(Needs(See), routes!(telemetry::range))
         .on(Needs(See), routes!(history::history))
@@ -156,6 +155,7 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Build), routes!(inbox::refuse))
         .on(Needs(Build), routes!(inbox::ignore))
         .on(Needs(Build), routes!(inbox::reopen))
+        .on(Needs(Build), routes!(inbox::delete))
         .on(Needs(See), routes!(reports::log))
         .on(Needs(Operate), routes!(reports::lift_quarantine))
         // Scripts

@@ -118,6 +118,11 @@ fn deciding_is_stated_once() {
     assert_eq!(effects.changes[0].kind, ChangeKind::KnockRefused);
     assert!(matches!(&effects.save[..], [Save::Knock(saved)] if saved.standing == Standing::Refused));
     assert!(decide(knock, Standing::New, &ada()).is_empty());
+    let effects = delete(knock, &ada());
+    assert_eq!(
+        (&effects.save[..], effects.changes[0].kind),
+        (&[Save::DropKnock(id(0))][..], ChangeKind::KnockDeleted)
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! One deed on many devices, after a look at whom it hits: `motehub ctl device tag|untag|delete --selector …`.
+//! One deed on many devices, after a look at whom it hits: `motehub ctl device tag|untag|rotate|delete --selector …`.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -16,6 +16,22 @@ pub(super) fn run(
     deed: &str,
     yes: bool,
 ) -> anyhow::Result<()> {
+    let order = look(caller, selector, action, deed)?;
+    if !yes && !agreed()? {
+        bail!("nothing was done");
+    }
+    let last = act(caller, &order)?;
+    caller.show(&last, |last| {
+        format!("{} of {} devices changed\n", cell(&last["changed"]), cell(&last["total"]))
+    })?;
+    match last["refused"].as_u64() {
+        Some(0) | None => Ok(()),
+        Some(refused) => bail!("{refused} devices were refused"),
+    }
+}
+
+/// Says on the standard error whom it hits, and makes the order that hits exactly those.
+pub(super) fn look(caller: &Caller, selector: &str, action: &Value, deed: &str) -> anyhow::Result<Value> {
     let mut order = json!({ "selector": selector, "action": action });
     let seen = caller.post("/devices/bulk/preview", &order)?;
     let count = seen["count"].as_u64().unwrap_or_default();
@@ -26,13 +42,15 @@ pub(super) fn run(
     let more = count.saturating_sub(seen["names"].as_array().map_or(0, Vec::len) as u64);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     eprintln!("{deed} {count} devices: {names}{rest}");
-    if !yes && !agreed()? {
-        bail!("nothing was done");
-    }
     order["token"] = seen["token"].clone();
+    Ok(order)
+}
+
+/// Does it, tells on the standard error how far it is and who was refused, and gives the last line.
+pub(super) fn act(caller: &Caller, order: &Value) -> anyhow::Result<Value> {
     let mut last = Value::Null;
     let mut stopped = None;
-    caller.api.lines("/devices/bulk", &order, |line| {
+    caller.api.lines("/devices/bulk", order, |line| {
         if line["end"] != true {
             eprintln!("{} of {}", cell(&line["done"]), cell(&line["total"]));
         }
@@ -42,15 +60,9 @@ pub(super) fn run(
     for refusal in last["refusals"].as_array().into_iter().flatten() {
         eprintln!("{}: {}", cell(&refusal["name"]), cell(&refusal["reason"]));
     }
-    if let Some(why) = stopped {
-        bail!("it stopped after {} devices: {}", cell(&last["done"]), clean(&why));
-    }
-    caller.show(&last, |last| {
-        format!("{} of {} devices changed\n", cell(&last["changed"]), cell(&last["total"]))
-    })?;
-    match last["refused"].as_u64() {
-        Some(0) | None => Ok(()),
-        Some(refused) => bail!("{refused} devices were refused"),
+    match stopped {
+        Some(why) => bail!("it stopped after {} devices: {}", cell(&last["done"]), clean(&why)),
+        None => Ok(last),
     }
 }
 

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::print::{cell, out, table};
-use super::{Caller, find};
+use super::{Caller, bulk, find};
 
 /// How long `--wait` rests between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -57,15 +57,20 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
                 None => Value::Null,
             };
             let mut new = json!({ "name": name, "args": args, "expires_in_seconds": expires });
-            match selector {
-                Some(selector) => new["selector"] = json!(selector),
+            let asked = match selector {
+                Some(selector) => {
+                    new["kind"] = json!("command");
+                    let order = bulk::look(caller, selector, &new, &format!("send {name} to"))?;
+                    let last = bulk::act(caller, &order)?;
+                    json!({ "id": last["command"], "devices": last["changed"] })
+                }
                 None => {
                     let ids: anyhow::Result<Vec<String>> =
                         devices.iter().map(|device| find::id(caller, "device", device)).collect();
                     new["devices"] = json!(ids?);
+                    caller.post("/commands", &new)?
                 }
-            }
-            let asked = caller.post("/commands", &new)?;
+            };
             let line = |asked: &Value| {
                 format!("command {} to {} devices\n", cell(&asked["id"]), cell(&asked["devices"]))
             };

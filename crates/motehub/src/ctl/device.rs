@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::print::{cell, out, table};
-use super::{Caller, bulk, find, import};
+use super::{Caller, bulk, find, import, report};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -52,9 +52,30 @@ pub(super) enum Verb {
         /// Its id, name or external id
         #[arg(required_unless_present = "selector", conflicts_with = "selector")]
         device: Option<String>,
-        /// All devices of a condition such as `tag=kitchen`
+        /// All devices of a condition such as `tag=kitchen`; shows first who that is
         #[arg(long, value_name = "TEXT")]
         selector: Option<String>,
+        /// Do it without being asked
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print the newest lines of a device's log
+    Log {
+        /// Its id, name or external id
+        device: String,
+        /// How many lines: 0 to 1000
+        #[arg(long, value_name = "LINES", default_value_t = 100)]
+        last: u32,
+        /// Then print each line as it comes, until you end it; with --json one object a line
+        #[arg(long)]
+        tail: bool,
+    },
+    /// Take versions that crashed on a device out of its quarantine: it may have them again
+    Lift {
+        /// Its id, name or external id
+        device: String,
+        /// The version's digest [default: all that are in quarantine]
+        digest: Option<String>,
     },
     /// Add tags to all devices of a condition, such as `device tag floor-1 --selector tag=kitchen`
     Tag(Tagging),
@@ -98,7 +119,10 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
             }
             caller.show(&find::all(caller, "/devices", &query)?, devices)
         }
-        Verb::Show { device } => caller.show(&find::one(caller, "device", device)?, one),
+        Verb::Show { device } => {
+            let id = find::id(caller, "device", device)?;
+            caller.show(&caller.get(&format!("/devices/{id}"))?, one)
+        }
         Verb::Add { name, dialect, external_id, tags, config } => {
             // A file that cannot be written is noticed before there is a device.
             let file = config.as_deref().map(new_private_file).transpose()?;
@@ -113,13 +137,19 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
             })
         }
         Verb::Import(wanted) => import::run(caller, wanted),
-        Verb::Rotate { device, selector } => {
-            let wanted = match device {
-                Some(device) => json!({ "devices": [find::id(caller, "device", device)?] }),
-                None => json!({ "selector": selector }),
-            };
-            caller.show(&caller.post("/devices/rotate", &wanted)?, rotating)
+        Verb::Rotate { selector: Some(selector), yes, .. } => {
+            bulk::run(caller, selector, &json!({ "kind": "rotate" }), "give new credentials to", *yes)
         }
+        Verb::Rotate { device, .. } => {
+            let id = find::id(caller, "device", device.as_deref().unwrap_or_default())?;
+            let rotated = caller.post(&format!("/devices/{id}/credential/rotate"), &json!({}))?;
+            caller.show(&rotated, |device| match device["rotation"]["state"] == "sent" {
+                true => "sent: the old one stops when the new one is used\n".to_owned(),
+                false => "it is sent when the device is there\n".to_owned(),
+            })
+        }
+        Verb::Log { device, last, tail } => report::log(caller, device, *last, *tail),
+        Verb::Lift { device, digest } => report::lift(caller, device, digest.as_deref()),
         Verb::Tag(Tagging { tags, selector, yes }) => {
             bulk::run(caller, selector, &json!({ "kind": "tag", "tags": tags }), "tag", *yes)
         }
@@ -172,18 +202,6 @@ fn running(device: &Value) -> String {
     }
 }
 
-fn rotating(answer: &Value) -> String {
-    let mut text =
-        format!("{} rotating: each is sent a new credential when it is there\n", cell(&answer["rotating"]));
-    let refused = answer["refused"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if !refused.is_empty() {
-        text.push_str(&format!("{} cannot:\n", cell(&answer["refused_total"])));
-        let row = |one: &Value| ["name", "detail", "device"].map(|key| cell(&one[key])).to_vec();
-        text.push_str(&table(&["NAME", "WHY", "ID"], &refused.iter().map(row).collect::<Vec<_>>()));
-    }
-    text
-}
-
 fn devices(list: &Value) -> String {
     let rows = list["items"].as_array().into_iter().flatten().map(|device| {
         let online = if device["online"] == true { "online" } else { "offline" };
@@ -198,5 +216,6 @@ fn one(device: &Value) -> String {
     let keys = ["id", "name", "dialect", "external_id", "tags", "online", "last_seen", "state", "problem"];
     let mut text: String = keys.iter().map(|key| format!("{key:<12} {}\n", cell(&device[key]))).collect();
     text.push_str(&format!("{:<12} {}\n", "running", running(device)));
+    text.push_str(&report::quarantined(device));
     text
 }

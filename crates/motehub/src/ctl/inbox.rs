@@ -47,6 +47,11 @@ pub(super) enum Verb {
         /// Its id, or what it calls itself
         knock: String,
     },
+    /// Take one out of the inbox; it is listed as new when it knocks again
+    Delete {
+        /// Its id, or what it calls itself
+        knock: String,
+    },
 }
 
 pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
@@ -72,12 +77,21 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
         Verb::Refuse { knock } => decide(caller, knock, &["new", "ignored"], "refuse", "refused"),
         Verb::Ignore { knock } => decide(caller, knock, &["new", "refused"], "ignore", "ignored"),
         Verb::Reopen { knock } => decide(caller, knock, &["ignored", "refused"], "reopen", "reopened"),
+        Verb::Delete { knock } => {
+            let knock = one(caller, knock, &["new", "ignored", "refused"])?;
+            caller.api.call("DELETE", &format!("/inbox/{}", cell(&knock["id"])), None)?;
+            said(caller, "deleted", &knock)
+        }
     }
 }
 
 fn decide(caller: &Caller, text: &str, states: &[&str], verb: &str, done: &str) -> anyhow::Result<()> {
     let knock = one(caller, text, states)?;
     caller.post(&format!("/inbox/{}/{verb}", cell(&knock["id"])), &json!({}))?;
+    said(caller, done, &knock)
+}
+
+fn said(caller: &Caller, done: &str, knock: &Value) -> anyhow::Result<()> {
     match caller.json {
         true => Ok(()),
         false => out(&format!("{done} {} ({})\n", cell(&knock["name"]), cell(&knock["address"]))),

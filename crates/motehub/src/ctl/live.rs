@@ -29,7 +29,7 @@ const REST_MAX: Duration = Duration::from_secs(30);
 /// What is followed.
 #[derive(Default)]
 pub(super) struct Live {
-    /// Devices whose telemetry is wanted, by id; the hub takes at most 50.
+    /// Devices whose telemetry and log are wanted, by id; the hub takes at most 50.
     pub(super) watch: Vec<String>,
     /// Changes behind this one are wanted; from now on if not given.
     pub(super) after: Option<i64>,
@@ -41,6 +41,8 @@ pub(super) enum News {
     Change(Value),
     /// New points of the watched devices: `{"<device id>": [["metric", time in ms, value], …]}`.
     Telemetry(Value),
+    /// New log lines of the watched devices: `{"<device id>": [["level", time in ms, "text"], …]}`.
+    Log(Value),
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -123,6 +125,9 @@ impl Live {
         }
         if !frame["telemetry"].is_null() {
             on(News::Telemetry(frame["telemetry"].take()))?;
+        }
+        if !frame["log"].is_null() {
+            on(News::Log(frame["log"].take()))?;
         }
         if let Value::Array(changes) = frame["changes"].take() {
             for change in changes {

@@ -70,6 +70,6 @@ fn tail(caller: &Caller, last: u32, after: Option<i64>, kinds: &[String]) -> any
     let live = Live { after: Some(after), ..Live::default() };
     live.follow(caller, &mut |news| match news {
         News::Change(change) => print(&change),
-        News::Telemetry(_) => Ok(()),
+        News::Telemetry(_) | News::Log(_) => Ok(()),
     })
 }

@@ -24,6 +24,13 @@ pub(super) enum Verb {
         #[arg(long, default_value = "")]
         comment: String,
     },
+    /// Say what a device must be able to do to be offered a script, such as `script require water relay`
+    Require {
+        /// Its name or id
+        script: String,
+        /// The capabilities; none for any device
+        capabilities: Vec<String>,
+    },
     /// Print the source of a script
     Show {
         /// Its name or id
@@ -38,13 +45,20 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
     match verb {
         Verb::List => caller.show(&find::all(caller, "/scripts", "")?, |list| {
             let rows = list["items"].as_array().into_iter().flatten().map(|script| {
-                ["name", "latest_version", "devices", "updated_at", "id"]
+                ["name", "latest_version", "devices", "requires", "updated_at", "id"]
                     .map(|key| cell(&script[key]))
                     .to_vec()
             });
-            table(&["NAME", "VERSION", "DEVICES", "UPDATED", "ID"], &rows.collect::<Vec<_>>())
+            table(&["NAME", "VERSION", "DEVICES", "REQUIRES", "UPDATED", "ID"], &rows.collect::<Vec<_>>())
         }),
         Verb::Push { file, name, comment } => push(caller, file, name.as_deref(), comment),
+        Verb::Require { script, capabilities } => {
+            let path = format!("/scripts/{}", find::encode(&find::id(caller, "script", script)?));
+            let edited = caller.api.call("PATCH", &path, Some(&json!({ "requires": capabilities })))?;
+            caller.show(&edited, |script| {
+                format!("{} requires {}\n", cell(&script["name"]), cell(&script["requires"]))
+            })
+        }
         Verb::Show { script, version } => {
             let script = find::one(caller, "script", script)?;
             let version =

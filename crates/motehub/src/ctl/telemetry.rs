@@ -198,7 +198,7 @@ fn follow(caller: &Caller, devices: &[String], metric: Option<&str>) -> anyhow::
     let found = found?;
     let watch = found.iter().map(|device| cell(&device["id"])).collect();
     Live { watch, ..Live::default() }.follow(caller, &mut |news| match news {
-        News::Change(_) => Ok(()),
+        News::Change(_) | News::Log(_) => Ok(()),
         News::Telemetry(frame) => {
             for device in &found {
                 let points = frame[cell(&device["id"])].as_array().into_iter().flatten();

@@ -3,6 +3,8 @@
 //! Who is hit is fixed when the action begins. The work goes on if the caller goes away; if the hub stops in the
 //! middle, what was done stays done, and doing it again does the rest.
 
+mod action;
+
 use std::convert::Infallible;
 
 use axum::body::{Body as Sent, Bytes};
@@ -11,6 +13,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use motehub_domain::bulk::{DEVICES_MAX, Deed};
 use motehub_domain::change::Actor;
+use motehub_domain::device::Device;
 use motehub_domain::effects::Effects;
 use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
@@ -19,7 +22,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use utoipa::ToSchema;
 
+use action::{Act, BulkAction, Work, act};
+
 use super::access::Caller;
+use super::commands;
+use super::credentials;
 use super::deployments::{self, Meant, NewDeployment};
 use super::extract::Body;
 use super::problem::{ApiError, Problem};
@@ -37,43 +44,6 @@ const REFUSALS_SHOWN: usize = 20;
 const LINES_MAX: usize = 16;
 /// How many bulk actions may be at work at a time.
 pub(crate) const AT_ONCE_MAX: usize = 2;
-
-/// What is done to each device.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum BulkAction {
-    /// Add tags.
-    Tag {
-        /// Letters, digits and `_ - . :`.
-        tags: Vec<String>,
-    },
-    /// Take tags away.
-    Untag {
-        /// Which.
-        tags: Vec<String>,
-    },
-    /// Assign capabilities.
-    AddCapabilities {
-        /// Lower-case letters, digits and `. _ -`.
-        capabilities: Vec<String>,
-    },
-    /// Take assigned capabilities away.
-    RemoveCapabilities {
-        /// Which.
-        capabilities: Vec<String>,
-    },
-    /// Delete the devices with their telemetry.
-    Delete,
-    /// Deploy a script.
-    Deploy {
-        /// Id of the script.
-        script: String,
-        /// Which version; the newest by default.
-        version: Option<i64>,
-        /// How long a board must run it without trouble: 5 to 3600, 30 by default.
-        health_window_seconds: Option<i64>,
-    },
-}
 
 /// A bulk action: on whom, and what.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -115,6 +85,13 @@ pub(crate) struct BulkRefusal {
     reason: String,
 }
 
+impl BulkRefusal {
+    /// It could not be done to this device.
+    pub(super) fn new(device: Device, why: Rejection) -> Self {
+        Self { device: device.id.to_string(), name: device.name, reason: why.sentence }
+    }
+}
+
 /// One line of progress; the last one has `end`.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub(crate) struct BulkProgress {
@@ -132,6 +109,9 @@ pub(crate) struct BulkProgress {
     /// The deployment that was begun, in the last line.
     #[serde(skip_serializing_if = "Option::is_none")]
     deployment: Option<String>,
+    /// The command that was sent, in the last line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
     /// Why it stopped before the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -149,12 +129,9 @@ pub(crate) async fn bulk_preview(
     let Bulk { selector, devices, action, .. } = bulk;
     let meant = Meant::new(selector, devices);
     let ids = resolve(&app, &meant).await?;
-    let left_out = match &action {
-        BulkAction::Deploy { script, .. } => deployments::lacking(&app, script, &ids).await?.len(),
-        other => {
-            deed(other)?;
-            0
-        }
+    let left_out = match act(action, meant.selector.as_deref())? {
+        Act::Deploy { script, .. } => deployments::lacking(&app, &script, &ids).await?.len(),
+        Act::Command(_) | Act::InBatches(_) => 0,
     };
     let mut names = Vec::new();
     for target in app.store.targets(&ids[..ids.len().min(SHOWN)]).await? {
@@ -197,18 +174,19 @@ pub(crate) async fn bulk(
         }
         None => {}
     }
-    let deed = match action {
-        BulkAction::Deploy { script, version, health_window_seconds } => {
+    let work = match act(action, meant.selector.as_deref())? {
+        Act::Deploy { script, version, health_window_seconds } => {
             let order = NewDeployment::new(script, version, &meant, health_window_seconds);
             let begun = deployments::start(&app, &caller, order, ids.clone()).await?;
-            let (done, total) = (ids.len(), ids.len());
             let deployment = Some(begun.id);
-            let changed = begun.total;
-            let last =
-                BulkProgress { done, total, changed, deployment, end: true, ..BulkProgress::default() };
-            return Ok(lines(Sent::from(line(&last))));
+            return Ok(at_once(ids.len(), begun.total, |last| BulkProgress { deployment, ..last }));
         }
-        other => deed(&other)?,
+        Act::Command(request) => {
+            let asked = commands::start(&app, &caller, &request, &ids).await?;
+            let command = Some(asked.id);
+            return Ok(at_once(ids.len(), asked.devices, |last| BulkProgress { command, ..last }));
+        }
+        Act::InBatches(work) => work,
     };
     let Ok(permit) = app.bulk.clone().try_acquire_owned() else {
         let why = format!("{AT_ONCE_MAX} bulk actions are at work already: wait until one ends");
@@ -216,7 +194,7 @@ pub(crate) async fn bulk(
     };
     let (told, mut lines_told) = mpsc::channel::<Bytes>(LINES_MAX);
     // In a task of its own: it ends whether or not anybody listens.
-    tokio::spawn(run(app, ids, deed, caller.actor(), told, permit));
+    tokio::spawn(run(app, ids, work, caller.actor(), told, permit));
     let stream = futures_util::stream::poll_fn(move |context| {
         lines_told.poll_recv(context).map(|line| line.map(Ok::<_, Infallible>))
     });
@@ -233,15 +211,10 @@ fn line(progress: &BulkProgress) -> Bytes {
     Bytes::from(text)
 }
 
-fn deed(action: &BulkAction) -> Result<Deed, Rejection> {
-    match action.clone() {
-        BulkAction::Tag { tags } => Deed::Tag(tags),
-        BulkAction::Untag { tags } => Deed::Untag(tags),
-        BulkAction::AddCapabilities { capabilities } => Deed::AddCapabilities(capabilities),
-        BulkAction::RemoveCapabilities { capabilities } => Deed::RemoveCapabilities(capabilities),
-        BulkAction::Delete | BulkAction::Deploy { .. } => Deed::Delete,
-    }
-    .checked()
+/// The answer to what was done in one stroke.
+fn at_once(total: usize, changed: usize, with: impl FnOnce(BulkProgress) -> BulkProgress) -> Response {
+    let last = BulkProgress { done: total, total, changed, end: true, ..BulkProgress::default() };
+    lines(Sent::from(line(&with(last))))
 }
 
 async fn resolve(app: &App, meant: &Meant) -> Result<Vec<DeviceId>, ApiError> {
@@ -268,14 +241,18 @@ fn of(count: usize) -> String {
 async fn run(
     app: App,
     ids: Vec<DeviceId>,
-    deed: Deed,
+    work: Work,
     actor: Actor,
     told: mpsc::Sender<Bytes>,
     _permit: OwnedSemaphorePermit,
 ) {
     let mut progress = BulkProgress { total: ids.len(), ..BulkProgress::default() };
     for batch in ids.chunks(BATCH) {
-        match one_batch(&app, batch, &deed, &actor).await {
+        let outcome = match &work {
+            Work::Deed(deed) => one_batch(&app, batch, deed, &actor).await,
+            Work::Rotate => credentials::rotate_some(&app, batch, &actor).await,
+        };
+        match outcome {
             Ok((changed, refusals)) => {
                 progress.done += batch.len();
                 progress.changed += changed;
@@ -321,11 +298,7 @@ async fn one_batch(
                         all = all.and(effects);
                         changed.push(device.id);
                     }
-                    Err(refused) => refusals.push(BulkRefusal {
-                        device: device.id.to_string(),
-                        name: device.name,
-                        reason: refused.sentence,
-                    }),
+                    Err(refused) => refusals.push(BulkRefusal::new(device, refused)),
                 }
             }
             Ok(((changed, refusals), all))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use motehub_domain::command::{self, Addressee, Command, Execution, ExecutionState, Request};
-use motehub_domain::id::CommandId;
+use motehub_domain::id::{CommandId, DeviceId};
 use motehub_domain::rejection::Rejection;
 use motehub_domain::time::Span;
 use motehub_store::{CommandView, Share};
@@ -43,9 +43,9 @@ pub(crate) struct NewCommand {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Requested {
     /// Its id.
-    id: String,
+    pub(super) id: String,
     /// Of how many devices.
-    devices: usize,
+    pub(super) devices: usize,
 }
 
 /// A command, and how many devices are in each state.
@@ -191,11 +191,21 @@ pub(crate) async fn request(
         selector: meant.selector,
         expires_in: new.expires_in_seconds.map(Span::seconds),
     };
+    Ok((StatusCode::CREATED, axum::Json(start(&app, &caller, &request, &ids).await?)))
+}
+
+/// Asks these devices.
+pub(super) async fn start(
+    app: &App,
+    caller: &Caller,
+    request: &Request,
+    ids: &[DeviceId],
+) -> Result<Requested, Failure> {
     let actor = caller.actor();
-    let requested = app.attempt(|| async {
+    app.attempt(|| async {
         let to: Vec<Addressee> = app
             .store
-            .targets(&ids)
+            .targets(ids)
             .await?
             .into_iter()
             .map(|target| {
@@ -204,10 +214,10 @@ pub(crate) async fn request(
             })
             .collect();
         let now = app.now();
-        let (command, effects) = command::request(random::id(now), &request, &to, &actor, now)?;
+        let (command, effects) = command::request(random::id(now), request, &to, &actor, now)?;
         Ok((Requested { id: command.id.to_string(), devices: to.len() }, effects))
-    });
-    Ok((StatusCode::CREATED, axum::Json(requested.await?)))
+    })
+    .await
 }
 
 /// One command.

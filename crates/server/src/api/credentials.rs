@@ -6,29 +6,23 @@ use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use motehub_domain::change::Actor;
 use motehub_domain::credential::{self, Rotation};
+use motehub_domain::deployment::Target;
 use motehub_domain::device;
 use motehub_domain::effects::Effects;
 use motehub_domain::id::DeviceId;
-use motehub_domain::rejection::Rejection;
 use motehub_domain::time::Time;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::access::Caller;
+use super::bulk::BulkRefusal;
 use super::devices::{DeviceDto, disconnect, load, view};
-use super::extract::{Body, id, rfc3339};
+use super::extract::{id, rfc3339};
 use super::problem::{ApiError, Problem};
-use super::selectors;
 use crate::app::App;
+use crate::perform::Failure;
 use crate::random;
 use crate::secrets;
-
-/// Most devices of one request.
-const DEVICES_MAX: usize = 100_000;
-/// How many devices' rotations begin in one transaction.
-const BATCH_MAX: usize = 500;
-/// How many refused devices are named in an answer.
-const NAMED_MAX: usize = 100;
 
 /// A rotation that goes on: the device has not used its new credential yet.
 #[derive(Debug, Serialize, ToSchema)]
@@ -123,91 +117,27 @@ pub(crate) async fn rotate_credential(
     Ok(axum::Json(view(&app, device.id).await?))
 }
 
-/// Which devices: exactly one of `selector` and `devices`.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Rotate {
-    /// A condition such as `tag=kitchen`.
-    selector: Option<String>,
-    /// Ids of devices.
-    devices: Option<Vec<String>>,
-}
-
-/// A device whose credential cannot be rotated.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct NotRotated {
-    /// Its id.
-    device: String,
-    /// Its name.
-    name: String,
-    /// Why not.
-    detail: String,
-}
-
-/// What came of a rotation of many.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Rotating {
-    /// For how many devices a rotation goes on now.
-    rotating: usize,
-    /// For how many it cannot.
-    refused_total: usize,
-    /// Those, at most 100 of them.
-    refused: Vec<NotRotated>,
-}
-
-/// Gives many devices new credentials over the air.
-#[utoipa::path(post, path = "/api/v1/devices/rotate", tag = "devices", request_body = Rotate,
-    responses((status = 200, body = Rotating), (status = 400, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn rotate_many(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Body(wanted): Body<Rotate>,
-) -> Result<axum::Json<Rotating>, ApiError> {
-    let devices: Vec<DeviceId> = match (&wanted.selector, &wanted.devices) {
-        (Some(text), None) => {
-            let selector = selectors::read(&app, text).await?;
-            app.store.select_ids(&selector, app.now(), DEVICES_MAX).await?
-        }
-        (None, Some(ids)) => ids.iter().map(|text| id("device", text)).collect::<Result<_, _>>()?,
-        _ => {
-            let why = "name the devices by \"selector\" or by \"devices\", by one of them";
-            return Err(Rejection::invalid("devices", why).into());
-        }
-    };
-    let mut answer = Rotating { rotating: 0, refused_total: 0, refused: Vec::new() };
-    for some in devices.chunks(BATCH_MAX) {
-        rotate_some(&app, some, &caller.actor(), &mut answer).await?;
-    }
-    Ok(axum::Json(answer))
-}
-
-async fn rotate_some(
+/// Begins rotations of some devices. Returns for how many one begins now, and who cannot be given a new credential.
+pub(super) async fn rotate_some(
     app: &App,
     devices: &[DeviceId],
     actor: &Actor,
-    answer: &mut Rotating,
-) -> Result<(), ApiError> {
+) -> Result<(usize, Vec<BulkRefusal>), Failure> {
     let having: HashSet<DeviceId> = app.store.with_credential(devices).await?.into_iter().collect();
     let ongoing = app.store.rotations(devices).await?;
     let ongoing: HashMap<DeviceId, Rotation> = ongoing.into_iter().map(|one| (one.device, one)).collect();
-    let mut effects = Effects::none();
-    for one in devices {
-        let device = load(app, *one).await?;
-        match credential::rotate(&device, having.contains(one), ongoing.get(one), actor, app.now()) {
+    let (mut begun, mut refusals, mut effects) = (0, Vec::new(), Effects::none());
+    for Target { device, .. } in app.store.targets(devices).await? {
+        let (has, ongoing) = (having.contains(&device.id), ongoing.get(&device.id));
+        match credential::rotate(&device, has, ongoing, actor, app.now()) {
             Ok(more) => {
-                answer.rotating += 1;
+                begun += usize::from(!more.is_empty());
                 effects = effects.and(more);
             }
-            Err(rejection) => {
-                answer.refused_total += 1;
-                if answer.refused.len() < NAMED_MAX {
-                    let (device, name) = (device.id.to_string(), device.name);
-                    answer.refused.push(NotRotated { device, name, detail: rejection.sentence });
-                }
-            }
+            Err(rejection) => refusals.push(BulkRefusal::new(device, rejection)),
         }
     }
     app.perform(effects).await?;
     app.tell_rotations(devices).await;
-    Ok(())
+    Ok((begun, refusals))
 }

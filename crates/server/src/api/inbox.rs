@@ -201,6 +201,20 @@ pub(crate) async fn reopen(
     decide(&app, &caller, &path, Standing::New).await
 }
 
+/// Takes who knocked out of the inbox; it is listed as new when it knocks again.
+#[utoipa::path(delete, path = "/api/v1/inbox/{id}", tag = "inbox",
+    responses((status = 204), (status = 404, body = Problem)))]
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let knock = load(&app, &path)?;
+    app.perform(knock::delete(&knock, &caller.actor())).await?;
+    app.knocks.forget(knock.id);
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn decide(app: &App, caller: &Caller, path: &str, standing: Standing) -> Result<StatusCode, ApiError> {
     let knock = load(app, path)?;
     app.perform(knock::decide(&knock, standing, &caller.actor())).await?;

@@ -145,6 +145,35 @@ async fn a_script_is_offered_only_to_devices_that_can_run_it() {
 }
 
 #[tokio::test]
+async fn a_command_goes_to_the_selection_that_was_seen() {
+    let hub = Hub::start().await;
+    for name in ["Lamp", "Bell"] {
+        hub.post("/devices", json!({ "name": name, "dialect": "native", "tags": ["hall"] })).await;
+    }
+    let action =
+        json!({ "kind": "command", "name": "relay", "args": { "on": true }, "expires_in_seconds": 60 });
+    let mut order = json!({ "selector": "tag=hall", "action": action });
+    order["token"] = json!(token(&hub, "tag=hall", &action).await);
+    hub.board("Board", 7, &["hall"]).await;
+    hub.post("/devices/bulk", order.clone()).await.is(409, "selection_changed");
+    assert_eq!(hub.get("/commands").await.json()["total"], 0, "nobody was told");
+    order["token"] = json!(token(&hub, "tag=hall", &action).await);
+    let told = lines(&hub.post("/devices/bulk", order).await);
+    let last = told.last().unwrap();
+    assert_eq!((&last["done"], &last["changed"], &last["end"]), (&json!(3), &json!(3), &json!(true)));
+    let command = hub.get(&format!("/commands/{}", last["command"].as_str().unwrap())).await.json();
+    assert_eq!((&command["name"], &command["args"]), (&json!("relay"), &json!({ "on": true })));
+    assert_eq!((&command["selector"], &command["counts"]["Queued"]), (&json!("tag=hall"), &json!(2)));
+    assert_eq!(command["counts"]["Failed"], 1, "the board with the IoT Executor firmware says so at once");
+    let preview = async |action: Value| {
+        hub.post("/devices/bulk/preview", json!({ "selector": "all", "action": action })).await
+    };
+    preview(json!({ "kind": "command", "name": "no way" })).await.refuses("name", "letters, digits");
+    let never = json!({ "kind": "command", "name": "relay", "expires_in_seconds": 0 });
+    preview(never).await.refuses("expires_in_seconds", "1 second to 7 days");
+}
+
+#[tokio::test]
 async fn the_library_tells_who_has_and_needs_what() {
     let hub = Hub::start().await;
     let (lamp, _) = hub.board("Lamp", 1, &[]).await;

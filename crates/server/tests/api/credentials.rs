@@ -86,21 +86,45 @@ async fn many_are_rotated_at_once_and_those_that_cannot_are_named() {
         lamp(&hub, &format!("lamp-{n}")).await;
     }
     let (board, _) = hub.board("Board", 7, &["hall"]).await;
-    let done = hub.post("/devices/rotate", json!({ "selector": "tag=hall" })).await.json();
-    assert_eq!((&done["rotating"], &done["refused_total"]), (&json!(600), &json!(1)), "{done}");
-    assert_eq!(done["refused"][0]["device"], json!(board));
-    let again = hub.post("/devices/rotate", json!({ "selector": "tag=hall" })).await.json();
-    assert_eq!(again["rotating"], 600, "what goes on goes on");
+    let rotate = async || {
+        let mut order = json!({ "selector": "tag=hall", "action": { "kind": "rotate" } });
+        order["token"] = hub.post("/devices/bulk/preview", order.clone()).await.json()["token"].clone();
+        let text = hub.post("/devices/bulk", order).await.text();
+        serde_json::from_str::<Value>(text.lines().last().unwrap()).unwrap()
+    };
+    let done = rotate().await;
+    assert_eq!((&done["changed"], &done["refused"]), (&json!(600), &json!(1)), "{done}");
+    assert_eq!(done["refusals"][0]["device"], json!(board));
+    let again = rotate().await;
+    assert_eq!((&again["changed"], &again["refused"]), (&json!(0), &json!(1)), "what goes on goes on");
     let facts = hub.get("/activity?kind=credential_rotation_started&limit=1000").await.json();
     assert_eq!(facts["items"].as_array().unwrap().len(), 600);
     hub.post(&format!("/devices/{board}/credential/rotate"), json!({})).await.is(409, "cannot_rotate");
-    hub.post("/devices/rotate", json!({})).await.refuses("devices", "by one of them");
-    hub.post("/devices/rotate", json!({ "selector": "tag=" })).await.is(400, "invalid");
     let issued = hub.get("/devices?q=lamp-0&limit=1").await.json();
     let id = issued["items"][0]["id"].as_str().unwrap().to_owned();
     hub.delete(&format!("/devices/{id}/credential")).await;
     assert_eq!(device(&hub, &id).await["rotation"], Value::Null, "without a credential nothing is rotated");
     hub.post(&format!("/devices/{id}/credential/rotate"), json!({})).await.is(409, "cannot_rotate");
+}
+
+#[tokio::test]
+async fn two_that_stay_connected_with_one_credential_raise_one_warning() {
+    let hub = Hub::start().await;
+    let (id, secret) = lamp(&hub, "lamp-1").await;
+    let _one = Publisher::connect_from(&hub, 2, "lamp-1", &secret).await.unwrap();
+    let _other = Publisher::connect_from(&hub, 3, &id, &secret).await.unwrap();
+    hub.until("both are there", || async { device(&hub, &id).await["online"].as_bool().filter(|on| *on) })
+        .await;
+    let shared = async || device(&hub, &id).await["credential_shared"].clone();
+    assert_eq!(shared().await, Value::Null, "the first may be what a change of network left behind");
+    hub.until("the warning", || async {
+        hub.clock.advance(Span::minutes(1));
+        Some(shared().await).filter(|shared| !shared.is_null())
+    })
+    .await;
+    assert_eq!(shared().await["addresses"], "127.0.0.2, 127.0.0.3");
+    let facts = hub.get(&format!("/activity?device={id}&kind=credential_shared")).await.json();
+    assert_eq!(facts["items"].as_array().unwrap().len(), 1, "{facts}");
 }
 
 #[tokio::test]

@@ -98,10 +98,15 @@ async fn the_refused_are_not_listed_again_and_the_ignored_only_when_they_change(
     assert_eq!(waiting(&hub).await.len(), 1, "only the new one");
     assert_eq!(hub.post(&format!("/inbox/{bare}/reopen"), json!({})).await.status, 204);
     assert_eq!(hub.get("/inbox").await.json()["waiting"], 2);
+    let refused = hub.get("/inbox?state=refused").await.json()["items"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(hub.delete(&format!("/inbox/{refused}")).await.status, 204);
+    hub.delete(&format!("/inbox/{refused}")).await.is(404, "not_found");
+    knock(&hub, "eve", "z").await;
+    assert_eq!(hub.get("/inbox").await.json()["waiting"], 3, "nothing is known of it any more");
     let kinds = hub.get("/activity?noun=knock").await.json();
     let kinds: Vec<&Value> =
         kinds["items"].as_array().unwrap().iter().map(|change| &change["kind"]).collect();
-    assert_eq!(kinds, ["knock_returned", "knock_ignored", "knock_refused"]);
+    assert_eq!(kinds, ["knock_deleted", "knock_returned", "knock_ignored", "knock_refused"]);
 }
 
 #[tokio::test]

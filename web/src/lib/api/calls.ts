@@ -142,6 +142,7 @@ export const inbox = {
   refuse: (knock: string) => post<void>(`/inbox/${id(knock)}/refuse`),
   ignore: (knock: string) => post<void>(`/inbox/${id(knock)}/ignore`),
   reopen: (knock: string) => post<void>(`/inbox/${id(knock)}/reopen`),
+  delete: (knock: string) => remove(`/inbox/${id(knock)}`),
 };
 
 export const telemetry = {

@@ -122,7 +122,7 @@ export type SelectorWords = Known['SelectorWords'];
 export type BulkAction =
   | { kind: 'tag' | 'untag'; tags: string[] }
   | { kind: 'add_capabilities' | 'remove_capabilities'; capabilities: string[] }
-  | { kind: 'delete' };
+  | { kind: 'rotate' | 'delete' };
 export type BulkPreview = Known['BulkPreview'];
 export type BulkProgress = Known['BulkProgress'];
 

@@ -58,6 +58,7 @@ const WORDING: Record<string, Wording> = {
   knock_refused: { text: 'refused the unknown device {}', tone: 'warn' },
   knock_ignored: { text: 'ignored the unknown device {}', tone: 'idle' },
   knock_returned: { text: 'will decide anew about the unknown device {}', tone: 'info' },
+  knock_deleted: { text: 'took the unknown device {} out of the inbox', tone: 'idle' },
   group_created: { text: 'made the group {}', tone: 'ok' },
   group_edited: { text: 'edited the group {}', tone: 'idle' },
   group_deleted: { text: 'deleted the group {}', tone: 'warn' },
@@ -167,6 +168,7 @@ export function saysAll(change: Change): boolean {
     'knock_refused',
     'knock_ignored',
     'knock_returned',
+    'knock_deleted',
   ].includes(change.kind);
 }
 
