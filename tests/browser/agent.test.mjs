@@ -16,6 +16,7 @@ let hub;
 let board;
 let browser;
 let page;
+let config;
 
 before(async () => {
   data = await folder();
@@ -75,7 +76,7 @@ test('the settings of the agent are shown when the device is registered', async 
   await inDialog().getByLabel('Dialect').selectOption('native');
   await inDialog().getByLabel('Tags').fill('attic');
   await inDialog().getByRole('button', { name: 'Register' }).click();
-  const config = JSON.parse(await inDialog().locator('[data-part="config"]').innerText());
+  config = JSON.parse(await inDialog().locator('[data-part="config"]').innerText());
   assert.deepEqual(config.hub, {
     host: '127.0.0.1',
     mqtt: Number(hub.mqtt.split(':')[1]),
@@ -107,5 +108,26 @@ test('the next script brings the board out of it', async () => {
   await openDevice();
   await page.getByText('works', { exact: true }).first().waitFor();
   await page.getByText('Safe mode', { exact: true }).waitFor({ state: 'detached' });
+});
+
+test('the answer to a command appears on the open page when the board comes back', async () => {
+  await deploy('Lamp', "motehub.on_command('led', function(args) return { on = args.on, pin = 4 } end)");
+  await page.locator('td[data-label="State"]', { hasText: 'Done' }).waitFor({ timeout: FAILED_MS });
+  await board.stop();
+  await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Devices' }).click();
+  await page.getByRole('checkbox', { name: `Select ${DEVICE}` }).check();
+  await button('Send a command').click();
+  await inDialog().getByRole('textbox', { name: 'Command' }).fill('led');
+  await inDialog().getByLabel('Arguments, as JSON').fill('{"on": true}');
+  await inDialog().getByRole('button', { name: 'Send', exact: true }).click();
+  await heading('led');
+  const row = page.getByRole('row').filter({ hasText: DEVICE });
+  await row.getByText('Queued', { exact: true }).waitFor();
+  await page.evaluate(() => (window.isTheSamePage = true));
+  board = await startAgent(hub, '10801015', config, flash.path);
+  await row.getByText('Done', { exact: true }).waitFor({ timeout: FAILED_MS });
+  await row.getByText('"pin":4').waitFor();
+  await page.getByText('1 Done', { exact: true }).waitFor();
+  assert.ok(await page.evaluate(() => window.isTheSamePage), 'nobody loaded the page again');
   assert.deepEqual(browser.wrongs, []);
 });

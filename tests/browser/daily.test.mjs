@@ -69,7 +69,11 @@ test('who knocks stands in the inbox, and is accepted with a credential', async 
   await page.getByRole('link', { name: /^Inbox/ }).click();
   await heading('Inbox');
   await page.getByText('Nobody waits').waitFor();
-  const stranger = await connectMqtt(hub.mqtt, { clientId: STRANGER, user: STRANGER, password: 'guessed' });
+  const stranger = await connectMqtt(hub.mqtt, {
+    clientId: STRANGER,
+    user: STRANGER,
+    password: 'guessed',
+  });
   stranger.close();
   assert.equal(stranger.code, REFUSED);
 
@@ -84,8 +88,35 @@ test('who knocks stands in the inbox, and is accepted with a credential', async 
   await inDialog().getByRole('button', { name: 'Done' }).click();
   await page.getByText('Nobody waits').waitFor();
 
-  device = await connectMqtt(hub.mqtt, { clientId: STRANGER, user: STRANGER, password: credential });
+  device = await connectMqtt(hub.mqtt, {
+    clientId: STRANGER,
+    user: STRANGER,
+    password: credential,
+  });
   assert.equal(device.code, 0, 'the credential that was shown lets the device in');
+});
+
+test('who is refused is not listed again, until it is taken out of the inbox', async () => {
+  await page.goto(`http://${hub.http}/inbox`);
+  const knock = async () =>
+    (
+      await connectMqtt(hub.mqtt, {
+        clientId: 'eve',
+        user: 'eve',
+        password: 'x',
+      })
+    ).close();
+  await knock();
+  await row('eve').getByRole('button', { name: 'Refuse…' }).click();
+  await inDialog().getByRole('button', { name: 'Refuse', exact: true }).click();
+  await page.getByText('Nobody waits').waitFor();
+  await button('Refused').click();
+  await row('eve').getByRole('button', { name: 'Delete' }).click();
+  await page.getByText('Nobody is refused').waitFor();
+  await button('Waiting').click();
+  await page.getByText('Nobody waits').waitFor();
+  await knock();
+  await row('eve').waitFor();
 });
 
 test('a table is looked at before it is imported, and its wrong rows are left out', async () => {
@@ -96,7 +127,9 @@ test('a table is looked at before it is imported, and its wrong rows are left ou
   const wrong = inDialog().getByRole('region', { name: 'Wrong rows' });
   await wrong.getByRole('row').filter({ hasText: 'external_id' }).getByText('3', { exact: true }).waitFor();
   await wrong.getByRole('row').filter({ hasText: 'dialect' }).getByText('4', { exact: true }).waitFor();
-  const register = inDialog().getByRole('button', { name: 'Register 2 devices' });
+  const register = inDialog().getByRole('button', {
+    name: 'Register 2 devices',
+  });
   assert.ok(await register.isDisabled(), 'wrong rows must be mended or left out by choice');
   await inDialog().getByRole('checkbox').check();
   await register.click();
@@ -126,6 +159,21 @@ test('all devices of a filter get a tag in one go', async () => {
   await inDialog().getByText('2 changed').waitFor();
   await inDialog().getByRole('button', { name: 'Close' }).last().click();
   await row('Hall 4').getByText('winter').waitFor();
+});
+
+test('new credentials are asked for all that are selected', async () => {
+  await page.getByRole('checkbox', { name: /all/i }).first().check();
+  await button('New credentials').click();
+  await inDialog().getByText('This hits 2 devices').waitFor();
+  await inDialog().getByRole('button', { name: 'New credentials: 2 devices' }).click();
+  await inDialog().getByText('2 changed').waitFor();
+  await inDialog().getByRole('button', { name: 'Close' }).last().click();
+  await page.getByRole('link', { name: 'Hall 4' }).click();
+  await heading('Hall 4');
+  await page
+    .getByText(/new credential/i)
+    .first()
+    .waitFor();
 });
 
 test('a command is sent to the devices that match, and its page says how far it is', async () => {

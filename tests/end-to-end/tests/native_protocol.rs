@@ -4,8 +4,14 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use end_to_end::{Hub, until};
+use end_to_end::{Hub, WAIT_MAX, until};
+use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 const MARK: &str = "=== example";
 
@@ -107,6 +113,113 @@ fn the_examples_of_the_reference_run_as_written() {
     let names: Vec<&Value> =
         metrics["items"].as_array().expect("a list").iter().map(|m| &m["metric"]).collect();
     assert_eq!(names, ["h", "open", "t"]);
+}
+
+/// A device on a WebSocket.
+struct Socket {
+    runtime: Runtime,
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Socket {
+    fn open(hub: &Hub, id: &str, credential: &str) -> Result<Self, tungstenite::Error> {
+        let runtime = Runtime::new().expect("a runtime");
+        let address = format!("ws://{}/devices/{id}/ws", hub.http());
+        let mut request = address.into_client_request().expect("an address");
+        let bearer = format!("Bearer {credential}").parse().expect("a header");
+        request.headers_mut().insert("Authorization", bearer);
+        let (stream, _) = runtime.block_on(tokio_tungstenite::connect_async(request))?;
+        Ok(Self { runtime, stream })
+    }
+
+    fn say(&mut self, frame: Message) {
+        self.runtime.block_on(self.stream.send(frame)).expect("it is sent");
+    }
+
+    fn say_json(&mut self, frame: &Value) {
+        self.say(Message::text(frame.to_string()));
+    }
+
+    /// The next frame with something in it.
+    fn told(&mut self) -> Message {
+        let next = async {
+            loop {
+                match self.stream.next().await.expect("it is open").expect("a frame") {
+                    Message::Ping(_) | Message::Pong(_) => {}
+                    frame => return frame,
+                }
+            }
+        };
+        self.runtime.block_on(async { tokio::time::timeout(WAIT_MAX, next).await.expect("it is told") })
+    }
+
+    fn told_json(&mut self) -> Value {
+        let frame = self.told();
+        serde_json::from_str(frame.to_text().expect("a text")).expect("JSON")
+    }
+}
+
+#[test]
+fn a_device_speaks_over_a_websocket() {
+    let hub = Hub::start(&[]);
+    let (id, credential) = native_device(&hub, "lamp-1");
+    for (name, secret) in [("lamp-1", "wrong"), ("lamp-2", &*credential)] {
+        match Socket::open(&hub, name, secret).err() {
+            Some(tungstenite::Error::Http(answer)) => assert_eq!(answer.status().as_u16(), 401),
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut lamp = Socket::open(&hub, "lamp-1", &credential).expect("it is let in");
+    until("it is online", || (hub.api.get(&format!("/devices/{id}"))["online"] == true).then_some(()));
+    lamp.say_json(&json!({ "kind": "announce", "id": 1, "payload": { "protocol": 1, "model": "ws" } }));
+    assert_eq!(lamp.told_json(), json!({ "ack": 1 }));
+    // Many may be on their way; each is acknowledged by its id.
+    for n in 2..40 {
+        lamp.say_json(&json!({ "kind": "telemetry", "id": n, "payload": { "n": n } }));
+    }
+    let mut acknowledged: Vec<i64> =
+        (2..40).map(|_| lamp.told_json()["ack"].as_i64().expect("a number")).collect();
+    acknowledged.sort_unstable();
+    assert_eq!(acknowledged, (2..40).collect::<Vec<_>>());
+    let points = hub.api.get(&format!("/devices/{id}/telemetry"));
+    assert_eq!(points["items"].as_array().map(Vec::len), Some(38), "what is acknowledged is stored");
+    lamp.say_json(&json!({ "kind": "telemetry", "id": 40, "payload": [{ "t": 1 }, { "": 2 }] }));
+    let told = lamp.told_json();
+    assert!(told["refused"].as_str().is_some_and(|why| why.contains("item 1")), "{told}");
+    lamp.say_json(&json!({ "kind": "song", "id": 41, "payload": {} }));
+    let told = lamp.told_json();
+    assert!(told["error"].as_str().is_some_and(|why| why.contains("no kind of message")), "{told}");
+    lamp.say(Message::text("nonsense"));
+    assert!(lamp.told_json()["error"].is_string());
+
+    // What it is told, and what it answers.
+    let asked = hub.api.post("/commands", &json!({ "name": "relay", "args": [1], "device": id }));
+    let told = lamp.told_json();
+    assert_eq!((&told["kind"], &told["payload"]["args"]), (&json!("command"), &json!([1])));
+    assert_eq!(told["payload"]["id"], asked["id"]);
+    lamp.say_json(&json!({ "kind": "reply", "id": 50, "payload": { "id": asked["id"], "ok": true } }));
+    assert_eq!(lamp.told_json(), json!({ "ack": 50 }));
+    assert_eq!(hub.api.get(&format!("/devices/{id}/commands"))["items"][0]["state"], "Done");
+    let deployment = hub.api.deploy(&hub.api.script("blink", "print(1)"), 1, &id);
+    let offer = lamp.told_json();
+    assert_eq!((&offer["kind"], &offer["payload"]["size"]), (&json!("offer"), &json!(8)));
+    for state in ["Fetching", "Applying", "Done"] {
+        let payload = json!({ "digest": offer["payload"]["digest"], "state": state });
+        lamp.say_json(&json!({ "kind": "task", "id": 60, "payload": payload }));
+        assert_eq!(lamp.told_json(), json!({ "ack": 60 }));
+    }
+    assert_eq!(hub.api.task(&deployment).0, "Done");
+
+    // CBOR as binary frames: {"kind": "log", "id": 7, "payload": "hello"}, answered in kind: {"ack": 7}.
+    lamp.say(Message::binary(&b"\xa3\x64kind\x63log\x62id\x07\x67payload\x65hello"[..]));
+    assert_eq!(lamp.told().into_data(), b"\xa1\x63ack\x07"[..]);
+    assert_eq!(hub.api.get(&format!("/devices/{id}/log"))["items"][0]["text"], "hello");
+
+    // A credential that is revoked ends it.
+    hub.api.call("DELETE", &format!("/devices/{id}/credential"), None);
+    let is_offline = || (hub.api.get(&format!("/devices/{id}"))["online"] == false).then_some(());
+    until("it is offline", is_offline);
+    assert!(Socket::open(&hub, "lamp-1", &credential).is_err());
 }
 
 #[test]
