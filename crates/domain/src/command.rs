@@ -1,7 +1,8 @@
 //! Commands: one request to one device or to many, answered by each.
 //!
 //! A command waits for a device that is away until it expires. It is said again until it is answered; the device
-//! runs each id once and answers a repeated one as before, so saying it again is harmless.
+//! runs each id once and answers a repeated one as before, so saying it again is harmless. A Mongoose OS device would
+//! do it twice: it is told once, and when its connection ends before the answer, that is the answer.
 
 use serde_json::{Value, json};
 
@@ -212,8 +213,8 @@ fn first(command: &Command, device: &Device, online: bool, now: Time) -> Effects
                 ..Effects::none()
             }
         }
-        (Dialect::Native, false) => save(execution),
-        (Dialect::Native, true) => {
+        (Dialect::Native | Dialect::Mongoose, false) => save(execution),
+        (Dialect::Native | Dialect::Mongoose, true) => {
             let said = Execution {
                 state: ExecutionState::Sent,
                 tries: 1,
@@ -227,7 +228,7 @@ fn first(command: &Command, device: &Device, online: bool, now: Time) -> Effects
 
 /// The device is there: it is told now, or again. Nothing happens if it was answered or is too late.
 pub fn say(command: &Command, device: &Device, execution: &Execution, now: Time) -> Effects {
-    if !execution.state.is_open() || now >= command.expires_at {
+    if !execution.state.is_open() || !may_be_said(device, execution) || now >= command.expires_at {
         return Effects::none();
     }
     let mut said = next(execution, ExecutionState::Sent, now);
@@ -254,7 +255,7 @@ pub fn elapsed(
         return Effects::none();
     }
     if now < command.expires_at {
-        if online {
+        if online && may_be_said(device, execution) {
             return say(command, device, execution, now);
         }
         let mut waiting = next(execution, execution.state, now);
@@ -267,6 +268,13 @@ pub fn elapsed(
         _ => format!("sent {} times; no answer came in time", execution.tries),
     };
     ended(command, device, execution, ExecutionState::Expired, None, Some(why), now)
+}
+
+fn may_be_said(device: &Device, execution: &Execution) -> bool {
+    match device.dialect {
+        Dialect::Native | Dialect::Nodemcu => true,
+        Dialect::Mongoose => execution.state == ExecutionState::Queued,
+    }
 }
 
 /// The device answered. A repeated answer changes nothing; one that comes late is kept, because it is true.
@@ -285,6 +293,9 @@ pub fn answered(
     let (state, mut result, mut reason) = match outcome {
         Outcome::Done(result) => (ExecutionState::Done, result.clone(), None),
         Outcome::Failed(why) => (ExecutionState::Failed, None, Some(cut(why))),
+        Outcome::Refused { code, message } => {
+            (ExecutionState::Failed, None, Some(cut(&format!("{message} (code {code})"))))
+        }
     };
     if result.as_ref().is_some_and(|result| result.to_string().len() > ARGUMENTS_BYTES_MAX) {
         result = None;

@@ -21,17 +21,20 @@ pub enum Dialect {
     Native,
     /// NodeMCU Lua boards with the IoT Executor firmware.
     Nodemcu,
+    /// Mongoose OS devices that speak to mDash.
+    Mongoose,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Dialect; 2] = [Dialect::Native, Dialect::Nodemcu];
+    pub const ALL: [Dialect; 3] = [Dialect::Native, Dialect::Nodemcu, Dialect::Mongoose];
 
     /// The name in the API and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Native => "native",
             Self::Nodemcu => "nodemcu",
+            Self::Mongoose => "mongoose",
         }
     }
     /// A dialect by its name.
@@ -316,8 +319,8 @@ fn external_id(dialect: Dialect, given: Option<&str>) -> Result<Option<String>, 
                 )),
             }
         }
-        (Dialect::Native, None) => Ok(None),
-        (Dialect::Native, Some(id)) => {
+        (Dialect::Native | Dialect::Mongoose, None) => Ok(None),
+        (Dialect::Native | Dialect::Mongoose, Some(id)) => {
             let is_plain =
                 id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
             match is_plain && id.len() <= EXTERNAL_ID_BYTES_MAX && !id.starts_with('.') {

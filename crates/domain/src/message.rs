@@ -46,6 +46,13 @@ pub enum Outcome {
     Done(Option<Value>),
     /// It could not; the sentence says why.
     Failed(String),
+    /// It answered with an error of its own protocol.
+    Refused {
+        /// Its code there.
+        code: i64,
+        /// What it said.
+        message: String,
+    },
 }
 
 /// What the product says to a device. Every downlink can be recomputed from stored state, so losing one is a

@@ -5,6 +5,7 @@
 //! (ADR 0008). The accept loop watches for that and reports [`Uplink::Fetched`].
 
 mod connection;
+mod mongoose;
 mod native;
 mod nodemcu;
 
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+pub use mongoose::{Pace, routes as mongoose_routes};
 pub use native::routes as native_routes;
 pub use nodemcu::routes as nodemcu_routes;
 

@@ -123,6 +123,11 @@ pub enum Credentials {
         /// The credential.
         secret: String,
     },
+    /// Mongoose OS: the credential alone says which device it is.
+    Token {
+        /// The credential.
+        secret: String,
+    },
 }
 
 impl Credentials {
@@ -131,7 +136,7 @@ impl Credentials {
         match self {
             Self::Mqtt { password, .. } => password.is_some(),
             Self::Nodemcu { secret, .. } => secret.is_some(),
-            Self::Bearer { .. } => true,
+            Self::Bearer { .. } | Self::Token { .. } => true,
         }
     }
 }
@@ -142,6 +147,7 @@ impl std::fmt::Debug for Credentials {
             Self::Mqtt { client_id, user, .. } => write!(f, "mqtt client {client_id:?} user {user:?}"),
             Self::Nodemcu { chip_id, .. } => write!(f, "nodemcu {chip_id:?}"),
             Self::Bearer { id, .. } => write!(f, "device {id:?}"),
+            Self::Token { .. } => f.write_str("a Mongoose OS device"),
         }
     }
 }

@@ -42,6 +42,9 @@ pub(crate) struct Options {
     /// Where MQTT over WebSocket listens; off without it
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_MQTT_WS")]
     pub(crate) mqtt_ws: Option<String>,
+    /// Where Mongoose OS devices and programs made for mDash are served; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_MDASH")]
+    pub(crate) mdash: Option<String>,
     /// Open these topics to MQTT clients without credentials (a weakness that the dashboard shows); repeatable
     #[arg(long, value_name = "FILTER", env = "MOTEHUB_MQTT_ANONYMOUS", value_delimiter = ',')]
     pub(crate) mqtt_anonymous: Vec<String>,
@@ -74,6 +77,7 @@ struct File {
     mqtt: Option<String>,
     mqtt_tls: Option<String>,
     mqtt_ws: Option<String>,
+    mdash: Option<String>,
     #[serde(default)]
     mqtt_anonymous: Vec<String>,
     #[serde(default)]
@@ -123,6 +127,9 @@ fn announce(server: &Server) {
     if let Some(address) = addresses.mqtt_ws {
         line["mqtt_ws"] = json!(address.to_string());
     }
+    if let Some(address) = addresses.mdash {
+        line["mdash"] = json!(address.to_string());
+    }
     println!("{line}");
     if let Some(link) = server.setup_link() {
         eprintln!(
@@ -146,6 +153,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     let mqtt = options.mqtt.or(file.mqtt).unwrap_or_else(|| "127.0.0.1:1883".to_owned());
     let mqtt_tls = options.mqtt_tls.or(file.mqtt_tls);
     let mqtt_ws = options.mqtt_ws.or(file.mqtt_ws);
+    let mdash = options.mdash.or(file.mdash);
     let open = if options.mqtt_anonymous.is_empty() { file.mqtt_anonymous } else { options.mqtt_anonymous };
     let mqtt_anonymous = open.iter().map(|text| filter(text)).collect::<Result<_, _>>()?;
     let certificate = options.tls_certificate.or(file.tls_certificate);
@@ -166,6 +174,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         mqtt: address("mqtt", &mqtt)?,
         mqtt_tls: mqtt_tls.map(|text| address("mqtt-tls", &text)).transpose()?,
         mqtt_ws: mqtt_ws.map(|text| address("mqtt-ws", &text)).transpose()?,
+        mdash: mdash.map(|text| address("mdash", &text)).transpose()?,
         mqtt_anonymous,
         mqtt_limits: crate::limits::limits(&file.mqtt_limits)?,
         tls_files,

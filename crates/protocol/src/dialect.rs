@@ -60,7 +60,8 @@ pub fn mqtt_uplink(
 ) -> Option<Result<Said, DecodeError>> {
     match identity.dialect {
         Dialect::Native => native::mqtt_uplink(identity, topic, encoding, payload),
-        Dialect::Nodemcu => nodemcu::mqtt_uplink(identity, topic, encoding, payload),
+        // Programs on these say what they measure; their firmware itself says nothing over MQTT.
+        Dialect::Nodemcu | Dialect::Mongoose => nodemcu::mqtt_uplink(identity, topic, encoding, payload),
     }
 }
 
@@ -70,6 +71,7 @@ pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Vec<MqttMessag
     match identity.dialect {
         Dialect::Native => native::mqtt_downlink(identity, downlink),
         Dialect::Nodemcu => nodemcu::mqtt_downlink(identity, downlink),
+        Dialect::Mongoose => Vec::new(),
     }
 }
 
@@ -79,7 +81,7 @@ pub fn mqtt_rights(identity: &Identity) -> TopicRights {
     let mut rights = TopicRights { publish: own.collect(), subscribe: Vec::new() };
     rights.subscribe = rights.publish.clone();
     match identity.dialect {
-        Dialect::Native => {}
+        Dialect::Native | Dialect::Mongoose => {}
         Dialect::Nodemcu => rights.subscribe.extend(TopicFilter::parse(nodemcu::WAKE_TOPIC)),
     }
     rights
@@ -89,7 +91,7 @@ pub fn mqtt_rights(identity: &Identity) -> TopicRights {
 pub fn listens(identity: &Identity, filter: &TopicFilter) -> bool {
     match identity.dialect {
         Dialect::Native => native::listens(identity, filter),
-        // A board with the IoT Executor firmware asks by itself once it has started.
-        Dialect::Nodemcu => false,
+        // A board with the IoT Executor firmware asks by itself once it has started; Mongoose OS has a WebSocket.
+        Dialect::Nodemcu | Dialect::Mongoose => false,
     }
 }

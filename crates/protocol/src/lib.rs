@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod dialect;
+pub mod mongoose;
 pub mod native;
 pub mod nodemcu;
 pub mod payload;

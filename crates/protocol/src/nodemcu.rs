@@ -12,7 +12,7 @@ pub const WAKE_TOPIC: &str = "/mutation/update";
 /// What user programs may say; the firmware itself says nothing over MQTT.
 const UPLINKS: [&str; 3] = ["telemetry", "event", "log"];
 
-/// Telemetry, events and log lines of user programs.
+/// Telemetry, events and log lines of user programs, here and on Mongoose OS.
 pub fn mqtt_uplink(
     identity: &Identity,
     topic: &str,

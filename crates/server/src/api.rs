@@ -47,10 +47,12 @@ use utoipa_axum::routes;
 use crate::app::App;
 use access::Access::{self, Known, Needs, Open};
 
-pub(crate) use access::caller;
+pub(crate) use access::{by_token, caller};
 pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
+pub(crate) use extract::rfc3339;
 pub(crate) use login::Throttle;
-pub(crate) use problem::answers;
+pub(crate) use login::{admit, failed};
+pub(crate) use problem::{ApiError, answers};
 
 /// Largest request body in bytes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;

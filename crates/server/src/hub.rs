@@ -31,6 +31,7 @@ impl Hub for App {
                     self.nodemcu_board(chip_id, secret.as_deref()).await
                 }
                 Credentials::Bearer { id, secret } => self.native_device(id, secret).await,
+                Credentials::Token { secret } => self.mongoose_device(secret).await,
             };
             match known {
                 Ok(Some(client)) => {
@@ -217,6 +218,14 @@ impl App {
                 && (device.external_id.as_deref() == Some(id) || device.id.to_string() == id)
         };
         match found.filter(is_it) {
+            Some(device) => self.device_client(device).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn mongoose_device(&self, secret: &str) -> Result<Option<Client>, StoreError> {
+        let found = self.store.device_by_credential(secrets::digest(secret)).await?;
+        match found.filter(|device| device.dialect == Dialect::Mongoose) {
             Some(device) => self.device_client(device).await.map(Some),
             None => Ok(None),
         }

@@ -111,6 +111,8 @@ fn said(knock: &hub::Knock) -> Option<Said> {
         }
         Credentials::Bearer { id, .. } => Said::new(id, None, via, address, true),
         Credentials::Nodemcu { chip_id, secret } => Said::new(chip_id, None, via, address, secret.is_some()),
+        // It says no name, only a secret.
+        Credentials::Token { .. } => None,
     }
 }
 

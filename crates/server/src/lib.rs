@@ -13,6 +13,7 @@ mod hub;
 mod inbox;
 mod ingest;
 mod live;
+mod mdash;
 mod perform;
 mod presence;
 mod random;

@@ -16,6 +16,11 @@ pub(crate) fn secret() -> String {
     digits::<32>()
 }
 
+/// 96 bits in 24 hexadecimal digits: as mDash makes the ids and tokens of devices, which firmware has room for.
+pub(crate) fn hex24() -> String {
+    bytes::<12>().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A one-time password of 80 bits that a person can type.
 pub(crate) fn one_time_password() -> String {
     let digits = digits::<16>();

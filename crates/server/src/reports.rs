@@ -97,7 +97,9 @@ impl App {
             target.online = self.connections.is_online(id);
             match (target.device.dialect, target.online) {
                 (Dialect::Native, true) => Ok(((), rollout::connected(target, self.now()))),
-                (Dialect::Native, false) | (Dialect::Nodemcu, _) => Ok(((), Effects::none())),
+                (Dialect::Native, false) | (Dialect::Nodemcu | Dialect::Mongoose, _) => {
+                    Ok(((), Effects::none()))
+                }
             }
         });
         if let Err(error) = told.await {

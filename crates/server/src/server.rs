@@ -30,7 +30,7 @@ use crate::live::{self, Live};
 use crate::presence::{self, Connections};
 use crate::rotation::Origins;
 use crate::settings::Settings;
-use crate::{api, assets, backup, commands, random, reports, retention, rollouts, secrets, tls};
+use crate::{api, assets, backup, commands, mdash, random, reports, retention, rollouts, secrets, tls};
 
 /// How long the one-time set-up link works.
 const SETUP_MAX: Span = Span::minutes(60);
@@ -47,6 +47,7 @@ const STOP_MAX: Duration = Duration::from_secs(4);
 pub struct Server {
     app: App,
     http: TcpListener,
+    mdash: Option<TcpListener>,
     mqtt: mqtt::Gateway,
     addresses: Addresses,
     offered: tokio::sync::mpsc::Receiver<motehub_gateway::hub::Arrival>,
@@ -66,6 +67,8 @@ pub struct Addresses {
     pub mqtt_tls: Option<SocketAddr>,
     /// MQTT over WebSocket.
     pub mqtt_ws: Option<SocketAddr>,
+    /// Mongoose OS devices, and the API that mDash has.
+    pub mdash: Option<SocketAddr>,
 }
 
 impl Server {
@@ -88,6 +91,13 @@ impl Server {
         let http = TcpListener::bind(settings.http)
             .await
             .map_err(|e| about(&format!("--http {}", settings.http), &e))?;
+        let mdash = match settings.mdash {
+            Some(address) => {
+                let bound = TcpListener::bind(address).await;
+                Some(bound.map_err(|e| about(&format!("--mdash {address}"), &e))?)
+            }
+            None => None,
+        };
         let tls = match settings.mqtt_tls {
             Some(address) => Some((address, tls::server_config(&settings)?)),
             None => None,
@@ -136,9 +146,10 @@ impl Server {
             mqtt: bound.tcp.ok_or_else(missing)?,
             mqtt_tls: bound.tls,
             mqtt_ws: bound.ws,
+            mdash: mdash.as_ref().map(TcpListener::local_addr).transpose()?,
         };
         let _ = app.bound.set(addresses);
-        Ok(Self { app, http, mqtt, addresses, offered, setup_code, _lock: lock })
+        Ok(Self { app, http, mdash, mqtt, addresses, offered, setup_code, _lock: lock })
     }
 
     /// Where it listens.
@@ -154,12 +165,16 @@ impl Server {
 
     /// Runs until `shutdown`, then drains: sockets first, then the workers.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
-        let Self { app, http, mqtt, offered, _lock, .. } = self;
+        let Self { app, http, mdash, mqtt, offered, _lock, .. } = self;
         let gateways = TaskTracker::new();
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
         gateways.spawn(mqtt.run(shutdown.clone()));
         let hub: Arc<dyn Hub> = Arc::new(app.clone());
+        if let Some(mdash) = mdash {
+            let router = mdash::router(&app, shutdown.clone()).layer(CatchPanicLayer::custom(panicked));
+            gateways.spawn(http::serve(mdash, router, hub.clone(), shutdown.clone()));
+        }
         gateways.spawn(http::serve(http, router(&app, shutdown.clone()), hub, shutdown.clone()));
         workers.spawn(presence::run(app.clone(), stop_workers.clone()));
         workers.spawn(ingest::run(app.clone(), offered, stop_workers.clone()));

@@ -21,6 +21,8 @@ pub struct Settings {
     pub mqtt_tls: Option<SocketAddr>,
     /// Where MQTT over WebSocket listens, if it does.
     pub mqtt_ws: Option<SocketAddr>,
+    /// Where Mongoose OS devices and the programs around mDash are served, if they are.
+    pub mdash: Option<SocketAddr>,
     /// Topic filters open to MQTT clients without credentials; none by default.
     pub mqtt_anonymous: Vec<TopicFilter>,
     /// Limits of the MQTT broker.

@@ -59,6 +59,7 @@ impl Hub {
             mqtt: free,
             mqtt_tls: None,
             mqtt_ws: None,
+            mdash: None,
             mqtt_anonymous: Vec::new(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,

@@ -150,7 +150,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
 }
 
-async fn by_token(app: &App, secret: &str) -> Result<Caller, ApiError> {
+pub(crate) async fn by_token(app: &App, secret: &str) -> Result<Caller, ApiError> {
     let token = app.store.token_by_digest(secrets::digest(secret)).await?;
     let now = app.now();
     let token = token

@@ -31,7 +31,7 @@ pub(crate) struct DeviceDto {
     name: String,
     /// For people.
     description: String,
-    /// How it speaks: `nodemcu` or `native`.
+    /// How it speaks: `nodemcu`, `native` or `mongoose`.
     dialect: &'static str,
     /// Its own id, such as a chip id.
     external_id: Option<String>,
@@ -357,6 +357,7 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     let device = load(&app, id("device", &path)?).await?;
     app.perform(device::delete(&device, &caller.actor())).await?;
+    app.connections.disconnect(device.id);
     if let Some(mqtt) = app.mqtt.get() {
         mqtt.forget_principal(&Principal::Device(device.id));
     }

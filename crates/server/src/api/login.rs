@@ -249,7 +249,7 @@ pub(crate) async fn change_password(
 }
 
 /// Lets a try go on, or refuses it for a while. It is counted and not written: a flood would fill the log.
-fn admit<'a>(app: &'a App, name: &str, peer: SocketAddr) -> Result<Ticket<'a>, ApiError> {
+pub(crate) fn admit<'a>(app: &'a App, name: &str, peer: SocketAddr) -> Result<Ticket<'a>, ApiError> {
     app.throttle.admit(name, peer.ip(), app.now()).map_err(|seconds| {
         metrics::counter!("motehub_logins_total", "outcome" => "throttled").increment(1);
         let detail = format!("too many tries: wait {seconds} seconds and try again");
@@ -257,7 +257,7 @@ fn admit<'a>(app: &'a App, name: &str, peer: SocketAddr) -> Result<Ticket<'a>, A
     })
 }
 
-async fn failed(app: &App, tried: &str, peer: SocketAddr) -> Result<(), ApiError> {
+pub(crate) async fn failed(app: &App, tried: &str, peer: SocketAddr) -> Result<(), ApiError> {
     metrics::counter!("motehub_logins_total", "outcome" => "failed").increment(1);
     Ok(app.perform(person::log_in_failed(tried, &address(peer))).await?)
 }

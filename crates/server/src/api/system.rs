@@ -41,6 +41,8 @@ pub(crate) struct Listeners {
     mqtt_tls: Option<String>,
     /// MQTT over WebSocket.
     mqtt_ws: Option<String>,
+    /// Mongoose OS devices, and the API that mDash has.
+    mdash: Option<String>,
 }
 
 /// The disk that the data folder is on.
@@ -108,6 +110,7 @@ pub(crate) async fn system(State(app): State<App>) -> Result<axum::Json<SystemDt
             mqtt: text(addresses.mqtt),
             mqtt_tls: addresses.mqtt_tls.map(text),
             mqtt_ws: addresses.mqtt_ws.map(text),
+            mdash: addresses.mdash.map(text),
         },
         disk,
         tls_expires_at: expires_at.map(rfc3339),
@@ -166,6 +169,12 @@ async fn weaknesses(
         let sentence = "the dashboard listens beyond this machine without encryption: put a TLS proxy in front, \
             or keep it in a network that you trust";
         add("http_plain", sentence.to_owned());
+    }
+    if app.settings.mdash.is_some() {
+        let sentence = "the mDash listener takes what its unmodified clients send: API keys in addresses, where \
+            proxies write them down, and device tokens without encryption; leave out --mdash when nothing needs it, \
+            or put a TLS proxy that writes no addresses in front of it";
+        add("mdash_open", sentence.to_owned());
     }
     if let Some(disk) = disk.filter(|disk| disk.free_bytes < FREE_BYTES_MIN) {
         let free_mb = disk.free_bytes / 1_000_000;

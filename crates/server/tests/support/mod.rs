@@ -70,6 +70,7 @@ impl Hub {
             mqtt: free,
             mqtt_tls: None,
             mqtt_ws: None,
+            mdash: Some(free),
             mqtt_anonymous: filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,

@@ -1,4 +1,4 @@
-//! Plays `tests/transcripts/nodemcu/*.txt` and `tests/transcripts/native/*.txt` against a whole hub in this process:
+//! Plays `tests/transcripts/{nodemcu,native,mongoose}/*.txt` against a whole hub in this process:
 //! real sockets, a real database in a folder of its own, and a clock that is moved by hand.
 //!
 //! - `> PACKET` a device says over MQTT, `< PACKET` it is told, in order, and nothing else; a name before the sign is
@@ -6,6 +6,8 @@
 //! - `> GET /path` a device asks over HTTP as the NodeMCU firmware does, each time on a connection of its own;
 //!   `< 200 "UPDATE"`, `< dropped` (closed without an answer), `< cut`. Every answer is held to the rules of that
 //!   firmware: `Content-Length`, no chunks, header names with capitals, closed behind the answer.
+//! - `> OPEN token sub-protocol` a Mongoose OS device opens its WebSocket, `< OPEN sub-protocol` or `< 401`; then
+//!   `> {…}` and `< {…}` are text frames, `> (characters) {…}` one frame per character.
 //! - `api POST /path {…} => 201 board=id` a person asks; `board` is remembered. `nobody …` the same without a token.
 //!   A word behind the status is the problem's code.
 //! - `{board}` stands for what was remembered, `{x*1000}` for a thousand x, `\xNN` for a byte of a path. What a device
@@ -19,6 +21,7 @@
 mod facts;
 mod http;
 mod mqtt;
+mod rpc;
 mod wait;
 mod world;
 
@@ -38,7 +41,7 @@ type Outcome = Result<(), String>;
 fn every_dialect_is_spoken_as_written() {
     let only = std::env::var("TRANSCRIPT").unwrap_or_default();
     let mut files: Vec<(PathBuf, String)> = Vec::new();
-    for dialect in ["nodemcu", "native"] {
+    for dialect in ["nodemcu", "native", "mongoose"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts").join(dialect);
         let found = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
         let found = found.filter(|path| path.to_string_lossy().contains(&only));

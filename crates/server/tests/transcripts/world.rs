@@ -14,17 +14,20 @@ use tokio_util::sync::CancellationToken;
 use crate::Outcome;
 use crate::http::{self, Answer, Ending};
 use crate::mqtt::Link;
+use crate::rpc::Rpc;
 
 const START: Time = Time(1_800_000_000_000);
 
 pub(crate) struct World {
     pub http: SocketAddr,
     mqtt: SocketAddr,
+    mdash: SocketAddr,
     clock: Clock,
     token: String,
     names: HashMap<String, String>,
     links: HashMap<String, Link>,
     former_links: Vec<Link>,
+    rpcs: HashMap<String, Rpc>,
     answers: HashMap<String, Answer>,
     ending: Ending,
     held: Option<TcpStream>,
@@ -46,6 +49,7 @@ impl World {
             mqtt: free,
             mqtt_tls: None,
             mqtt_ws: None,
+            mdash: Some(free),
             mqtt_anonymous: Vec::new(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,
@@ -60,11 +64,13 @@ impl World {
         let mut world = Self {
             http: addresses.http,
             mqtt: addresses.mqtt,
+            mdash: addresses.mdash.unwrap(),
             clock,
             token,
             names: HashMap::new(),
             links: HashMap::new(),
             former_links: Vec::new(),
+            rpcs: HashMap::new(),
             answers: HashMap::new(),
             ending: Ending::Close,
             held: None,
@@ -80,15 +86,15 @@ impl World {
 
     /// Stops the hub; nobody may have been told more than the transcript has.
     pub(crate) fn end(self) -> Outcome {
-        let Self { links, former_links, answers, runtime, running, shutdown, .. } = self;
+        let Self { links, former_links, rpcs, answers, runtime, running, shutdown, .. } = self;
         if let Some((name, answer)) = answers.iter().next() {
             return Err(format!("nobody looked at the answer {answer:?} on connection {name:?}"));
         }
         shutdown.cancel();
         runtime.block_on(running).unwrap().map_err(|error| format!("the hub ended with {error}"))?;
         let links = links.into_iter().chain(former_links.into_iter().map(|link| (String::new(), link)));
-        for (name, mut link) in links {
-            let rest = link.rest();
+        let links = links.map(|(name, mut link)| (name, link.rest()));
+        for (name, rest) in links.chain(rpcs.into_iter().map(|(name, mut rpc)| (name, rpc.rest()))) {
             if !rest.is_empty() {
                 return Err(format!("connection {name:?} was told more: {rest:?}"));
             }
@@ -132,6 +138,14 @@ impl World {
         if word == "(close)" {
             return self.held.take().map(drop).ok_or("no connection is held".to_owned());
         }
+        if word == "OPEN" {
+            let rpc = Rpc::open(&self.runtime, self.mdash, text.trim_start_matches("OPEN").trim());
+            self.rpcs.insert(name.to_owned(), rpc);
+            return Ok(());
+        }
+        if let Some(rpc) = self.rpcs.get_mut(name) {
+            return rpc.say(&text);
+        }
         if word == "CONNECT" {
             let former = self.links.insert(name.to_owned(), Link::open(self.mqtt));
             self.former_links.extend(former);
@@ -142,9 +156,10 @@ impl World {
 
     pub(crate) fn device_is_told(&mut self, name: &str, text: &str) -> Outcome {
         let text = self.expand(text)?;
-        match self.answers.remove(name) {
-            Some(answer) => answer.is(&text),
-            None => {
+        match (self.answers.remove(name), self.rpcs.get_mut(name)) {
+            (Some(answer), _) => answer.is(&text),
+            (None, Some(rpc)) => rpc.expect(&text),
+            (None, None) => {
                 let link = self.links.get_mut(name).ok_or("there is no such connection")?;
                 self.names.extend(link.expect(&text)?);
                 Ok(())

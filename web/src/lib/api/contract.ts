@@ -22,7 +22,7 @@ export type Problem = Pick<Known['Problem'], 'title' | 'status' | 'code' | 'deta
   retry_after?: number;
 };
 
-export type Dialect = 'nodemcu' | 'native';
+export type Dialect = 'nodemcu' | 'native' | 'mongoose';
 export type TaskState =
   | 'Waiting'
   | 'Offered'

@@ -1770,7 +1770,7 @@ export interface components {
             credential_shared?: components["schemas"]["CredentialShared"] | null;
             /** @description For people. */
             description: string;
-            /** @description How it speaks: `nodemcu` or `native`. */
+            /** @description How it speaks: `nodemcu`, `native` or `mongoose`. */
             dialect: string;
             /** @description Its own id, such as a chip id. */
             external_id?: string | null;
@@ -2174,6 +2174,8 @@ export interface components {
         Listeners: {
             /** @description The API, the dashboard and HTTP of devices. */
             http: string;
+            /** @description Mongoose OS devices, and the API that mDash has. */
+            mdash?: string | null;
             /** @description MQTT over TCP. */
             mqtt: string;
             /** @description MQTT over TLS. */

@@ -1,0 +1,89 @@
+//! Our calls to one device that are not answered yet.
+
+use std::collections::BTreeMap;
+
+use motehub_domain::id::CommandId;
+use motehub_domain::message::{Outcome, Uplink};
+use motehub_protocol::mongoose::{self, Fault};
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// Most open calls of a connection; a device itself queues no more than 25.
+const OPEN_MAX: usize = 24;
+
+/// What a call is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// The device was asked what it is.
+    Introduction,
+    /// A command.
+    Command(CommandId),
+}
+
+/// The open calls.
+#[derive(Default)]
+pub(super) struct Calls {
+    last: u64,
+    open: BTreeMap<u64, (About, Instant)>,
+}
+
+impl Calls {
+    /// A new call that is answered until then, or not at all. Returns its id; `None` if too many are open.
+    pub(super) fn begin(&mut self, about: About, until: Instant) -> Option<u64> {
+        if self.open.len() >= OPEN_MAX {
+            return None;
+        }
+        self.last += 1;
+        self.open.insert(self.last, (about, until));
+        Some(self.last)
+    }
+
+    /// Whether a call about this is open.
+    pub(super) fn has(&self, about: About) -> bool {
+        self.open.values().any(|(open, _)| *open == about)
+    }
+
+    /// What the answer with this id is about. Some devices give a number back as a text.
+    pub(super) fn answered(&mut self, id: &Value) -> Option<About> {
+        let id = id.as_u64().or_else(|| id.as_str()?.parse().ok())?;
+        self.open.remove(&id).map(|(about, _)| about)
+    }
+
+    /// When the first open call is given up.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.open.values().map(|(_, until)| *until).min()
+    }
+
+    /// Gives up the calls that were not answered in time. A command says by itself that it expired.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        self.open.retain(|_, (_, until)| *until > now);
+    }
+
+    /// The connection is over: what the open calls come to.
+    pub(super) fn abandoned(&mut self) -> Vec<Uplink> {
+        let open = std::mem::take(&mut self.open);
+        let commands = open.into_values().filter_map(|(about, _)| match about {
+            About::Command(command) => Some(command),
+            About::Introduction => None,
+        });
+        let why = "the connection ended before the device answered: whether it was done is not known";
+        commands.map(|command| Uplink::Reply { command, outcome: Outcome::Failed(why.to_owned()) }).collect()
+    }
+}
+
+/// What an answer means.
+pub(super) fn meaning(about: About, outcome: Result<Value, Fault>) -> Option<Uplink> {
+    match about {
+        About::Introduction => {
+            let said = mongoose::introduction(&outcome.ok()?).ok()?;
+            Some(Uplink::Announced(Box::new(said)))
+        }
+        About::Command(command) => {
+            let outcome = match outcome {
+                Ok(result) => Outcome::Done(Some(result).filter(|result| !result.is_null())),
+                Err(Fault { code, message }) => Outcome::Refused { code, message },
+            };
+            Some(Uplink::Reply { command, outcome })
+        }
+    }
+}

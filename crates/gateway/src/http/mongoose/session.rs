@@ -1,0 +1,247 @@
+//! One connection of a device: its frames in, our calls out. What it says is taken in the order in which it said it,
+//! and what it asked is answered when that is durable.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use motehub_domain::id::DeviceId;
+use motehub_domain::message::{Downlink, Outcome, Uplink};
+use motehub_protocol::mongoose::{self, Buffer, Fault, Frame, Heard};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Door;
+use super::calls::{self, About, Calls};
+use crate::hub::{Arrival, Hub, UplinkError};
+
+/// How many messages of a device wait to be taken; reading pauses then.
+const WAITING_MAX: usize = 64;
+/// How long a frame may take to be written.
+const WRITE_MAX: Duration = Duration::from_secs(10);
+/// How long a device may take to say what it is.
+const INTRODUCTION_MAX: Duration = Duration::from_secs(10);
+/// A call that means nothing is answered with this code, one that cannot be taken with the next.
+const CODE_INVALID: i64 = 400;
+const CODE_FAILED: i64 = 500;
+
+/// One connection.
+pub(super) struct Session {
+    door: Arc<Door>,
+    device: DeviceId,
+    socket: WebSocket,
+    buffer: Buffer,
+    calls: Calls,
+    waiting: VecDeque<Waiting>,
+    heard_at: Instant,
+    pinged_at: Instant,
+}
+
+/// Something a device said that is not taken yet.
+struct Waiting {
+    /// With which id it wants an answer, if it wants one.
+    id: Option<Value>,
+    uplink: Uplink,
+}
+
+/// The connection is over.
+struct Over;
+
+impl Session {
+    pub(super) fn new(door: Arc<Door>, device: DeviceId, socket: WebSocket) -> Self {
+        let now = Instant::now();
+        Self {
+            door,
+            device,
+            socket,
+            buffer: Buffer::default(),
+            calls: Calls::default(),
+            waiting: VecDeque::new(),
+            heard_at: now,
+            pinged_at: now,
+        }
+    }
+
+    /// Talks until either side ends it, a newer connection replaces it, or the hub stops.
+    pub(super) async fn run(mut self, mut downlinks: mpsc::Receiver<Downlink>, replaced: CancellationToken) {
+        let shutdown = self.door.shutdown.clone();
+        tokio::select! {
+            Err(Over) = self.talk(&mut downlinks) => {}
+            () = replaced.cancelled() => {}
+            () = shutdown.cancelled() => {}
+        }
+        let _ = self.send(Message::Close(None)).await;
+        // Orders that were not said yet are still to be said: only those that were are answered here.
+        let mut last: Vec<Waiting> = self.waiting.drain(..).collect();
+        last.extend(self.calls.abandoned().into_iter().map(|uplink| Waiting { id: None, uplink }));
+        take(self.door.hub.as_ref(), self.device, last).await;
+    }
+
+    async fn talk(&mut self, downlinks: &mut mpsc::Receiver<Downlink>) -> Result<(), Over> {
+        self.call(mongoose::GET_INFO, &Value::Null, About::Introduction, INTRODUCTION_MAX).await?;
+        let door = self.door.clone();
+        let mut taking = FuturesUnordered::new();
+        loop {
+            if taking.is_empty() && !self.waiting.is_empty() {
+                let waiting = self.waiting.drain(..).collect();
+                taking.push(take(door.hub.as_ref(), self.device, waiting));
+            }
+            let moment = self.next_moment();
+            tokio::select! {
+                message = self.socket.recv(), if self.waiting.len() < WAITING_MAX => self.read(message).await?,
+                Some(taken) = taking.next(), if !taking.is_empty() => {
+                    for answer in taken.answers {
+                        self.send(Message::Text(answer.into())).await?;
+                    }
+                    if taken.is_lost {
+                        // It will say it again when it comes back.
+                        return Err(Over);
+                    }
+                }
+                downlink = downlinks.recv() => match downlink {
+                    Some(downlink) => self.say(downlink).await?,
+                    None => return Err(Over),
+                },
+                () = tokio::time::sleep_until(moment) => self.elapsed().await?,
+            }
+        }
+    }
+
+    fn next_moment(&self) -> Instant {
+        let pace = self.door.pace;
+        let ping_at = self.pinged_at.max(self.heard_at) + pace.ping_every;
+        let over_at = self.heard_at + pace.silence_max;
+        ping_at.min(over_at).min(self.calls.next_deadline().unwrap_or(ping_at))
+    }
+
+    async fn elapsed(&mut self) -> Result<(), Over> {
+        let now = Instant::now();
+        self.calls.give_up(now);
+        let pace = self.door.pace;
+        if now >= self.heard_at + pace.silence_max {
+            tracing::info!(device = %self.device, "a device was silent for too long: its connection is given up");
+            return Err(Over);
+        }
+        if now >= self.pinged_at.max(self.heard_at) + pace.ping_every {
+            self.pinged_at = now;
+            self.send(Message::Ping(bytes::Bytes::new())).await?;
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), Over> {
+        self.heard_at = Instant::now();
+        let frames = match message {
+            Some(Ok(Message::Text(text))) => self.buffer.push(&text),
+            Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => return Ok(()),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Over),
+        };
+        for frame in frames {
+            match frame {
+                Ok(Frame::Call { id, method, params }) => self.called(id, &method, params).await?,
+                Ok(Frame::Answer { id, outcome }) => {
+                    let about = self.calls.answered(&id);
+                    if let Some(uplink) = about.and_then(|about| calls::meaning(about, outcome)) {
+                        self.waiting.push_back(Waiting { id: None, uplink });
+                    }
+                }
+                Err(error) => self.door.hub.refused(self.device, error.to_string()).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn called(&mut self, id: Option<Value>, method: &str, params: Value) -> Result<(), Over> {
+        match mongoose::heard(method, params) {
+            Ok(Heard::Said(uplink)) => {
+                self.waiting.push_back(Waiting { id, uplink });
+                Ok(())
+            }
+            Err(error) => {
+                self.door.hub.refused(self.device, error.to_string()).await;
+                let Some(id) = id else { return Ok(()) };
+                let fault = Fault::new(CODE_INVALID, error.to_string());
+                self.send(Message::Text(mongoose::error(&id, &fault).into())).await
+            }
+        }
+    }
+
+    async fn say(&mut self, downlink: Downlink) -> Result<(), Over> {
+        let Some((method, params)) = mongoose::downlink(&downlink) else { return Ok(()) };
+        match downlink {
+            Downlink::Command(order) => {
+                let about = About::Command(order.id);
+                if self.calls.has(about) {
+                    return Ok(());
+                }
+                let wait = Duration::from_millis(u64::try_from(order.ttl.0).unwrap_or(0));
+                if let Some(why) = self.call(&method, &params, about, wait).await? {
+                    let uplink = Uplink::Reply { command: order.id, outcome: Outcome::Failed(why) };
+                    self.waiting.push_back(Waiting { id: None, uplink });
+                }
+                Ok(())
+            }
+            Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => Ok(()),
+        }
+    }
+
+    /// Calls the device; the reason if it cannot be called.
+    async fn call(
+        &mut self,
+        method: &str,
+        params: &Value,
+        about: About,
+        wait: Duration,
+    ) -> Result<Option<String>, Over> {
+        if mongoose::call(u64::MAX, method, params).len() > mongoose::FRAME_BYTES_MAX {
+            let most = mongoose::FRAME_BYTES_MAX;
+            return Ok(Some(format!("a call to a device of this kind has at most {most} bytes")));
+        }
+        let Some(id) = self.calls.begin(about, Instant::now() + wait) else {
+            return Ok(Some("too many calls wait for the device already".to_owned()));
+        };
+        self.send(Message::Text(mongoose::call(id, method, params).into())).await?;
+        Ok(None)
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), Over> {
+        match timeout(WRITE_MAX, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Over),
+        }
+    }
+}
+
+/// What came of messages of a device.
+struct Taken {
+    /// To send to it.
+    answers: Vec<String>,
+    /// Whether something that it wants no answer to could not be stored at present.
+    is_lost: bool,
+}
+
+async fn take(hub: &dyn Hub, device: DeviceId, waiting: Vec<Waiting>) -> Taken {
+    let (ids, batch): (Vec<_>, Vec<_>) = waiting
+        .into_iter()
+        .map(|Waiting { id, uplink }| (id, Arrival { device, uplink, mark: None, again: false }))
+        .unzip();
+    let outcomes = if batch.is_empty() { Vec::new() } else { hub.uplink(batch).await };
+    let mut taken = Taken { answers: Vec::new(), is_lost: false };
+    for (id, outcome) in ids.into_iter().zip(outcomes) {
+        match (id, outcome) {
+            (Some(id), Ok(())) => taken.answers.push(mongoose::result(&id, &json!(true))),
+            (Some(id), Err(error)) => {
+                let fault = Fault::new(CODE_FAILED, error.to_string());
+                taken.answers.push(mongoose::error(&id, &fault));
+            }
+            (None, Err(UplinkError::Unavailable(_))) => taken.is_lost = true,
+            (None, Ok(()) | Err(UplinkError::Refused(_))) => {}
+        }
+    }
+    taken
+}

@@ -1,0 +1,55 @@
+//! The listener for Mongoose OS: its devices at `/api/v2/rpc`, and the REST API that mDash has, for programs that were
+//! made for it. It is off unless it is asked for, because what those send is not as safe as our own API wants it.
+//!
+//! Every route is on one screen, each with what it needs. Customers pass only where the handler asks for the share
+//! that they have on the device.
+
+mod answer;
+mod caller;
+mod devices;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, post, put};
+use motehub_domain::access::Permission::{self, Build, See};
+use motehub_gateway::http::{self, Pace};
+use motehub_gateway::hub::Hub;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use answer::Refusal;
+use caller::Known;
+
+/// Largest request body in bytes.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// What the routes share.
+pub(crate) struct Front {
+    app: App,
+    known: Known,
+}
+
+/// The routes of mDash.
+pub(crate) fn router(app: &App, shutdown: CancellationToken) -> Router {
+    let front = Arc::new(Front { app: app.clone(), known: Known::default() });
+    let hub: Arc<dyn Hub> = Arc::new(app.clone());
+    let needs = |permission: Permission, route: MethodRouter<Arc<Front>>| {
+        route.layer(from_fn_with_state((front.clone(), permission), caller::guard))
+    };
+    let table = Router::new()
+        .route("/api/v2/devices", needs(See, get(devices::list)))
+        .route("/api/v2/devices", needs(Build, post(devices::create)))
+        .route("/api/v2/devices/{id}", needs(See, get(devices::get)))
+        .route(
+            "/api/v2/devices/{id}",
+            needs(Build, put(devices::change).post(devices::change).delete(devices::delete)),
+        );
+    table
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(front)
+        .merge(http::mongoose_routes(hub, Pace::default(), shutdown))
+        .fallback(|| async { Refusal::not_found("there is no such address") })
+}
