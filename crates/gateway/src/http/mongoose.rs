@@ -19,6 +19,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use motehub_domain::id::DeviceId;
+use motehub_domain::time::Span;
 use motehub_protocol::{Identity, mongoose};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -158,7 +159,9 @@ async fn serve(door: Arc<Door>, address: SocketAddr, identity: Identity, socket:
     let (sender, downlinks) = mpsc::channel(QUEUE_MAX);
     let id = ConnectionId(door.next.fetch_add(1, Ordering::Relaxed));
     let device = identity.device;
-    let connection = Connection { id, device, address, transport: Transport::WebSocket };
+    let silence_max = i64::try_from(door.pace.silence_max.as_millis()).ok().map(Span);
+    let transport = Transport::WebSocket;
+    let connection = Connection { id, device, address, transport, silence_max };
     // The new one is attached before the former one ends, so that the device never seems to be away.
     door.hub.attach(connection, sender).await;
     let replaced = door.begin(device, id);
