@@ -7,14 +7,14 @@ use motehub_domain::id::{CommandId, DeviceId};
 use motehub_domain::message::Outcome;
 use motehub_domain::time::{Span, Time};
 use motehub_gateway::hub::UplinkError;
-use motehub_store::{Share, StoreError};
+use motehub_store::{ExecutionView, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::perform::Failure;
 
-/// How many shares are looked at in one round, and written at once.
+/// How many executions are looked at in one round, and written at once.
 const ROUND_MAX: usize = 500;
 /// How often the worker looks even if no deadline is known, and how long it rests after an error.
 const REST: Span = Span::minutes(1);
@@ -57,26 +57,26 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
 async fn round(app: &App) -> Result<Time, Failure> {
     // Read once: what falls due during the round is due at once in the next.
     let now = app.now();
-    let due = app.store.due_shares(now, ROUND_MAX).await?;
+    let due = app.store.due_executions(now, ROUND_MAX).await?;
     let is_full = due.len() == ROUND_MAX;
-    app.each_share(&due, |share| {
-        let online = app.connections.is_online(share.device.id);
-        command::elapsed(&share.command, &share.device, online, &share.execution, app.now())
+    app.each_execution(&due, |view| {
+        let online = app.connections.is_online(view.device.id);
+        command::elapsed(&view.command, &view.device, online, &view.execution, app.now())
     })
     .await?;
     if is_full {
         return Ok(now);
     }
-    let next = app.store.next_share_deadline().await?.unwrap_or(now + REST);
+    let next = app.store.next_execution_deadline().await?.unwrap_or(now + REST);
     Ok(next.max(now + Span(1)).min(now + REST))
 }
 
 impl App {
     /// Devices are there and listen: they are told what they have not answered.
     pub(crate) async fn say_commands(&self, devices: &[DeviceId]) -> Result<(), Failure> {
-        let open = self.store.open_shares(devices, ROUND_MAX).await?;
-        let say = |share: &Share| command::say(&share.command, &share.device, &share.execution, self.now());
-        self.each_share(&open, say).await
+        let open = self.store.open_executions(devices, ROUND_MAX).await?;
+        let say = |view: &ExecutionView| command::say(&view.command, &view.device, &view.execution, self.now());
+        self.each_execution(&open, say).await
     }
 
     /// A device answered a command.
@@ -87,10 +87,10 @@ impl App {
         outcome: &Outcome,
     ) -> Result<(), UplinkError> {
         let done = self.attempt(|| async {
-            let Some(share) = self.store.share(command, device).await? else {
+            let Some(view) = self.store.execution(command, device).await? else {
                 return Ok((false, Effects::none()));
             };
-            let Share { command, device, execution } = share;
+            let ExecutionView { command, device, execution } = view;
             Ok((true, command::answered(&command, &device, &execution, outcome, self.now())))
         });
         match done.await {
@@ -105,18 +105,18 @@ impl App {
         }
     }
 
-    /// Performs a verb on many shares at once; if one of them was changed meanwhile, on each by itself.
-    async fn each_share(&self, shares: &[Share], verb: impl Fn(&Share) -> Effects) -> Result<(), Failure> {
-        let together = shares.iter().map(&verb).fold(Effects::none(), Effects::and);
+    /// Performs a verb on many executions at once; if one of them was changed meanwhile, on each by itself.
+    async fn each_execution(&self, views: &[ExecutionView], verb: impl Fn(&ExecutionView) -> Effects) -> Result<(), Failure> {
+        let together = views.iter().map(&verb).fold(Effects::none(), Effects::and);
         match self.perform(together).await {
             Err(Failure::Store(StoreError::Conflict { .. })) => {}
             outcome => return outcome,
         }
-        for share in shares {
-            let (command, device) = (share.command.id, share.device.id);
+        for view in views {
+            let (command, device) = (view.command.id, view.device.id);
             self.attempt(|| async {
-                let share = self.store.share(command, device).await?;
-                Ok(((), share.as_ref().map_or_else(Effects::none, &verb)))
+                let view = self.store.execution(command, device).await?;
+                Ok(((), view.as_ref().map_or_else(Effects::none, &verb)))
             })
             .await?;
         }

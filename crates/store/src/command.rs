@@ -83,9 +83,9 @@ pub struct CommandView {
     pub counts: [i64; ExecutionState::ALL.len()],
 }
 
-/// A device's share of a command, with both.
+/// A command at one device, with both.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Share {
+pub struct ExecutionView {
     /// The command.
     pub command: Command,
     /// The device.
@@ -156,17 +156,17 @@ fn command_of(row: Row) -> Result<Command, StoreError> {
     command_columns(&mut Columns::of("commands", row))
 }
 
-fn share_of(row: Row) -> Result<Share, StoreError> {
+fn execution_view_of(row: Row) -> Result<ExecutionView, StoreError> {
     let mut columns = Columns::of("executions", row);
-    Ok(Share {
+    Ok(ExecutionView {
         command: command_columns(&mut columns)?,
         device: device_columns(&mut columns)?,
         execution: execution_columns(&mut columns)?,
     })
 }
 
-fn shares_of(rows: Vec<Row>) -> Result<Vec<Share>, StoreError> {
-    rows.into_iter().map(share_of).collect()
+fn execution_views_of(rows: Vec<Row>) -> Result<Vec<ExecutionView>, StoreError> {
+    rows.into_iter().map(execution_view_of).collect()
 }
 
 impl Store {
@@ -213,27 +213,27 @@ impl Store {
         Ok(commands.into_iter().map(view).collect())
     }
 
-    /// A device's share of a command.
+    /// A command at a device.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn share(&self, command: CommandId, device: DeviceId) -> Result<Option<Share>, StoreError> {
+    pub async fn execution(&self, command: CommandId, device: DeviceId) -> Result<Option<ExecutionView>, StoreError> {
         let row = self.engine().read_one(ONE, [Value::id(command), Value::id(device)]).await?;
-        row.map(share_of).transpose()
+        row.map(execution_view_of).transpose()
     }
 
-    /// A page of a command's shares in one of `states` (in any, if that is empty), by the device's name, and how
+    /// A page of a command's executions in one of `states` (in any, if that is empty), by the device's name, and how
     /// many there are in all.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn shares(
+    pub async fn executions(
         &self,
         command: CommandId,
         states: &[ExecutionState],
         offset: usize,
         limit: usize,
-    ) -> Result<(Vec<Share>, i64), StoreError> {
+    ) -> Result<(Vec<ExecutionView>, i64), StoreError> {
         let (mut list, mut count) = (Query::new(SHARES), Query::new(COUNT_SHARES));
         for query in [&mut list, &mut count] {
             query.bind(Value::id(command));
@@ -242,33 +242,33 @@ impl Store {
             }
         }
         list.push(" order by d.name_key, d.id limit ").bind(limit).push(" offset ").bind(offset);
-        let shares = shares_of(self.engine().ask(list).await?)?;
-        Ok((shares, self.count(count).await?))
+        let views = execution_views_of(self.engine().ask(list).await?)?;
+        Ok((views, self.count(count).await?))
     }
 
-    /// The shares of a command that wait for their device.
+    /// The executions of a command that wait for their device.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn queued_shares(&self, command: CommandId) -> Result<Vec<Share>, StoreError> {
-        shares_of(self.engine().read(QUEUED, [Value::id(command)]).await?)
+    pub async fn queued_executions(&self, command: CommandId) -> Result<Vec<ExecutionView>, StoreError> {
+        execution_views_of(self.engine().read(QUEUED, [Value::id(command)]).await?)
     }
 
     /// A page of what a device was asked to do, newest first, and how much there is in all.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn shares_of(
+    pub async fn executions_of(
         &self,
         device: DeviceId,
         offset: usize,
         limit: usize,
-    ) -> Result<(Vec<Share>, i64), StoreError> {
+    ) -> Result<(Vec<ExecutionView>, i64), StoreError> {
         let values = [Value::id(device), limit.into(), offset.into()];
-        let shares = shares_of(self.engine().read(OF_DEVICE, values).await?)?;
+        let views = execution_views_of(self.engine().read(OF_DEVICE, values).await?)?;
         let row = self.engine().read_one(COUNT_OF_DEVICE, [Value::id(device)]).await?;
         let total = row.map_or(Ok(0), |row| Columns::of("executions", row).integer())?;
-        Ok((shares, total))
+        Ok((views, total))
     }
 
     /// What these devices have not answered yet, oldest command first; `limit` of it for each 500 devices at
@@ -276,29 +276,29 @@ impl Store {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn open_shares(&self, devices: &[DeviceId], limit: usize) -> Result<Vec<Share>, StoreError> {
-        let mut shares = Vec::new();
+    pub async fn open_executions(&self, devices: &[DeviceId], limit: usize) -> Result<Vec<ExecutionView>, StoreError> {
+        let mut views = Vec::new();
         for some in devices.chunks(DEVICES_PER_READ) {
             let mut query = Query::new(OPEN);
             query.among(some.iter().map(Value::id)).push(" order by e.command limit ").bind(limit);
-            shares.extend(shares_of(self.engine().ask(query).await?)?);
+            views.extend(execution_views_of(self.engine().ask(query).await?)?);
         }
-        Ok(shares)
+        Ok(views)
     }
 
-    /// The shares whose deadline has come, the longest overdue first.
+    /// The executions whose deadline has come, the longest overdue first.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn due_shares(&self, now: Time, limit: usize) -> Result<Vec<Share>, StoreError> {
-        shares_of(self.engine().read(DUE, [now.into(), limit.into()]).await?)
+    pub async fn due_executions(&self, now: Time, limit: usize) -> Result<Vec<ExecutionView>, StoreError> {
+        execution_views_of(self.engine().read(DUE, [now.into(), limit.into()]).await?)
     }
 
-    /// When the next share is due, past or future.
+    /// When the next execution is due, past or future.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn next_share_deadline(&self) -> Result<Option<Time>, StoreError> {
+    pub async fn next_execution_deadline(&self) -> Result<Option<Time>, StoreError> {
         let row = self.engine().read_one(NEXT_DEADLINE, []).await?;
         row.map(|row| Columns::of("executions", row).time()).transpose()
     }

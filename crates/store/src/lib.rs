@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 pub use backup::{Attached, BackupError, BackupFacts, is_current, take_backup, unpack_backup};
 pub use change::{ChangeQuery, Recorded};
-pub use command::{CommandView, Share};
+pub use command::{CommandView, ExecutionView};
 pub use deployment::DeploymentFilter;
 pub use device_list::{DeviceQuery, DeviceView, Sort};
 pub use error::StoreError;

@@ -8,7 +8,7 @@ use motehub_domain::command::{self, Addressee, Command, Execution, ExecutionStat
 use motehub_domain::id::{CommandId, DeviceId};
 use motehub_domain::rejection::Rejection;
 use motehub_domain::time::Span;
-use motehub_store::{CommandView, Share};
+use motehub_store::{CommandView, ExecutionView};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -120,8 +120,8 @@ impl From<CommandView> for CommandDto {
     }
 }
 
-impl From<Share> for ExecutionDto {
-    fn from(Share { command, device, execution }: Share) -> Self {
+impl From<ExecutionView> for ExecutionDto {
+    fn from(ExecutionView { command, device, execution }: ExecutionView) -> Self {
         let Execution { state, result, reason, tries, updated_at, .. } = execution;
         Self {
             command: command.id.to_string(),
@@ -141,8 +141,8 @@ impl From<Share> for ExecutionDto {
     }
 }
 
-fn listed((shares, total): (Vec<Share>, i64)) -> axum::Json<ExecutionList> {
-    axum::Json(ExecutionList { items: shares.into_iter().map(ExecutionDto::from).collect(), total })
+fn listed((views, total): (Vec<ExecutionView>, i64)) -> axum::Json<ExecutionList> {
+    axum::Json(ExecutionList { items: views.into_iter().map(ExecutionDto::from).collect(), total })
 }
 
 /// Which part of a list is wanted.
@@ -258,7 +258,7 @@ pub(crate) async fn executions(
     });
     let states: Vec<ExecutionState> = state.transpose()?.into_iter().collect();
     let command = load(&app, id("command", &path)?).await?.command.id;
-    Ok(listed(app.store.shares(command, &states, page.offset, page.limit).await?))
+    Ok(listed(app.store.executions(command, &states, page.offset, page.limit).await?))
 }
 
 /// Takes a command back from the devices that were not told yet.
@@ -274,10 +274,10 @@ pub(crate) async fn cancel(
         let command = load(&app, id).await?.command;
         let waiting: Vec<_> = app
             .store
-            .queued_shares(id)
+            .queued_executions(id)
             .await?
             .into_iter()
-            .map(|share| (share.device, share.execution))
+            .map(|view| (view.device, view.execution))
             .collect();
         Ok(((), command::cancel(&command, &waiting, &actor, app.now())?))
     })
@@ -298,7 +298,7 @@ pub(crate) async fn of_device(
     if app.store.device(device).await?.is_none() {
         return Err(ApiError::not_found("device", device));
     }
-    Ok(listed(app.store.shares_of(device, page.offset, page.limit).await?))
+    Ok(listed(app.store.executions_of(device, page.offset, page.limit).await?))
 }
 
 async fn load(app: &App, id: CommandId) -> Result<CommandView, Failure> {

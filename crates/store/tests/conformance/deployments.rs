@@ -6,7 +6,7 @@ use motehub_domain::device::{Assignment, Presence, Software};
 use motehub_domain::effects::Save;
 use motehub_domain::script::{Script, ScriptVersion, Syntax};
 use motehub_domain::time::{Span, Time};
-use motehub_store::{DeploymentFilter, Overview, Share, StoreError};
+use motehub_store::{DeploymentFilter, Overview, ExecutionView, StoreError};
 
 use crate::devices::software;
 use crate::world::{NOW, World, artifact, deployment, digest, id, script, task};
@@ -237,9 +237,9 @@ pub(crate) async fn commands_wait_are_due_and_end_with_their_device(world: &mut 
     let (of_lamp, of_fan) = (execution(&one, lamp.id), execution(&one, fan.id));
     let asked = |it: &Command| Save::Command(Box::new(it.clone()));
     world.save([asked(&one), asked(&two), save(&of_lamp), save(&of_fan)]).await.unwrap();
-    assert_eq!(world.store.next_share_deadline().await, Ok(of_lamp.deadline));
-    assert_eq!(world.store.due_shares(NOW, 10).await, Ok(Vec::new()));
-    assert_eq!(world.store.due_shares(NOW + Span::seconds(20), 10).await.unwrap().len(), 2);
+    assert_eq!(world.store.next_execution_deadline().await, Ok(of_lamp.deadline));
+    assert_eq!(world.store.due_executions(NOW, 10).await, Ok(Vec::new()));
+    assert_eq!(world.store.due_executions(NOW + Span::seconds(20), 10).await.unwrap().len(), 2);
     let done = Execution {
         state: ExecutionState::Done,
         tries: 1,
@@ -253,14 +253,14 @@ pub(crate) async fn commands_wait_are_due_and_end_with_their_device(world: &mut 
     let stale = world.save([save(&done)]).await;
     assert_eq!(stale, Err(StoreError::Conflict { what: "command execution" }));
     world.reopen().await;
-    let share = Share { command: one.clone(), device: lamp.clone(), execution: done };
-    assert_eq!(world.store.share(one.id, lamp.id).await, Ok(Some(share.clone())));
-    assert_eq!(world.store.shares_of(lamp.id, 0, 10).await, Ok((vec![share], 1)));
-    let open = world.store.open_shares(&[lamp.id, fan.id], 10).await.unwrap();
-    assert_eq!(open.iter().map(|share| share.device.id).collect::<Vec<_>>(), [fan.id]);
-    assert_eq!(world.store.queued_shares(one.id).await, Ok(open));
-    assert_eq!(world.store.shares(one.id, &[ExecutionState::Sent], 0, 10).await, Ok((Vec::new(), 0)));
-    let (page, total) = world.store.shares(one.id, &[], 1, 1).await.unwrap();
+    let view = ExecutionView { command: one.clone(), device: lamp.clone(), execution: done };
+    assert_eq!(world.store.execution(one.id, lamp.id).await, Ok(Some(view.clone())));
+    assert_eq!(world.store.executions_of(lamp.id, 0, 10).await, Ok((vec![view], 1)));
+    let open = world.store.open_executions(&[lamp.id, fan.id], 10).await.unwrap();
+    assert_eq!(open.iter().map(|view| view.device.id).collect::<Vec<_>>(), [fan.id]);
+    assert_eq!(world.store.queued_executions(one.id).await, Ok(open));
+    assert_eq!(world.store.executions(one.id, &[ExecutionState::Sent], 0, 10).await, Ok((Vec::new(), 0)));
+    let (page, total) = world.store.executions(one.id, &[], 1, 1).await.unwrap();
     assert_eq!((page[0].device.id, page.len(), total), (fan.id, 1, 2));
     let view = world.store.command(one.id).await.unwrap().unwrap();
     assert_eq!((view.command, view.counts), (one.clone(), [1, 0, 1, 0, 0]));
@@ -270,5 +270,5 @@ pub(crate) async fn commands_wait_are_due_and_end_with_their_device(world: &mut 
     assert_eq!(world.store.command(one.id).await.unwrap().unwrap().counts, [0, 0, 1, 0, 0]);
     assert_eq!(world.store.sweep_commands(NOW + Span(2), 10).await, Ok(1));
     assert_eq!(world.store.command(one.id).await, Ok(None));
-    assert_eq!(world.store.share(one.id, lamp.id).await, Ok(None));
+    assert_eq!(world.store.execution(one.id, lamp.id).await, Ok(None));
 }
