@@ -1,8 +1,10 @@
-//! Who may do what: four roles, each of which includes the next, and one permission per kind of deed.
+//! Who may do what: five roles, each of which includes the one before it, and one permission per kind of deed.
 
 /// What a caller is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
+    /// Has no permission: sees and controls the devices that are shared with it, and nothing else.
+    Customer,
     /// Sees everything but users, tokens and secrets.
     Viewer,
     /// Also activates assigned scripts and forces, cancels, retries or rolls back an update.
@@ -15,11 +17,12 @@ pub enum Role {
 
 impl Role {
     /// All roles, from least to most.
-    pub const ALL: [Role; 4] = [Role::Viewer, Role::Manager, Role::Engineer, Role::Admin];
+    pub const ALL: [Role; 5] = [Role::Customer, Role::Viewer, Role::Manager, Role::Engineer, Role::Admin];
 
     /// The role's name in the API and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Customer => "customer",
             Self::Viewer => "viewer",
             Self::Manager => "manager",
             Self::Engineer => "engineer",
@@ -30,6 +33,11 @@ impl Role {
     /// A role by its name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+
+    /// Whether it belongs to the vendor's people and programs; the other one is the customer.
+    pub fn is_staff(self) -> bool {
+        self > Self::Customer
     }
 
     /// Whether this role has a permission.

@@ -133,6 +133,24 @@ kinds! {
     UserDeleted = "user_deleted", "user";
     /// A password was changed or reset.
     PasswordChanged = "password_changed", "user";
+    /// A person signed up as a customer.
+    CustomerSignedUp = "customer_signed_up", "user";
+    /// A code was made with which a customer may claim a device; the code before it stopped.
+    ClaimCodeMade = "claim_code_made", "share";
+    /// A customer claimed a device and is its owner.
+    DeviceClaimed = "device_claimed", "share";
+    /// A device was given back: all its shares and invitations ended.
+    DeviceReleased = "device_released", "share";
+    /// A device was shared with a customer, or shared otherwise than before.
+    ShareGiven = "share_given", "share";
+    /// A share of a device ended before its time.
+    ShareRevoked = "share_revoked", "share";
+    /// A customer changed the private name of a device or who may see it. The name is not told.
+    ShareRenamed = "share_renamed", "share";
+    /// A person was invited to become a customer or to have a device shared.
+    InvitationMade = "invitation_made", "share";
+    /// An invitation was taken back.
+    InvitationWithdrawn = "invitation_withdrawn", "share";
     /// An API token was created.
     TokenCreated = "token_created", "token";
     /// An API token was revoked.

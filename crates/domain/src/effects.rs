@@ -7,14 +7,16 @@ use crate::credential::Rotation;
 use crate::deployment::{Deployment, Task};
 use crate::device::{Assignment, Device, Presence, Software};
 use crate::group::Group;
-use crate::id::{DeviceId, GrantId, GroupId, KnockId, ScriptId, TokenId, UserId};
+use crate::id::{DeviceId, GrantId, GroupId, InvitationId, KnockId, ScriptId, TokenId, UserId};
 use crate::knock::Knock;
 use crate::message::Downlink;
 use crate::person::{Grant, Login, Token, User};
 use crate::report::{LogLine, Quarantine, Report};
 use crate::script::{Digest, Script, ScriptVersion};
+use crate::share::{Invitation, Share};
 use crate::telemetry::PointValue;
 use crate::time::Time;
+use crate::usage::Usage;
 
 /// All that a verb may return.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -76,8 +78,18 @@ pub enum Save {
     LiftQuarantine(DeviceId, Digest),
     /// Guarded. Unique: name.
     User(Box<User>),
-    /// With its logins.
+    /// With its logins and shares, and with all shares and invitations of the devices that it owns.
     DeleteUser(UserId),
+    /// Guarded; keyed by (device, user). A device has one owner: a second one is a conflict.
+    Share(Box<Share>),
+    /// Ends a share; a conflict if it has ended already.
+    EndShare(DeviceId, UserId),
+    /// Ends all shares of a device and drops all its invitations, the claim code included.
+    EndSharesOf(DeviceId),
+    /// Insert. A claim code takes the place of the one that the device had.
+    Invitation(Box<Invitation>),
+    /// Removes an invitation; a conflict if it is gone already, so that it serves once.
+    DropInvitation(InvitationId),
     /// Insert or replace, by the digest of the cookie.
     Login(Login),
     /// Ends one login.
@@ -119,6 +131,8 @@ pub enum Save {
     Seen(DeviceId, Time),
     /// The token was used at this time.
     TokenUsed(TokenId, Time),
+    /// How the devices were used on a day; replaces what was said of the day before.
+    Usage(Box<Usage>),
     /// Keeps a small note under a key, or removes it.
     Note(String, Option<Vec<u8>>),
 }

@@ -31,6 +31,8 @@ pub mod kind {
     pub enum Group {}
     /// Somebody unknown who asked to be let in.
     pub enum Knock {}
+    /// A code by which a person becomes a customer or gets a device.
+    pub enum Invitation {}
 }
 
 /// Id of a device.
@@ -51,6 +53,8 @@ pub type GrantId = Id<kind::Grant>;
 pub type GroupId = Id<kind::Group>;
 /// Id of a knock.
 pub type KnockId = Id<kind::Knock>;
+/// Id of an invitation.
+pub type InvitationId = Id<kind::Invitation>;
 
 impl<Kind> Id<Kind> {
     /// An id made of a time (milliseconds since 1970) and 80 random bits, both given by the caller.

@@ -12,8 +12,10 @@ use crate::text;
 use crate::time::{Span, Time};
 use crate::topic::TopicFilter;
 
+mod customer;
 mod grant;
 
+pub use customer::sign_up;
 pub use grant::{GRANTS_MAX, GrantRequest, add_grant, remove_grant};
 
 /// How long a login lives after it was last used.
@@ -163,6 +165,7 @@ pub fn create_user(
     actor: &Actor,
     now: Time,
 ) -> Result<(User, Effects), Rejection> {
+    staff(role)?;
     let user = User { password_hash, must_change_password: true, ..new_user(id, name, role, users, now)? };
     let change =
         fact(ChangeKind::UserCreated, &id, &user.name, actor).after(json!({ "role": role.as_str() }));
@@ -182,6 +185,7 @@ pub fn edit_user(
     let disabled = edit.disabled.unwrap_or(user.disabled);
     let (mut before, mut after) = (Map::new(), Map::new());
     if role != user.role {
+        staff(role.min(user.role))?;
         before.insert("role".into(), json!(user.role.as_str()));
         after.insert("role".into(), json!(role.as_str()));
     }
@@ -244,6 +248,7 @@ pub fn create_token(
     now: Time,
 ) -> Result<(Token, Effects), Rejection> {
     let token = Token { name: text::name("name", &token.name)?, ..token.clone() };
+    staff(token.role)?;
     if tokens.iter().any(|other| other.name == token.name) {
         return Err(Rejection::conflict("name_taken", "name: another token has it already, choose another"));
     }
@@ -298,6 +303,17 @@ pub fn log_out(user: UserId, name: &str, login: Digest) -> Effects {
 pub fn log_out_everywhere(user: UserId, name: &str) -> Effects {
     let change = fact(ChangeKind::LoggedOut, &user, name, &Actor::User(name.to_owned()));
     saving(Save::EndLoginsOf(user), change.after(json!({ "everywhere": true })))
+}
+
+/// Customers are people who were invited: nobody is made one, and nobody stops being one.
+fn staff(role: Role) -> Result<(), Rejection> {
+    match role.is_staff() {
+        true => Ok(()),
+        false => Err(Rejection::invalid(
+            "role",
+            "a customer signs up with an invitation or a claim code, and stays a customer",
+        )),
+    }
 }
 
 fn new_user(id: UserId, name: &str, role: Role, users: &[User], now: Time) -> Result<User, Rejection> {

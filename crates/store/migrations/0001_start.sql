@@ -284,6 +284,38 @@ create table users (
 );
 create unique index users_name on users (name_key);
 
+-- Customers' rights to devices. A device has one owner. name is what the customer calls the device.
+create table shares (
+    device text not null references devices (id) on delete cascade,
+    user_id text not null references users (id) on delete cascade,
+    rights text not null,
+    until bigint,
+    name text,
+    name_shown bigint not null,
+    created_by text not null,
+    created_at bigint not null,
+    revision bigint not null,
+    primary key (device, user_id)
+);
+create index shares_user on shares (user_id, device);
+create unique index shares_owner on shares (device) where rights = 'owner';
+
+-- Codes that serve once. gift: 'account', 'claim' (makes the owner of the device) or 'share'.
+create table invitations (
+    id text primary key,
+    digest text not null,
+    gift text not null,
+    device text references devices (id) on delete cascade,
+    rights text,
+    until bigint,
+    created_by text not null,
+    created_at bigint not null,
+    expires_at bigint
+);
+create unique index invitations_digest on invitations (digest);
+create unique index invitations_claim on invitations (device) where gift = 'claim';
+create index invitations_device on invitations (device, created_at);
+
 create table logins (
     digest text primary key,
     user_id text not null references users (id) on delete cascade,
@@ -398,6 +430,17 @@ create table changes (
 create index changes_device on changes (device, seq) where device is not null;
 create index changes_subject on changes (subject, seq);
 create index changes_kind on changes (kind, seq);
+create index changes_at on changes (at);
+
+-- How the devices were used on each day that is over. firmware is a list of [version, devices].
+create table usage_days (
+    day bigint primary key,
+    devices bigint not null,
+    active bigint not null,
+    online_ms bigint not null,
+    switches bigint not null,
+    firmware text not null
+);
 
 -- Numbers of deleted scripts, which are not given out again.
 create table retired_numbers (

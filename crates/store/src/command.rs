@@ -217,7 +217,11 @@ impl Store {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn execution(&self, command: CommandId, device: DeviceId) -> Result<Option<ExecutionView>, StoreError> {
+    pub async fn execution(
+        &self,
+        command: CommandId,
+        device: DeviceId,
+    ) -> Result<Option<ExecutionView>, StoreError> {
         let row = self.engine().read_one(ONE, [Value::id(command), Value::id(device)]).await?;
         row.map(execution_view_of).transpose()
     }
@@ -276,7 +280,11 @@ impl Store {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn open_executions(&self, devices: &[DeviceId], limit: usize) -> Result<Vec<ExecutionView>, StoreError> {
+    pub async fn open_executions(
+        &self,
+        devices: &[DeviceId],
+        limit: usize,
+    ) -> Result<Vec<ExecutionView>, StoreError> {
         let mut views = Vec::new();
         for some in devices.chunks(DEVICES_PER_READ) {
             let mut query = Query::new(OPEN);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use motehub_domain::credential::Rotation;
 use motehub_domain::deployment::TaskState;
 use motehub_domain::device::{Device, Presence, Software};
-use motehub_domain::id::DeviceId;
+use motehub_domain::id::{DeviceId, UserId};
 use motehub_domain::selector::Selector;
 use motehub_domain::time::Time;
 
@@ -49,8 +49,10 @@ const VIEWS: &str = concat!(
 pub struct DeviceQuery {
     /// That satisfy this, with the groups in it put in already.
     pub selector: Option<Selector>,
-    /// From when the ages in the selector count.
+    /// From when the ages in the selector count, and when shares must be good.
     pub now: Time,
+    /// That are shared with this customer.
+    pub shared_with: Option<UserId>,
     /// That have this text in name, external id or a tag, without case, or have it as their id.
     pub text: Option<String>,
     /// In this order; those that are equal by name.
@@ -169,6 +171,11 @@ impl Store {
         if let Some(selector) = &wanted.selector {
             let context = Context { telemetry: self.telemetry_state(), now: wanted.now };
             context.restrict(query.condition(&mut is_first), selector);
+        }
+        if let Some(user) = wanted.shared_with {
+            query.condition(&mut is_first).push("exists (select 1 from shares h where h.device = d.id");
+            query.push(" and h.user_id = ").bind(Value::id(user));
+            query.push(" and (h.until is null or h.until > ").bind(wanted.now).push("))");
         }
         if let Some(text) = &wanted.text {
             let pattern = contains(text);

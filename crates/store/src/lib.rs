@@ -33,8 +33,10 @@ mod report;
 mod save;
 mod script;
 mod selector;
+mod share;
 mod task;
 mod telemetry;
+mod usage;
 mod words;
 
 use std::path::Path;
@@ -48,6 +50,7 @@ pub use device_list::{DeviceQuery, DeviceView, Sort};
 pub use error::StoreError;
 pub use overview::Overview;
 pub use report::Logged;
+pub use share::{Customer, Shared};
 pub use telemetry::{Aged, Ages, Appended, Bucket, Measured, Merged, Numbers, Sample, States, Sum, Summary};
 pub use words::Words;
 
@@ -141,8 +144,10 @@ impl Store {
             person::SQL,
             report::SQL,
             script::SQL,
+            share::SQL,
             task::SQL,
             telemetry::SQL,
+            usage::SQL,
             words::SQL,
         ];
         for sql in nouns.iter().copied().flatten() {

@@ -20,6 +20,8 @@ macro_rules! user_select {
     };
 }
 
+pub(crate) use user_select;
+
 /// The columns of a token, in the order in which [`token_of`] reads them.
 macro_rules! token_select {
     () => {
@@ -54,7 +56,7 @@ sql! {
 
     USER = concat!("select ", user_select!(), " from users u where u.id = $1");
     USER_BY_NAME = concat!("select ", user_select!(), " from users u where u.name_key = $1");
-    USERS = concat!("select ", user_select!(), " from users u order by u.name_key");
+    STAFF = concat!("select ", user_select!(), " from users u where u.role <> 'customer' order by u.name_key");
     ADMINS = "select count(*) from users where role = 'admin' and disabled = 0";
     LOGIN = concat!(
         "select l.digest, l.user_id, l.created_at, l.seen_at, l.address, l.csrf, ", user_select!(),
@@ -159,7 +161,7 @@ pub(crate) fn delete_grant(id: GrantId) -> Statement {
 }
 
 /// Reads the columns of [`user_select`].
-fn user_columns(columns: &mut Columns) -> Result<User, StoreError> {
+pub(crate) fn user_columns(columns: &mut Columns) -> Result<User, StoreError> {
     Ok(User {
         id: columns.parsed()?,
         name: columns.text()?,
@@ -219,12 +221,12 @@ impl Store {
         self.engine().read_one(USER_BY_NAME, [name.to_lowercase().into()]).await?.map(user_of).transpose()
     }
 
-    /// All users, by name.
+    /// All users but customers, by name.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub async fn users(&self) -> Result<Vec<User>, StoreError> {
-        self.engine().read(USERS, []).await?.into_iter().map(user_of).collect()
+        self.engine().read(STAFF, []).await?.into_iter().map(user_of).collect()
     }
 
     /// How many administrators can log in.

@@ -8,7 +8,7 @@ use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
     Store, StoreError, capability, change, command, credential, deployment, device, group, knock, note,
-    person, report, script, task,
+    person, report, script, share, task, usage,
 };
 
 impl Store {
@@ -84,7 +84,15 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::Quarantine(quarantine) => transaction.push(report::write_quarantine(quarantine)),
         Save::LiftQuarantine(device, digest) => transaction.push(report::lift_quarantine(*device, *digest)),
         Save::User(user) => transaction.push(person::write_user(user)),
-        Save::DeleteUser(id) => transaction.push(person::delete_user(*id)),
+        Save::DeleteUser(id) => {
+            share::delete_owned(*id, transaction);
+            transaction.push(person::delete_user(*id));
+        }
+        Save::Share(share) => transaction.push(share::write(share)),
+        Save::EndShare(device, user) => transaction.push(share::end(*device, *user)),
+        Save::EndSharesOf(device) => share::end_all(*device, transaction),
+        Save::Invitation(invitation) => share::write_invitation(invitation, transaction),
+        Save::DropInvitation(id) => transaction.push(share::drop_invitation(*id)),
         Save::Login(login) => transaction.push(person::write_login(login)),
         Save::EndLogin(digest) => transaction.push(person::end_login(*digest)),
         Save::EndLoginsOf(user) => transaction.push(person::end_logins_of(*user)),
@@ -105,6 +113,7 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::Presence(presence) => transaction.push(device::write_presence(presence)),
         Save::Seen(id, at) => transaction.push(device::seen(*id, *at)),
         Save::TokenUsed(id, at) => transaction.push(person::token_used(*id, *at)),
+        Save::Usage(day) => transaction.push(usage::write(day)),
         Save::Note(key, body) => transaction.push(note::write(key, body.as_deref())),
     }
 }

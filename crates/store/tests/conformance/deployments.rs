@@ -6,7 +6,7 @@ use motehub_domain::device::{Assignment, Presence, Software};
 use motehub_domain::effects::Save;
 use motehub_domain::script::{Script, ScriptVersion, Syntax};
 use motehub_domain::time::{Span, Time};
-use motehub_store::{DeploymentFilter, Overview, ExecutionView, StoreError};
+use motehub_store::{DeploymentFilter, ExecutionView, Overview, StoreError};
 
 use crate::devices::software;
 use crate::world::{NOW, World, artifact, deployment, digest, id, script, task};

@@ -8,6 +8,7 @@ mod kept;
 mod people;
 mod reports;
 mod selectors;
+mod shares;
 mod state;
 mod telemetry;
 mod world;
@@ -81,6 +82,9 @@ scenarios! {
     people::logins_live_and_end_with_their_user,
     people::tokens_are_found_by_digest,
     people::grants_are_for_devices_and_tags,
+    shares::a_device_has_one_owner_and_shares_end_with_it,
+    shares::a_claim_code_takes_the_place_of_the_one_before,
+    shares::customers_are_listed_apart_from_the_vendors_people,
     selectors::the_database_and_plain_code_agree_about_selectors,
     selectors::telemetry_and_reports_are_told_apart,
     selectors::the_newest_value_counts_wherever_it_is,

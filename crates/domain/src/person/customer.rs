@@ -1,0 +1,31 @@
+//! Customers: people who come by themselves, with an invitation or a claim code.
+
+use super::{Login, User, fact, from_address, new_user};
+use crate::access::Role;
+use crate::change::{Actor, ChangeKind};
+use crate::effects::{Effects, Save};
+use crate::id::UserId;
+use crate::rejection::Rejection;
+use crate::time::Time;
+
+/// Makes a customer, who is logged in at once. What the invitation gives besides is [`crate::share::redeem`]'s.
+///
+/// The store refuses a name that somebody has: there may be too many customers to look at all of them here.
+///
+/// # Errors
+/// `invalid` for a name that cannot be one.
+pub fn sign_up(
+    id: UserId,
+    name: &str,
+    password_hash: String,
+    login: Login,
+    now: Time,
+) -> Result<(User, Effects), Rejection> {
+    let plain = new_user(id, name, Role::Customer, &[], now)?;
+    let user = User { password_hash, last_login_at: Some(now), ..plain };
+    let actor = Actor::User(user.name.clone());
+    let signed_up = fact(ChangeKind::CustomerSignedUp, &user.id, &user.name, &actor);
+    let signed_up = signed_up.after(from_address(&login.address));
+    let save = vec![Save::User(Box::new(user.clone())), Save::Login(login)];
+    Ok((user, Effects { save, changes: vec![signed_up.0], ..Effects::none() }))
+}
