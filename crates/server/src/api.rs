@@ -10,9 +10,11 @@ mod activity;
 mod backup;
 mod bulk;
 mod capabilities;
+mod claims;
 mod commands;
 mod connections;
 mod credentials;
+mod customers;
 mod deployments;
 mod device_scripts;
 mod devices;
@@ -23,6 +25,7 @@ mod groups;
 mod history;
 mod import;
 mod inbox;
+mod invitations;
 mod live;
 mod login;
 mod metrics;
@@ -30,6 +33,8 @@ mod overview;
 mod reports;
 mod scripts;
 mod selectors;
+mod shared;
+mod shares;
 mod system;
 mod telemetry;
 mod tokens;
@@ -39,13 +44,14 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use motehub_domain::access::Permission::{Administer, Build, Operate, See};
+use motehub_domain::share::Right::{Owner, View};
 use utoipa::OpenApi;
 use utoipa::openapi::extensions::Extensions;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::app::App;
-use access::Access::{self, Known, Needs, Open};
+use access::Access::{self, Customer, Known, Listed, Needs, Open, Shared};
 
 pub(crate) use access::{by_token, caller};
 pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
@@ -113,20 +119,37 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Administer), routes!(tokens::list))
         .on(Needs(Administer), routes!(tokens::create))
         .on(Needs(Administer), routes!(tokens::delete))
+        // Customers and what is shared with them
+        .on(Open, routes!(login::sign_up::sign_up))
+        .on(Customer, routes!(claims::claim))
+        .on(Needs(Build), routes!(claims::claim_code))
+        .on(Shared(Owner), routes!(claims::release))
+        .on(Shared(Owner), routes!(shares::list))
+        .on(Shared(Owner), routes!(shares::give))
+        .on(Shared(Owner), routes!(shares::revoke))
+        .on(Shared(View), routes!(shares::rename))
+        .on(Shared(View), routes!(shares::leave))
+        .on(Shared(Owner), routes!(invitations::list_of_device))
+        .on(Shared(Owner), routes!(invitations::invite_to_device))
+        .on(Shared(Owner), routes!(invitations::withdraw_from_device))
+        .on(Needs(Build), routes!(invitations::list))
+        .on(Needs(Build), routes!(invitations::invite))
+        .on(Needs(Build), routes!(invitations::withdraw))
+        .on(Needs(Build), routes!(customers::list))
         // Devices
-        .on(Needs(See), routes!(devices::list))
+        .on(Listed, routes!(devices::list::list))
         .on(Needs(Build), routes!(devices::create))
         .on(Needs(Build), routes!(import::import))
         .on(Needs(Build), routes!(bulk::bulk_preview))
         .on(Needs(Build), routes!(bulk::bulk))
-        .on(Needs(See), routes!(devices::get))
+        .on(Shared(View), routes!(devices::get))
         .on(Needs(Build), routes!(devices::edit))
         .on(Needs(Build), routes!(devices::delete))
         .on(Needs(Build), routes!(credentials::issue_credential))
         .on(Needs(Build), routes!(credentials::revoke_credential))
         .on(Needs(Build), routes!(credentials::rotate_credential))
-        .on(Needs(See), routes!(telemetry::metrics))
-        .on(Needs(See), routes!(telemetry::range))
+        .on(Shared(View), routes!(telemetry::metrics))
+        .on(Shared(View), routes!(telemetry::range))
         .on(Needs(See), routes!(history::history))
         .on(Needs(See), routes!(export::export))
         .on(Needs(See), routes!(metrics::list))
@@ -201,7 +224,7 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(activity::export))
         .on(Needs(See), routes!(overview::overview))
         .on(Needs(See), routes!(system::system))
-        .on(Needs(See), routes!(live::connect))
+        .on(Listed, routes!(live::connect))
         .on(Needs(Administer), routes!(backup::download))
         // The trigger of IoT Executor, for programs that use it
         .on(Needs(Operate), routes!(executor::request))

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::api::Throttle;
+use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::commands::Commands;
 use crate::inbox::Knocks;
@@ -53,6 +54,10 @@ pub(crate) struct Parts {
     pub(crate) retention: Retention,
     /// Slows down whoever guesses passwords.
     pub(crate) throttle: Throttle,
+    /// Slows down whoever guesses claim codes and invitations.
+    pub(crate) guesses: Throttle,
+    /// Customers who were told to press the button of a device.
+    pub(crate) claims: Claims,
     /// The digest of the one-time set-up code and when it expires, until there is an administrator.
     pub(crate) setup: std::sync::Mutex<Option<(motehub_domain::script::Digest, Time)>>,
     /// How many bulk actions may begin.

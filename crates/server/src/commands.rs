@@ -75,7 +75,8 @@ impl App {
     /// Devices are there and listen: they are told what they have not answered.
     pub(crate) async fn say_commands(&self, devices: &[DeviceId]) -> Result<(), Failure> {
         let open = self.store.open_executions(devices, ROUND_MAX).await?;
-        let say = |view: &ExecutionView| command::say(&view.command, &view.device, &view.execution, self.now());
+        let say =
+            |view: &ExecutionView| command::say(&view.command, &view.device, &view.execution, self.now());
         self.each_execution(&open, say).await
     }
 
@@ -106,7 +107,11 @@ impl App {
     }
 
     /// Performs a verb on many executions at once; if one of them was changed meanwhile, on each by itself.
-    async fn each_execution(&self, views: &[ExecutionView], verb: impl Fn(&ExecutionView) -> Effects) -> Result<(), Failure> {
+    async fn each_execution(
+        &self,
+        views: &[ExecutionView],
+        verb: impl Fn(&ExecutionView) -> Effects,
+    ) -> Result<(), Failure> {
         let together = views.iter().map(&verb).fold(Effects::none(), Effects::and);
         match self.perform(together).await {
             Err(Failure::Store(StoreError::Conflict { .. })) => {}

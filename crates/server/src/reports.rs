@@ -77,7 +77,9 @@ impl App {
             let device = self.store.device(id).await?;
             Ok(((), device.map_or_else(Effects::none, |device| report::happened(&device, event))))
         });
-        outcome(done.await)
+        outcome(done.await)?;
+        self.pressed(id, &event.name).await;
+        Ok(())
     }
 
     /// Keeps the log lines of a batch at once.

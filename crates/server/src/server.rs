@@ -24,6 +24,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::app::{App, Parts};
+use crate::claims::Claims;
 use crate::inbox::{self, Knocks};
 use crate::ingest::{self, Intake};
 use crate::live::{self, Live};
@@ -118,6 +119,8 @@ impl Server {
             commands: commands::Commands::default(),
             retention: retention::Retention::default(),
             throttle: api::Throttle::default(),
+            guesses: api::Throttle::default(),
+            claims: Claims::default(),
             bulk: Arc::new(tokio::sync::Semaphore::new(api::BULK_AT_ONCE_MAX)),
             setup: Mutex::new(setup),
             points: ingest::Rate::default(),
@@ -207,6 +210,9 @@ async fn housekeeping(app: App, shutdown: CancellationToken) {
             sweep_at = app.now() + SWEEP_EVERY;
             if let Err(error) = app.store.sweep_logins(app.now()).await {
                 tracing::error!(%error, "expired logins could not be removed");
+            }
+            if let Err(error) = app.store.sweep_invitations(app.now()).await {
+                tracing::error!(%error, "expired invitations could not be removed");
             }
             if let Err(error) = app.store.sweep_commands(app.now() - command::KEPT, COMMANDS_SWEPT).await {
                 tracing::error!(%error, "old commands could not be removed");

@@ -1,6 +1,7 @@
 //! Who calls, and may they? One middleware in front of every route; each route names what it needs.
 
-use axum::extract::{Request, State};
+use axum::RequestExt;
+use axum::extract::{RawPathParams, Request, State};
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, UPGRADE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
@@ -8,10 +9,13 @@ use axum::response::Response;
 use motehub_domain::access::{Permission, Role};
 use motehub_domain::change::Actor;
 use motehub_domain::effects::{Effects, Save};
-use motehub_domain::id::UserId;
+use motehub_domain::id::{DeviceId, UserId};
+use motehub_domain::rejection::Rejection;
 use motehub_domain::script::Digest;
+use motehub_domain::share::{Right, Share};
 use motehub_domain::time::Span;
 
+use super::extract::id;
 use super::problem::ApiError;
 use crate::app::App;
 use crate::secrets;
@@ -32,6 +36,13 @@ pub(crate) enum Access {
     Known,
     /// A caller with a permission.
     Needs(Permission),
+    /// On a route with the `{id}` of a device: a caller with the permission that goes with the right, or a customer
+    /// with whom the device is shared with that right. To other customers the device does not exist.
+    Shared(Right),
+    /// A caller who may see, or a customer: the handler shows a customer only what is shared with it.
+    Listed,
+    /// A customer.
+    Customer,
 }
 
 impl Access {
@@ -44,6 +55,11 @@ impl Access {
             Self::Needs(Permission::Operate) => "operate",
             Self::Needs(Permission::Build) => "build",
             Self::Needs(Permission::Administer) => "administer",
+            Self::Shared(Right::View) => "see or shared to view",
+            Self::Shared(Right::Control) => "operate or shared to control",
+            Self::Shared(Right::Owner) => "build or owner",
+            Self::Listed => "see or shared",
+            Self::Customer => "customer",
         }
     }
 }
@@ -85,6 +101,13 @@ impl Caller {
             Proof::Token => Actor::Token(self.name.clone()),
         }
     }
+    /// Who it is, if it is a customer.
+    pub(crate) fn customer(&self) -> Option<UserId> {
+        match self.proof {
+            Proof::Login { user, .. } if !self.role.is_staff() => Some(user),
+            Proof::Login { .. } | Proof::Token => None,
+        }
+    }
     /// Refuses if the caller's role lacks a permission.
     pub(crate) fn must(&self, permission: Permission) -> Result<(), ApiError> {
         match self.role.may(permission) {
@@ -106,19 +129,68 @@ pub(crate) async fn guard(
 ) -> Result<Response, ApiError> {
     if access != Access::Open {
         let caller = caller(&app, request.method(), request.headers()).await?;
-        if let (Proof::Login { must_change_password: true, .. }, Access::Needs(_)) = (&caller.proof, access) {
+        let must_change = matches!(caller.proof, Proof::Login { must_change_password: true, .. });
+        if must_change && access != Access::Known {
             return Err(ApiError::new(
                 StatusCode::FORBIDDEN,
                 "password_change_required",
                 "change the one-time password first: POST /api/v1/me/password",
             ));
         }
-        if let Access::Needs(permission) = access {
-            caller.must(permission)?;
+        if let Some(share) = admit(&app, access, &caller, &mut request).await? {
+            request.extensions_mut().insert(share);
         }
         request.extensions_mut().insert(caller);
     }
     Ok(next.run(request).await)
+}
+
+/// Lets a caller through or refuses. Returns the share by which a customer came.
+async fn admit(
+    app: &App,
+    access: Access,
+    caller: &Caller,
+    request: &mut Request,
+) -> Result<Option<Share>, ApiError> {
+    match (access, caller.customer()) {
+        (Access::Open | Access::Known, _) | (Access::Listed | Access::Customer, Some(_)) => Ok(None),
+        (Access::Needs(permission), _) => caller.must(permission).map(|()| None),
+        (Access::Listed, None) => caller.must(Permission::See).map(|()| None),
+        (Access::Customer, None) => Err(Rejection::forbidden(
+            "this is for customers, who have devices of their own: you see all devices already",
+        )
+        .into()),
+        (Access::Shared(right), None) => caller.must(permission_for(right)).map(|()| None),
+        (Access::Shared(right), Some(user)) => shared(app, user, right, request).await.map(Some),
+    }
+}
+
+/// What a caller of the vendor needs where a customer needs a right.
+fn permission_for(right: Right) -> Permission {
+    match right {
+        Right::View => Permission::See,
+        Right::Control => Permission::Operate,
+        Right::Owner => Permission::Build,
+    }
+}
+
+/// The share by which a customer has a right to the device in the path. There is one look-up whether or not there
+/// is such a device, and one answer.
+async fn shared(app: &App, user: UserId, right: Right, request: &mut Request) -> Result<Share, ApiError> {
+    let path = request.extract_parts::<RawPathParams>().await;
+    let path = path.map_err(|_| ApiError::not_found("device", ""))?;
+    let text = path.iter().find(|(name, _)| *name == "id").map_or("", |(_, value)| value);
+    let device: DeviceId = id("device", text)?;
+    let share = app.store.share(device, user).await?.filter(|share| !share.has_ended(app.now()));
+    let share = share.ok_or_else(|| ApiError::not_found("device", device))?;
+    match share.right >= right {
+        true => Ok(share),
+        false => Err(Rejection::forbidden(format!(
+            "this device is shared with you to {}, not more: ask its owner",
+            share.right.as_str(),
+        ))
+        .into()),
+    }
 }
 
 /// Who calls; refused if nobody known, or if a page of another site makes the browser call.

@@ -1,5 +1,7 @@
 //! Devices: register, look at, change, delete, and their credentials.
 
+pub(crate) mod list;
+
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use motehub_domain::device::{self, Device, Dialect, Edit, Registration};
@@ -7,16 +9,17 @@ use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::script::Artifact;
-use motehub_store::{DeviceQuery, DeviceView, Sort};
+use motehub_domain::share::Share;
+use motehub_store::DeviceView;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::credentials::{CredentialShared, RotationDto};
-use super::extract::{Body, Page, Query, id, rfc3339};
+use super::extract::{Body, id, rfc3339};
 use super::problem::{ApiError, Problem};
 use super::reports::{QuarantineDto, ReportDto};
-use super::selectors;
+use super::shared::{DeviceAsSeen, SharedDevice};
 use crate::app::App;
 use crate::random;
 use crate::secrets;
@@ -174,58 +177,6 @@ impl DeviceList {
     }
 }
 
-/// Which devices are wanted.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListQuery {
-    /// A condition such as `tag=kitchen and not online`.
-    selector: Option<String>,
-    /// A part of the name, external id or a tag, or a whole id.
-    q: Option<String>,
-    /// `name`, `last_seen` or `state`, with a leading `-` for descending.
-    sort: Option<String>,
-    /// How many to leave out.
-    offset: Option<usize>,
-    /// How many at most: 1 to 1000, 50 by default.
-    limit: Option<usize>,
-}
-
-/// Devices, filtered, sorted and paged.
-#[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(ListQuery),
-    responses((status = 200, body = DeviceList), (status = 400, body = Problem)))]
-pub(crate) async fn list(
-    State(app): State<App>,
-    Query(query): Query<ListQuery>,
-) -> Result<axum::Json<DeviceList>, ApiError> {
-    let page = Page::new(query.offset, query.limit)?;
-    let (sort, descending) = sorting(query.sort.as_deref().unwrap_or("name"))?;
-    let selector = query.selector.filter(|text| !text.trim().is_empty());
-    let selector = match selector {
-        Some(text) => Some(selectors::read(&app, &text).await?),
-        None => None,
-    };
-    let text = query.q.filter(|text| !text.is_empty());
-    let now = app.now();
-    let wanted =
-        DeviceQuery { selector, now, text, sort, descending, offset: page.offset, limit: page.limit };
-    let (views, total) = app.store.devices(wanted).await?;
-    Ok(axum::Json(DeviceList::new(views, total)))
-}
-
-fn sorting(text: &str) -> Result<(Sort, bool), ApiError> {
-    let (name, descending) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
-    match name {
-        "name" => Ok((Sort::Name, descending)),
-        "last_seen" => Ok((Sort::LastSeen, descending)),
-        "state" => Ok((Sort::State, descending)),
-        _ => Err(Rejection::invalid(
-            "sort",
-            "sort by name, last_seen or state, with a leading - for descending",
-        )
-        .into()),
-    }
-}
-
 /// What registers a device.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -280,14 +231,19 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, axum::Json(Registered { device, credential })))
 }
 
-/// One device.
+/// One device. A customer sees less of it than the vendor does.
 #[utoipa::path(get, path = "/api/v1/devices/{id}", tag = "devices",
-    responses((status = 200, body = DeviceDto), (status = 404, body = Problem)))]
+    responses((status = 200, body = DeviceAsSeen), (status = 404, body = Problem)))]
 pub(crate) async fn get(
     State(app): State<App>,
+    share: Option<Extension<Share>>,
     Path(path): Path<String>,
-) -> Result<axum::Json<DeviceDto>, ApiError> {
-    Ok(axum::Json(view(&app, id("device", &path)?).await?))
+) -> Result<axum::Json<DeviceAsSeen>, ApiError> {
+    let id = id("device", &path)?;
+    Ok(axum::Json(match share {
+        Some(Extension(share)) => DeviceAsSeen::Customer(SharedDevice::load(&app, share).await?),
+        None => DeviceAsSeen::Staff(Box::new(view(&app, id).await?)),
+    }))
 }
 
 /// What changes a device; fields that are left out stay as they are.

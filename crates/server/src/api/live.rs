@@ -1,4 +1,7 @@
-//! The live connection: one WebSocket per page, resumed by sequence number.
+//! The live connection: one WebSocket per page, resumed by sequence number. A customer's has its devices instead of
+//! changes.
+
+mod shared;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,6 +25,7 @@ use super::extract::Query;
 use super::problem::{ApiError, Problem};
 use crate::app::App;
 use crate::live::{News, Shown};
+use shared::Customer;
 
 /// How many missed changes are sent on resuming; a reader that missed more loads its page again.
 const MISSED_MAX: usize = 1000;
@@ -60,8 +64,16 @@ pub(crate) async fn connect(
         upgrade.read_buffer_size(4096).max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX);
     Ok(upgrade.on_upgrade(move |socket| async move {
         tracing::debug!(caller = caller.name, "a live connection begins");
-        let mut reader =
-            Reader { app, headers, socket, watched: Vec::new(), held: HashMap::new(), held_points: 0 };
+        let customer = caller.customer().map(Customer::new);
+        let mut reader = Reader {
+            app,
+            headers,
+            socket,
+            customer,
+            watched: Vec::new(),
+            held: HashMap::new(),
+            held_points: 0,
+        };
         let _ = reader.serve(query.after).await;
         reader.app.live.watch(&reader.watched, &[]);
     }))
@@ -71,6 +83,8 @@ struct Reader {
     app: App,
     headers: axum::http::HeaderMap,
     socket: WebSocket,
+    /// Who reads and what it sees, if it is a customer.
+    customer: Option<Customer>,
     watched: Vec<DeviceId>,
     held: HashMap<DeviceId, Vec<Value>>,
     held_points: usize,
@@ -83,8 +97,12 @@ impl Reader {
     async fn serve(&mut self, after: Option<i64>) -> Result<(), Over> {
         let mut news = self.app.live.subscribe();
         let last = self.app.live.last_seq();
-        self.send(json!({ "hello": { "seq": last } })).await?;
-        let mut sent = self.catch_up(after, last).await?;
+        let hello = if self.customer.is_some() { json!({}) } else { json!({ "seq": last }) };
+        self.send(json!({ "hello": hello })).await?;
+        let mut sent = match self.customer {
+            Some(_) => self.show_all().await.map(|()| last)?,
+            None => self.catch_up(after, last).await?,
+        };
         let mut frames = interval(FRAME_EVERY);
         let mut pings = interval(PING_EVERY);
         frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -96,9 +114,14 @@ impl Reader {
                         if changes.iter().any(concerns_callers) {
                             self.still_allowed().await?;
                         }
-                        sent = self.changes(&changes, sent).await?;
+                        sent = match self.customer {
+                            Some(_) => self.show_changed(&changes).await.map(|()| sent)?,
+                            None => self.changes(&changes, sent).await?,
+                        };
                     }
                     Ok(News::Telemetry(shown)) => self.hold(&shown),
+                    // What waits at the door and what devices log is the vendor's.
+                    Ok(News::Inbox(_) | News::Log(_)) if self.customer.is_some() => {}
                     Ok(News::Inbox(waiting)) => {
                         self.send(json!({ "inbox": { "waiting": waiting } })).await?;
                     }
@@ -106,7 +129,10 @@ impl Reader {
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Over),
                 },
                 message = self.socket.recv() => self.heard(message).await?,
-                _ = frames.tick(), if self.held_points > 0 => self.release().await?,
+                _ = frames.tick(), if self.held_points > 0 || self.customer.is_some() => {
+                    self.drop_ended().await?;
+                    self.release().await?;
+                }
                 _ = pings.tick() => self.still_allowed().await?,
             }
         }
@@ -166,6 +192,9 @@ impl Reader {
     }
 
     async fn release(&mut self) -> Result<(), Over> {
+        if self.held_points == 0 {
+            return Ok(());
+        }
         let held = std::mem::take(&mut self.held);
         self.held_points = 0;
         let telemetry: serde_json::Map<String, Value> =
@@ -176,6 +205,9 @@ impl Reader {
     async fn heard(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), Over> {
         match message {
             Some(Ok(Message::Text(text))) => match watch(&text) {
+                Some(devices) if self.customer.as_ref().is_some_and(|customer| !customer.sees(&devices)) => {
+                    self.send(json!({ "error": "there is no such device among yours" })).await
+                }
                 Some(devices) => {
                     self.app.live.watch(&self.watched, &devices);
                     self.watched = devices;

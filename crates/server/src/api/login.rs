@@ -1,5 +1,6 @@
 //! How people come in: the first run, login, logout, and their own password.
 
+pub(crate) mod sign_up;
 mod throttle;
 
 use std::net::{IpAddr, SocketAddr};
@@ -25,8 +26,7 @@ use super::problem::{ApiError, Problem};
 use super::users::RoleName;
 use crate::app::App;
 use crate::{random, secrets};
-pub(crate) use throttle::Throttle;
-use throttle::Ticket;
+pub(crate) use throttle::{Throttle, Ticket};
 
 /// Whether the hub still waits for its first administrator.
 #[derive(Debug, Serialize, ToSchema)]

@@ -21,6 +21,8 @@ use crate::random;
 #[serde(rename_all = "snake_case")]
 #[schema(as = Role)]
 pub(crate) enum RoleName {
+    /// Sees and controls only what is shared with it.
+    Customer,
     /// Sees.
     Viewer,
     /// Also activates assigned scripts, and forces, cancels, retries or rolls back an update.
@@ -34,6 +36,7 @@ pub(crate) enum RoleName {
 impl From<Role> for RoleName {
     fn from(role: Role) -> Self {
         match role {
+            Role::Customer => Self::Customer,
             Role::Viewer => Self::Viewer,
             Role::Manager => Self::Manager,
             Role::Engineer => Self::Engineer,
@@ -128,7 +131,7 @@ pub(crate) struct UserChange {
     disabled: Option<bool>,
 }
 
-/// All users.
+/// All users but customers.
 #[utoipa::path(get, path = "/api/v1/users", tag = "users",
     responses((status = 200, body = UserList), (status = 403, body = Problem)))]
 pub(crate) async fn list(State(app): State<App>) -> Result<axum::Json<UserList>, ApiError> {
@@ -215,9 +218,8 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// One user, among all.
+/// One user, who may be a customer, and all others of the vendor.
 async fn load(app: &App, id: UserId) -> Result<(person::User, Vec<person::User>), Failure> {
-    let users = app.store.users().await?;
-    let user = users.iter().find(|user| user.id == id).cloned();
-    Ok((user.ok_or_else(|| Rejection::not_found("user", id))?, users))
+    let user = app.store.user(id).await?.ok_or_else(|| Rejection::not_found("user", id))?;
+    Ok((user, app.store.users().await?))
 }

@@ -42,7 +42,7 @@ impl Route {
 
     /// Calls it on things that do not exist, with a body that asks for nothing.
     async fn call(&self, hub: &Hub, caller: &Caller, headers: &[(&str, &str)]) -> Answer {
-        let ids = ["{id}", "{script}", "{digest}"]
+        let ids = ["{id}", "{script}", "{digest}", "{user}", "{invitation}"]
             .iter()
             .fold(self.path.clone(), |path, part| path.replace(part, NO_ID));
         let path = ids.replace("{version}", "1").replace("{name}", "relay");
@@ -66,6 +66,15 @@ async fn log_in(hub: &Hub, name: &str, password: &str) -> Caller {
     let cookie = came.header("set-cookie").unwrap().strip_prefix("motehub_session=").unwrap();
     let secret = cookie.split(';').next().unwrap().to_owned();
     Caller { cookie: Some(secret), csrf: Some(came.string("csrf")), token: None }
+}
+
+/// A customer who signed up with an invitation.
+async fn customer(hub: &Hub, name: &str) -> Caller {
+    let code = hub.post("/invitations", json!({})).await.string("code");
+    let sign_up = json!({ "code": code, "name": name, "password": PASSWORD });
+    let came = hub.call("POST", "/sign-up", &Caller::default(), Some(&sign_up)).await;
+    assert_eq!(came.status, 200, "{came:?}");
+    log_in(hub, name, PASSWORD).await
 }
 
 /// A person of a role who is logged in and has chosen a password.
@@ -99,6 +108,7 @@ async fn every_route_lets_in_whom_the_table_says() {
     let found = tokens["items"].as_array().unwrap().iter().find(|token| token["name"] == "revoked").unwrap();
     assert_eq!(hub.delete(&format!("/tokens/{}", found["id"].as_str().unwrap())).await.status, 204);
     let mut callers = vec![("nobody", Caller::default())];
+    callers.push(("customer", customer(&hub, "customer").await));
     for role in ["viewer", "manager", "engineer", "admin"] {
         callers.push((role, somebody(&hub, role, role).await));
     }
@@ -122,6 +132,8 @@ async fn every_route_lets_in_whom_the_table_says() {
             let word = match answer.status {
                 401 => "401",
                 403 => "403",
+                // To a customer the device does not exist.
+                404 if *name == "customer" => "404",
                 _ => "allowed",
             };
             write!(table, " {word}").unwrap();

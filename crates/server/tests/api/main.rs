@@ -11,6 +11,7 @@ mod bulk;
 mod commands;
 mod connections;
 mod credentials;
+mod customers;
 mod deployments;
 mod devices;
 mod groups;

@@ -90,6 +90,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/claims": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Claims a device by its code, or uses an invitation to one. Or asks for a device whose button is to be pressed
+         *     within a minute; whether there is such a device, and whether it has an owner, is not told.
+         */
+        post: operations["shares_claim"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/commands": {
         parameters: {
             query?: never;
@@ -208,6 +228,23 @@ export interface paths {
         put?: never;
         /** Ends the connection of a client. It may come back at once; what waits for it stays. */
         post: operations["connections_disconnect"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/customers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Customers, by name. An administrator changes and deletes them as users. */
+        get: operations["customers_list"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -341,7 +378,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Devices, filtered, sorted and paged. */
+        /**
+         * Devices, filtered, sorted and paged. A customer gets those that are shared with it, without conditions: what
+         *     could be asked about is the vendor's.
+         */
         get: operations["devices_list"];
         put?: never;
         /** Registers a device. */
@@ -403,6 +443,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives many devices new credentials over the air. */
+        post: operations["devices_rotate_many"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{id}": {
         parameters: {
             query?: never;
@@ -410,7 +467,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One device. */
+        /** One device. A customer sees less of it than the vendor does. */
         get: operations["devices_get"];
         put?: never;
         post?: never;
@@ -450,6 +507,40 @@ export interface paths {
         put?: never;
         /** Cancels what waits for a device. */
         post: operations["devices_cancel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/claim": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Gives a device back: all shares, private names and invitations end. Returns a claim code for who has it next. */
+        delete: operations["shares_release"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/claim-code": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes the claim code of a device; the one before it stops. The code is shown only now: print it. */
+        post: operations["shares_claim_code"];
         delete?: never;
         options?: never;
         head?: never;
@@ -520,6 +611,41 @@ export interface paths {
         /** Deploys the active version again, whatever the device runs. */
         post: operations["devices_force"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The open invitations to a device, oldest first. */
+        get: operations["invitations_list_of_device"];
+        put?: never;
+        /** Invites a person to share a device, who signs up with the invitation if needed. The code is shown only now. */
+        post: operations["invitations_invite_to_device"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/invitations/{invitation}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes an invitation to a device back. */
+        delete: operations["invitations_withdraw_from_device"];
         options?: never;
         head?: never;
         patch?: never;
@@ -623,6 +749,59 @@ export interface paths {
         post?: never;
         /** Takes an assignment back; what runs goes on running. */
         delete: operations["devices_unassign"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/share": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** The customer leaves a device that somebody else owns. */
+        delete: operations["shares_leave"];
+        options?: never;
+        head?: never;
+        /** Changes what the customer calls a device, and whether the vendor may see it. */
+        patch: operations["shares_rename"];
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/shares": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who shares a device, by name, those whose time has passed among them. */
+        get: operations["shares_list"];
+        put?: never;
+        /** Shares a device with a customer, or changes the share that the customer has. */
+        post: operations["shares_give"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/shares/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends a customer's share of a device. */
+        delete: operations["shares_revoke"];
         options?: never;
         head?: never;
         patch?: never;
@@ -768,23 +947,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/inbox/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /** Takes who knocked out of the inbox; it is listed as new when it knocks again. */
-        delete: operations["inbox_delete"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/inbox/{id}/accept": {
         parameters: {
             query?: never;
@@ -848,6 +1010,41 @@ export interface paths {
         /** Takes a refusal or ignoring back: it waits for a decision again. */
         post: operations["inbox_reopen"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The open invitations to an account, oldest first. */
+        get: operations["invitations_list"];
+        put?: never;
+        /** Invites a person to sign up as a customer. The code is shown only now. */
+        post: operations["invitations_invite"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/invitations/{invitation}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes an invitation to an account back. */
+        delete: operations["invitations_withdraw"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1148,6 +1345,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sign-up": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes a customer, who is logged in then and has what the code gives. */
+        post: operations["login_sign_up"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/system": {
         parameters: {
             query?: never;
@@ -1241,7 +1455,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** All users. */
+        /** All users but customers. */
         get: operations["users_list"];
         put?: never;
         /** Makes a user with a one-time password. */
@@ -1343,6 +1557,14 @@ export interface components {
             kind: string;
             /** @description Its name. */
             name: string;
+        };
+        /** @description What a customer is to do. */
+        Asked: {
+            /**
+             * Format: int64
+             * @description Press the button of the device within so many seconds.
+             */
+            press_within_seconds: number;
         };
         /** @description The scripts assigned to a device. */
         AssignedList: {
@@ -1450,21 +1672,6 @@ export interface components {
              * @description Which version; the newest by default.
              */
             version?: number | null;
-        } | {
-            /** @description With what: any JSON of at most 8 KiB. */
-            args?: unknown;
-            /**
-             * Format: int64
-             * @description How long it may wait for a device: 1 to 604800, 300 by default.
-             */
-            expires_in_seconds?: number | null;
-            /** @enum {string} */
-            kind: "command";
-            /** @description What to do: 1 to 64 letters, digits or the signs `- _ . /`. */
-            name: string;
-        } | {
-            /** @enum {string} */
-            kind: "rotate";
         };
         /** @description Whom a bulk action would hit. */
         BulkPreview: {
@@ -1483,8 +1690,6 @@ export interface components {
         BulkProgress: {
             /** @description How many were changed. The others were so already, or are gone. */
             changed: number;
-            /** @description The command that was sent, in the last line. */
-            command?: string | null;
             /** @description The deployment that was begun, in the last line. */
             deployment?: string | null;
             /** @description How many devices were looked at. */
@@ -1568,6 +1773,29 @@ export interface components {
             subject_name: string;
             /** @description When. */
             time: string;
+        };
+        /** @description How a customer claims a device: by its code, or by a press of its button. */
+        Claim: {
+            /** @description The code of a device or an invitation, as it is printed, or the link of its QR code. */
+            code?: string | null;
+            /** @description Instead: the id that is printed on the device. Its button is to be pressed within a minute then. */
+            device?: string | null;
+        };
+        /** @description What a customer got. */
+        Claimed: {
+            /** @description The device. */
+            device: components["schemas"]["SharedDevice"];
+        };
+        /** @description A code, which is shown only now. */
+        Code: {
+            /** @description Four times four letters and digits, to be typed in any case, with or without the dashes. */
+            code: string;
+            /** @description When it stops; never if null. */
+            expires_at?: string | null;
+            /** @description Opens the phone app with the code. */
+            link: string;
+            /** @description The link as a QR code, in SVG. */
+            qr: string;
         };
         /** @description A command, and how many devices are in each state. */
         Command: {
@@ -1682,6 +1910,34 @@ export interface components {
             addresses: string;
             /** @description When that was noticed last. */
             at: string;
+        };
+        /** @description A customer. */
+        Customer: {
+            /** @description When the person signed up. */
+            created_at: string;
+            /**
+             * Format: int64
+             * @description How many devices the customer sees.
+             */
+            devices: number;
+            /** @description Whether the person is shut out. */
+            disabled: boolean;
+            /** @description Its id, as of a user. */
+            id: string;
+            /** @description When the person last logged in. */
+            last_login_at?: string | null;
+            /** @description The name with which the person logs in. */
+            name: string;
+        };
+        /** @description A part of the customers. */
+        CustomerList: {
+            /** @description By name. */
+            items: components["schemas"]["Customer"][];
+            /**
+             * Format: int64
+             * @description How many there are in all.
+             */
+            total: number;
         };
         /** @description The intention that devices run a version. */
         Deployment: {
@@ -1804,6 +2060,8 @@ export interface components {
             /** @description Whether an operator lets it speak without a credential. */
             unauthenticated_allowed: boolean;
         };
+        /** @description A device: what the vendor sees, or what a customer sees. */
+        DeviceAsSeen: components["schemas"]["Device"] | components["schemas"]["SharedDevice"];
         /** @description How many devices there are. */
         DeviceCounts: {
             /**
@@ -1866,6 +2124,8 @@ export interface components {
              */
             total: number;
         };
+        /** @description Devices: what the vendor sees, or what a customer sees. */
+        DevicesAsSeen: components["schemas"]["DeviceList"] | components["schemas"]["SharedDeviceList"];
         /** @description How two versions differ. */
         Diff: {
             lines: components["schemas"]["DiffLine"][];
@@ -2122,6 +2382,27 @@ export interface components {
             /** @description How many rows it has, without the header. */
             rows: number;
         };
+        /** @description An open invitation; its code is not kept. */
+        Invitation: {
+            /** @description When. */
+            created_at: string;
+            /** @description Who made it. */
+            created_by: string;
+            /** @description When it stops; never for a claim code. */
+            expires_at?: string | null;
+            /** @description Its id. */
+            id: string;
+            right?: components["schemas"]["Right"] | null;
+            /** @description When the share that it gives ends by itself. */
+            until?: string | null;
+        };
+        /** @description Open invitations. */
+        InvitationList: {
+            /** @description Oldest first. */
+            items: components["schemas"]["Invitation"][];
+            /** @description How many there are. */
+            total: number;
+        };
         /** @description Somebody unknown who asked to be let in. */
         Knock: {
             /** @description From which address it came last. */
@@ -2369,6 +2650,17 @@ export interface components {
             /** @description Letters, digits and `_ - . :`. */
             tags?: string[];
         };
+        /** @description What makes an invitation to a device. */
+        NewDeviceInvitation: {
+            /** @description Under which address customers reach the hub; the one that was called if left out. */
+            address?: string | null;
+            /** @description When the invitation stops; in 7 days if left out. */
+            expires_at?: string | null;
+            /** @description `view` or `control`. */
+            right: string;
+            /** @description When the share ends by itself; never if left out. */
+            until?: string | null;
+        };
         /** @description What adds a grant: exactly one of `device` and `tag`. */
         NewGrant: {
             /** @description To this device. */
@@ -2391,6 +2683,13 @@ export interface components {
             /** @description A condition such as `tag=kitchen and not online`. */
             selector: string;
         };
+        /** @description What makes an invitation. */
+        NewInvitation: {
+            /** @description Under which address customers reach the hub; the one that was called if left out. */
+            address?: string | null;
+            /** @description When it stops: milliseconds since 1970 or RFC 3339; in 7 days if left out. */
+            expires_at?: string | null;
+        };
         /** @description What makes a script with its first version. */
         NewScript: {
             /** @description A free word. */
@@ -2405,6 +2704,15 @@ export interface components {
             name: string;
             /** @description At most 64 KiB. */
             source: string;
+        };
+        /** @description With whom a device is shared. */
+        NewShare: {
+            /** @description `view` or `control`. */
+            right: string;
+            /** @description When it ends by itself: milliseconds since 1970 or RFC 3339; never if left out. */
+            until?: string | null;
+            /** @description The customer's name. */
+            user: string;
         };
         /** @description What makes a token. */
         NewToken: {
@@ -2433,6 +2741,15 @@ export interface components {
             comment?: string;
             /** @description At most 64 KiB. */
             source: string;
+        };
+        /** @description A device whose credential cannot be rotated. */
+        NotRotated: {
+            /** @description Why not. */
+            detail: string;
+            /** @description Its id. */
+            device: string;
+            /** @description Its name. */
+            name: string;
         };
         /** @description A new one-time password, which is shown only now. */
         OneTimePassword: {
@@ -2538,6 +2855,13 @@ export interface components {
             row: number;
             /** @description Sorted. */
             tags: string[];
+        };
+        /** @description What a customer calls a device; fields that are left out stay as they are. */
+        PrivateName: {
+            /** @description 1 to 80 characters; an empty text takes the name away. */
+            name?: string | null;
+            /** @description Whether the vendor may see it. */
+            name_shown?: boolean | null;
         };
         /** @description What the API answers when it does not do what was asked. */
         Problem: {
@@ -2689,10 +3013,31 @@ export interface components {
             tasks: number;
         };
         /**
+         * @description What a customer may do with a device; each includes the one before it.
+         * @enum {string}
+         */
+        Right: "view" | "control" | "owner";
+        /**
          * @description What a caller may do; each role includes the ones before it.
          * @enum {string}
          */
-        Role: "viewer" | "manager" | "engineer" | "admin";
+        Role: "customer" | "viewer" | "manager" | "engineer" | "admin";
+        /** @description Which devices: exactly one of `selector` and `devices`. */
+        Rotate: {
+            /** @description Ids of devices. */
+            devices?: string[] | null;
+            /** @description A condition such as `tag=kitchen`. */
+            selector?: string | null;
+        };
+        /** @description What came of a rotation of many. */
+        Rotating: {
+            /** @description Those, at most 100 of them. */
+            refused: components["schemas"]["NotRotated"][];
+            /** @description For how many it cannot. */
+            refused_total: number;
+            /** @description For how many devices a rotation goes on now. */
+            rotating: number;
+        };
         /** @description A rotation that goes on: the device has not used its new credential yet. */
         Rotation: {
             /** @description When a new secret was sent last. */
@@ -2826,6 +3171,71 @@ export interface components {
             /** @description The one-time code: what stands behind `#` in the link that was printed at start. */
             code: string;
             /** @description 1 to 80 characters. */
+            name: string;
+            /** @description At least 12 characters, or at least 8 that nobody would guess. */
+            password: string;
+        };
+        /** @description A customer's right to a device. */
+        Share: {
+            /** @description Since when. */
+            created_at: string;
+            /** @description Who gave it. */
+            created_by: string;
+            /** @description Whether it has ended. */
+            ended: boolean;
+            /** @description What the customer calls the device, if the vendor may see it. */
+            name?: string | null;
+            /** @description What the customer may do. */
+            right: components["schemas"]["Right"];
+            /** @description When it ends by itself. */
+            until?: string | null;
+            /** @description Id of the customer. */
+            user: string;
+            /** @description The customer's name. */
+            user_name: string;
+        };
+        /** @description Who shares a device. */
+        ShareList: {
+            /** @description By name. */
+            items: components["schemas"]["Share"][];
+        };
+        /** @description A device that is shared with the customer who asks. */
+        SharedDevice: {
+            /** @description The version of its firmware, as it says. */
+            firmware?: string | null;
+            /** @description Its id. */
+            id: string;
+            /** @description When it was last heard. */
+            last_seen?: string | null;
+            /** @description What it says it is. */
+            model?: string | null;
+            /** @description What the customer calls it; else what the vendor does. */
+            name: string;
+            /** @description Whether the vendor may see the customer's name for it. */
+            name_shown: boolean;
+            /** @description Whether it has a live connection. */
+            online: boolean;
+            /** @description What the customer may do with it. */
+            right: components["schemas"]["Right"];
+            /** @description Who shared it. */
+            shared_by: string;
+            /** @description When the share ends by itself. */
+            until?: string | null;
+        };
+        /** @description The devices that are shared with the customer who asks. */
+        SharedDeviceList: {
+            items: components["schemas"]["SharedDevice"][];
+            /**
+             * Format: int64
+             * @description How many there are in all.
+             */
+            total: number;
+        };
+        /** @description What makes a customer. */
+        SignUp: {
+            /** @description The code of an invitation or of a device, as it is printed, or the link of its QR code. */
+            code: string;
+            /** @description 1 to 80 characters, unique without case. */
             name: string;
             /** @description At least 12 characters, or at least 8 that nobody would guess. */
             password: string;
@@ -3247,6 +3657,69 @@ export interface operations {
             };
         };
     };
+    shares_claim: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Claim"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Claimed"];
+                };
+            };
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Asked"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     commands_list: {
         parameters: {
             query?: {
@@ -3553,6 +4026,48 @@ export interface operations {
             };
         };
     };
+    customers_list: {
+        parameters: {
+            query?: {
+                /** @description A part of the name. */
+                q?: string | null;
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CustomerList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     deployments_list: {
         parameters: {
             query?: {
@@ -3844,7 +4359,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["DeviceList"];
+                    "application/json": components["schemas"]["DevicesAsSeen"];
                 };
             };
             400: {
@@ -4018,6 +4533,45 @@ export interface operations {
             };
         };
     };
+    devices_rotate_many: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rotate"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rotating"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     devices_get: {
         parameters: {
             query?: never;
@@ -4034,7 +4588,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Device"];
+                    "application/json": components["schemas"]["DeviceAsSeen"];
                 };
             };
             404: {
@@ -4172,6 +4726,110 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shares_release: {
+        parameters: {
+            query?: {
+                /** @description Such as `https://lights.example`; the one that was called if left out. */
+                address?: string | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Code"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shares_claim_code: {
+        parameters: {
+            query?: {
+                /** @description Such as `https://lights.example`; the one that was called if left out. */
+                address?: string | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Code"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
             };
             409: {
                 headers: {
@@ -4338,6 +4996,136 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    invitations_list_of_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitationList"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    invitations_invite_to_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewDeviceInvitation"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Code"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    invitations_withdraw_from_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                invitation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4543,6 +5331,242 @@ export interface operations {
                 content?: never;
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shares_leave: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shares_rename: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PrivateName"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SharedDevice"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shares_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShareList"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shares_give: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewShare"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shares_revoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4953,33 +5977,6 @@ export interface operations {
             };
         };
     };
-    inbox_delete: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     inbox_accept: {
         parameters: {
             query?: never;
@@ -5099,6 +6096,107 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    invitations_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitationList"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    invitations_invite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewInvitation"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Code"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    invitations_withdraw: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                invitation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
             };
             404: {
                 headers: {
@@ -5856,6 +6954,53 @@ export interface operations {
                 };
             };
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    login_sign_up: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignUp"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use axum::extract::State;
 use motehub_domain::deployment::Target;
 use motehub_domain::id::DeviceId;
-use motehub_store::{DeviceQuery, Sort, StoreError};
+use motehub_store::{DeviceQuery, StoreError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -92,15 +92,8 @@ pub(crate) async fn preview(
 async fn previewed(app: &App, meant: &Meant, ids: &[DeviceId]) -> Result<DeviceList, ApiError> {
     if let Some(selector) = &meant.selector {
         let selector = Some(selectors::read(app, selector).await?);
-        let query = DeviceQuery {
-            selector,
-            now: app.now(),
-            text: None,
-            sort: Sort::Name,
-            descending: false,
-            offset: 0,
-            limit: PREVIEW_SHOWN,
-        };
+        let now = app.now();
+        let query = DeviceQuery { selector, now, limit: PREVIEW_SHOWN, ..DeviceQuery::default() };
         let (views, total) = app.store.devices(query).await?;
         return Ok(DeviceList::new(views, total));
     }
