@@ -7,7 +7,13 @@ const hub = process.env.MOTEHUB_HTTP ?? '127.0.0.1:8080';
 
 export default defineConfig({
   plugins: [svelte()],
-  build: { target: 'es2022', assetsInlineLimit: 0, chunkSizeWarningLimit: 600 },
+  build: {
+    target: 'es2022',
+    assetsInlineLimit: 0,
+    chunkSizeWarningLimit: 600,
+    // The dashboard, and the phone app at /app/ with its own small bundle.
+    rollupOptions: { input: { dashboard: 'index.html', phone: 'app/index.html' } },
+  },
   server: {
     proxy: { '/api': { target: `http://${hub}`, ws: true, changeOrigin: true } },
   },

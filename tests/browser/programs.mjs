@@ -116,13 +116,36 @@ function run(args) {
 
 /**
  * A page in a real browser, and everything that went wrong in it: errors in the console, exceptions, CSP
- * violations.
+ * violations. `phone` opens further ones of the size of a phone, each with its own cookies.
  */
-export async function openBrowser() {
+export async function openBrowser(flags = []) {
   const require = createRequire(path.resolve(HERE, '../../web/package.json'));
   const { chromium } = require('playwright-core');
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: [...FLAGS, ...flags] });
+  const first = await openPage(browser, { viewport: { width: 1280, height: 900 } });
+  return { ...first, phone: (options) => openPhone(browser, options), close: () => browser.close() };
+}
+
+async function openPhone(browser, options = {}) {
+  const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
+  const opened = await openPage(browser, { ...phone, ...options });
+  const { page } = opened;
+  return {
+    ...opened,
+    /** Without network, for the page and its service worker. */
+    offline: (isOffline) => page.context().setOffline(isOffline),
+    /** What the browser says keeps the page from being installed. */
+    installability: async () => {
+      const session = await page.context().newCDPSession(page);
+      const { installabilityErrors } = await session.send('Page.getInstallabilityErrors');
+      // A context of its own counts as a private window; every page of these tests is in one.
+      return installabilityErrors.filter(({ errorId }) => errorId !== 'in-incognito');
+    },
+  };
+}
+
+async function openPage(browser, options) {
+  const context = await browser.newContext(options);
   const page = await context.newPage();
   const wrongs = [];
   page.on('pageerror', (error) => wrongs.push(`exception: ${error.message}`));
@@ -135,7 +158,7 @@ export async function openBrowser() {
       console.error(`CSP violation: ${event.violatedDirective} ${event.blockedURI}`);
     });
   });
-  return { page, wrongs, close: () => browser.close() };
+  return { page, wrongs };
 }
 
 /** Before the login the page asks who it is, and is told that it is nobody. */

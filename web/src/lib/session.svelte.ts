@@ -30,6 +30,8 @@ export function may(needed: Role): boolean {
 
 /** Takes a caller in: after login, set-up, or at the start when the cookie is still good. */
 export function enter(caller: Me): void {
+  // Customers have an app of their own.
+  if (caller.role === 'customer') return location.replace('/app/');
   me = caller;
   setCsrf(caller.csrf);
   if (caller.must_change_password) {

@@ -11,6 +11,7 @@ import type {
   ChangePage,
   Command,
   Connection,
+  Customer,
   Deployment,
   Device,
   DeviceEdit,
@@ -19,6 +20,7 @@ import type {
   Grant,
   History,
   ImportReport,
+  InvitationInfo,
   KnockList,
   KnockState,
   Group,
@@ -35,7 +37,9 @@ import type {
   Retention,
   Role,
   Script,
+  SecretCode,
   SelectorWords,
+  ShareInfo,
   Syntax,
   System,
   Target,
@@ -116,6 +120,24 @@ export const devices = {
     post<BulkPreview>('/devices/bulk/preview', { ...target, action }, signal),
   bulk: (target: Target, action: BulkAction, token: string, tell: (line: BulkProgress) => void) =>
     postLines<BulkProgress>('/devices/bulk', { ...target, action, token }, tell),
+};
+
+export const shares = {
+  list: (device: string, signal?: Signal) =>
+    get<Items<ShareInfo>>(`/devices/${id(device)}/shares`, {}, signal),
+  revoke: (device: string, user: string) => remove(`/devices/${id(device)}/shares/${id(user)}`),
+  claimCode: (device: string) => post<SecretCode>(`/devices/${id(device)}/claim-code`),
+  release: (device: string) => remove<SecretCode>(`/devices/${id(device)}/claim`),
+};
+
+export const customers = {
+  list: (query: Query, signal?: Signal) => get<List<Customer>>('/customers', query, signal),
+};
+
+export const invitations = {
+  list: (signal?: Signal) => get<List<InvitationInfo>>('/invitations', {}, signal),
+  invite: () => post<SecretCode>('/invitations', {}),
+  withdraw: (invitation: string) => remove(`/invitations/${id(invitation)}`),
 };
 
 export const selectors = {

@@ -87,8 +87,8 @@ export function put<T>(path: string, body?: unknown): Promise<T> {
   return send<T>('PUT', path, { body });
 }
 
-export function remove(path: string): Promise<void> {
-  return send<void>('DELETE', path, {});
+export function remove<T = void>(path: string): Promise<T> {
+  return send<T>('DELETE', path, {});
 }
 
 async function send<T>(method: Method, path: string, options: Options): Promise<T> {

@@ -50,6 +50,22 @@ export type Device = Told<
     credential_shared: Known['CredentialShared'] | null;
   }
 >;
+export type Right = Known['Right'];
+/** A device as a customer sees it. */
+export type SharedDevice = Told<
+  Known['SharedDevice'],
+  {
+    /** What is wanted of it and what it says, if there is anything. */
+    shadow: { desired: Record<string, unknown>; reported: Record<string, unknown>; version: number } | null;
+  }
+>;
+/** A customer's right to a device. */
+export type ShareInfo = Required<Known['Share']>;
+export type InvitationInfo = Required<Known['Invitation']>;
+/** A claim code or an invitation, which is shown only once. */
+export type SecretCode = Required<Known['Code']>;
+export type Customer = Required<Known['Customer']>;
+
 export type KnockState = 'new' | 'ignored' | 'refused';
 /** Somebody unknown who asked to be let in. */
 export type Knock = Told<

@@ -2,7 +2,7 @@
 //! mirrors it.
 import type { Role } from '../api/contract';
 
-const RANK: Record<Role, number> = { viewer: 0, manager: 1, engineer: 2, admin: 3 };
+const RANK: Record<Role, number> = { customer: -1, viewer: 0, manager: 1, engineer: 2, admin: 3 };
 
 export const ROLES: { role: Role; sentence: string }[] = [
   { role: 'viewer', sentence: 'sees everything, changes nothing' },

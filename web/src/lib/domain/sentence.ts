@@ -45,6 +45,15 @@ const WORDING: Record<string, Wording> = {
   user_edited: { text: 'edited the user {}', tone: 'idle' },
   user_deleted: { text: 'deleted the user {}', tone: 'warn' },
   password_changed: { text: 'changed the password of {}', tone: 'idle' },
+  customer_signed_up: { text: '{} signed up as a customer', tone: 'ok' },
+  claim_code_made: { text: 'made a claim code for {}', tone: 'info' },
+  device_claimed: { text: 'claimed {}', tone: 'ok' },
+  device_released: { text: 'gave {} back', tone: 'warn' },
+  share_given: { text: 'shared {}', tone: 'info' },
+  share_revoked: { text: 'ended a share of {}', tone: 'warn' },
+  share_renamed: { text: 'has another name for {}', tone: 'idle' },
+  invitation_made: { text: 'made an invitation to {}', tone: 'info' },
+  invitation_withdrawn: { text: 'withdrew an invitation to {}', tone: 'idle' },
   token_created: { text: 'made the token {}', tone: 'info' },
   token_revoked: { text: 'revoked the token {}', tone: 'warn' },
   login_succeeded: { text: '{} logged in', tone: 'idle' },
@@ -76,6 +85,7 @@ export const NOUNS: string[] = [
   'deployment',
   'command',
   'user',
+  'share',
   'token',
   'login',
   'grant',
@@ -87,6 +97,7 @@ export const NOUNS: string[] = [
 
 const PLACES: Record<string, string> = {
   device: 'devices',
+  share: 'devices',
   script: 'scripts',
   deployment: 'deployments',
   command: 'commands',
@@ -134,6 +145,7 @@ function subjectOf(change: Change): string {
 
 function placeOf(change: Change): string | null {
   if (change.kind.endsWith('_deleted')) return null;
+  if (change.noun === 'share' && !change.device) return null;
   if (change.kind === 'task_moved' && change.device) return `/devices/${encodeURIComponent(change.device)}`;
   const place = PLACES[change.noun];
   return place === undefined ? null : `/${place}/${encodeURIComponent(change.subject)}`;
