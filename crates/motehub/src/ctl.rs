@@ -6,6 +6,7 @@ mod bulk;
 mod capability;
 mod command;
 mod connection;
+mod customer;
 mod deployment;
 mod device;
 mod doctor;
@@ -94,6 +95,16 @@ enum Noun {
     /// Commands: send, list, show, cancel
     #[command(subcommand)]
     Command(command::Verb),
+    /// Make the code with which a customer claims a device; the one before it stops
+    ClaimCode(customer::ClaimCode),
+    /// Which customers have a device: list, revoke, release
+    #[command(subcommand)]
+    Share(customer::ShareVerb),
+    /// Make an invitation with which a person signs up as a customer
+    Invite(customer::Reach),
+    /// Customers: list
+    #[command(subcommand)]
+    Customer(customer::Verb),
     /// MQTT connections and sessions: list, show, disconnect, forget
     #[command(subcommand)]
     Connection(connection::Verb),
@@ -174,6 +185,10 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Script(verb) => script::run(&caller()?, verb),
         Noun::Deployment(verb) => deployment::run(&caller()?, verb),
         Noun::Command(verb) => command::run(&caller()?, verb),
+        Noun::ClaimCode(wanted) => customer::claim_code(&caller()?, wanted),
+        Noun::Share(verb) => customer::share(&caller()?, verb),
+        Noun::Invite(reach) => customer::invite(&caller()?, reach),
+        Noun::Customer(verb) => customer::run(&caller()?, verb),
         Noun::Connection(verb) => connection::run(&caller()?, verb),
         Noun::Telemetry(verb) => telemetry::run(&caller()?, verb),
         Noun::Metric(verb) => metric::run(&caller()?, verb),

@@ -33,8 +33,12 @@ pub(crate) struct Options {
 }
 
 fn role(text: &str) -> Result<Role, String> {
-    let known = Role::ALL.map(Role::as_str).join(", ");
-    Role::parse(text).ok_or_else(|| format!("the roles are {known}"))
+    let staff = Role::ALL.into_iter().filter(|role| role.is_staff());
+    let known: Vec<&str> = staff.clone().map(Role::as_str).collect();
+    staff
+        .into_iter()
+        .find(|role| role.as_str() == text)
+        .ok_or_else(|| format!("the roles are {}", known.join(", ")))
 }
 
 /// Performs a command about users.
