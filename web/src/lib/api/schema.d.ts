@@ -443,23 +443,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/devices/rotate": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Gives many devices new credentials over the air. */
-        post: operations["devices_rotate_many"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/devices/{id}": {
         parameters: {
             query?: never;
@@ -942,6 +925,23 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inbox/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes who knocked out of the inbox; it is listed as new when it knocks again. */
+        delete: operations["inbox_delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1672,6 +1672,21 @@ export interface components {
              * @description Which version; the newest by default.
              */
             version?: number | null;
+        } | {
+            /** @description With what: any JSON of at most 8 KiB. */
+            args?: unknown;
+            /**
+             * Format: int64
+             * @description How long it may wait for a device: 1 to 604800, 300 by default.
+             */
+            expires_in_seconds?: number | null;
+            /** @enum {string} */
+            kind: "command";
+            /** @description What to do: 1 to 64 letters, digits or the signs `- _ . /`. */
+            name: string;
+        } | {
+            /** @enum {string} */
+            kind: "rotate";
         };
         /** @description Whom a bulk action would hit. */
         BulkPreview: {
@@ -1690,6 +1705,8 @@ export interface components {
         BulkProgress: {
             /** @description How many were changed. The others were so already, or are gone. */
             changed: number;
+            /** @description The command that was sent, in the last line. */
+            command?: string | null;
             /** @description The deployment that was begun, in the last line. */
             deployment?: string | null;
             /** @description How many devices were looked at. */
@@ -2742,15 +2759,6 @@ export interface components {
             /** @description At most 64 KiB. */
             source: string;
         };
-        /** @description A device whose credential cannot be rotated. */
-        NotRotated: {
-            /** @description Why not. */
-            detail: string;
-            /** @description Its id. */
-            device: string;
-            /** @description Its name. */
-            name: string;
-        };
         /** @description A new one-time password, which is shown only now. */
         OneTimePassword: {
             /** @description Must be changed at the next login. */
@@ -3022,22 +3030,6 @@ export interface components {
          * @enum {string}
          */
         Role: "customer" | "viewer" | "manager" | "engineer" | "admin";
-        /** @description Which devices: exactly one of `selector` and `devices`. */
-        Rotate: {
-            /** @description Ids of devices. */
-            devices?: string[] | null;
-            /** @description A condition such as `tag=kitchen`. */
-            selector?: string | null;
-        };
-        /** @description What came of a rotation of many. */
-        Rotating: {
-            /** @description Those, at most 100 of them. */
-            refused: components["schemas"]["NotRotated"][];
-            /** @description For how many it cannot. */
-            refused_total: number;
-            /** @description For how many devices a rotation goes on now. */
-            rotating: number;
-        };
         /** @description A rotation that goes on: the device has not used its new credential yet. */
         Rotation: {
             /** @description When a new secret was sent last. */
@@ -4533,45 +4525,6 @@ export interface operations {
             };
         };
     };
-    devices_rotate_many: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["Rotate"];
-            };
-        };
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Rotating"];
-                };
-            };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     devices_get: {
         parameters: {
             query?: never;
@@ -5968,6 +5921,33 @@ export interface operations {
                 };
             };
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
