@@ -59,6 +59,7 @@ describe('history', () => {
 
   it('writes values with their unit', () => {
     expect(valueWith(21.456, { unit: '°C', decimals: 1 })).toBe('21.5 °C');
-    expect(valueWith(21.456, {})).toBe('21.456');
+    expect(valueWith(21.456, {})).toBe('21.46');
+    expect(valueWith(35012.5, {})).toBe('35012.5');
   });
 });

@@ -21,7 +21,9 @@ export function nameOf(metric: { metric: string; display_name?: string | null | 
 /** A value with as many digits as its metric has, and its unit. */
 export function valueWith(value: number, metric: { unit?: string | null; decimals?: number | null }): string {
   const decimals = metric.decimals ?? null;
-  const text = decimals === null ? numberText(value) : value.toFixed(decimals);
+  // Without decimals that somebody chose, more than four digits of a measurement only make it hard to read.
+  const plain = Math.abs(value) < 1000 ? Number(value.toPrecision(4)) : value;
+  const text = decimals === null ? numberText(plain) : value.toFixed(decimals);
   return metric.unit ? `${text} ${metric.unit}` : text;
 }
 
