@@ -89,8 +89,9 @@ impl App {
         for text in [Some(client_id), user.as_ref()].into_iter().flatten() {
             let digest = secrets::digest(text);
             let device = self.store.device_by_credential(digest).await;
+            let rotated = self.store.device_by_next_credential(digest).await;
             let token = self.store.token_by_digest(digest).await;
-            if !matches!((device, token), (Ok(None), Ok(None))) {
+            if !matches!((device, rotated, token), (Ok(None), Ok(None), Ok(None))) {
                 return true;
             }
         }
