@@ -102,7 +102,7 @@ pub fn describe(
     let before = was.map(|was| json!({ "description": was.description }));
     let after = json!({ "description": capability.description });
     let change = fact(ChangeKind::CapabilityDescribed, &capability.name, actor, before, Some(after));
-    Ok(Effects { save: vec![Save::Capability(capability)], changes: vec![change], send: Vec::new() })
+    Ok(Effects { save: vec![Save::Capability(capability)], changes: vec![change], ..Effects::none() })
 }
 
 /// Takes a capability that nobody uses out of the library.
@@ -118,7 +118,7 @@ pub fn delete(capability: &Capability, usage: Usage, actor: &Actor) -> Result<Ef
     let before = json!({ "description": capability.description });
     let change = fact(ChangeKind::CapabilityDeleted, &capability.name, actor, Some(before), None);
     let save = vec![Save::DeleteCapability(capability.name.clone())];
-    Ok(Effects { save, changes: vec![change], send: Vec::new() })
+    Ok(Effects { save, changes: vec![change], ..Effects::none() })
 }
 
 fn fact(

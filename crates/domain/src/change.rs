@@ -89,6 +89,11 @@ kinds! {
     DeviceAnnounced = "device_announced", "device";
     /// A device reported an occurrence.
     DeviceEvent = "device_event", "device";
+    /// Somebody wished for something of a device, or noted something. What a device reports is in the history of its
+    /// shadow.
+    ShadowUpdated = "shadow_updated", "device";
+    /// A shadow of a device was deleted.
+    ShadowDeleted = "shadow_deleted", "device";
     /// What a device runs crashed after it had been Done.
     DeviceProblem = "device_problem", "device";
     /// The clock of a device is wrong: its measurements got times by ours.

@@ -239,7 +239,7 @@ pub fn say(command: &Command, device: &Device, execution: &Execution, now: Time)
         _ => Vec::new(),
     };
     let save = vec![Save::Execution(Box::new(said))];
-    Effects { save, changes, send: vec![(device.id, order(command, now))] }
+    Effects { save, changes, send: vec![(device.id, order(command, now))], ..Effects::none() }
 }
 
 /// A deadline passed: it is too late, or it is said again if the device is there. The shell calls this when

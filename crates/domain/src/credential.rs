@@ -67,7 +67,7 @@ pub fn rotate(
     }
     let rotation = Rotation { device: device.id, started_at: now, sent_at: None };
     let change = fact(ChangeKind::RotationStarted, device, actor, None, None);
-    Ok(Effects { save: vec![Save::Rotation(rotation)], changes: vec![change], send: Vec::new() })
+    Ok(Effects { save: vec![Save::Rotation(rotation)], changes: vec![change], ..Effects::none() })
 }
 
 /// The device is there and still has the old credential: it is sent a new one.
@@ -75,15 +75,15 @@ pub fn send(rotation: &Rotation, secret: Secret, digest: Digest, now: Time) -> E
     let sent = Rotation { sent_at: Some(now), ..rotation.clone() };
     Effects {
         save: vec![Save::Rotation(sent), Save::NextCredential(rotation.device, digest, now)],
-        changes: Vec::new(),
         send: vec![(rotation.device, Downlink::Credential(secret))],
+        ..Effects::none()
     }
 }
 
 /// The device used its new credential: the old one stops.
 pub fn rotated(device: &Device, used: Digest) -> Effects {
     let change = fact(ChangeKind::CredentialRotated, device, &Actor::Device(device.name.clone()), None, None);
-    Effects { save: vec![Save::Credential(device.id, Some(used))], changes: vec![change], send: Vec::new() }
+    Effects { save: vec![Save::Credential(device.id, Some(used))], changes: vec![change], ..Effects::none() }
 }
 
 /// One credential is used from two addresses at once.
@@ -92,7 +92,7 @@ pub fn shared(device: &Device, addresses: &[IpAddr], now: Time) -> Effects {
     let after = json!({ "addresses": addresses });
     let change = fact(ChangeKind::CredentialShared, device, &Actor::System, None, Some(after));
     let save = vec![Save::CredentialShared(device.id, now, addresses.join(", "))];
-    Effects { save, changes: vec![change], send: Vec::new() }
+    Effects { save, changes: vec![change], ..Effects::none() }
 }
 
 /// From where devices came lately, to tell a change of network from two that use one credential.

@@ -98,7 +98,7 @@ fn refuse(
         revision: 1,
     };
     let change = rollout::moved(device, &task, TaskState::Failed, Some(why), actor);
-    Effects { save: vec![Save::Task(Box::new(task))], changes: vec![change], send: Vec::new() }
+    Effects { save: vec![Save::Task(Box::new(task))], changes: vec![change], ..Effects::none() }
 }
 
 /// Adds a device to a running deployment, or gives a device its task again.
@@ -332,7 +332,7 @@ fn give_up(target: Target) -> Effects {
     }
     software.pending = None;
     software.revision += 1;
-    Effects { save: vec![Save::Software(Box::new(software))], changes: Vec::new(), send: Vec::new() }
+    Effects { save: vec![Save::Software(Box::new(software))], changes: Vec::new(), ..Effects::none() }
 }
 
 /// Whether all tasks have ended, and how the deployment stands then.
@@ -359,7 +359,7 @@ pub fn settle(deployment: &Deployment, counts: Counts, now: Time) -> Effects {
     ended.revision += 1;
     let after = json!({ "state": state.as_str() });
     let change = fact(ChangeKind::DeploymentEnded, deployment, &Actor::System, Some(after));
-    Effects { save: vec![Save::Deployment(Box::new(ended))], changes: vec![change], send: Vec::new() }
+    Effects { save: vec![Save::Deployment(Box::new(ended))], changes: vec![change], ..Effects::none() }
 }
 
 fn cause_word(cause: Cause) -> &'static str {

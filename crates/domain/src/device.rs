@@ -195,7 +195,7 @@ pub fn register(
     });
     let change = fact(ChangeKind::DeviceRegistered, &device, actor, None, Some(after));
     let save = vec![Save::Device(Box::new(device.clone())), Save::Credential(id, Some(credential))];
-    Ok((device, Effects { save, changes: vec![change], send: Vec::new() }))
+    Ok((device, Effects { save, changes: vec![change], ..Effects::none() }))
 }
 
 /// Changes a device. Returns it as it is then; nothing is written if nothing differs.
@@ -228,7 +228,7 @@ pub fn edit(device: &Device, edit: &Edit, actor: &Actor) -> Result<(Device, Effe
     let effects = Effects {
         save: vec![Save::Device(Box::new(edited.clone()))],
         changes: vec![change],
-        send: Vec::new(),
+        ..Effects::none()
     };
     Ok((edited, effects))
 }
@@ -236,7 +236,7 @@ pub fn edit(device: &Device, edit: &Edit, actor: &Actor) -> Result<(Device, Effe
 /// Deletes a device and all that belongs to it.
 pub fn delete(device: &Device, actor: &Actor) -> Effects {
     let change = fact(ChangeKind::DeviceDeleted, device, actor, Some(described(device).into()), None);
-    Effects { save: vec![Save::DeleteDevice(device.id)], changes: vec![change], send: Vec::new() }
+    Effects { save: vec![Save::DeleteDevice(device.id)], changes: vec![change], ..Effects::none() }
 }
 
 /// Gives a device a new credential; the former one stops at once. `None` revokes it.
@@ -246,7 +246,7 @@ pub fn set_credential(device: &Device, credential: Option<Digest>, actor: &Actor
         None => ChangeKind::CredentialRevoked,
     };
     let change = fact(kind, device, actor, None, None);
-    Effects { save: vec![Save::Credential(device.id, credential)], changes: vec![change], send: Vec::new() }
+    Effects { save: vec![Save::Credential(device.id, credential)], changes: vec![change], ..Effects::none() }
 }
 
 /// Assigns a script to a device, so that a manager may activate it.
@@ -254,7 +254,7 @@ pub fn assign(device: &Device, script: ScriptId, script_name: &str, actor: &Acto
     let after = json!({ "script": script.to_string(), "name": script_name });
     let change = fact(ChangeKind::ScriptAssigned, device, actor, None, Some(after));
     let save = vec![Save::Assign(Assignment { device: device.id, script })];
-    Effects { save, changes: vec![change], send: Vec::new() }
+    Effects { save, changes: vec![change], ..Effects::none() }
 }
 
 /// Takes an assignment back; what runs goes on running.
@@ -262,7 +262,7 @@ pub fn unassign(device: &Device, script: ScriptId, script_name: &str, actor: &Ac
     let before = json!({ "script": script.to_string(), "name": script_name });
     let change = fact(ChangeKind::ScriptUnassigned, device, actor, Some(before), None);
     let save = vec![Save::Unassign(Assignment { device: device.id, script })];
-    Effects { save, changes: vec![change], send: Vec::new() }
+    Effects { save, changes: vec![change], ..Effects::none() }
 }
 
 /// A device came or went, or came back from another address.
@@ -272,7 +272,7 @@ pub fn presence(device: &Device, was: Option<&Presence>, is: Presence) -> Effect
     let after = json!({ "online": is.online, "address": is.address });
     let change = fact(kind, device, &Actor::Device(device.name.clone()), None, Some(after));
     let changes = if changed && (is.online || was.is_some()) { vec![change] } else { Vec::new() };
-    Effects { save: vec![Save::Presence(is)], changes, send: Vec::new() }
+    Effects { save: vec![Save::Presence(is)], changes, ..Effects::none() }
 }
 
 /// A message of a device was refused: stated as a fact, so that its owner can see why nothing arrives.
@@ -280,7 +280,7 @@ pub fn uplink_refused(device: &Device, why: &str) -> Effects {
     let after = json!({ "reason": why });
     let actor = Actor::Device(device.name.clone());
     let change = fact(ChangeKind::UplinkRefused, device, &actor, None, Some(after));
-    Effects { save: Vec::new(), changes: vec![change], send: Vec::new() }
+    Effects { save: Vec::new(), changes: vec![change], ..Effects::none() }
 }
 
 /// A fact about a device.

@@ -13,6 +13,7 @@ use crate::message::Downlink;
 use crate::person::{Grant, Login, Token, User};
 use crate::report::{LogLine, Quarantine, Report};
 use crate::script::{Digest, Script, ScriptVersion};
+use crate::shadow::{Revision, Shadow, Spoken};
 use crate::share::{Invitation, Share};
 use crate::telemetry::PointValue;
 use crate::time::Time;
@@ -28,6 +29,8 @@ pub struct Effects {
     pub changes: Vec<Change>,
     /// What to say to devices once that is on disk.
     pub send: Vec<(DeviceId, Downlink)>,
+    /// What to publish of shadows once that is on disk, before anything is sent.
+    pub say: Vec<Spoken>,
 }
 
 /// One record to write.
@@ -68,6 +71,8 @@ pub enum Save {
     Command(Box<Command>),
     /// Guarded; keyed by (command, device).
     Execution(Box<Execution>),
+    /// Guarded; keyed by (device, name). With the revision that goes into its history; old ones make room.
+    Shadow(Box<Shadow>, Option<Box<Revision>>),
     /// Replaces what a device last said of itself.
     Report(Box<Report>),
     /// Adds lines to the log of a device, with the time of their arrival; old ones make room.
@@ -144,13 +149,15 @@ impl Effects {
     }
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.save.is_empty() && self.changes.is_empty() && self.send.is_empty()
+        let Self { save, changes, send, say } = self;
+        save.is_empty() && changes.is_empty() && send.is_empty() && say.is_empty()
     }
     /// Adds the effects of another verb behind these.
     pub fn and(mut self, other: Self) -> Self {
         self.save.extend(other.save);
         self.changes.extend(other.changes);
         self.send.extend(other.send);
+        self.say.extend(other.say);
         self
     }
 }

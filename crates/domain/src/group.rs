@@ -242,7 +242,7 @@ fn described(group: &Group) -> serde_json::Value {
 }
 
 fn saving(save: Save, change: Change) -> Effects {
-    Effects { save: vec![save], changes: vec![change], send: Vec::new() }
+    Effects { save: vec![save], changes: vec![change], ..Effects::none() }
 }
 
 fn fact(

@@ -195,13 +195,13 @@ pub fn decide(knock: &Knock, standing: Standing, actor: &Actor) -> Effects {
     let after = json!({ "state": standing.as_str(), "address": knock.said.address });
     let changes = vec![fact(kind, knock, Some(after), actor)];
     let decided = Knock { standing, ..knock.clone() };
-    Effects { save: vec![Save::Knock(Box::new(decided))], changes, send: Vec::new() }
+    Effects { save: vec![Save::Knock(Box::new(decided))], changes, ..Effects::none() }
 }
 
 /// Forgets a knock: it is listed as new when it knocks again.
 pub fn delete(knock: &Knock, actor: &Actor) -> Effects {
     let changes = vec![fact(ChangeKind::KnockDeleted, knock, None, actor)];
-    Effects { save: vec![Save::DropKnock(knock.id)], changes, send: Vec::new() }
+    Effects { save: vec![Save::DropKnock(knock.id)], changes, ..Effects::none() }
 }
 
 fn fact(kind: ChangeKind, knock: &Knock, after: Option<Value>, actor: &Actor) -> Change {

@@ -24,6 +24,7 @@ pub mod report;
 pub mod rollout;
 pub mod script;
 pub mod selector;
+pub mod shadow;
 pub mod share;
 pub mod telemetry;
 pub mod text;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::id::CommandId;
 use crate::report::{Announcement, Event, LogLine, TaskReport};
 use crate::script::{Artifact, Digest};
+use crate::shadow::{Delta, Request, Shadow};
 use crate::telemetry::Point;
 use crate::time::{Span, Time};
 
@@ -30,6 +31,8 @@ pub enum Uplink {
     Log(Vec<LogLine>),
     /// How far the device is with an artifact.
     Task(TaskReport),
+    /// The device reports into its shadow, or asks for it.
+    Shadow(Request),
     /// The device answered a command.
     Reply {
         /// Which.
@@ -67,6 +70,10 @@ pub enum Downlink {
     Cancel(Digest),
     /// The device shall do something once.
     Command(Order),
+    /// Something is desired of the device that it does not report.
+    Delta(Box<Delta>),
+    /// The shadow that the device asked for.
+    Shadow(Box<Shadow>),
 }
 
 /// A command as it is said to a device.

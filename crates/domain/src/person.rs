@@ -152,7 +152,7 @@ pub fn set_up(
     let entered =
         fact(ChangeKind::LoginSucceeded, &user.id, &user.name, &actor).after(from_address(&login.address));
     let save = vec![Save::User(Box::new(user.clone())), Save::Login(login)];
-    Ok((user, Effects { save, changes: vec![done.0, entered.0], send: Vec::new() }))
+    Ok((user, Effects { save, changes: vec![done.0, entered.0], ..Effects::none() }))
 }
 
 /// Makes a user with a one-time password. `users` are all there are.
@@ -206,7 +206,7 @@ pub fn edit_user(
     }
     let change =
         fact(ChangeKind::UserEdited, &user.id, &user.name, actor).before(before.into()).after(after.into());
-    Ok((edited, Effects { save, changes: vec![change.0], send: Vec::new() }))
+    Ok((edited, Effects { save, changes: vec![change.0], ..Effects::none() }))
 }
 
 /// Gives a user another password and ends the user's logins, but for the one that is kept.
@@ -226,7 +226,7 @@ pub fn set_password(
     let save = vec![Save::User(Box::new(edited)), end];
     let change = fact(ChangeKind::PasswordChanged, &user.id, &user.name, actor)
         .after(json!({ "one_time": is_one_time }));
-    Effects { save, changes: vec![change.0], send: Vec::new() }
+    Effects { save, changes: vec![change.0], ..Effects::none() }
 }
 
 /// Deletes a user with all logins. `users` are all there are: one active administrator must remain.
@@ -237,7 +237,7 @@ pub fn delete_user(user: &User, users: &[User], actor: &Actor) -> Result<Effects
     }
     let change = fact(ChangeKind::UserDeleted, &user.id, &user.name, actor)
         .before(json!({ "role": user.role.as_str() }));
-    Ok(Effects { save, changes: vec![change.0], send: Vec::new() })
+    Ok(Effects { save, changes: vec![change.0], ..Effects::none() })
 }
 
 /// Makes an API token; only its digest is kept. `tokens` are all there are.
@@ -283,7 +283,7 @@ pub fn log_in(user: &User, login: Login, now: Time) -> Result<Effects, Rejection
         fact(ChangeKind::LoginSucceeded, &user.id, &user.name, &actor).after(from_address(&login.address));
     let seen = User { last_login_at: Some(now), revision: user.revision + 1, ..user.clone() };
     let save = vec![Save::User(Box::new(seen)), Save::Login(login)];
-    Ok(Effects { save, changes: vec![change.0], send: Vec::new() })
+    Ok(Effects { save, changes: vec![change.0], ..Effects::none() })
 }
 
 /// Somebody did not get in. The name that was tried is cut, and its control characters are removed.
@@ -353,7 +353,7 @@ fn from_address(address: &str) -> Value {
 }
 
 fn saving(save: Save, change: Fact) -> Effects {
-    Effects { save: vec![save], changes: vec![change.0], send: Vec::new() }
+    Effects { save: vec![save], changes: vec![change.0], ..Effects::none() }
 }
 
 /// A fact in the making.

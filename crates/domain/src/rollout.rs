@@ -130,7 +130,7 @@ pub(crate) fn ended(
     next.updated_at = now;
     next.revision += 1;
     let change = moved(device, task, state, reason, actor);
-    Effects { save: vec![Save::Task(Box::new(next))], changes: vec![change], send: Vec::new() }
+    Effects { save: vec![Save::Task(Box::new(next))], changes: vec![change], ..Effects::none() }
 }
 
 /// The fact that a task changed its state.

@@ -244,7 +244,7 @@ pub fn create(
     let after = json!({ "language": language.as_str(), "version": 1, "digest": version.digest.to_string() });
     let change = fact(ChangeKind::ScriptCreated, &script, actor, None, Some(after));
     let save = vec![Save::Script(Box::new(script.clone())), Save::Version(Box::new(version))];
-    Ok((script, Effects { save, changes: vec![change], send: Vec::new() }))
+    Ok((script, Effects { save, changes: vec![change], ..Effects::none() }))
 }
 
 /// Changes a script's words.
@@ -271,7 +271,7 @@ pub fn edit(script: &Script, words: &Description, actor: &Actor, now: Time) -> R
     edited.revision += 1;
     edited.updated_at = now;
     let change = fact(ChangeKind::ScriptEdited, &edited, actor, Some(before.into()), Some(after.into()));
-    Ok(Effects { save: vec![Save::Script(Box::new(edited))], changes: vec![change], send: Vec::new() })
+    Ok(Effects { save: vec![Save::Script(Box::new(edited))], changes: vec![change], ..Effects::none() })
 }
 
 /// Says which capabilities a device must have to be offered the script. What runs goes on running.
@@ -293,7 +293,7 @@ pub fn require(
     edited.updated_at = now;
     let (before, after) = (json!({ "requires": script.requires }), json!({ "requires": edited.requires }));
     let change = fact(ChangeKind::ScriptEdited, &edited, actor, Some(before), Some(after));
-    Ok(Effects { save: vec![Save::Script(Box::new(edited))], changes: vec![change], send: Vec::new() })
+    Ok(Effects { save: vec![Save::Script(Box::new(edited))], changes: vec![change], ..Effects::none() })
 }
 
 /// Saves a new version behind the newest one. Returns its number.
@@ -325,7 +325,7 @@ pub fn save_version(
     });
     let change = fact(ChangeKind::VersionSaved, &script, actor, Some(before), Some(after));
     let save = vec![Save::Script(Box::new(script)), Save::Version(Box::new(version))];
-    Ok((number, Effects { save, changes: vec![change], send: Vec::new() }))
+    Ok((number, Effects { save, changes: vec![change], ..Effects::none() }))
 }
 
 /// Deletes a script that nothing needs: `used_by` counts devices that are assigned it, run it or await it.
@@ -337,7 +337,7 @@ pub fn delete(script: &Script, used_by: i64, actor: &Actor) -> Result<Effects, R
     }
     let before = json!({ "name": script.name, "version": script.latest_version });
     let change = fact(ChangeKind::ScriptDeleted, script, actor, Some(before), None);
-    Ok(Effects { save: vec![Save::DeleteScript(script.id)], changes: vec![change], send: Vec::new() })
+    Ok(Effects { save: vec![Save::DeleteScript(script.id)], changes: vec![change], ..Effects::none() })
 }
 
 fn first_or_next(

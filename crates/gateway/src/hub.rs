@@ -13,9 +13,10 @@ use motehub_domain::id::{DeviceId, TokenId};
 use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer, Uplink};
 use motehub_domain::script::Digest;
+use motehub_domain::shadow::{self, Shadow};
 use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::TopicRights;
-use motehub_protocol::Identity;
+use motehub_protocol::{Identity, shadow::Ask};
 use tokio::sync::mpsc;
 
 /// What the hub answers, some time later.
@@ -33,6 +34,18 @@ pub trait Hub: Send + Sync + 'static {
     /// Like [`Hub::uplink`] for what needs no acknowledgement (QoS 0): returns at once. If the bounded queue is
     /// full the arrivals are dropped and counted.
     fn offer(&self, batch: Vec<Arrival>);
+
+    /// A device asks something of its own shadow and waits for the answer. Requests of one device are done in the order
+    /// in which this is called.
+    fn shadow(
+        &self,
+        device: DeviceId,
+        request: shadow::Request,
+    ) -> Answer<'_, Result<Result<Shadow, shadow::Refusal>, UplinkError>>;
+
+    /// Somebody asked something of a shadow by a topic: the answer, or the refusal, is published there before this
+    /// resolves. In the order in which this is called, too.
+    fn asked(&self, who: Principal, ask: Ask) -> Answer<'_, Result<(), UplinkError>>;
 
     /// A device's live connection begins: it is online from now on, and its downlinks come to `downlinks`.
     /// A former connection of the device stays attached until it detaches; presence is keyed by connection.

@@ -9,6 +9,7 @@
 //! Sessions that outlive their connections, what waits for them, and retained messages are kept by the hub; a publish
 //! that changes any of them is acknowledged when the change is on disk.
 
+mod asks;
 mod broker;
 mod connect;
 mod connection;

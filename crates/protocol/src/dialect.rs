@@ -6,7 +6,7 @@ use motehub_domain::message::{Downlink, Uplink};
 use motehub_domain::topic::{TopicFilter, TopicRights};
 
 use crate::payload::Encoding;
-use crate::{native, nodemcu};
+use crate::{native, nodemcu, shadow};
 
 /// Who a device is, as far as its dialect needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,11 +68,13 @@ pub fn mqtt_uplink(
 /// How a downlink is said over MQTT: the first message to whose topic the device has subscribed is sent. Empty if
 /// this dialect does not say it over MQTT.
 pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Vec<MqttMessage> {
-    match identity.dialect {
+    let mut messages = match identity.dialect {
         Dialect::Native => native::mqtt_downlink(identity, downlink),
         Dialect::Nodemcu => nodemcu::mqtt_downlink(identity, downlink),
         Dialect::Mongoose => Vec::new(),
-    }
+    };
+    messages.extend(shadow::downlink(identity, downlink));
+    messages
 }
 
 /// The topics that belong to a device of this dialect.
@@ -80,6 +82,9 @@ pub fn mqtt_rights(identity: &Identity) -> TopicRights {
     let own = native::own_prefixes(identity).filter_map(|p| TopicFilter::parse(&format!("{p}/#")).ok());
     let mut rights = TopicRights { publish: own.collect(), subscribe: Vec::new() };
     rights.subscribe = rights.publish.clone();
+    let TopicRights { publish, subscribe } = shadow::rights(identity);
+    rights.publish.extend(publish);
+    rights.subscribe.extend(subscribe);
     match identity.dialect {
         Dialect::Native | Dialect::Mongoose => {}
         Dialect::Nodemcu => rights.subscribe.extend(TopicFilter::parse(nodemcu::WAKE_TOPIC)),
@@ -89,9 +94,10 @@ pub fn mqtt_rights(identity: &Identity) -> TopicRights {
 
 /// Whether a subscription to this filter lets a device of this dialect hear its downlinks.
 pub fn listens(identity: &Identity, filter: &TopicFilter) -> bool {
-    match identity.dialect {
+    let own = match identity.dialect {
         Dialect::Native => native::listens(identity, filter),
         // A board with the IoT Executor firmware asks by itself once it has started; Mongoose OS has a WebSocket.
         Dialect::Nodemcu | Dialect::Mongoose => false,
-    }
+    };
+    own || shadow::listens(identity, filter)
 }

@@ -7,6 +7,7 @@ pub mod mongoose;
 pub mod native;
 pub mod nodemcu;
 pub mod payload;
+pub mod shadow;
 pub mod telemetry;
 
 pub use dialect::{DecodeError, Identity, MqttMessage, Said};

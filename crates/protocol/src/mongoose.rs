@@ -23,5 +23,6 @@ pub fn downlink(downlink: &Downlink) -> Option<(String, Value)> {
         Downlink::Command(order) => Some((order.name.clone(), order.arguments.clone())),
         // Firmware is pushed by many calls; a credential is not changed over the air.
         Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => None,
+        Downlink::Delta(_) | Downlink::Shadow(_) => None,
     }
 }

@@ -5,17 +5,19 @@
 pub mod said;
 
 use motehub_domain::message::{Downlink, Offer, Uplink};
+use motehub_domain::shadow::Shadow;
 use motehub_domain::topic::TopicFilter;
 use serde_json::{Value, json};
 
 use crate::payload::{self, Encoding};
-use crate::{DecodeError, Identity, MqttMessage, Said, command, telemetry};
+use crate::{DecodeError, Identity, MqttMessage, Said, command, shadow, telemetry};
 
 /// The kinds of messages a device sends.
-pub const UPLINKS: [&str; 6] = ["announce", "telemetry", "event", "log", "task", "reply"];
+pub const UPLINKS: [&str; 9] =
+    ["announce", "telemetry", "event", "log", "task", "reply", "shadow", "shadow-get", "shadow-delete"];
 
 /// The kinds of messages a device is sent.
-pub const DOWNLINKS: [&str; 4] = ["offer", "command", "credential", "cancel"];
+pub const DOWNLINKS: [&str; 6] = ["offer", "command", "credential", "cancel", "delta", "shadow-document"];
 
 /// `devices/<id>` for each id the device is known by.
 pub fn own_prefixes(identity: &Identity) -> impl Iterator<Item = String> {
@@ -46,9 +48,12 @@ pub fn mqtt_uplink(
 
 /// What a message of a kind means; `None` if there is no such kind.
 pub fn uplink(kind: &str, encoding: Encoding, payload: &[u8]) -> Option<Result<Said, DecodeError>> {
-    UPLINKS
-        .contains(&kind)
-        .then(|| payload::decode(encoding, kind, payload).and_then(|value| meaning(kind, value)))
+    let read = || match (kind, payload) {
+        // Of the one shadow without a name there is nothing more to say.
+        ("shadow-get" | "shadow-delete", []) => Ok(Value::Null),
+        _ => payload::decode(encoding, kind, payload),
+    };
+    UPLINKS.contains(&kind).then(|| read().and_then(|value| meaning(kind, value)))
 }
 
 /// What a message of a kind means, once it is a value.
@@ -63,6 +68,9 @@ pub fn meaning(kind: &str, value: Value) -> Result<Said, DecodeError> {
         "log" => said::log(value).map(|lines| Uplink::Log(lines).into()).map_err(named),
         "task" => said::task(value).map(|report| Uplink::Task(report).into()).map_err(named),
         "reply" => command::reply(&value).map(Said::from).map_err(named),
+        "shadow" | "shadow-get" | "shadow-delete" => {
+            shadow::native(kind, value).map(|request| Uplink::Shadow(request).into()).map_err(named)
+        }
         _ => Err(DecodeError(format!("{kind:?} is no kind of message; they are {}", UPLINKS.join(", ")))),
     }
 }
@@ -74,7 +82,20 @@ pub fn downlink(identity: &Identity, downlink: &Downlink) -> Option<(&'static st
         Downlink::Command(order) => Some(("command", command::order(order))),
         Downlink::Credential(secret) => Some(("credential", json!({ "secret": secret.0 }))),
         Downlink::Cancel(digest) => Some(("cancel", json!({ "digest": said::digest_text(*digest) }))),
+        Downlink::Delta(delta) => {
+            let document = motehub_domain::shadow::delta_document(delta);
+            Some(("delta", shadow::without_metadata(document, delta.shadow.as_ref())))
+        }
+        Downlink::Shadow(shadow) => Some(("shadow-document", document(shadow))),
     }
+}
+
+/// A shadow as a device is given it: without metadata, devices are small.
+pub fn document(shadow: &Shadow) -> Value {
+    shadow::without_metadata(
+        motehub_domain::shadow::document(shadow, None, shadow.updated_at),
+        shadow.name.as_ref(),
+    )
 }
 
 fn offered(identity: &Identity, offer: &Offer) -> Value {

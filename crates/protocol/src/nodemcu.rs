@@ -29,8 +29,14 @@ pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Vec<MqttMessag
         (Downlink::Offer(_), Some(id)) => {
             vec![MqttMessage { topic: WAKE_TOPIC.to_owned(), payload: id.clone().into_bytes(), qos: 0 }]
         }
-        (Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Command(_) | Downlink::Credential(_), _) => {
-            Vec::new()
-        }
+        (
+            Downlink::Offer(_)
+            | Downlink::Cancel(_)
+            | Downlink::Command(_)
+            | Downlink::Credential(_)
+            | Downlink::Delta(_)
+            | Downlink::Shadow(_),
+            _,
+        ) => Vec::new(),
     }
 }

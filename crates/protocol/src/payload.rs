@@ -1,6 +1,8 @@
 //! Payloads as values: JSON, or CBOR (RFC 8949) with the same meaning. Depth and number of items are bounded, so
 //! that a small message cannot become a large value.
 
+mod strict;
+
 use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 use serde_json::{Map, Number, Value};
@@ -71,11 +73,16 @@ pub fn encode(encoding: Encoding, value: &Value) -> Vec<u8> {
 fn json(what: &str, payload: &[u8]) -> Result<Value, DecodeError> {
     let text = std::str::from_utf8(payload)
         .map_err(|e| DecodeError(format!("{what} is JSON in UTF-8; byte {} is not", e.valid_up_to())))?;
-    let value: Value = serde_json::from_str(text).map_err(|e| DecodeError(format!("{what} is JSON: {e}")))?;
+    let value = strict(text).map_err(|e| DecodeError(format!("{what} is JSON: {e}")))?;
     match is_deeper(&value, DEPTH_MAX) {
         true => Err(DecodeError(format!("{what} is JSON of at most {DEPTH_MAX} levels"))),
         false => Ok(value),
     }
+}
+
+/// Reads JSON in which no object names a member twice.
+pub(crate) fn strict(text: &str) -> Result<Value, serde_json::Error> {
+    serde_json::from_str(text).map(|strict::Strict(value)| value)
 }
 
 fn is_deeper(value: &Value, levels: usize) -> bool {
@@ -172,6 +179,9 @@ impl Reader<'_> {
                 return Err(format!("byte {at}: the names in a map are text"));
             };
             let value = self.value(depth + 1)?;
+            if members.contains_key(&name) {
+                return Err(format!("byte {at}: {name:?} occurs twice"));
+            }
             members.insert(name, value);
         }
         Ok(Value::Object(members))
@@ -274,7 +284,7 @@ mod tests {
         let deep = [vec![0x81; 100_000], vec![0]].concat();
         let tags = [vec![0xc1; 100_000], vec![0]].concat();
         let many = [b"\x99\xff\xff".to_vec(), vec![0; 65_535]].concat();
-        let cases: [(&[u8], &str); 13] = [
+        let cases: [(&[u8], &str); 14] = [
             (b"", "byte 0"),
             (b"\xa1\x61t", "byte 3"),
             (b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff\x00", "byte 10"),
@@ -288,10 +298,24 @@ mod tests {
             (&deep, "32 levels"),
             (&tags, "32 levels"),
             (&many, "20000 items"),
+            (b"\xa2\x61a\x01\x61a\x02", "\"a\" occurs twice"),
         ];
         for (bytes, expected) in cases {
             let got = cbor(bytes);
             assert!(got.starts_with("error") && got.contains(expected), "{bytes:.20x?}: {got}");
+        }
+    }
+
+    #[test]
+    fn json_that_names_something_twice_is_refused() {
+        let cases = [(r#"{"a":1,"b":{"a":2}}"#, None), (r#"{"a":1,"a":1}"#, Some("\"a\" occurs twice"))];
+        let more = [(r#"[{"x":{"a":1,"\u0061":2}}]"#, Some("\"a\" occurs twice")), ("NaN", Some("expected"))];
+        for (text, expected) in cases.into_iter().chain(more) {
+            let got = decode(Encoding::Json, "it", text.as_bytes());
+            match expected {
+                None => assert_eq!(got, Ok(serde_json::from_str(text).unwrap())),
+                Some(why) => assert!(got.as_ref().is_err_and(|e| e.0.contains(why)), "{text}: {got:?}"),
+            }
         }
     }
 

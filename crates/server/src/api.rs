@@ -33,6 +33,7 @@ mod overview;
 mod reports;
 mod scripts;
 mod selectors;
+mod shadows;
 mod shared;
 mod shares;
 mod system;
@@ -163,6 +164,11 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Operate), routes!(device_scripts::force))
         .on(Needs(Operate), routes!(device_scripts::cancel))
         .on(Needs(Operate), routes!(device_scripts::rollback))
+        // Shadows
+        .on(Needs(See), routes!(shadows::get))
+        .on(Needs(Operate), routes!(shadows::edit))
+        .on(Needs(Operate), routes!(shadows::delete))
+        .on(Needs(See), routes!(shadows::list))
         // Selectors and groups
         .on(Needs(See), routes!(selectors::words))
         .on(Needs(See), routes!(capabilities::list))

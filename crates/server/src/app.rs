@@ -16,6 +16,7 @@ use crate::rollouts::Rollouts;
 use crate::rotation::Origins;
 use crate::server::Addresses;
 use crate::settings::Settings;
+use crate::shadows::Shadows;
 use motehub_domain::time::Time;
 use motehub_gateway::mqtt;
 use motehub_store::Store;
@@ -50,6 +51,8 @@ pub(crate) struct Parts {
     pub(crate) rollouts: Rollouts,
     /// What the commands worker is told.
     pub(crate) commands: Commands,
+    /// Whose turn it is with the shadows of a device.
+    pub(crate) shadows: Shadows,
     /// How the worker is doing that removes old telemetry.
     pub(crate) retention: Retention,
     /// Slows down whoever guesses passwords.

@@ -9,10 +9,12 @@ use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer};
 use motehub_domain::person::Token;
 use motehub_domain::script::{Artifact, Digest};
+use motehub_domain::shadow::{self, Request, Shadow};
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{
     Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, UplinkError,
 };
+use motehub_protocol::shadow::Ask;
 use motehub_protocol::{Identity, dialect};
 use motehub_store::StoreError;
 use tokio::sync::mpsc;
@@ -56,7 +58,25 @@ impl Hub for App {
     }
 
     fn uplink(&self, batch: Vec<Arrival>) -> Answer<'_, Vec<Result<(), UplinkError>>> {
-        Box::pin(self.take(batch))
+        let places = self.line_up(&batch);
+        Box::pin(self.take(batch, places))
+    }
+
+    fn shadow(
+        &self,
+        device: DeviceId,
+        request: Request,
+    ) -> Answer<'_, Result<Result<Shadow, shadow::Refusal>, UplinkError>> {
+        let mut turn = self.shadows.line_up(device);
+        Box::pin(async move {
+            turn.comes().await;
+            let done = self.on_shadow(device, &request, None).await;
+            done.map_err(|failure| UplinkError::Unavailable(failure.to_string()))
+        })
+    }
+
+    fn asked(&self, who: Principal, ask: Ask) -> Answer<'_, Result<(), UplinkError>> {
+        self.ask(who, ask)
     }
 
     fn offer(&self, batch: Vec<Arrival>) {
@@ -276,11 +296,18 @@ impl App {
     }
 }
 
-/// Programs may read everything; those that may build may also publish, but never as a device.
+/// Programs may read everything; those that may build may also publish, but never as a device. They may ask for shadows
+/// as people with their role may.
 fn program(token: Token) -> Client {
     let everything: Vec<TopicFilter> = TopicFilter::parse("#").into_iter().collect();
-    let publish = if may_publish(token.role) { everything.clone() } else { Vec::new() };
-    let rights = TopicRights { publish, subscribe: everything };
+    let mut publish = if may_publish(token.role) { everything.clone() } else { Vec::new() };
+    let verbs: &[&str] = match token.role.may(Permission::Operate) {
+        true => &["get", "update", "delete"],
+        false => &["get"],
+    };
+    publish.extend(motehub_protocol::shadow::requests("+", verbs));
+    let mut rights = TopicRights { publish, subscribe: everything };
+    rights.subscribe.extend(TopicFilter::parse("$aws/things/+/shadow/#"));
     let until = token.expires_at;
     Client { device: None, token: Some(token.id), name: token.name, rights, until }
 }

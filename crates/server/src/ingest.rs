@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::perform::Failure;
+use crate::shadows::Places;
 
 /// How many arrivals that need no acknowledgement may wait; further ones are dropped and counted.
 const OFFERED_MAX: usize = 10_000;
@@ -113,7 +114,9 @@ pub(crate) async fn run(app: App, mut queue: mpsc::Receiver<Arrival>, shutdown: 
             _ = queue.recv_many(&mut batch, OFFERED_BATCH_MAX) => {}
             () = shutdown.cancelled() => return,
         }
-        let outcomes = app.take(std::mem::take(&mut batch)).await;
+        let batch = std::mem::take(&mut batch);
+        let places = app.line_up(&batch);
+        let outcomes = app.take(batch, places).await;
         let lost = outcomes.iter().filter(|outcome| outcome.is_err()).count();
         metrics::counter!("motehub_uplinks_dropped_total", "reason" => "not_stored").increment(lost as u64);
     }
@@ -128,8 +131,15 @@ pub(crate) fn outcome(done: Result<(), Failure>) -> Result<(), UplinkError> {
 }
 
 impl App {
-    /// Takes a batch of arrivals; resolves when every `Ok` is durable.
-    pub(crate) async fn take(&self, batch: Vec<Arrival>) -> Vec<Result<(), UplinkError>> {
+    /// Takes places for those of a batch that want something of a shadow.
+    pub(crate) fn line_up(&self, batch: &[Arrival]) -> Places {
+        let of_shadows = batch.iter().filter(|arrival| matches!(arrival.uplink, Uplink::Shadow(_)));
+        self.shadows.line_up_all(of_shadows.map(|arrival| arrival.device))
+    }
+
+    /// Takes a batch of arrivals; resolves when every `Ok` is durable. `turns`: the places in the rows of the devices
+    /// that want something of their shadow.
+    pub(crate) async fn take(&self, batch: Vec<Arrival>, mut turns: Places) -> Vec<Result<(), UplinkError>> {
         let now = self.now();
         self.connections.heard(batch.iter().map(|arrival| arrival.device));
         let mut outcomes = Vec::with_capacity(batch.len());
@@ -157,6 +167,12 @@ impl App {
                     self.progress(device, |target| rollout::fetched(target, digest, self.now())).await
                 }
                 Uplink::Reply { command, outcome } => self.answered(device, command, &outcome).await,
+                Uplink::Shadow(request) => {
+                    if let Some(turn) = turns.get_mut(&device) {
+                        turn.comes().await;
+                    }
+                    self.shadow_said(device, request).await
+                }
                 Uplink::Announced(said) => self.announced(device, &said).await,
                 Uplink::Event(event) => self.happened(device, &event).await,
                 Uplink::Task(said) => self.task_reported(device, &said).await,

@@ -5,6 +5,7 @@
 
 mod api;
 mod app;
+mod asks;
 mod assets;
 mod backup;
 mod claims;
@@ -26,6 +27,7 @@ mod rotation;
 mod secrets;
 mod server;
 mod settings;
+mod shadows;
 mod syntax;
 mod tls;
 

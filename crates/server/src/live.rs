@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use motehub_domain::effects::Save;
 use motehub_domain::id::DeviceId;
 use motehub_domain::report::LogLine;
+use motehub_domain::shadow::Shadow;
 use motehub_domain::telemetry::{Metric, PointValue};
 use motehub_domain::time::Time;
 use motehub_store::{ChangeQuery, Measured, Recorded};
@@ -43,6 +45,8 @@ pub(crate) enum News {
     Telemetry(Arc<Vec<Shown>>),
     /// How many unknown devices wait for a decision.
     Inbox(usize),
+    /// Shadows of devices that somebody watches, as they are now.
+    Shadows(Arc<Vec<Shadow>>),
     /// Log lines of devices that somebody watches, each with the time of its arrival.
     Log(Arc<Vec<(DeviceId, Time, LogLine)>>),
 }
@@ -124,6 +128,20 @@ impl Live {
         let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
         let wanted = logged.iter().filter(|(device, _)| watched.contains_key(device));
         wanted.flat_map(|(device, lines)| lines.iter().map(|line| (*device, now, line.clone()))).collect()
+    }
+
+    /// Shows shadows that are on disk now, of devices that somebody watches.
+    pub(crate) fn show_shadows(&self, saved: Vec<Save>) {
+        let shadows = saved.into_iter().filter_map(|save| match save {
+            Save::Shadow(shadow, _) => Some(*shadow),
+            _ => None,
+        });
+        let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
+        let shown: Vec<Shadow> = shadows.filter(|shadow| watched.contains_key(&shadow.device)).collect();
+        drop(watched);
+        if !shown.is_empty() {
+            let _ = self.news.send(News::Shadows(Arc::new(shown)));
+        }
     }
 
     /// Shows log lines that are on disk now.

@@ -7,6 +7,8 @@ use motehub_domain::device::Dialect;
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::rejection::Rejection;
 use motehub_domain::rollout;
+use motehub_domain::shadow::Spoken;
+use motehub_protocol::shadow;
 use motehub_store::StoreError;
 
 use crate::app::App;
@@ -39,13 +41,26 @@ impl App {
         if states_facts {
             self.live.wake();
         }
+        self.publish(&effects.say);
         for (device, downlink) in effects.send {
             self.connections.send(device, &downlink);
         }
         self.rollouts.tell(&effects.save);
         self.knocks.tell(&effects.save);
         self.commands.tell(&effects.save);
+        self.shadows.tell(&effects.save);
+        self.live.show_shadows(effects.save);
         Ok(())
+    }
+
+    /// Publishes what is said about shadows, as far as anybody has subscribed to it.
+    fn publish(&self, say: &[Spoken]) {
+        let Some(mqtt) = self.mqtt.get() else { return };
+        for spoken in say {
+            for topic in shadow::topics(spoken).into_iter().filter(|topic| mqtt.is_heard(topic)) {
+                mqtt.publish(&topic, spoken.payload.to_string().as_bytes(), 1, false);
+            }
+        }
     }
 
     /// Loads state, lets a verb decide, performs; again from the start if the state changed meanwhile.

@@ -113,6 +113,7 @@ impl App {
             tracing::warn!(device = %id, %error, "a device could not be told its commands");
         }
         self.tell_rotations(&[id]).await;
+        self.tell_shadows(id).await;
     }
 
     /// The clock of a device was found wrong: stated once in a while.

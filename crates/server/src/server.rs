@@ -31,7 +31,9 @@ use crate::live::{self, Live};
 use crate::presence::{self, Connections};
 use crate::rotation::Origins;
 use crate::settings::Settings;
-use crate::{api, assets, backup, commands, mdash, random, reports, retention, rollouts, secrets, tls};
+use crate::{
+    api, assets, backup, commands, mdash, random, reports, retention, rollouts, secrets, shadows, tls,
+};
 
 /// How long the one-time set-up link works.
 const SETUP_MAX: Span = Span::minutes(60);
@@ -117,6 +119,7 @@ impl Server {
             events: reports::Events::default(),
             rollouts: rollouts::Rollouts::default(),
             commands: commands::Commands::default(),
+            shadows: shadows::Shadows::default(),
             retention: retention::Retention::default(),
             throttle: api::Throttle::default(),
             guesses: api::Throttle::default(),
@@ -184,6 +187,7 @@ impl Server {
         workers.spawn(inbox::run(app.clone(), stop_workers.clone()));
         workers.spawn(rollouts::run(app.clone(), stop_workers.clone()));
         workers.spawn(commands::run(app.clone(), stop_workers.clone()));
+        workers.spawn(shadows::run(app.clone(), stop_workers.clone()));
         workers.spawn(retention::run(app.clone(), stop_workers.clone()));
         workers.spawn(live::run(app.clone(), stop_workers.clone()));
         workers.spawn(housekeeping(app.clone(), stop_workers.clone()));

@@ -139,6 +139,40 @@ create table log_lines (
 );
 create index log_lines_device on log_lines (device, id);
 
+-- Documents of devices; the one without a name has the name ''. *_times are the same trees with a time for each leaf,
+-- expiry is one with the times when desired values end. deadline: when something is to be done about it.
+create table shadows (
+    device text not null references devices (id) on delete cascade,
+    name text not null,
+    desired text not null, desired_times text not null,
+    reported text not null, reported_times text not null,
+    tags text not null,
+    version bigint not null,
+    updated_at bigint not null,
+    is_deleted bigint not null,
+    expiry text not null,
+    told_times bigint not null, told_at bigint not null, tell_again_at bigint,
+    deadline bigint,
+    revision bigint not null,
+    primary key (device, name)
+);
+create index shadows_deadline on shadows (deadline) where deadline is not null;
+
+-- The newest revisions of each shadow.
+create table shadow_revisions (
+    device text not null references devices (id) on delete cascade,
+    name text not null,
+    revision bigint not null,
+    version bigint not null,
+    at bigint not null,
+    actor_kind text not null,
+    actor text not null,
+    desired text not null,
+    reported text not null,
+    is_deleted bigint not null,
+    primary key (device, name, revision)
+);
+
 -- Versions that a device is not given any more.
 create table quarantines (
     device text not null references devices (id) on delete cascade,

@@ -33,6 +33,7 @@ mod report;
 mod save;
 mod script;
 mod selector;
+mod shadow;
 mod share;
 mod task;
 mod telemetry;
@@ -144,6 +145,7 @@ impl Store {
             person::SQL,
             report::SQL,
             script::SQL,
+            shadow::SQL,
             share::SQL,
             task::SQL,
             telemetry::SQL,

@@ -8,7 +8,7 @@ use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
     Store, StoreError, capability, change, command, credential, deployment, device, group, knock, note,
-    person, report, script, share, task, usage,
+    person, report, script, shadow, share, task, usage,
 };
 
 impl Store {
@@ -79,6 +79,7 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::Task(task) => transaction.push(task::write(task)),
         Save::Command(command) => transaction.push(command::write(command)),
         Save::Execution(execution) => transaction.push(command::write_execution(execution)),
+        Save::Shadow(shadow, revision) => shadow::write(shadow, revision.as_deref(), transaction),
         Save::Report(said) => transaction.push(report::write(said)),
         Save::Log(device, lines, at) => report::write_log(*device, lines, *at, transaction),
         Save::Quarantine(quarantine) => transaction.push(report::write_quarantine(quarantine)),

@@ -22,7 +22,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "motehub-protocol",
         inside: &["motehub-domain"],
-        outside: Some(&["base64", "bytes", "coap-lite", "minicbor", "serde_json", "thiserror"]),
+        outside: Some(&["base64", "bytes", "coap-lite", "minicbor", "serde", "serde_json", "thiserror"]),
     },
     Room { name: "motehub-store", inside: &["motehub-domain"], outside: None },
     Room { name: "motehub-gateway", inside: &["motehub-domain", "motehub-protocol"], outside: None },

@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use motehub_domain::shadow::{Deed, Request, Shadow, ShadowName};
 use motehub_protocol::native::said::parse_digest;
 use motehub_protocol::{Encoding, Identity, Said, native, payload};
 use serde_json::{Value, json};
@@ -41,6 +42,7 @@ pub fn routes(hub: Arc<dyn Hub>, shutdown: CancellationToken) -> Router {
         .route("/devices/{id}/downlinks", get(downlinks))
         .route("/devices/{id}/artifacts/{digest}", get(artifact))
         .route("/devices/{id}/ws", get(socket::open))
+        .route("/devices/{id}/shadow", get(shadow).post(report))
         .route("/devices/{id}/{kind}", post(say))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(door)
@@ -108,13 +110,49 @@ impl Door {
     }
 }
 
+/// A body, or why it is none.
+type Taken = Result<Bytes, axum::extract::rejection::BytesRejection>;
+
+/// `GET /devices/<id>/shadow?name=<name>`; one that does not exist is empty and has the version 0.
+async fn shadow(
+    State(door): State<Arc<Door>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let device = door.admitted(peer, Transport::Http, id, &headers).await?;
+    let name = query.as_deref().and_then(|query| query.strip_prefix("name=")).map(ShadowName::parse);
+    let wrong = || {
+        let detail = "name: 1 to 64 letters, digits or - _ :".to_owned();
+        Problem(StatusCode::BAD_REQUEST, "invalid", detail)
+    };
+    let request =
+        Request { shadow: name.map(|name| name.ok_or_else(wrong)).transpose()?, deed: Deed::Get(None) };
+    let found = door.hub.shadow(device.device, request.clone()).await;
+    let found = found.map_err(|error| Problem::unavailable(&error.to_string()))?;
+    let shadow = found.unwrap_or_else(|_| Shadow::none(device.device, request.shadow));
+    Ok(answer(&headers, &native::document(&shadow)))
+}
+
+/// `POST /devices/<id>/shadow`.
+async fn report(
+    state: State<Arc<Door>>,
+    peer: ConnectInfo<SocketAddr>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Taken,
+) -> Result<Response, Problem> {
+    say(state, peer, Path((id, "shadow".to_owned())), headers, body).await
+}
+
 /// `POST /devices/<id>/<kind>`.
 async fn say(
     State(door): State<Arc<Door>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path((id, kind)): Path<(String, String)>,
     headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    body: Taken,
 ) -> Result<Response, Problem> {
     let device = door.admitted(peer, Transport::Http, id, &headers).await?;
     let body = body.map_err(|_| {

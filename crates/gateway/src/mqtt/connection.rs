@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::asks::Asks;
 use super::{Broker, Flow, Millis, Out, Slot, Token};
 use crate::hub::{Answer, Arrival, Hub, Refusal, UplinkError};
 
@@ -159,13 +160,14 @@ impl Drop for Place {
 }
 
 /// The outcomes of a batch, with the tokens they belong to.
-type Settled = (Vec<Token>, Vec<Result<(), UplinkError>>);
+pub(super) type Settled = (Vec<Token>, Vec<Result<(), UplinkError>>);
 
 /// A connection and what it waits for.
 struct Task<'a> {
     shared: &'a Arc<Shared>,
     slot: Slot,
     uplinks: FuturesUnordered<Pin<Box<dyn Future<Output = Settled> + Send + 'a>>>,
+    asks: Asks,
     downlinks: Option<mpsc::Receiver<Downlink>>,
     buffer: Vec<u8>,
     is_full: bool,
@@ -188,6 +190,7 @@ where
         shared: &shared,
         slot,
         uplinks: FuturesUnordered::new(),
+        asks: Asks::default(),
         downlinks: None,
         buffer: Vec::new(),
         is_full: false,
@@ -329,6 +332,9 @@ impl<'a> Task<'a> {
             }
             if !out.uplinks.is_empty() {
                 self.uplinks.push(Box::pin(uplink(shared.hub.as_ref(), out.uplinks)));
+            }
+            for (token, who, ask) in out.asks {
+                self.uplinks.push(self.asks.start(shared.hub.as_ref(), token, who, ask));
             }
             if let Some(device) = out.listens {
                 shared.hub.listens(device).await;

@@ -333,7 +333,7 @@ fn publish_metrics(shared: &Shared) {
 /// Reaches the live connections.
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Handle {

@@ -1,6 +1,8 @@
 //! What a call of the broker wants done, and the names it uses for connections and uplinks.
 
 use motehub_domain::id::DeviceId;
+use motehub_domain::kept::Principal;
+use motehub_protocol::shadow::Ask;
 
 use super::session::Session;
 use crate::hub::{Arrival, Connection, ConnectionId, Knock};
@@ -25,6 +27,8 @@ pub struct Out {
     pub knock: Option<Knock>,
     /// For [`crate::hub::Hub::uplink`], in one batch; then [`Broker::settled`].
     pub uplinks: Vec<(Token, Arrival)>,
+    /// For [`crate::hub::Hub::asked`], in this order; those with a token are settled with it.
+    pub asks: Vec<(Option<Token>, Principal, Ask)>,
     /// For [`crate::hub::Hub::offer`].
     pub offers: Vec<Arrival>,
     /// For [`crate::hub::Hub::refused`].

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use motehub_domain::kept::Message;
 use motehub_domain::topic::check_topic_name;
+use motehub_protocol::shadow::{self, Ask};
 use motehub_protocol::{Said, dialect};
 
 use super::broker::Broker;
@@ -21,6 +22,8 @@ use crate::hub::Arrival;
 enum Verdict {
     /// The product takes it, and subscribers; what of it is refused is told.
     Uplink(Said),
+    /// The product answers it, also to a program; subscribers get it.
+    Ask(Box<Ask>),
     /// Subscribers only.
     Plain,
     /// Nobody: a reason code and a sentence.
@@ -59,6 +62,10 @@ impl Broker {
                         if let Some(device) = session.identity.as_ref().map(|i| i.device) {
                             out.offers.push(Arrival { device, uplink, mark: None, again: false });
                         }
+                        self.pass_on(now, at, &publish, &topic, out);
+                    }
+                    Verdict::Ask(ask) => {
+                        out.asks.push((None, session.key.principal, *ask));
                         self.pass_on(now, at, &publish, &topic, out);
                     }
                     Verdict::Plain => self.pass_on(now, at, &publish, &topic, out),
@@ -157,6 +164,7 @@ impl Broker {
                     out.uplinks.push((token, Arrival { device, uplink, mark, again: publish.dup }));
                 }
             }
+            Verdict::Ask(ask) => out.asks.push((Some(token), session.key.principal, *ask)),
             Verdict::Plain => pending.outcome = Some(Outcome::Taken),
             Verdict::No(code, why) => {
                 out.refuse(session, &why);
@@ -340,11 +348,23 @@ fn judge(session: &Session, publish: &Publish<'_>, topic: &str, limits: &Limits)
     if publish.attributes.is_text && std::str::from_utf8(publish.payload).is_err() {
         return Verdict::No(reason::BAD_PAYLOAD, "the payload is said to be UTF-8 and is not".to_owned());
     }
+    if shadow::is_reserved(topic) {
+        return reserved(topic, publish);
+    }
     let Some(identity) = &session.identity else { return Verdict::Plain };
     match dialect::mqtt_uplink(identity, topic, publish.attributes.encoding, publish.payload) {
         None => Verdict::Plain,
         Some(Ok(said)) => Verdict::Uplink(said),
         Some(Err(error)) => Verdict::No(reason::BAD_PAYLOAD, error.to_string()),
+    }
+}
+
+/// Whatever was granted: answers come from the hub alone, and nothing there is retained.
+fn reserved(topic: &str, publish: &Publish<'_>) -> Verdict {
+    match shadow::ask(topic, publish.payload) {
+        Some(ask) if !publish.retain => Verdict::Ask(Box::new(ask)),
+        Some(_) => Verdict::No(reason::NOT_AUTHORIZED, "nothing under $aws/ is retained".to_owned()),
+        None => Verdict::No(reason::NOT_AUTHORIZED, "only the hub publishes to this topic".to_owned()),
     }
 }
 

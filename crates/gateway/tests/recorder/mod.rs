@@ -10,12 +10,13 @@ use motehub_domain::id::{DeviceId, TokenId};
 use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer, Uplink};
 use motehub_domain::script::Digest;
+use motehub_domain::shadow::{self, Shadow};
 use motehub_domain::time::Span;
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{
     Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, UplinkError,
 };
-use motehub_protocol::{Identity, dialect};
+use motehub_protocol::{Identity, dialect, shadow::Ask};
 use tokio::sync::{Notify, mpsc, watch};
 
 #[path = "../disk/mod.rs"]
@@ -139,6 +140,21 @@ impl Hub for Recorder {
 
     fn offer(&self, batch: Vec<Arrival>) {
         batch.iter().for_each(|arrival| self.record(arrival));
+    }
+
+    fn shadow(
+        &self,
+        _: DeviceId,
+        _: shadow::Request,
+    ) -> Answer<'_, Result<Result<Shadow, shadow::Refusal>, UplinkError>> {
+        Box::pin(async { Ok(Err(shadow::Refusal::NoThing)) })
+    }
+
+    fn asked(&self, _: Principal, ask: Ask) -> Answer<'_, Result<(), UplinkError>> {
+        Box::pin(async move {
+            self.hear(format!("asked {}", ask.topic));
+            Ok(())
+        })
     }
 
     fn attach(&self, connection: Connection, downlinks: mpsc::Sender<Downlink>) -> Answer<'_, ()> {

@@ -11,6 +11,7 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use motehub_domain::id::DeviceId;
 use motehub_domain::report::LogLine;
+use motehub_domain::shadow::Shadow;
 use motehub_domain::time::Time;
 use motehub_store::{ChangeQuery, Recorded};
 use serde::Deserialize;
@@ -23,6 +24,7 @@ use super::access::Caller;
 use super::activity::ChangeDto;
 use super::extract::Query;
 use super::problem::{ApiError, Problem};
+use super::shadows::ShadowDto;
 use crate::app::App;
 use crate::live::{News, Shown};
 use shared::Customer;
@@ -125,6 +127,7 @@ impl Reader {
                     Ok(News::Inbox(waiting)) => {
                         self.send(json!({ "inbox": { "waiting": waiting } })).await?;
                     }
+                    Ok(News::Shadows(shadows)) => self.shadows(&shadows).await?,
                     Ok(News::Log(lines)) => self.log(&lines).await?,
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Over),
                 },
@@ -168,6 +171,18 @@ impl Reader {
         };
         self.send(json!({ "changes": fresh, "seq": last })).await?;
         Ok(last)
+    }
+
+    /// Shadows go out as they change: somebody waits for the lamp.
+    async fn shadows(&mut self, shadows: &[Shadow]) -> Result<(), Over> {
+        for shadow in shadows {
+            if !self.watched.contains(&shadow.device) {
+                continue;
+            }
+            let device = shadow.device.to_string();
+            self.send(json!({ "shadow": { device: ShadowDto::from(shadow.clone()) } })).await?;
+        }
+        Ok(())
     }
 
     /// Log lines go out as they come: devices write few.

@@ -9,6 +9,7 @@
 //! - `telemetry NAME t=21.5 open=true@1800000000000` among its points; `points NAME 3` how many it has
 //! - `logged NAME warn:low_battery info:hello` its log lines, newest first; `quarantined NAME 1` how many versions are
 //! - `stated NAME uplink_refused 1 "a part of it"` how many facts of a kind there are, and what the newest says
+//! - `shadow NAME 3 {"reported":{"on":true}}` its version and state
 //! - `counted METRIC 3` how much a counter has grown since the start
 
 use serde_json::Value;
@@ -75,6 +76,10 @@ impl World {
                     items(&list).map(|fact| text(&fact["after"]["state"])).collect();
                 states.reverse();
                 plain(states.join(" "))
+            }
+            "shadow" => {
+                let shadow = device("/shadow")?;
+                plain(format!("{} {}", shadow["version"], shadow["state"]))
             }
             "deployment" => plain(text(&self.look(&format!("/deployments/{}", self.id(name)?))["state"])),
             "telemetry" => {

@@ -1,5 +1,5 @@
-//! Plays `tests/transcripts/{nodemcu,native,mongoose}/*.txt` against a whole hub in this process:
-//! real sockets, a real database in a folder of its own, and a clock that is moved by hand.
+//! Plays `tests/transcripts/{nodemcu,native,mongoose,aws}/*.txt` against a whole hub in this process: real sockets, a
+//! real database in a folder of its own, and a clock that is moved by hand.
 //!
 //! - `> PACKET` a device says over MQTT, `< PACKET` it is told, in order, and nothing else; a name before the sign is
 //!   the connection (`a> PINGREQ`). `> (cut)` the cable is cut; `< (nothing)`, `< (closed)`.
@@ -41,7 +41,7 @@ type Outcome = Result<(), String>;
 fn every_dialect_is_spoken_as_written() {
     let only = std::env::var("TRANSCRIPT").unwrap_or_default();
     let mut files: Vec<(PathBuf, String)> = Vec::new();
-    for dialect in ["nodemcu", "native", "mongoose"] {
+    for dialect in ["nodemcu", "native", "mongoose", "aws"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts").join(dialect);
         let found = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
         let found = found.filter(|path| path.to_string_lossy().contains(&only));

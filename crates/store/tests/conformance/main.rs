@@ -8,6 +8,7 @@ mod kept;
 mod people;
 mod reports;
 mod selectors;
+mod shadows;
 mod shares;
 mod state;
 mod telemetry;
@@ -78,6 +79,9 @@ scenarios! {
     reports::the_last_announcement_counts,
     reports::the_newest_log_lines_are_kept,
     reports::versions_in_quarantine_are_kept_until_they_are_lifted,
+    shadows::shadows_are_guarded_complete_and_end_with_their_device,
+    shadows::shadows_are_due_by_their_deadline,
+    shadows::the_newest_revisions_of_a_shadow_are_kept,
     people::users_have_names_without_case,
     people::logins_live_and_end_with_their_user,
     people::tokens_are_found_by_digest,

@@ -68,7 +68,7 @@ pub(crate) async fn a_stale_write_changes_nothing(world: &mut World) {
     let effects = Effects {
         save: vec![Save::Note("a".into(), Some(vec![1])), Save::Device(Box::new(lamp.clone()))],
         changes: vec![change(ChangeKind::DeviceEdited, "lamp")],
-        send: Vec::new(),
+        ..Effects::none()
     };
     world.store.commit(&effects, NOW).await.unwrap();
     let mut stale = effects.clone();

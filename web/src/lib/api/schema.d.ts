@@ -737,6 +737,45 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{id}/shadow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The shadow of a device, or a named one. */
+        get: operations["shadows_get"];
+        put?: never;
+        post?: never;
+        /** Deletes the shadow of a device, or a named one. Its version goes on when it is made again. */
+        delete: operations["shadows_delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Changes the shadow of a device, or makes it. The device is told what is desired and not reported. `If-Match` with
+         *     the ETag of a GET makes sure that nobody changed it meanwhile.
+         */
+        patch: operations["shadows_edit"];
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/shadows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The shadows of a device, by name, the one without a name first. */
+        get: operations["shadows_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{id}/share": {
         parameters: {
             query?: never;
@@ -3167,6 +3206,69 @@ export interface components {
             /** @description At least 12 characters, or at least 8 that nobody would guess. */
             password: string;
         };
+        /** @description A shadow, as documents of AWS are, with what only people see. */
+        Shadow: {
+            /** @description When desired values end: the tree of those that do, with milliseconds since 1970. */
+            expiry: Record<string, never>;
+            /** @description The same trees with `{"timestamp": seconds}` for each leaf. */
+            metadata: components["schemas"]["ShadowParts"];
+            /** @description Null for the one without a name. */
+            name?: string | null;
+            state: components["schemas"]["ShadowParts"];
+            /** @description What the hub and people note; never sent to a device. */
+            tags: Record<string, never>;
+            /**
+             * Format: int64
+             * @description When it changed, in seconds since 1970.
+             */
+            timestamp: number;
+            updated_at: string;
+            /**
+             * Format: int64
+             * @description One more with every update.
+             */
+            version: number;
+        };
+        /** @description A shadow in a list. */
+        ShadowEntry: {
+            /** @description Whether something is desired and not reported. */
+            is_pending: boolean;
+            /** @description Null for the one without a name. */
+            name?: string | null;
+            updated_at: string;
+            /** Format: int64 */
+            version: number;
+        };
+        /** @description The shadows of a device. */
+        ShadowList: {
+            items: components["schemas"]["ShadowEntry"][];
+        };
+        /** @description Each is left out if it is empty. */
+        ShadowParts: {
+            /** @description What is desired and not reported. */
+            delta?: Record<string, never> | null;
+            /** @description What people want. */
+            desired?: Record<string, never> | null;
+            /** @description What the device says. */
+            reported?: Record<string, never> | null;
+        };
+        /** @description A change of a shadow: what is given is merged leaf by leaf, null takes a member away, an array is replaced whole. */
+        ShadowUpdate: {
+            /**
+             * Format: int64
+             * @description For how long the desired values of this update hold: 1 to 31622400; for ever if it is left out.
+             */
+            expires_in_seconds?: number | null;
+            /** @description `desired`, `reported` or both, or null to take away all. */
+            state: Record<string, never>;
+            /** @description Merged like the state. */
+            tags?: Record<string, never> | null;
+            /**
+             * Format: int64
+             * @description The version it is about; with another one nothing is changed (409).
+             */
+            version?: number | null;
+        };
         /** @description A customer's right to a device. */
         Share: {
             /** @description Since when. */
@@ -5282,6 +5384,173 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shadows_get: {
+        parameters: {
+            query?: {
+                /** @description Of a named one; the one without a name if it is left out. */
+                name?: string | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Shadow"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shadows_delete: {
+        parameters: {
+            query?: {
+                /** @description Of a named one; the one without a name if it is left out. */
+                name?: string | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shadows_edit: {
+        parameters: {
+            query?: {
+                /** @description Of a named one; the one without a name if it is left out. */
+                name?: string | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ShadowUpdate"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Shadow"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shadows_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShadowList"];
+                };
             };
             404: {
                 headers: {

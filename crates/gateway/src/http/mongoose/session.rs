@@ -187,6 +187,7 @@ impl Session {
                 Ok(())
             }
             Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => Ok(()),
+            Downlink::Delta(_) | Downlink::Shadow(_) => Ok(()),
         }
     }
 
