@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use end_to_end::{Fleet, Hub, Session, add_token, binary};
-use serde_json::Value;
+use end_to_end::{Api, Fleet, Hub, Session, add_token, binary};
+use serde_json::{Value, json};
 
 fn run(hub: &str, token: &str, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(binary());
@@ -131,6 +131,68 @@ fn what_is_wrong_is_said_with_what_to_do() {
     let viewer = add_token(&hub.data(), "looker", "viewer");
     let (code, _, said) = run(&hub.api.base, &viewer, &["device", "add", "A", "--dialect", "nodemcu"]);
     assert!(code == 1 && said.contains("higher role"), "{said}");
+}
+
+#[test]
+fn what_a_device_says_is_read_and_a_version_that_crashed_is_let_in_again() {
+    let hub = Hub::start(&[]);
+    let (id, credential) = hub.api.native("Lamp", "porch");
+    let device = Api { token: credential, ..hub.api.clone() };
+    let say = |kind: &str, message: Value| {
+        let path = format!("/devices/{id}/{kind}");
+        let (status, answer) = device.call_raw("POST", &path, Some(&message.to_string()));
+        assert_eq!(status, 204, "{answer}");
+    };
+    say("log", json!([{ "level": "warn", "text": "low battery" }, "hello"]));
+    let log = done(&hub, &["device", "log", "Lamp"]);
+    let lines: Vec<&str> = log.lines().filter_map(|line| Some(line.split_once("  ")?.1)).collect();
+    assert_eq!(lines, ["warn   low battery", "info   hello"]);
+    assert_eq!(done(&hub, &["device", "log", "Lamp", "--last", "1"]).lines().count(), 1);
+    let shown: Value = serde_json::from_str(&done(&hub, &["device", "log", "Lamp", "--json"])).unwrap();
+    assert_eq!(shown["items"][1]["text"], "low battery");
+
+    hub.api.deploy(&hub.api.script("blink", "x = 1"), 1, &id);
+    let (_, waiting) = device.call_raw("GET", &format!("/devices/{id}/downlinks?wait=0"), None);
+    let digest = &waiting["items"][0]["digest"];
+    say(
+        "task",
+        json!({ "digest": digest, "state": "Failed", "reason": "boom", "safe_mode": true, "crashes": 3 }),
+    );
+    assert!(done(&hub, &["device", "show", "Lamp"]).contains("quarantined  blink v1: boom"));
+    assert_eq!(done(&hub, &["device", "lift", "Lamp"]), "Lamp may have blink v1 again\n");
+    assert_eq!(ctl(&hub, &["device", "lift", "Lamp"]).0, 1, "there is none any more");
+}
+
+#[test]
+fn capabilities_are_described_assigned_and_required() {
+    let hub = Hub::start(&[]);
+    hub.api.native("Lamp", "porch");
+    hub.api.script("water", "x = 1");
+    done(&hub, &["capability", "describe", "relay", "switches up to 10 A"]);
+    let assign = ["capability", "assign", "relay", "--selector", "tag=porch", "--yes"];
+    assert_eq!(done(&hub, &assign), "1 of 1 devices changed\n");
+    assert_eq!(done(&hub, &["script", "require", "water", "relay"]), "water requires relay\n");
+    let list = done(&hub, &["capability", "list"]);
+    let words: Vec<&str> = list.lines().nth(1).unwrap_or_default().split_whitespace().take(5).collect();
+    assert_eq!(words, ["relay", "1", "0", "1", "switches"], "{list}");
+    let (code, _, said) = ctl(&hub, &["capability", "delete", "relay"]);
+    assert!(code == 1 && !said.is_empty(), "it is used");
+    done(&hub, &["capability", "unassign", "relay", "--selector", "all", "--yes"]);
+    assert_eq!(done(&hub, &["script", "require", "water"]), "water requires -\n");
+    assert_eq!(done(&hub, &["capability", "delete", "relay"]), "deleted relay\n");
+}
+
+#[test]
+fn who_was_refused_is_forgotten() {
+    let hub = Hub::start(&[]);
+    let eve = Api { token: "guessed".to_owned(), ..hub.api.clone() };
+    assert_eq!(eve.call_raw("GET", "/devices/eve/downlinks", None).0, 401);
+    assert!(done(&hub, &["inbox", "refuse", "eve"]).starts_with("refused eve"));
+    assert!(done(&hub, &["inbox", "list", "--state", "refused"]).contains("eve"));
+    assert!(done(&hub, &["inbox", "delete", "eve"]).starts_with("deleted eve"));
+    assert!(!done(&hub, &["inbox", "list", "--state", "refused"]).contains("eve"));
+    assert_eq!(eve.call_raw("GET", "/devices/eve/downlinks", None).0, 401);
+    assert!(done(&hub, &["inbox", "list"]).contains("eve"), "it is new again");
 }
 
 #[test]
