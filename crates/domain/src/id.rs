@@ -66,16 +66,22 @@ impl<Kind> Id<Kind> {
     pub fn to_u128(self) -> u128 {
         self.0.into()
     }
+
+    /// Whether this is the id's text: what `self.to_string() == text` says, without making that text.
+    pub fn is_written(self, text: &str) -> bool {
+        self.write(&mut [0; ulid::ULID_LEN]) == text
+    }
+
+    fn write(self, buffer: &mut [u8; ulid::ULID_LEN]) -> &str {
+        let text = self.0.array_to_str(buffer);
+        text.make_ascii_lowercase();
+        text
+    }
 }
 
 impl<Kind> fmt::Display for Id<Kind> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut buffer = [0u8; ulid::ULID_LEN];
-        let text = self.0.array_to_str(&mut buffer);
-        for c in text.chars() {
-            fmt::Write::write_char(f, c.to_ascii_lowercase())?;
-        }
-        Ok(())
+        f.write_str(self.write(&mut [0; ulid::ULID_LEN]))
     }
 }
 
@@ -135,6 +141,7 @@ mod tests {
         assert_eq!(text.len(), 26);
         assert_eq!(text, text.to_lowercase());
         assert_eq!(text.parse::<DeviceId>(), Ok(id));
+        assert!(id.is_written(&text) && !id.is_written(&text.to_uppercase()) && !id.is_written(""));
         assert_eq!(text.to_uppercase().parse::<DeviceId>(), Ok(id));
     }
 

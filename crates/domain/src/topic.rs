@@ -90,7 +90,7 @@ fn check_lengths(text: &str) -> Result<(), Rejection> {
     if text.contains('\0') {
         return Err(Rejection::invalid("topic", "a topic has no NUL character"));
     }
-    if text.split('/').count() > TOPIC_LEVELS_MAX {
+    if text.bytes().filter(|byte| *byte == b'/').count() >= TOPIC_LEVELS_MAX {
         return Err(Rejection::invalid("topic", format!("a topic has at most {TOPIC_LEVELS_MAX} levels")));
     }
     Ok(())

@@ -27,7 +27,7 @@ pub fn own_prefixes(identity: &Identity) -> impl Iterator<Item = String> {
 
 /// Whether the device is known by this id.
 pub fn is_own(identity: &Identity, id: &str) -> bool {
-    identity.external_id.as_deref() == Some(id) || id == identity.device.to_string()
+    identity.external_id.as_deref() == Some(id) || identity.device.is_written(id)
 }
 
 /// The kind of a message by its topic, `devices/<id>/<kind>`; `None` if it is not one of this device.
