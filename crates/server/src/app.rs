@@ -65,6 +65,8 @@ pub(crate) struct Parts {
     pub(crate) setup: std::sync::Mutex<Option<(motehub_domain::script::Digest, Time)>>,
     /// How many bulk actions may begin.
     pub(crate) bulk: Arc<tokio::sync::Semaphore>,
+    /// How many devices and programs may be looked up that ask to be let in.
+    pub(crate) doors: tokio::sync::Semaphore,
     /// How many points were taken lately.
     pub(crate) points: Rate,
     /// Where it listens, once it is bound.

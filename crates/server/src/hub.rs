@@ -22,9 +22,14 @@ use tokio::sync::mpsc;
 use crate::app::App;
 use crate::secrets;
 
+/// How many that ask to be let in are looked up at once. When a whole fleet comes back, the others wait here and not
+/// in the store, where people who look at the dashboard would wait behind all of them.
+pub(crate) const DOORS: usize = 32;
+
 impl Hub for App {
     fn authenticate(&self, knock: Knock) -> Answer<'_, Result<Client, Refusal>> {
         Box::pin(async move {
+            let door = self.doors.acquire().await.expect("because it is never closed");
             let known = match &knock.credentials {
                 Credentials::Mqtt { client_id, user, password } => {
                     self.mqtt_client(client_id, user.as_deref(), password.as_deref()).await
@@ -35,6 +40,7 @@ impl Hub for App {
                 Credentials::Bearer { id, secret } => self.native_device(id, secret).await,
                 Credentials::Token { secret } => self.mongoose_device(secret).await,
             };
+            drop(door);
             match known {
                 Ok(Some(client)) => {
                     if let Some(identity) = client.device.as_ref().filter(|_| knock.credentials.has_secret())

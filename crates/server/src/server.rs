@@ -32,7 +32,7 @@ use crate::presence::{self, Connections};
 use crate::rotation::Origins;
 use crate::settings::Settings;
 use crate::{
-    api, assets, backup, commands, mdash, random, reports, retention, rollouts, secrets, shadows, tls,
+    api, assets, backup, commands, hub, mdash, random, reports, retention, rollouts, secrets, shadows, tls,
 };
 
 /// How long the one-time set-up link works.
@@ -125,6 +125,7 @@ impl Server {
             guesses: api::Throttle::default(),
             claims: Claims::default(),
             bulk: Arc::new(tokio::sync::Semaphore::new(api::BULK_AT_ONCE_MAX)),
+            doors: tokio::sync::Semaphore::new(hub::DOORS),
             setup: Mutex::new(setup),
             points: ingest::Rate::default(),
             bound: OnceLock::new(),
