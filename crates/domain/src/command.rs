@@ -31,6 +31,11 @@ pub const REASON_CHARS_MAX: usize = 1_000;
 /// How long commands are kept.
 pub const KEPT: Span = Span::days(90);
 
+/// Members of arguments and results that are secrets, by their names: no device needs them to be kept.
+const SECRETS: [&str; 7] = ["pass", "password", "psk", "token", "secret", "key", "ha1"];
+/// What is kept in place of a secret.
+const CONCEALED: &str = "(not kept)";
+
 /// One request. It never changes; how it stands at each device is in its [`Execution`]s.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Command {
@@ -291,7 +296,9 @@ pub fn answered(
         ExecutionState::Queued | ExecutionState::Sent => false,
     };
     let (state, mut result, mut reason) = match outcome {
-        Outcome::Done(result) => (ExecutionState::Done, result.clone(), None),
+        Outcome::Done(result) => {
+            (ExecutionState::Done, result.as_ref().map(|result| kept(command, result)), None)
+        }
         Outcome::Failed(why) => (ExecutionState::Failed, None, Some(cut(why))),
         Outcome::Refused { code, message } => {
             (ExecutionState::Failed, None, Some(cut(&format!("{message} (code {code})"))))
@@ -306,6 +313,45 @@ pub fn answered(
         reason = Some(reason.map_or(late.to_owned(), |reason| format!("{reason} ({late})")));
     }
     ended(command, device, execution, state, result, reason, now)
+}
+
+/// A request as it is kept once it was said to a device that somebody waits for: without the secrets in it.
+pub fn concealed(mut effects: Effects) -> Effects {
+    for save in &mut effects.save {
+        if let Save::Command(command) = save {
+            command.arguments = kept(command, &command.arguments);
+        }
+    }
+    for change in &mut effects.changes {
+        if let Some(Value::Object(after)) = &mut change.after
+            && let Some(arguments) = after.get_mut("arguments")
+        {
+            *arguments = without_secrets(arguments, &change.subject_name);
+        }
+    }
+    effects
+}
+
+fn kept(command: &Command, value: &Value) -> Value {
+    without_secrets(value, &command.name)
+}
+
+/// The settings of a device hold the passwords of people, and so may its files.
+fn without_secrets(value: &Value, command: &str) -> Value {
+    let is_secret = |name: &str| SECRETS.contains(&name) || name == "data" && command.starts_with("FS.");
+    match value {
+        Value::Object(members) => {
+            let member = |(name, value): (&String, &Value)| match value {
+                Value::String(text) if is_secret(name) && !text.is_empty() => {
+                    (name.clone(), CONCEALED.into())
+                }
+                value => (name.clone(), without_secrets(value, command)),
+            };
+            members.iter().map(member).collect()
+        }
+        Value::Array(items) => items.iter().map(|item| without_secrets(item, command)).collect(),
+        plain => plain.clone(),
+    }
 }
 
 /// Takes a command back from the devices that were not told yet.

@@ -216,6 +216,7 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(commands::executions))
         .on(Needs(Operate), routes!(commands::cancel))
         .on(Needs(See), routes!(commands::of_device))
+        .on(Needs(Operate), routes!(commands::ask))
         // MQTT connections
         .on(Needs(Build), routes!(connections::list))
         .on(Needs(Build), routes!(connections::get))

@@ -1,31 +1,79 @@
 //! Commands on their way: said when a device comes, said again, answered, expired. The worker sleeps until the
 //! next deadline or until something changes.
 
-use motehub_domain::command;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use motehub_domain::change::Actor;
+use motehub_domain::command::{self, Addressee, Request};
+use motehub_domain::device::Device;
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::{CommandId, DeviceId};
 use motehub_domain::message::Outcome;
 use motehub_domain::time::{Span, Time};
 use motehub_gateway::hub::UplinkError;
 use motehub_store::{ExecutionView, StoreError};
-use tokio::sync::Notify;
+use serde_json::Value;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::perform::Failure;
+use crate::random;
 
 /// How many executions are looked at in one round, and written at once.
 const ROUND_MAX: usize = 500;
 /// How often the worker looks even if no deadline is known, and how long it rests after an error.
 const REST: Span = Span::minutes(1);
 
-/// What the worker is told: that a deadline is new.
+/// How long somebody who waits for an answer waits, unless they say otherwise.
+pub(crate) const WAIT: Span = Span::seconds(10);
+
+/// What the worker is told: that a deadline is new; and who waits for an answer.
 #[derive(Default)]
 pub(crate) struct Commands {
     changed: Notify,
+    waiting: Mutex<HashMap<CommandId, oneshot::Sender<Outcome>>>,
+}
+
+/// Why there is no answer to give.
+pub(crate) enum NoAnswer {
+    /// The device is not there.
+    Away,
+    /// It did not answer in time.
+    Late,
+    /// It was not asked.
+    Failure(Failure),
+}
+
+/// Somebody waits for the answer to a command for as long as this lives.
+struct Waiter<'a> {
+    commands: &'a Commands,
+    id: CommandId,
+    answer: oneshot::Receiver<Outcome>,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.commands.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
 }
 
 impl Commands {
+    fn wait_for(&self, id: CommandId) -> Waiter<'_> {
+        let (sender, answer) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
+        Waiter { commands: self, id, answer }
+    }
+
+    /// Whoever waits for this answer gets all of it; what is kept of it may be less.
+    fn hand_over(&self, id: CommandId, outcome: &Outcome) {
+        let waiter = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(waiter) = waiter {
+            let _ = waiter.send(outcome.clone());
+        }
+    }
+
     /// These records were written.
     pub(crate) fn tell(&self, saved: &[Save]) {
         let has_deadline = |save: &Save| matches!(save, Save::Execution(it) if it.deadline.is_some());
@@ -72,6 +120,32 @@ async fn round(app: &App) -> Result<Time, Failure> {
 }
 
 impl App {
+    /// Asks a device that is there to do something, and waits for its answer.
+    pub(crate) async fn ask(
+        &self,
+        device: &Device,
+        name: &str,
+        arguments: Value,
+        wait: Span,
+        actor: &Actor,
+    ) -> Result<Outcome, NoAnswer> {
+        if !self.connections.is_online(device.id) {
+            return Err(NoAnswer::Away);
+        }
+        let now = self.now();
+        let waiter = self.commands.wait_for(random::id(now));
+        let request = Request { name: name.to_owned(), arguments, selector: None, expires_in: Some(wait) };
+        let to = [Addressee { device: device.clone(), online: true }];
+        let asked = command::request(waiter.id, &request, &to, actor, now);
+        let (_, effects) = asked.map_err(|rejection| NoAnswer::Failure(rejection.into()))?;
+        self.perform(command::concealed(effects)).await.map_err(NoAnswer::Failure)?;
+        let mut waiter = waiter;
+        tokio::select! {
+            outcome = &mut waiter.answer => outcome.map_err(|_| NoAnswer::Late),
+            () = self.clock.sleep_until(now + wait) => Err(NoAnswer::Late),
+        }
+    }
+
     /// Devices are there and listen: they are told what they have not answered.
     pub(crate) async fn say_commands(&self, devices: &[DeviceId]) -> Result<(), Failure> {
         let open = self.store.open_executions(devices, ROUND_MAX).await?;
@@ -95,7 +169,10 @@ impl App {
             Ok((true, command::answered(&command, &device, &execution, outcome, self.now())))
         });
         match done.await {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                self.commands.hand_over(command, outcome);
+                Ok(())
+            }
             Ok(false) => {
                 let why = format!("a reply to a command that this device was not given: {command}");
                 self.state_refusal(device, &why).await;

@@ -6,7 +6,10 @@
 
 mod answer;
 mod caller;
+
+mod calls;
 mod devices;
+mod keys;
 
 use std::sync::Arc;
 
@@ -14,7 +17,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post, put};
-use motehub_domain::access::Permission::{self, Build, See};
+use motehub_domain::access::Permission::{self, Administer, Build, Operate, See};
 use motehub_gateway::http::{self, Pace};
 use motehub_gateway::hub::Hub;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +50,10 @@ pub(crate) fn router(app: &App, shutdown: CancellationToken) -> Router {
             "/api/v2/devices/{id}",
             needs(Build, put(devices::change).post(devices::change).delete(devices::delete)),
         );
+    let table = table
+        .route("/api/v2/devices/{id}/rpc/{method}", needs(Operate, get(calls::call).post(calls::call)))
+        .route("/api/v2/keys", needs(Administer, get(keys::list).post(keys::create)))
+        .route("/api/v2/keys/{id}", needs(Administer, axum::routing::delete(keys::delete)));
     table
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(front)

@@ -1,10 +1,13 @@
 //! Virtual devices. They see the product only over the wire, so they are an independent witness.
 
+pub mod mongoose;
 pub mod nodemcu;
 
 /// The kinds of virtual devices.
 #[derive(clap::Subcommand)]
 pub enum Command {
+    /// Run virtual lights with Mongoose OS
+    Mongoose(Box<mongoose::Options>),
     /// Run virtual NodeMCU (ESP8266, Lua) boards
     Nodemcu(Box<nodemcu::Options>),
     /// One killable group of virtual boards; started by `nodemcu`, spoken to over stdin and stdout
@@ -18,6 +21,7 @@ pub enum Command {
 /// When the settings contradict each other or a flash folder cannot be prepared.
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Mongoose(options) => mongoose::run(&options),
         Command::Nodemcu(options) => nodemcu::run(*options),
         Command::NodemcuGroup => nodemcu::run_group(),
     }

@@ -6,17 +6,21 @@ use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use motehub_domain::command::{self, Addressee, Command, Execution, ExecutionState, Request};
 use motehub_domain::id::{CommandId, DeviceId};
+use motehub_domain::message::Outcome;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::time::Span;
 use motehub_store::{CommandView, ExecutionView};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
 use super::deployments::{Meant, resolve};
+use super::devices;
 use super::extract::{Body, Page, Query, id, rfc3339};
 use super::problem::{ApiError, Problem};
 use crate::app::App;
+use crate::commands::{NoAnswer, WAIT};
 use crate::perform::Failure;
 use crate::random;
 
@@ -303,4 +307,62 @@ pub(crate) async fn of_device(
 
 async fn load(app: &App, id: CommandId) -> Result<CommandView, Failure> {
     Ok(app.store.command(id).await?.ok_or_else(|| Rejection::not_found("command", id))?)
+}
+
+/// What a device is asked.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Question {
+    /// The name of a command, or a method of a Mongoose OS device such as `Config.Get`.
+    name: String,
+    /// Any JSON.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    args: Value,
+    /// How long to wait for the answer: 1 to 60; 10 by default.
+    wait_seconds: Option<u32>,
+}
+
+/// What a device answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AnswerDto {
+    /// Any JSON; null for nothing.
+    #[schema(value_type = Option<Object>)]
+    result: Value,
+}
+
+/// Asks a device that is there to do something, and waits for its answer. It is a command like any other; passwords and
+/// tokens in it are not kept.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/ask", tag = "commands", params(("id" = String, Path)),
+    request_body = Question,
+    responses((status = 200, body = AnswerDto), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, description = "it is not there", body = Problem),
+        (status = 422, description = "it could not", body = Problem),
+        (status = 504, description = "it did not answer in time", body = Problem)))]
+pub(crate) async fn ask(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Path<String>,
+    Body(question): Body<Question>,
+) -> Result<axum::Json<AnswerDto>, ApiError> {
+    let device = devices::load(&app, id("device", &path)?).await?;
+    let wait = match question.wait_seconds {
+        None => WAIT,
+        Some(seconds @ 1..=60) => Span::seconds(i64::from(seconds)),
+        Some(_) => return Err(Rejection::invalid("wait_seconds", "1 to 60").into()),
+    };
+    let failed = |why: String| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "device_failed", why);
+    match app.ask(&device, &question.name, question.args, wait, &caller.actor()).await {
+        Ok(Outcome::Done(result)) => Ok(axum::Json(AnswerDto { result: result.unwrap_or_default() })),
+        Ok(Outcome::Failed(why)) => Err(failed(why)),
+        Ok(Outcome::Refused { code, message }) => Err(failed(format!("{message} (code {code})"))),
+        Err(NoAnswer::Away) => {
+            Err(Rejection::conflict("offline", "the device is not there: try again later").into())
+        }
+        Err(NoAnswer::Late) => {
+            let why = "the device did not answer in time: whether it did it is not known";
+            Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, "no_answer", why))
+        }
+        Err(NoAnswer::Failure(failure)) => Err(failure.into()),
+    }
 }

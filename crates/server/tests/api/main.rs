@@ -21,6 +21,7 @@ mod import;
 mod inbox;
 mod input;
 mod live;
+mod mdash;
 mod scripts;
 mod selectors;
 mod telemetry;

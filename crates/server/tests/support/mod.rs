@@ -2,6 +2,7 @@
 //! send exactly the bytes that a test says, also wrong ones.
 
 pub(crate) mod live;
+pub(crate) mod mdash;
 pub(crate) mod mqtt;
 
 mod wait;
@@ -25,6 +26,7 @@ pub(crate) const START: Time = Time(1_800_000_000_000);
 pub(crate) struct Hub {
     pub(crate) http: SocketAddr,
     pub(crate) mqtt: SocketAddr,
+    pub(crate) mdash: SocketAddr,
     pub(crate) clock: Clock,
     pub(crate) ada: Caller,
     pub(crate) setup_code: String,
@@ -84,8 +86,8 @@ impl Hub {
         let shutdown = CancellationToken::new();
         tokio::spawn(server.run(shutdown.clone()));
         let ada = Caller::token(add_token(data.path(), "ada", Role::Admin).await.unwrap());
-        let (http, mqtt) = (addresses.http, addresses.mqtt);
-        Self { http, mqtt, clock, ada, setup_code, _data: data, shutdown }
+        let (http, mqtt, mdash) = (addresses.http, addresses.mqtt, addresses.mdash.unwrap());
+        Self { http, mqtt, mdash, clock, ada, setup_code, _data: data, shutdown }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -166,7 +168,12 @@ impl Hub {
 
     /// Sends bytes and reads to the end; the hub may answer before it has read everything.
     pub(crate) async fn exchange(&self, bytes: &[u8]) -> Answer {
-        let (mut reader, mut writer) = TcpStream::connect(self.http).await.unwrap().into_split();
+        Self::exchange_with(self.http, bytes).await
+    }
+
+    /// The same with another listener.
+    async fn exchange_with(address: SocketAddr, bytes: &[u8]) -> Answer {
+        let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
         let bytes = bytes.to_vec();
         let sending = tokio::spawn(async move {
             let _ = writer.write_all(&bytes).await;

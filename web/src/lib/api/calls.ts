@@ -242,6 +242,9 @@ export const commands = {
   send: (order: Target & { name: string; args: unknown; expires_in_seconds: number }) =>
     post<{ id: string; devices: number }>('/commands', order),
   cancel: (command: string) => post<void>(`/commands/${id(command)}/cancel`),
+  /** Asks a device that is there, and waits for what it answers. */
+  ask: async (device: string, name: string, args: unknown): Promise<unknown> =>
+    (await post<{ result: unknown }>(`/devices/${id(device)}/ask`, { name, args })).result,
 };
 
 export const connections = {

@@ -1,0 +1,141 @@
+//! The API of mDash: programs that were made for it work as they are, and get no further than they may.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use crate::support::Hub;
+use crate::support::mdash::Socket;
+
+fn basic(name: &str, password: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{password}")))
+}
+
+/// Registers a light. Gives its id with mDash and its token.
+async fn light(hub: &Hub, name: &str) -> (String, String) {
+    let made = hub.axios("POST", "/api/v2/devices", &hub.key(), Some(&json!({ "name": name }))).await;
+    assert_eq!(made.status, 200, "{made:?}");
+    (made.string("id"), made.string("token"))
+}
+
+async fn await_online(hub: &Hub, id: &str, online: bool) {
+    hub.until("presence", || async {
+        let device = hub.axios("GET", &format!("/api/v2/devices/{id}"), &hub.key(), None).await.json();
+        (device["online"] == online).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_is_registered_as_the_readme_says() {
+    let hub = Hub::start().await;
+    let password = "a green bottle";
+    let set_up = json!({ "code": hub.setup_code, "name": "admin", "password": password });
+    assert_eq!(hub.post("/setup", set_up).await.status, 200);
+    let made = hub.curl("POST", "/api/v2/devices", &basic("admin", password), Some(&json!({}))).await;
+    assert_eq!(made.status, 200, "{made:?}");
+    let (id, token) = (made.string("id"), made.string("token"));
+    let is_hex = |text: &str| text.len() == 24 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(is_hex(&id) && is_hex(&token), "{made:?}");
+    let _light = Socket::device(&hub, &token).await;
+    await_online(&hub, &id, true).await;
+    // The token is shown once, and the list is an array.
+    let listed = hub.axios("GET", "/api/v2/devices", &basic("email_admin", password), None).await.json();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!((&listed[0]["id"], listed[0].get("token")), (&json!(id), None), "{listed}");
+    // PUT and POST change it alike.
+    let path = format!("/api/v2/devices/{id}");
+    for (method, name) in [("PUT", "Hall"), ("POST", "Kitchen")] {
+        let changed = hub.axios(method, &path, &hub.key(), Some(&json!({ "name": name }))).await;
+        assert_eq!((changed.status, changed.string("name").as_str()), (200, name));
+    }
+    assert_eq!(hub.axios("DELETE", &path, &hub.key(), None).await.json(), true);
+    assert_eq!(hub.axios("GET", &path, &hub.key(), None).await.status, 404);
+    hub.is_well().await;
+}
+
+#[tokio::test]
+async fn nobody_unknown_gets_in_and_no_id_becomes_an_address() {
+    let hub = Hub::start().await;
+    let (id, token) = light(&hub, "Hall").await;
+    for auth in ["", "Bearer x", "Basic eA==", &basic("admin", "admin"), &format!("Bearer {token}")] {
+        let answer = hub.axios("GET", "/api/v2/devices", auth, None).await;
+        assert_eq!(answer.status, 401, "{auth}: {answer:?}");
+        assert_eq!(answer.json()["code"], 401);
+        assert_eq!(
+            Socket::open(&hub, "/api/v2/rpc", auth).await.err(),
+            (!auth.ends_with(&token)).then_some(401)
+        );
+    }
+    let key = hub.ada.token.clone().unwrap();
+    let by_query = hub.axios("GET", &format!("/api/v2/devices?access_token={key}"), "", None).await;
+    assert_eq!(by_query.status, 200);
+    for odd in ["..%2Fkeys", "x%2Frpc%2FSys.Reboot", "%00", "x".repeat(2000).as_str()] {
+        let answer = hub.axios("GET", &format!("/api/v2/devices/{odd}"), &hub.key(), None).await;
+        assert_eq!(answer.status, 404, "{odd}: {answer:?}");
+    }
+    let answer = hub.axios("PUT", &format!("/api/v2/devices/{id}"), &hub.key(), Some(&json!("x"))).await;
+    assert_eq!(answer.status, 200, "nothing is changed by what says nothing");
+    hub.is_well().await;
+}
+
+#[tokio::test]
+async fn a_call_is_answered_as_the_device_answers_it() {
+    let hub = Hub::start().await;
+    let (id, token) = light(&hub, "Hall").await;
+    let path = format!("/api/v2/devices/{id}/rpc/Config.Get");
+    let call = |body: Option<Value>| {
+        let (hub, path) = (&hub, &path);
+        async move { hub.axios("POST", path, &hub.key(), body.as_ref()).await }
+    };
+    assert_eq!(call(None).await.status, 503, "it is offline");
+    let mut light = Socket::device(&hub, &token).await;
+    await_online(&hub, &id, true).await;
+    let answers = [
+        (json!({ "result": { "wifi": { "sta": { "pass": "s3cret" } } } }), 200),
+        (json!({ "result": null }), 200),
+        (json!({ "error": { "code": 404, "message": "No handler for Config.Get" } }), 404),
+        (json!({ "error": { "code": -32601, "message": "method not found" } }), 500),
+    ];
+    for (answer, status) in answers {
+        let answering = async {
+            let asked = light.await_frame(|frame| frame["method"] == "Config.Get").await;
+            assert_eq!(asked["params"], json!({ "key": "wifi" }));
+            let mut frame = answer.clone();
+            frame["id"] = asked["id"].clone();
+            light.say(&frame).await;
+        };
+        let (got, ()) = tokio::join!(call(Some(json!({ "key": "wifi" }))), answering);
+        assert_eq!(got.status, status, "{got:?}");
+        match answer.get("result") {
+            Some(result) => assert_eq!(got.json(), *result),
+            None => assert_eq!(got.json(), answer["error"]),
+        }
+    }
+    // What is kept of it holds no password.
+    let device = hub.get(&format!("/devices?selector=external_id%3D{id}")).await.json()["items"][0].clone();
+    let kept = hub.get(&format!("/devices/{}/commands", device["id"].as_str().unwrap())).await.text();
+    assert!(kept.contains("(not kept)") && !kept.contains("s3cret"), "{kept}");
+    // One that goes in the middle of it is not waited for.
+    let (got, ()) = tokio::join!(call(None), async {
+        light.await_frame(|frame| frame["method"] == "Config.Get").await;
+        drop(light);
+    });
+    assert_eq!(got.status, 503, "{got:?}");
+    hub.is_well().await;
+}
+
+#[tokio::test]
+async fn keys_are_made_shown_once_and_revoked() {
+    let hub = Hub::start().await;
+    let made = hub.axios("POST", "/api/v2/keys", &hub.key(), Some(&json!({}))).await;
+    let secret = made.string("id");
+    let own = format!("Bearer {secret}");
+    assert_eq!(hub.axios("GET", "/api/v2/devices", &own, None).await.status, 200);
+    assert_eq!(hub.axios("GET", "/api/v2/keys", &own, None).await.status, 403, "a key is no administrator");
+    let listed = hub.axios("GET", "/api/v2/keys", &hub.key(), None).await;
+    assert!(!listed.text().contains(&secret), "{listed:?}");
+    let revoked = hub.axios("DELETE", &format!("/api/v2/keys/{secret}"), &hub.key(), None).await;
+    assert_eq!((revoked.status, revoked.json()), (200, json!(true)));
+    assert_eq!(hub.axios("GET", "/api/v2/devices", &own, None).await.status, 401);
+}
