@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 use crate::api::Api;
 use crate::serve;
 
+mod lights;
+
 /// Where the demo looks for a free port if the usual one is taken.
 const ANY_PORT: &str = "127.0.0.1:0";
 /// The boards: name, dialect, tags. Those of the native dialect run Motehub's agent.
@@ -67,6 +69,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
             data: Some(data.clone()),
             http: Some(http),
             mqtt: Some(mqtt),
+            mdash: Some(ANY_PORT.to_owned()),
             ..serve::Options::default()
         })?;
         let shutdown = serve::on_signals()?;
@@ -80,7 +83,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
                 };
                 let fleet = outcome.inspect_err(|_| shutdown.cancel())?;
                 shutdown.cancelled().await;
-                fleet.stop().await;
+                let (boards, lights) = fleet;
+                lights.stop().await;
+                boards.stop().await;
                 anyhow::Ok(())
             }
         });
@@ -110,7 +115,7 @@ async fn populate(
     data: &Path,
     addresses: oneshot::Receiver<Addresses>,
     password: Option<String>,
-) -> anyhow::Result<motehub_sim::nodemcu::FleetHandle> {
+) -> anyhow::Result<(motehub_sim::nodemcu::FleetHandle, lights::Lights)> {
     let addresses = addresses.await.context("the hub did not start")?;
     let token_file = data.join("demo.token");
     let token = match fs::read_to_string(&token_file) {
@@ -136,13 +141,14 @@ async fn populate(
     config.sensors = vec!["adc=sine:280:640:120".to_owned()];
     config.boards = boards;
     let fleet = motehub_sim::nodemcu::spawn(&config)?;
+    let (lights, claim_code) = lights::start(&api, data, addresses).await?;
     let deployments = scripts(&api).await?;
     say("deploying a script to the virtual boards; a task is Done after its health window …");
     for deployment in deployments {
         wait_until_ended(&api, &deployment).await?;
     }
-    welcome(addresses.http, password.as_deref());
-    Ok(fleet)
+    welcome(addresses.http, password.as_deref(), claim_code.as_deref());
+    Ok((fleet, lights))
 }
 
 /// Nobody logged in since the first start: the former one-time password is gone from the terminal, so here is
@@ -267,15 +273,18 @@ fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
         .with_context(|| format!("writing {}", path.display()))
 }
 
-fn welcome(http: SocketAddr, password: Option<&str>) {
+fn welcome(http: SocketAddr, password: Option<&str>, claim_code: Option<&str>) {
     let login = match password {
         Some(password) => format!(
             "  name      admin\n  password  {password}   (one-time: choose your own at the first login)"
         ),
         None => "  name      admin\n  password  the one that you chose".to_owned(),
     };
+    let claim = claim_code.map_or_else(String::new, |code| {
+        format!("\nA customer claims the hall light at http://{http}/app with the code {code}\n")
+    });
     say(&format!(
-        "\nThe demo is running. Open it in a browser:\n\n  http://{http}\n\n{login}\n\nCtrl-C ends it."
+        "\nThe demo is running. Open it in a browser:\n\n  http://{http}\n\n{login}\n{claim}\nCtrl-C ends it."
     ));
 }
 

@@ -45,6 +45,10 @@ pub(crate) struct Options {
     /// Where Mongoose OS devices and programs made for mDash are served; off without it
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_MDASH")]
     pub(crate) mdash: Option<String>,
+    /// Let the users of the original phone app in at --mdash, whose name is their password, and let it pair devices
+    /// without a proof of possession (a weakness that the dashboard shows)
+    #[arg(long, env = "MOTEHUB_MDASH_APP_USERS")]
+    pub(crate) mdash_app_users: bool,
     /// Open these topics to MQTT clients without credentials (a weakness that the dashboard shows); repeatable
     #[arg(long, value_name = "FILTER", env = "MOTEHUB_MQTT_ANONYMOUS", value_delimiter = ',')]
     pub(crate) mqtt_anonymous: Vec<String>,
@@ -78,6 +82,8 @@ struct File {
     mqtt_tls: Option<String>,
     mqtt_ws: Option<String>,
     mdash: Option<String>,
+    #[serde(default)]
+    mdash_app_users: bool,
     #[serde(default)]
     mqtt_anonymous: Vec<String>,
     #[serde(default)]
@@ -175,6 +181,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         mqtt_tls: mqtt_tls.map(|text| address("mqtt-tls", &text)).transpose()?,
         mqtt_ws: mqtt_ws.map(|text| address("mqtt-ws", &text)).transpose()?,
         mdash: mdash.map(|text| address("mdash", &text)).transpose()?,
+        mdash_app_users: options.mdash_app_users || file.mdash_app_users,
         mqtt_anonymous,
         mqtt_limits: crate::limits::limits(&file.mqtt_limits)?,
         tls_files,

@@ -10,6 +10,7 @@ mod caller;
 mod calls;
 mod devices;
 mod keys;
+mod users;
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use answer::Refusal;
-use caller::Known;
+use caller::{Access, Known};
 
 /// Largest request body in bytes.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -39,19 +40,22 @@ pub(crate) struct Front {
 pub(crate) fn router(app: &App, shutdown: CancellationToken) -> Router {
     let front = Arc::new(Front { app: app.clone(), known: Known::default() });
     let hub: Arc<dyn Hub> = Arc::new(app.clone());
-    let needs = |permission: Permission, route: MethodRouter<Arc<Front>>| {
-        route.layer(from_fn_with_state((front.clone(), permission), caller::guard))
+    let on = |access: Access, route: MethodRouter<Arc<Front>>| {
+        route.layer(from_fn_with_state((front.clone(), access), caller::guard))
     };
+    let needs = |permission: Permission, route| on(Access::Needs(permission), route);
+    let shared = |permission: Permission, route| on(Access::Shared(permission), route);
     let table = Router::new()
-        .route("/api/v2/devices", needs(See, get(devices::list)))
+        .route("/api/v2/devices", shared(See, get(devices::list)))
         .route("/api/v2/devices", needs(Build, post(devices::create)))
-        .route("/api/v2/devices/{id}", needs(See, get(devices::get)))
+        .route("/api/v2/devices/{id}", shared(See, get(devices::get)))
         .route(
             "/api/v2/devices/{id}",
             needs(Build, put(devices::change).post(devices::change).delete(devices::delete)),
         );
     let table = table
         .route("/api/v2/devices/{id}/rpc/{method}", needs(Operate, get(calls::call).post(calls::call)))
+        .route("/api/v2/user/add", needs(Administer, post(users::add)))
         .route("/api/v2/keys", needs(Administer, get(keys::list).post(keys::create)))
         .route("/api/v2/keys/{id}", needs(Administer, axum::routing::delete(keys::delete)));
     table

@@ -8,6 +8,25 @@ use crate::id::UserId;
 use crate::rejection::Rejection;
 use crate::time::Time;
 
+/// Brings a person with the password that the person has elsewhere.
+///
+/// # Errors
+/// `invalid` for a name that cannot be one.
+pub fn bring(
+    id: UserId,
+    name: &str,
+    role: Role,
+    password_hash: String,
+    actor: &Actor,
+    now: Time,
+) -> Result<(User, Effects), Rejection> {
+    let user = User { password_hash, ..new_user(id, name, role, &[], now)? };
+    let brought = fact(ChangeKind::UserCreated, &id, &user.name, actor);
+    let brought = brought.after(serde_json::json!({ "role": role.as_str() }));
+    let save = vec![Save::User(Box::new(user.clone()))];
+    Ok((user, Effects { save, changes: vec![brought.0], send: Vec::new() }))
+}
+
 /// Makes a customer, who is logged in at once. What the invitation gives besides is [`crate::share::redeem`]'s.
 ///
 /// The store refuses a name that somebody has: there may be too many customers to look at all of them here.

@@ -176,6 +176,12 @@ async fn weaknesses(
             or put a TLS proxy that writes no addresses in front of it";
         add("mdash_open", sentence.to_owned());
     }
+    if app.settings.mdash.is_some() && app.settings.mdash_app_users {
+        let sentence = "users of the original phone app are let in by a name that is also the password, pair devices \
+            without a proof that they have them, and their server may switch any device; leave out --mdash-app-users \
+            and use the app at /app instead";
+        add("mdash_app_users", sentence.to_owned());
+    }
     if let Some(disk) = disk.filter(|disk| disk.free_bytes < FREE_BYTES_MIN) {
         let free_mb = disk.free_bytes / 1_000_000;
         add("disk_full", format!("the disk of the data folder has {free_mb} MB left: free some space"));

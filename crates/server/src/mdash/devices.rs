@@ -6,12 +6,13 @@ use axum::extract::{Extension, Path, State};
 use motehub_domain::device::{self, Device, Dialect, Edit, Registration};
 use motehub_domain::kept::Principal;
 use motehub_domain::rejection::Rejection;
-use motehub_store::{DeviceQuery, DeviceView};
+use motehub_domain::share::{Right, Share};
+use motehub_store::{DeviceQuery, DeviceView, Shared};
 use serde_json::{Value, json};
 
-use super::Front;
 use super::answer::{Body, Refusal};
-use super::caller::Caller;
+use super::caller::{Caller, USER_PREFIX};
+use super::{Front, users};
 use crate::api::rfc3339;
 use crate::app::App;
 use crate::{random, secrets};
@@ -19,18 +20,37 @@ use crate::{random, secrets};
 /// How many devices are read at once, and how many are listed: mDash knows no pages.
 const PAGE: usize = 500;
 const LISTED_MAX: usize = 10_000;
+/// What is said of a device that is not there, or not for the caller.
+const UNKNOWN: &str = "there is no such device";
 /// When something never happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// All devices that the caller sees.
-pub(super) async fn list(State(front): State<Arc<Front>>) -> Result<axum::Json<Vec<Value>>, Refusal> {
+pub(super) async fn list(
+    State(front): State<Arc<Front>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<axum::Json<Vec<Value>>, Refusal> {
+    let app = &front.app;
     let mut listed = Vec::new();
+    if caller.is_customer() {
+        let shares = match caller.user {
+            Some(user) => app.store.shares_with(user, app.now()).await?,
+            None => Vec::new(),
+        };
+        for share in shares {
+            if let Some(view) = app.store.device_view(share.device).await? {
+                listed.push(for_customer(shown(&view), &share));
+            }
+        }
+        return Ok(axum::Json(listed));
+    }
     loop {
         let query = DeviceQuery { offset: listed.len(), limit: PAGE, ..DeviceQuery::default() };
-        let (views, _) = front.app.store.devices(query).await?;
-        let count = views.len();
-        listed.extend(views.iter().map(shown));
-        if count < PAGE || listed.len() >= LISTED_MAX {
+        let (views, _) = app.store.devices(query).await?;
+        for view in &views {
+            listed.push(for_staff(app, shown(view), &view.device).await?);
+        }
+        if views.len() < PAGE || listed.len() >= LISTED_MAX {
             return Ok(axum::Json(listed));
         }
     }
@@ -39,9 +59,22 @@ pub(super) async fn list(State(front): State<Arc<Front>>) -> Result<axum::Json<V
 /// One device.
 pub(super) async fn get(
     State(front): State<Arc<Front>>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<axum::Json<Value>, Refusal> {
-    view(&front.app, &known(&front.app, &id).await?).await.map(axum::Json)
+    let app = &front.app;
+    let device = known(app, &id).await?;
+    if !caller.is_customer() {
+        return view(app, &device).await.map(axum::Json);
+    }
+    let share = match caller.user {
+        Some(user) => app.store.share(device.id, user).await?.filter(|share| !share.has_ended(app.now())),
+        None => None,
+    };
+    let share = share.ok_or_else(|| Refusal::not_found(UNKNOWN))?;
+    let view = app.store.device_view(device.id).await?;
+    let view = view.ok_or_else(|| Refusal::not_found(UNKNOWN))?;
+    Ok(axum::Json(for_customer(shown(&view), &share)))
 }
 
 /// Registers a device with a new id and token, which is shown only now.
@@ -70,7 +103,7 @@ pub(super) async fn create(
     Ok(axum::Json(shown))
 }
 
-/// Changes a device: its name.
+/// Changes a device: its name; or pairs it with a user of the original app, whose name for it that is then.
 pub(super) async fn change(
     State(front): State<Arc<Front>>,
     Extension(caller): Extension<Caller>,
@@ -78,8 +111,15 @@ pub(super) async fn change(
     Body(body): Body,
 ) -> Result<axum::Json<Value>, Refusal> {
     let app = &front.app;
-    let id = known(app, &id).await?.id;
+    let device = known(app, &id).await?;
+    let id = device.id;
     let name = body["name"].as_str().map(str::to_owned);
+    if let Some(user) = body["shared_with"].as_str().filter(|user| !user.trim().is_empty()) {
+        users::pair(app, &caller, &device, user, name.as_deref()).await?;
+        let mut shown = view(app, &device).await?;
+        shown["name"] = json!(name.unwrap_or(device.name));
+        return Ok(axum::Json(shown));
+    }
     let edit = Edit { name, ..Edit::default() };
     let edited = app.attempt(|| async {
         let device = app.store.device(id).await?.ok_or_else(|| Rejection::not_found("device", id))?;
@@ -114,12 +154,31 @@ pub(super) async fn known(app: &App, id: &str) -> Result<Device, Refusal> {
     let found = app.store.devices_by_external_id(id).await?;
     let by_dialect = |dialect: Dialect| found.iter().find(|device| device.dialect == dialect);
     let device = by_dialect(Dialect::Mongoose).or_else(|| found.first());
-    device.cloned().ok_or_else(|| Refusal::not_found("there is no such device"))
+    device.cloned().ok_or_else(|| Refusal::not_found(UNKNOWN))
 }
 
 async fn view(app: &App, device: &Device) -> Result<Value, Refusal> {
     let view = app.store.device_view(device.id).await?;
-    view.as_ref().map(shown).ok_or_else(|| Refusal::not_found("there is no such device"))
+    let view = view.ok_or_else(|| Refusal::not_found(UNKNOWN))?;
+    for_staff(app, shown(&view), device).await
+}
+
+/// With whose it is and who else sees it; what they call it is theirs.
+async fn for_staff(app: &App, mut shown: Value, device: &Device) -> Result<Value, Refusal> {
+    let shares = app.store.shares_of(device.id).await?;
+    let id = |shared: &Shared| format!("{USER_PREFIX}{}", shared.user_name);
+    let owner = shares.iter().find(|shared| shared.share.right == Right::Owner);
+    shown["user_id"] = json!(owner.map(id));
+    shown["shared_with"] = json!(shares.iter().map(id).collect::<Vec<_>>().join(","));
+    Ok(shown)
+}
+
+/// By the name that the customer gave it.
+fn for_customer(mut shown: Value, share: &Share) -> Value {
+    if let Some(name) = &share.name {
+        shown["name"] = json!(name);
+    }
+    shown
 }
 
 /// A device without its token, which nobody needs who did not register it.
@@ -129,7 +188,6 @@ fn shown(view: &DeviceView) -> Value {
     json!({
         "id": name_of(device),
         "name": device.name,
-        "shared_with": "",
         "online": presence.as_ref().is_some_and(|presence| presence.online),
         "created_at": rfc3339(device.created_at),
         "last_seen": seen_at,

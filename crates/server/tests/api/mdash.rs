@@ -139,3 +139,64 @@ async fn keys_are_made_shown_once_and_revoked() {
     assert_eq!((revoked.status, revoked.json()), (200, json!(true)));
     assert_eq!(hub.axios("GET", "/api/v2/devices", &own, None).await.status, 401);
 }
+
+#[tokio::test]
+async fn the_original_app_pairs_a_light_and_nobody_takes_it_away() {
+    let hub = Hub::start_with_app_users().await;
+    let (id, _) = light(&hub, "Light 1").await;
+    let app = |name: &'static str| {
+        let add = json!({ "name": name, "pass": name });
+        let hub = &hub;
+        async move {
+            // The user is made and not waited for; the list is asked for meanwhile.
+            let (key, own) = (hub.key(), basic(name, name));
+            let added = hub.axios("POST", "/api/v2/user/add", &key, Some(&add));
+            let listed = hub.axios("GET", "/api/v2/devices", &own, None);
+            let (added, listed) = tokio::join!(added, listed);
+            assert_eq!((added.status, listed.status), (200, 200), "{added:?} {listed:?}");
+            assert_eq!(added.string("id"), format!("email_{name}"));
+            listed.json()
+        }
+    };
+    assert_eq!(app("mos_app_k2j4h5g6f").await, json!([]));
+    assert_eq!(app("mos_app_k2j4h5g6f").await, json!([]), "it is asked at every connection");
+    let path = format!("/api/v2/devices/{id}");
+    let pair = |user: &str, name: &str| json!({ "shared_with": format!("email_{user}"), "name": name });
+    let paired = hub.axios("PUT", &path, &hub.key(), Some(&pair("mos_app_k2j4h5g6f", "Hall Lamp"))).await;
+    assert_eq!(
+        (paired.status, paired.string("id"), paired.string("name")),
+        (200, id.clone(), "Hall Lamp".into())
+    );
+    let listed = app("mos_app_k2j4h5g6f").await;
+    assert_eq!(
+        (&listed[0]["id"], &listed[0]["name"], &listed[0]["online"]),
+        (&json!(id), &json!("Hall Lamp"), &json!(false))
+    );
+    assert!(listed[0].get("token").is_none() && listed[0].get("shared_with").is_none(), "{listed}");
+    // Another phone cannot take it, and sees nothing of it.
+    app("mos_app_evil00000").await;
+    let stolen = hub.axios("PUT", &path, &hub.key(), Some(&pair("mos_app_evil00000", "Mine"))).await;
+    assert_eq!(stolen.status, 409, "{stolen:?}");
+    assert_eq!(app("mos_app_evil00000").await, json!([]));
+    let eve = basic("mos_app_evil00000", "mos_app_evil00000");
+    assert_eq!(hub.axios("GET", &path, &eve, None).await.status, 404);
+    assert_eq!(hub.axios("PUT", &path, &eve, Some(&json!({ "name": "Mine" }))).await.status, 403);
+    assert_eq!(app("mos_app_k2j4h5g6f").await[0]["name"], "Hall Lamp");
+    // The vendor's own name for it is another one.
+    assert_eq!(hub.axios("GET", &path, &hub.key(), None).await.string("name"), "Light 1");
+    hub.is_well().await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_its_own_password_is_let_in_only_where_that_was_asked_for() {
+    let hub = Hub::start().await;
+    let (id, _) = light(&hub, "Light 1").await;
+    let add = json!({ "name": "mos_app_k2j4h5g6f", "pass": "mos_app_k2j4h5g6f" });
+    assert_eq!(hub.axios("POST", "/api/v2/user/add", &hub.key(), Some(&add)).await.status, 403);
+    let own = basic("mos_app_k2j4h5g6f", "mos_app_k2j4h5g6f");
+    assert_eq!(hub.axios("GET", "/api/v2/devices", &own, None).await.status, 401);
+    let pair = json!({ "shared_with": "email_mos_app_k2j4h5g6f", "name": "Hall" });
+    assert_eq!(hub.axios("PUT", &format!("/api/v2/devices/{id}"), &hub.key(), Some(&pair)).await.status, 403);
+    let posture = hub.get("/system").await.json()["weaknesses"].to_string();
+    assert!(posture.contains("mdash_open") && !posture.contains("mdash_app_users"), "{posture}");
+}

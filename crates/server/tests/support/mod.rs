@@ -63,6 +63,15 @@ impl Hub {
 
     /// A hub that opens topic filters to MQTT clients without credentials.
     pub(crate) async fn start_open_to(filters: &[&str]) -> Self {
+        Self::start_with(filters, false).await
+    }
+
+    /// A hub that lets the users of the original phone app in.
+    pub(crate) async fn start_with_app_users() -> Self {
+        Self::start_with(&[], true).await
+    }
+
+    async fn start_with(filters: &[&str], mdash_app_users: bool) -> Self {
         let data = tempfile::tempdir().unwrap();
         let clock = Clock::manual(START);
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -73,6 +82,7 @@ impl Hub {
             mqtt_tls: None,
             mqtt_ws: None,
             mdash: Some(free),
+            mdash_app_users,
             mqtt_anonymous: filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,

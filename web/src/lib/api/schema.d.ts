@@ -479,6 +479,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{id}/ask": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Asks a device that is there to do something, and waits for its answer. It is a command like any other; passwords and
+         *     tokens in it are not kept.
+         */
+        post: operations["commands_ask"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{id}/cancel": {
         parameters: {
             query?: never;
@@ -1596,6 +1616,11 @@ export interface components {
             kind: string;
             /** @description Its name. */
             name: string;
+        };
+        /** @description What a device answered. */
+        AnswerDto: {
+            /** @description Any JSON; null for nothing. */
+            result?: Record<string, never> | null;
         };
         /** @description What a customer is to do. */
         Asked: {
@@ -2954,6 +2979,18 @@ export interface components {
              * @description Which version.
              */
             version?: number | null;
+        };
+        /** @description What a device is asked. */
+        Question: {
+            /** @description Any JSON. */
+            args?: Record<string, never> | null;
+            /** @description The name of a command, or a method of a Mongoose OS device such as `Config.Get`. */
+            name: string;
+            /**
+             * Format: int32
+             * @description How long to wait for the answer: 1 to 60; 10 by default.
+             */
+            wait_seconds?: number | null;
         };
         /** @description What was refused, by the reason. */
         Refused: {
@@ -4756,6 +4793,74 @@ export interface operations {
                 };
             };
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    commands_ask: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Question"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnswerDto"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description it is not there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description it could not */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description it did not answer in time */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
