@@ -4,15 +4,22 @@
 //! runs each id once and answers a repeated one as before, so saying it again is harmless. A Mongoose OS device would
 //! do it twice: it is told once, and when its connection ends before the answer, that is the answer.
 
+mod concealed;
+mod fact;
+
 use serde_json::{Value, json};
 
-use crate::change::{Actor, Change, ChangeKind};
-use crate::device::{self, Device, Dialect};
+use crate::change::{Actor, ChangeKind};
+use crate::device::{Device, Dialect};
 use crate::effects::{Effects, Save};
 use crate::id::{CommandId, DeviceId};
 use crate::message::{Downlink, Order, Outcome};
 use crate::rejection::Rejection;
 use crate::time::{Span, Time};
+
+pub use concealed::concealed;
+use concealed::kept;
+use fact::{fact, moved};
 
 /// Longest name in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -30,11 +37,6 @@ pub const DEVICES_MAX: usize = 100_000;
 pub const REASON_CHARS_MAX: usize = 1_000;
 /// How long commands are kept.
 pub const KEPT: Span = Span::days(90);
-
-/// Members of arguments and results that are secrets, by their names: no device needs them to be kept.
-const SECRETS: [&str; 7] = ["pass", "password", "psk", "token", "secret", "key", "ha1"];
-/// What is kept in place of a secret.
-const CONCEALED: &str = "(not kept)";
 
 /// One request. It never changes; how it stands at each device is in its [`Execution`]s.
 #[derive(Debug, Clone, PartialEq)]
@@ -315,45 +317,6 @@ pub fn answered(
     ended(command, device, execution, state, result, reason, now)
 }
 
-/// A request as it is kept once it was said to a device that somebody waits for: without the secrets in it.
-pub fn concealed(mut effects: Effects) -> Effects {
-    for save in &mut effects.save {
-        if let Save::Command(command) = save {
-            command.arguments = kept(command, &command.arguments);
-        }
-    }
-    for change in &mut effects.changes {
-        if let Some(Value::Object(after)) = &mut change.after
-            && let Some(arguments) = after.get_mut("arguments")
-        {
-            *arguments = without_secrets(arguments, &change.subject_name);
-        }
-    }
-    effects
-}
-
-fn kept(command: &Command, value: &Value) -> Value {
-    without_secrets(value, &command.name)
-}
-
-/// The settings of a device hold the passwords of people, and so may its files.
-fn without_secrets(value: &Value, command: &str) -> Value {
-    let is_secret = |name: &str| SECRETS.contains(&name) || name == "data" && command.starts_with("FS.");
-    match value {
-        Value::Object(members) => {
-            let member = |(name, value): (&String, &Value)| match value {
-                Value::String(text) if is_secret(name) && !text.is_empty() => {
-                    (name.clone(), CONCEALED.into())
-                }
-                value => (name.clone(), without_secrets(value, command)),
-            };
-            members.iter().map(member).collect()
-        }
-        Value::Array(items) => items.iter().map(|item| without_secrets(item, command)).collect(),
-        plain => plain.clone(),
-    }
-}
-
 /// Takes a command back from the devices that were not told yet.
 pub fn cancel(
     command: &Command,
@@ -428,17 +391,4 @@ fn name(text: &str) -> Result<String, Rejection> {
 
 fn cut(text: &str) -> String {
     text.chars().take(REASON_CHARS_MAX).collect()
-}
-
-fn fact(kind: ChangeKind, command: &Command, actor: &Actor, after: Option<Value>) -> Change {
-    let (subject, subject_name) = (command.id.to_string(), command.name.clone());
-    Change { actor: actor.clone(), kind, subject, subject_name, device: None, before: None, after }
-}
-
-fn moved(command: &Command, device: &Device, is: &Execution, was: Option<ExecutionState>) -> Change {
-    let before = was.map(|was| json!({ "state": was.as_str() }));
-    let after = json!({ "state": is.state.as_str(), "reason": is.reason, "name": command.name });
-    let mut change = device::fact(ChangeKind::CommandMoved, device, &Actor::System, before, Some(after));
-    change.subject = command.id.to_string();
-    change
 }

@@ -7,9 +7,10 @@ mod heard;
 
 pub use buffer::{BYTES_MAX, Buffer};
 pub use frame::{Fault, Frame, call, error, result};
-pub use heard::{Heard, heard, introduction};
+pub use heard::{Heard, heard, introduction, reported};
 
 use motehub_domain::message::Downlink;
+use motehub_domain::shadow;
 use serde_json::Value;
 
 /// Longest frame that every device of this family takes, in bytes.
@@ -17,12 +18,22 @@ pub const FRAME_BYTES_MAX: usize = 4096;
 /// The method by which a device says what it is.
 pub const GET_INFO: &str = "Sys.GetInfo";
 
+/// The method by which a device is told what is desired of it.
+pub const DELTA: &str = "Shadow.Delta";
+
 /// A downlink as method and parameters; `None` if it is not said by one call.
 pub fn downlink(downlink: &Downlink) -> Option<(String, Value)> {
     match downlink {
         Downlink::Command(order) => Some((order.name.clone(), order.arguments.clone())),
+        Downlink::Delta(delta) if delta.shadow.is_none() => {
+            let mut document = shadow::delta_document(delta);
+            // Devices of this kind are small and know no times of single values.
+            document.as_object_mut().and_then(|document| document.remove("metadata"));
+            Some((DELTA.to_owned(), document))
+        }
+        // Named shadows are unknown to it, and what it asks for is answered at once.
+        Downlink::Delta(_) | Downlink::Shadow(_) => None,
         // Firmware is pushed by many calls; a credential is not changed over the air.
         Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => None,
-        Downlink::Delta(_) | Downlink::Shadow(_) => None,
     }
 }

@@ -121,7 +121,7 @@ async fn round(app: &App) -> Result<Time, Failure> {
 
 impl App {
     /// Asks a device that is there to do something, and waits for its answer.
-    pub(crate) async fn ask(
+    pub(crate) async fn ask_device(
         &self,
         device: &Device,
         name: &str,

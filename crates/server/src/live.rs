@@ -4,7 +4,7 @@
 //! many commits end at once. Readers that cannot follow are cut off and resume by sequence number.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -55,15 +55,32 @@ pub(crate) enum News {
 pub(crate) struct Live {
     news: broadcast::Sender<News>,
     watched: RwLock<HashMap<DeviceId, usize>>,
+    /// How many readers watch all devices.
+    watch_all: AtomicUsize,
     changed: Notify,
     published: AtomicI64,
+}
+
+/// Somebody watches all devices.
+pub(crate) struct AllWatched<'a>(&'a Live);
+
+impl Drop for AllWatched<'_> {
+    fn drop(&mut self) {
+        self.0.watch_all.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Live {
     /// A feed that begins behind a sequence number.
     pub(crate) fn new(last_seq: i64) -> Self {
         let (news, _) = broadcast::channel(BEHIND_MAX);
-        Self { news, watched: RwLock::default(), changed: Notify::new(), published: AtomicI64::new(last_seq) }
+        Self {
+            news,
+            watched: RwLock::default(),
+            watch_all: AtomicUsize::new(0),
+            changed: Notify::new(),
+            published: AtomicI64::new(last_seq),
+        }
     }
 
     /// The sequence number of the last published change.
@@ -79,6 +96,16 @@ impl Live {
     /// Changes were committed.
     pub(crate) fn wake(&self) {
         self.changed.notify_one();
+    }
+
+    /// A reader watches the shadows and the logs of all devices for as long as it keeps this.
+    pub(crate) fn watch_all(&self) -> AllWatched<'_> {
+        self.watch_all.fetch_add(1, Ordering::SeqCst);
+        AllWatched(self)
+    }
+
+    fn is_all_watched(&self) -> bool {
+        self.watch_all.load(Ordering::SeqCst) > 0
     }
 
     /// A reader watches other devices than before.
@@ -126,7 +153,8 @@ impl Live {
         now: Time,
     ) -> Vec<(DeviceId, Time, LogLine)> {
         let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
-        let wanted = logged.iter().filter(|(device, _)| watched.contains_key(device));
+        let wanted =
+            logged.iter().filter(|(device, _)| self.is_all_watched() || watched.contains_key(device));
         wanted.flat_map(|(device, lines)| lines.iter().map(|line| (*device, now, line.clone()))).collect()
     }
 
@@ -137,7 +165,8 @@ impl Live {
             _ => None,
         });
         let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
-        let shown: Vec<Shadow> = shadows.filter(|shadow| watched.contains_key(&shadow.device)).collect();
+        let shown: Vec<Shadow> =
+            shadows.filter(|shadow| self.is_all_watched() || watched.contains_key(&shadow.device)).collect();
         drop(watched);
         if !shown.is_empty() {
             let _ = self.news.send(News::Shadows(Arc::new(shown)));

@@ -10,6 +10,8 @@ mod caller;
 mod calls;
 mod devices;
 mod keys;
+mod notices;
+mod shadows;
 mod users;
 
 use std::sync::Arc;
@@ -34,11 +36,13 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 pub(crate) struct Front {
     app: App,
     known: Known,
+    /// Connections that only listen end with it.
+    shutdown: CancellationToken,
 }
 
 /// The routes of mDash.
 pub(crate) fn router(app: &App, shutdown: CancellationToken) -> Router {
-    let front = Arc::new(Front { app: app.clone(), known: Known::default() });
+    let front = Arc::new(Front { app: app.clone(), known: Known::default(), shutdown: shutdown.clone() });
     let hub: Arc<dyn Hub> = Arc::new(app.clone());
     let on = |access: Access, route: MethodRouter<Arc<Front>>| {
         route.layer(from_fn_with_state((front.clone(), access), caller::guard))
@@ -55,6 +59,13 @@ pub(crate) fn router(app: &App, shutdown: CancellationToken) -> Router {
         );
     let table = table
         .route("/api/v2/devices/{id}/rpc/{method}", needs(Operate, get(calls::call).post(calls::call)))
+        .route("/api/v2/devices/{id}/shadow", needs(See, get(shadows::get)))
+        .route("/api/v2/devices/{id}/shadow", needs(Operate, post(shadows::change)))
+        .route("/api/v2/devices/{id}/data", needs(See, get(shadows::data)))
+        .route("/api/v2/devices/data", needs(See, get(shadows::all_data)))
+        .route("/api/v2/logs", needs(See, post(notices::stored)))
+        // It asks who comes itself: an observer has no other header than the WebSocket's.
+        .route("/api/v2/notify", get(notices::open))
         .route("/api/v2/user/add", needs(Administer, post(users::add)))
         .route("/api/v2/keys", needs(Administer, get(keys::list).post(keys::create)))
         .route("/api/v2/keys/{id}", needs(Administer, axum::routing::delete(keys::delete)));

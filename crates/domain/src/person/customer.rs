@@ -24,7 +24,7 @@ pub fn bring(
     let brought = fact(ChangeKind::UserCreated, &id, &user.name, actor);
     let brought = brought.after(serde_json::json!({ "role": role.as_str() }));
     let save = vec![Save::User(Box::new(user.clone()))];
-    Ok((user, Effects { save, changes: vec![brought.0], send: Vec::new() }))
+    Ok((user, Effects { save, changes: vec![brought.0], ..Effects::none() }))
 }
 
 /// Makes a customer, who is logged in at once. What the invitation gives besides is [`crate::share::redeem`]'s.

@@ -4,6 +4,7 @@ use motehub_domain::message::Uplink;
 use motehub_domain::report::{
     self, Announcement, EVENT_BYTES_MAX, Event, LOG_CHARS_MAX, Level, LogLine, WORD_BYTES_MAX,
 };
+use motehub_domain::shadow::{Deed, Request, Update};
 use serde_json::{Map, Value, json};
 
 use crate::DecodeError;
@@ -19,17 +20,54 @@ const WORD_CHARS_MAX: usize = 60;
 pub enum Heard {
     /// Something to take; answered, if it was asked with an id, when it is durable.
     Said(Uplink),
+    /// Something about the device's shadow; answered with what comes of it.
+    Shadow(Request),
 }
 
 /// The meaning of a call.
 pub fn heard(method: &str, params: Value) -> Result<Heard, DecodeError> {
     let named = |error: DecodeError| DecodeError(format!("{method}: {}", error.0));
     let uplink = match method {
+        "Dash.Shadow.Get" => return Ok(Heard::Shadow(Request { shadow: None, deed: Deed::Get(None) })),
+        "Dash.Shadow.Update" => return report(params).map(Heard::Shadow).map_err(named),
+        "State.Set" => return reported(params).map(Heard::Shadow).map_err(named),
         "Dash.Heartbeat" => introduction(&params).map(|said| Uplink::Announced(Box::new(said))),
         "Log" | "Dash.Log" => Ok(Uplink::Log(lines(&params))),
         _ => event(method, params).map(Uplink::Event),
     };
     uplink.map(Heard::Said).map_err(named)
+}
+
+/// `{"state":{"reported":{…}},"version":…}`; firmware of 2017 leaves `reported` out.
+fn report(params: Value) -> Result<Request, DecodeError> {
+    const PARTS: [&str; 3] = ["reported", "desired", "delta"];
+    let Value::Object(mut params) = params else {
+        return Err(DecodeError("an object with state".to_owned()));
+    };
+    let mut state = params.remove("state").unwrap_or_default();
+    match &mut state {
+        Value::Object(parts) if PARTS.iter().any(|part| parts.contains_key(*part)) => {
+            drop(parts.remove("delta"))
+        }
+        Value::Object(_) => state = json!({ "reported": state }),
+        _ => {}
+    }
+    let version = params.remove("version").filter(|version| version.as_i64() != Some(0));
+    let mut document = json!({ "state": state });
+    if let Some(version) = version {
+        document["version"] = version;
+    }
+    request(document)
+}
+
+/// What a device says of its own state, such as how far an update is, is reported like all else.
+pub fn reported(state: Value) -> Result<Request, DecodeError> {
+    request(json!({ "state": { "reported": state } }))
+}
+
+fn request(document: Value) -> Result<Request, DecodeError> {
+    let update = Update::of(document).map_err(|refusal| DecodeError(refusal.to_string()))?;
+    Ok(Request { shadow: None, deed: Deed::Update(Box::new(update)) })
 }
 
 /// What a device is, by its answer to `Sys.GetInfo` or its heartbeat, which are the same object.
@@ -98,6 +136,32 @@ mod tests {
         let names: Vec<&str> = said.attributes.keys().map(String::as_str).collect();
         assert_eq!(names, ["fw_id", "ip", "mac"], "neither its key nor the name of somebody's Wi-Fi");
         assert!(introduction(&json!("simulator")).is_err());
+    }
+
+    #[test]
+    fn reports_of_every_generation_are_heard() {
+        let update = |document: Value| Update::of(document).expect("is an update");
+        let on = || update(json!({ "state": { "reported": { "on": true } } }));
+        let cases = [
+            ("Dash.Shadow.Update", json!({ "state": { "reported": { "on": true } } }), on()),
+            ("Dash.Shadow.Update", json!({ "state": { "on": true } }), on()),
+            ("Dash.Shadow.Update", json!({ "state": { "reported": { "on": true } }, "version": 0 }), on()),
+            ("State.Set", json!({ "on": true }), on()),
+            (
+                "Dash.Shadow.Update",
+                json!({ "state": { "reported": { "on": true } }, "version": 7 }),
+                update(json!({ "state": { "reported": { "on": true } }, "version": 7 })),
+            ),
+        ];
+        for (method, params, expected) in cases {
+            let said = heard(method, params.clone());
+            let Ok(Heard::Shadow(Request { shadow: None, deed: Deed::Update(got) })) = said else {
+                panic!("{params}: {said:?}")
+            };
+            assert_eq!(*got, expected, "{params}");
+        }
+        assert!(heard("Dash.Shadow.Update", json!(1)).is_err());
+        assert!(heard("Dash.Shadow.Update", json!({ "state": { "reported": 1 } })).is_err());
     }
 
     #[test]

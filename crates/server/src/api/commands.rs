@@ -352,7 +352,7 @@ pub(crate) async fn ask(
         Some(_) => return Err(Rejection::invalid("wait_seconds", "1 to 60").into()),
     };
     let failed = |why: String| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "device_failed", why);
-    match app.ask(&device, &question.name, question.args, wait, &caller.actor()).await {
+    match app.ask_device(&device, &question.name, question.args, wait, &caller.actor()).await {
         Ok(Outcome::Done(result)) => Ok(axum::Json(AnswerDto { result: result.unwrap_or_default() })),
         Ok(Outcome::Failed(why)) => Err(failed(why)),
         Ok(Outcome::Refused { code, message }) => Err(failed(format!("{message} (code {code})"))),

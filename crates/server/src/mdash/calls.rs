@@ -24,7 +24,7 @@ pub(super) async fn call(
     Body(params): Body,
 ) -> Result<axum::Json<Value>, Refusal> {
     let device = known(&front.app, &id).await?;
-    match front.app.ask(&device, &method, params, WAIT, &caller.actor()).await {
+    match front.app.ask_device(&device, &method, params, WAIT, &caller.actor()).await {
         Ok(Outcome::Done(result)) => Ok(axum::Json(result.unwrap_or_default())),
         Ok(Outcome::Failed(why)) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why)),
         Ok(Outcome::Refused { code, message }) => {

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use axum::extract::{Extension, Path, State};
+use motehub_domain::access::Permission;
 use motehub_domain::device::{self, Device, Dialect, Edit, Registration};
 use motehub_domain::kept::Principal;
 use motehub_domain::rejection::Rejection;
+use motehub_domain::shadow::Shadow;
 use motehub_domain::share::{Right, Share};
 use motehub_store::{DeviceQuery, DeviceView, Shared};
 use serde_json::{Value, json};
 
 use super::answer::{Body, Refusal};
 use super::caller::{Caller, USER_PREFIX};
-use super::{Front, users};
+use super::{Front, shadows, users};
 use crate::api::rfc3339;
 use crate::app::App;
 use crate::{random, secrets};
@@ -39,7 +41,7 @@ pub(super) async fn list(
         };
         for share in shares {
             if let Some(view) = app.store.device_view(share.device).await? {
-                listed.push(for_customer(shown(&view), &share));
+                listed.push(for_customer(shown(app, &view).await?, &share));
             }
         }
         return Ok(axum::Json(listed));
@@ -48,7 +50,7 @@ pub(super) async fn list(
         let query = DeviceQuery { offset: listed.len(), limit: PAGE, ..DeviceQuery::default() };
         let (views, _) = app.store.devices(query).await?;
         for view in &views {
-            listed.push(for_staff(app, shown(view), &view.device).await?);
+            listed.push(for_staff(app, shown(app, view).await?, &view.device).await?);
         }
         if views.len() < PAGE || listed.len() >= LISTED_MAX {
             return Ok(axum::Json(listed));
@@ -74,7 +76,7 @@ pub(super) async fn get(
     let share = share.ok_or_else(|| Refusal::not_found(UNKNOWN))?;
     let view = app.store.device_view(device.id).await?;
     let view = view.ok_or_else(|| Refusal::not_found(UNKNOWN))?;
-    Ok(axum::Json(for_customer(shown(&view), &share)))
+    Ok(axum::Json(for_customer(shown(app, &view).await?, &share)))
 }
 
 /// Registers a device with a new id and token, which is shown only now.
@@ -120,6 +122,10 @@ pub(super) async fn change(
         shown["name"] = json!(name.unwrap_or(device.name));
         return Ok(axum::Json(shown));
     }
+    if let Some(update) = body.get("shadow") {
+        caller.must(Permission::Operate)?;
+        shadows::update(app, &device, &caller, update.clone()).await?;
+    }
     let edit = Edit { name, ..Edit::default() };
     let edited = app.attempt(|| async {
         let device = app.store.device(id).await?.ok_or_else(|| Rejection::not_found("device", id))?;
@@ -160,7 +166,7 @@ pub(super) async fn known(app: &App, id: &str) -> Result<Device, Refusal> {
 async fn view(app: &App, device: &Device) -> Result<Value, Refusal> {
     let view = app.store.device_view(device.id).await?;
     let view = view.ok_or_else(|| Refusal::not_found(UNKNOWN))?;
-    for_staff(app, shown(&view), device).await
+    for_staff(app, shown(app, &view).await?, device).await
 }
 
 /// With whose it is and who else sees it; what they call it is theirs.
@@ -182,16 +188,27 @@ fn for_customer(mut shown: Value, share: &Share) -> Value {
 }
 
 /// A device without its token, which nobody needs who did not register it.
-fn shown(view: &DeviceView) -> Value {
+async fn shown(app: &App, view: &DeviceView) -> Result<Value, Refusal> {
     let DeviceView { device, presence, .. } = view;
+    let shadow = app.store.shadow(device.id, None).await?.filter(Shadow::exists);
+    let mut shadow = shadows::document(&shadow.unwrap_or_else(|| Shadow::none(device.id, None)));
+    // Where mDash has what a device says of its firmware; here that is its report.
+    if let Some(report) = app.store.report(device.id).await? {
+        let said = report.announcement;
+        shadow["state"]["reported"]["ota"] = json!({
+            "app": said.firmware, "arch": said.model, "fw_version": said.version,
+            "fw_id": said.attributes.get("fw_id"), "mac": said.attributes.get("mac"), "device_id": name_of(device),
+        });
+    }
     let seen_at = presence.as_ref().map_or_else(|| NEVER.to_owned(), |presence| rfc3339(presence.seen_at));
-    json!({
+    Ok(json!({
         "id": name_of(device),
         "name": device.name,
         "online": presence.as_ref().is_some_and(|presence| presence.online),
+        "shadow": shadow,
         "created_at": rfc3339(device.created_at),
         "last_seen": seen_at,
-    })
+    }))
 }
 
 /// The id by which mDash knows a device: its own if it has one.

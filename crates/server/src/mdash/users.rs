@@ -25,8 +25,8 @@ use crate::random;
 /// How the names begin that the original app makes up.
 const APP_PREFIX: &str = "mos_app_";
 /// Why somebody is not let in or made.
-const OFF: &str = "users whose name is their password are off: start the hub with --mdash-app-users to let the original \
-    phone app in, or use the app at /app";
+const OFF: &str = "users whose name is their password are off: start the hub with --mdash-app-users to let the \
+    original phone app in, or use the app at /app";
 
 /// Whether this is a user of the original app, and such are let in.
 pub(super) fn is_let_in(app: &App, name: &str) -> bool {

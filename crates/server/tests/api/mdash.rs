@@ -200,3 +200,72 @@ async fn a_name_that_is_its_own_password_is_let_in_only_where_that_was_asked_for
     let posture = hub.get("/system").await.json()["weaknesses"].to_string();
     assert!(posture.contains("mdash_open") && !posture.contains("mdash_app_users"), "{posture}");
 }
+
+#[tokio::test]
+async fn a_light_is_switched_and_everybody_who_may_is_notified() {
+    let hub = Hub::start().await;
+    let (id, token) = light(&hub, "Hall").await;
+    let key = hub.ada.token.clone().unwrap();
+    // The observer of the original has its key in the address, and no other header.
+    let mut observer = Socket::open(&hub, &format!("/api/v2/notify?access_token={key}"), "").await.unwrap();
+    assert_eq!(Socket::open(&hub, "/api/v2/notify", "").await.err(), Some(401));
+    let mut light = Socket::device(&hub, &token).await;
+    for name in ["online", "updated"] {
+        let notice = observer.await_frame(|frame| frame["name"] == name).await;
+        assert_eq!(notice, json!({ "name": name, "id": id }));
+    }
+    let path = format!("/api/v2/devices/{id}/shadow");
+    let wanted = json!({ "state": { "desired": { "on": true } } });
+    let switched = hub.axios("POST", &path, &hub.key(), Some(&wanted)).await;
+    assert_eq!((switched.status, &switched.json()["state"]["delta"]), (200, &json!({ "on": true })));
+    let told = light.await_frame(|frame| frame["method"] == "Shadow.Delta").await;
+    assert_eq!((&told["params"]["state"], &told["params"]["version"]), (&json!({ "on": true }), &json!(1)));
+    light
+        .say(
+            &json!({ "method": "Dash.Shadow.Update", "params": { "state": { "reported": { "on": true } } } }),
+        )
+        .await;
+    light.say(&json!({ "id": told["id"], "result": null })).await;
+    let reported = |frame: &Value| {
+        frame["name"] == "rpc.out.Dash.Shadow.Update" && frame["data"]["state"]["reported"]["on"] == true
+    };
+    assert_eq!(observer.await_frame(reported).await["id"], json!(id));
+    let listed = hub.axios("GET", "/api/v2/devices", &hub.key(), None).await.json();
+    let state = &listed[0]["shadow"]["state"];
+    assert_eq!((&state["reported"]["on"], state.get("delta")), (&json!(true), None), "{listed}");
+    light.say(&json!({ "method": "MyStat", "params": { "presses": 3 } })).await;
+    let stat = observer.await_frame(|frame| frame["name"] == "rpc.out.MyStat").await;
+    assert_eq!(stat, json!({ "name": "rpc.out.MyStat", "id": id, "data": { "presses": 3 } }));
+    drop(light);
+    observer.await_frame(|frame| frame["name"] == "offline").await;
+    hub.axios("DELETE", &format!("/api/v2/devices/{id}"), &hub.key(), None).await;
+    observer.await_frame(|frame| frame["name"] == "deleted").await;
+    let stored = hub.axios("POST", "/api/v2/logs", &hub.key(), Some(&json!({ "start": 0 }))).await.text();
+    assert!(stored.contains("\"created\"") && stored.contains("\"deleted\""), "{stored}");
+    hub.is_well().await;
+}
+
+#[tokio::test]
+async fn the_values_of_chosen_keys_are_kept() {
+    let hub = Hub::start().await;
+    let (id, _) = light(&hub, "Hall").await;
+    let path = format!("/api/v2/devices/{id}/shadow");
+    let post = |body: Value| {
+        let (hub, path) = (&hub, &path);
+        async move { assert_eq!(hub.axios("POST", path, &hub.key(), Some(&body)).await.status, 200) }
+    };
+    post(json!({ "tags": { "save": "ota.percent,on" } })).await;
+    for percent in [10, 10, 20] {
+        post(json!({ "state": { "reported": { "ota": { "percent": percent } } } })).await;
+    }
+    let data = hub.axios("GET", &format!("/api/v2/devices/{id}/data"), &hub.key(), None).await.json();
+    let values: Vec<&Value> =
+        data["ota.percent"].as_array().unwrap().iter().map(|point| &point["value"]).collect();
+    assert_eq!(values, [20, 10], "{data}");
+    let all = hub.axios("GET", "/api/v2/devices/data", &hub.key(), None).await.json();
+    assert_eq!(all[&id], data);
+    let wrong = hub.axios("POST", &path, &hub.key(), Some(&json!({ "state": { "reported": 1 } }))).await;
+    assert_eq!((wrong.status, wrong.json()["code"].clone()), (400, json!(400)));
+    let stale = json!({ "state": { "reported": { "on": true } }, "version": 1 });
+    assert_eq!(hub.axios("POST", &path, &hub.key(), Some(&stale)).await.status, 409);
+}

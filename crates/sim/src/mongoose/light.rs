@@ -257,7 +257,10 @@ impl Light {
             "fw_id": running.build_id, "mg_version": "2.7", "arch": self.platform,
             "mac": "5CCF7F000001", "uptime": self.boots, "ram_size": 52_000, "ram_free": 31_000,
             "fs_size": fs_size, "fs_free": fs_free,
-            "wifi": { "sta_ip": "127.0.0.1", "ap_ip": "", "status": "got ip", "ssid": self.config.saved("wifi.sta.ssid") },
+            "wifi": {
+                "sta_ip": "127.0.0.1", "ap_ip": "", "status": "got ip",
+                "ssid": self.config.saved("wifi.sta.ssid"),
+            },
         })
     }
 

@@ -16,6 +16,8 @@ const OPEN_MAX: usize = 24;
 pub(super) enum About {
     /// The device was asked what it is.
     Introduction,
+    /// The device was told what is desired of it.
+    Delta,
     /// A command.
     Command(CommandId),
 }
@@ -64,7 +66,7 @@ impl Calls {
         let open = std::mem::take(&mut self.open);
         let commands = open.into_values().filter_map(|(about, _)| match about {
             About::Command(command) => Some(command),
-            About::Introduction => None,
+            About::Introduction | About::Delta => None,
         });
         let why = "the connection ended before the device answered: whether it was done is not known";
         commands.map(|command| Uplink::Reply { command, outcome: Outcome::Failed(why.to_owned()) }).collect()
@@ -78,6 +80,11 @@ pub(super) fn meaning(about: About, outcome: Result<Value, Fault>) -> Option<Upl
             let said = mongoose::introduction(&outcome.ok()?).ok()?;
             Some(Uplink::Announced(Box::new(said)))
         }
+        // Some say what they applied and report nothing beside that.
+        About::Delta => match outcome {
+            Ok(applied @ Value::Object(_)) => mongoose::reported(applied).ok().map(Uplink::Shadow),
+            Ok(_) | Err(_) => None,
+        },
         About::Command(command) => {
             let outcome = match outcome {
                 Ok(result) => Outcome::Done(Some(result).filter(|result| !result.is_null())),

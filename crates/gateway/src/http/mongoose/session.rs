@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use motehub_domain::id::DeviceId;
 use motehub_domain::message::{Downlink, Outcome, Uplink};
+use motehub_domain::shadow::{self, Deed, Refusal, Request, Shadow};
 use motehub_protocol::mongoose::{self, Buffer, Fault, Frame, Heard};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -26,9 +27,13 @@ const WAITING_MAX: usize = 64;
 const WRITE_MAX: Duration = Duration::from_secs(10);
 /// How long a device may take to say what it is.
 const INTRODUCTION_MAX: Duration = Duration::from_secs(10);
-/// A call that means nothing is answered with this code, one that cannot be taken with the next.
+/// How long a device may take to say that it took a delta.
+const DELTA_MAX: Duration = Duration::from_secs(10);
+/// A call that means nothing is answered with this code, one that is not taken with the next.
 const CODE_INVALID: i64 = 400;
 const CODE_FAILED: i64 = 500;
+/// It cannot be stored at present.
+const CODE_UNAVAILABLE: i64 = 503;
 
 /// One connection.
 pub(super) struct Session {
@@ -46,7 +51,13 @@ pub(super) struct Session {
 struct Waiting {
     /// With which id it wants an answer, if it wants one.
     id: Option<Value>,
-    uplink: Uplink,
+    said: Heard,
+}
+
+impl From<Uplink> for Waiting {
+    fn from(uplink: Uplink) -> Self {
+        Self { id: None, said: Heard::Said(uplink) }
+    }
 }
 
 /// The connection is over.
@@ -78,7 +89,7 @@ impl Session {
         let _ = self.send(Message::Close(None)).await;
         // Orders that were not said yet are still to be said: only those that were are answered here.
         let mut last: Vec<Waiting> = self.waiting.drain(..).collect();
-        last.extend(self.calls.abandoned().into_iter().map(|uplink| Waiting { id: None, uplink }));
+        last.extend(self.calls.abandoned().into_iter().map(Waiting::from));
         take(self.door.hub.as_ref(), self.device, last).await;
     }
 
@@ -147,7 +158,7 @@ impl Session {
                 Ok(Frame::Answer { id, outcome }) => {
                     let about = self.calls.answered(&id);
                     if let Some(uplink) = about.and_then(|about| calls::meaning(about, outcome)) {
-                        self.waiting.push_back(Waiting { id: None, uplink });
+                        self.waiting.push_back(uplink.into());
                     }
                 }
                 Err(error) => self.door.hub.refused(self.device, error.to_string()).await,
@@ -158,8 +169,8 @@ impl Session {
 
     async fn called(&mut self, id: Option<Value>, method: &str, params: Value) -> Result<(), Over> {
         match mongoose::heard(method, params) {
-            Ok(Heard::Said(uplink)) => {
-                self.waiting.push_back(Waiting { id, uplink });
+            Ok(said) => {
+                self.waiting.push_back(Waiting { id, said });
                 Ok(())
             }
             Err(error) => {
@@ -182,12 +193,15 @@ impl Session {
                 let wait = Duration::from_millis(u64::try_from(order.ttl.0).unwrap_or(0));
                 if let Some(why) = self.call(&method, &params, about, wait).await? {
                     let uplink = Uplink::Reply { command: order.id, outcome: Outcome::Failed(why) };
-                    self.waiting.push_back(Waiting { id: None, uplink });
+                    self.waiting.push_back(uplink.into());
                 }
                 Ok(())
             }
-            Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => Ok(()),
-            Downlink::Delta(_) | Downlink::Shadow(_) => Ok(()),
+            // One that cannot be said now is said again later.
+            Downlink::Delta(_) => self.call(&method, &params, About::Delta, DELTA_MAX).await.map(drop),
+            Downlink::Shadow(_) | Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -226,23 +240,46 @@ struct Taken {
     is_lost: bool,
 }
 
+/// Takes messages in their order.
 async fn take(hub: &dyn Hub, device: DeviceId, waiting: Vec<Waiting>) -> Taken {
-    let (ids, batch): (Vec<_>, Vec<_>) = waiting
-        .into_iter()
-        .map(|Waiting { id, uplink }| (id, Arrival { device, uplink, mark: None, again: false }))
-        .unzip();
-    let outcomes = if batch.is_empty() { Vec::new() } else { hub.uplink(batch).await };
     let mut taken = Taken { answers: Vec::new(), is_lost: false };
-    for (id, outcome) in ids.into_iter().zip(outcomes) {
-        match (id, outcome) {
-            (Some(id), Ok(())) => taken.answers.push(mongoose::result(&id, &json!(true))),
-            (Some(id), Err(error)) => {
-                let fault = Fault::new(CODE_FAILED, error.to_string());
-                taken.answers.push(mongoose::error(&id, &fault));
-            }
-            (None, Err(UplinkError::Unavailable(_))) => taken.is_lost = true,
-            (None, Ok(()) | Err(UplinkError::Refused(_))) => {}
+    for Waiting { id, said } in waiting {
+        let done = match (said, &id) {
+            (Heard::Shadow(request), Some(_)) => asked(hub, device, request).await,
+            (Heard::Shadow(request), None) => told(hub, device, Uplink::Shadow(request)).await,
+            (Heard::Said(uplink), _) => told(hub, device, uplink).await,
+        };
+        match (id, done) {
+            (Some(id), Ok(result)) => taken.answers.push(mongoose::result(&id, &result)),
+            (Some(id), Err(fault)) => taken.answers.push(mongoose::error(&id, &fault)),
+            (None, Err(fault)) => taken.is_lost |= fault.code == CODE_UNAVAILABLE,
+            (None, Ok(_)) => {}
         }
     }
     taken
+}
+
+async fn told(hub: &dyn Hub, device: DeviceId, uplink: Uplink) -> Result<Value, Fault> {
+    let arrival = Arrival { device, uplink, mark: None, again: false };
+    match hub.uplink(vec![arrival]).await.pop() {
+        Some(Ok(())) => Ok(json!(true)),
+        Some(Err(UplinkError::Refused(why))) => Err(Fault::new(CODE_FAILED, why)),
+        Some(Err(UplinkError::Unavailable(why))) => Err(Fault::new(CODE_UNAVAILABLE, why)),
+        None => Err(Fault::new(CODE_UNAVAILABLE, "the hub gave no answer")),
+    }
+}
+
+/// The whole shadow for who asks for it, `true` for who changed it. One that was never written is empty.
+async fn asked(hub: &dyn Hub, device: DeviceId, request: Request) -> Result<Value, Fault> {
+    let is_get = matches!(request.deed, Deed::Get(_));
+    match hub.shadow(device, request).await {
+        Ok(Ok(shadow)) if is_get => Ok(shadow::document(&shadow, None, shadow.updated_at)),
+        Ok(Ok(_)) => Ok(json!(true)),
+        Ok(Err(Refusal::NoShadow(_))) if is_get => {
+            let none = Shadow::none(device, None);
+            Ok(shadow::document(&none, None, none.updated_at))
+        }
+        Ok(Err(refusal)) => Err(Fault::new(i64::from(refusal.code()), refusal.to_string())),
+        Err(error) => Err(Fault::new(CODE_UNAVAILABLE, error.to_string())),
+    }
 }
