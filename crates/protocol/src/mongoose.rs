@@ -18,6 +18,8 @@ pub const FRAME_BYTES_MAX: usize = 4096;
 /// The method by which a device says what it is.
 pub const GET_INFO: &str = "Sys.GetInfo";
 
+/// The method by which a device says whether it keeps the firmware that it runs.
+pub const GET_BOOT_STATE: &str = "OTA.GetBootState";
 /// The method by which a device is told what is desired of it.
 pub const DELTA: &str = "Shadow.Delta";
 

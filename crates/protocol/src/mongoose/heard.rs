@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::DecodeError;
 
 /// What of a device's own description is kept beside its model, firmware and version.
-const ATTRIBUTES: [&str; 5] = ["fw_id", "mac", "mg_version", "ram_size", "fs_size"];
+const ATTRIBUTES: [&str; 4] = ["mac", "mg_version", "ram_size", "fs_size"];
 
 /// Longest word of it in characters; what is longer is cut.
 const WORD_CHARS_MAX: usize = 60;
@@ -30,8 +30,9 @@ pub fn heard(method: &str, params: Value) -> Result<Heard, DecodeError> {
     let uplink = match method {
         "Dash.Shadow.Get" => return Ok(Heard::Shadow(Request { shadow: None, deed: Deed::Get(None) })),
         "Dash.Shadow.Update" => return report(params).map(Heard::Shadow).map_err(named),
-        "State.Set" => return reported(params).map(Heard::Shadow).map_err(named),
-        "Dash.Heartbeat" => introduction(&params).map(|said| Uplink::Announced(Box::new(said))),
+        "State.Set" => return reported(&params).map(Heard::Shadow).map_err(named),
+        // What is in it the device says when it is asked, once.
+        "Dash.Heartbeat" => Ok(Uplink::Alive),
         "Log" | "Dash.Log" => Ok(Uplink::Log(lines(&params))),
         _ => event(method, params).map(Uplink::Event),
     };
@@ -47,7 +48,7 @@ fn report(params: Value) -> Result<Request, DecodeError> {
     let mut state = params.remove("state").unwrap_or_default();
     match &mut state {
         Value::Object(parts) if PARTS.iter().any(|part| parts.contains_key(*part)) => {
-            drop(parts.remove("delta"))
+            drop(parts.remove("delta"));
         }
         Value::Object(_) => state = json!({ "reported": state }),
         _ => {}
@@ -61,7 +62,7 @@ fn report(params: Value) -> Result<Request, DecodeError> {
 }
 
 /// What a device says of its own state, such as how far an update is, is reported like all else.
-pub fn reported(state: Value) -> Result<Request, DecodeError> {
+pub fn reported(state: &Value) -> Result<Request, DecodeError> {
     request(json!({ "state": { "reported": state } }))
 }
 
@@ -70,8 +71,9 @@ fn request(document: Value) -> Result<Request, DecodeError> {
     Ok(Request { shadow: None, deed: Deed::Update(Box::new(update)) })
 }
 
-/// What a device is, by its answer to `Sys.GetInfo` or its heartbeat, which are the same object.
-pub fn introduction(info: &Value) -> Result<Announcement, DecodeError> {
+/// What a device is, by its answer to `Sys.GetInfo`, and whether it keeps the firmware that it runs, by that to
+/// `OTA.GetBootState`.
+pub fn introduction(info: &Value, boot_state: Option<&Value>) -> Result<Announcement, DecodeError> {
     let Value::Object(fields) = info else {
         return Err(DecodeError("an object with app, arch, fw_version and more".to_owned()));
     };
@@ -87,6 +89,12 @@ pub fn introduction(info: &Value) -> Result<Announcement, DecodeError> {
     {
         attributes.insert("ip".to_owned(), address.clone());
     }
+    // The words of the native protocol for these.
+    for (own, ours) in [("arch", "platform"), ("fw_id", "build")] {
+        attributes.extend(word(own).map(|text| (ours.to_owned(), text.into())));
+    }
+    let committed = boot_state.and_then(|state| state["is_committed"].as_bool());
+    attributes.extend(committed.map(|committed| ("committed".to_owned(), committed.into())));
     Ok(Announcement {
         model: word("arch"),
         firmware: word("app"),
@@ -128,14 +136,18 @@ mod tests {
             "mac": "5ECF7F000001", "ram_free": 31000, "uptime": 12, "public_key": "secret?",
             "wifi": { "sta_ip": "10.0.0.7", "ssid": "Home" },
         });
-        let said = introduction(&info).expect("is an introduction");
+        let said = introduction(&info, Some(&json!({ "is_committed": false }))).expect("is an introduction");
         assert_eq!(said.model.as_deref(), Some("esp8266"));
         assert_eq!(said.firmware.as_deref(), Some("smartlight"));
         assert_eq!(said.version.as_deref(), Some("1.0"));
         assert_eq!(said.free_memory, Some(31000));
         let names: Vec<&str> = said.attributes.keys().map(String::as_str).collect();
-        assert_eq!(names, ["fw_id", "ip", "mac"], "neither its key nor the name of somebody's Wi-Fi");
-        assert!(introduction(&json!("simulator")).is_err());
+        assert_eq!(
+            names,
+            ["build", "committed", "ip", "mac", "platform"],
+            "neither its key nor the name of somebody's Wi-Fi"
+        );
+        assert!(introduction(&json!("simulator"), None).is_err());
     }
 
     #[test]

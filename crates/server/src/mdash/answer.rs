@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::api::ApiError;
 use crate::perform::Failure;
 use motehub_domain::rejection::Rejection;
+use motehub_domain::shadow;
 use motehub_store::StoreError;
 
 /// A request that is not done.
@@ -49,6 +50,13 @@ impl From<ApiError> for Refusal {
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         ApiError::from(failure).into()
+    }
+}
+
+impl From<shadow::Refusal> for Refusal {
+    fn from(refusal: shadow::Refusal) -> Self {
+        let status = StatusCode::from_u16(refusal.code()).unwrap_or(StatusCode::BAD_REQUEST);
+        Self::new(status, refusal.to_string())
     }
 }
 

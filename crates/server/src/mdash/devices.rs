@@ -197,7 +197,7 @@ async fn shown(app: &App, view: &DeviceView) -> Result<Value, Refusal> {
         let said = report.announcement;
         shadow["state"]["reported"]["ota"] = json!({
             "app": said.firmware, "arch": said.model, "fw_version": said.version,
-            "fw_id": said.attributes.get("fw_id"), "mac": said.attributes.get("mac"), "device_id": name_of(device),
+            "fw_id": said.attributes.get("build"), "mac": said.attributes.get("mac"), "device_id": name_of(device),
         });
     }
     let seen_at = presence.as_ref().map_or_else(|| NEVER.to_owned(), |presence| rfc3339(presence.seen_at));

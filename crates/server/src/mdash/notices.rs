@@ -152,8 +152,10 @@ fn names_of(change: &Recorded) -> Option<Vec<Named>> {
 }
 
 async fn about(app: &App, device: DeviceId, name: &str, data: Option<Value>) -> Option<Value> {
-    let device = app.store.device(device).await.ok()??;
-    let mut notice = json!({ "name": name, "id": name_of(&device) });
+    // One that was deleted meanwhile has only our id left.
+    let id =
+        app.store.device(device).await.ok()?.map_or_else(|| device.to_string(), |device| name_of(&device));
+    let mut notice = json!({ "name": name, "id": id });
     if let Some(data) = data {
         notice["data"] = data;
     }

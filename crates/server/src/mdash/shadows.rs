@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Extension, Path, State};
 use motehub_domain::device::Device;
-use motehub_domain::shadow::{self, Deed, Refusal as ShadowRefusal, Request, Shadow, Update};
+use motehub_domain::shadow::{self, Deed, Request, Shadow, Update};
 use serde_json::{Map, Value, json};
 
 use super::Front;
@@ -59,16 +59,11 @@ pub(super) async fn update(
         }
         members.retain(|name, _| ["state", "tags", "version"].contains(&name.as_str()));
     }
-    let update = Update::of(body).map_err(refused)?;
+    let update = Update::of(body)?;
     let request = Request { shadow: None, deed: Deed::Update(Box::new(update)) };
     let mut turn = app.shadows.line_up(device.id);
     turn.comes().await;
-    app.on_shadow(device.id, &request, Some(&caller.actor())).await?.map_err(refused)
-}
-
-fn refused(refusal: ShadowRefusal) -> Refusal {
-    let status = axum::http::StatusCode::from_u16(refusal.code()).unwrap_or_default();
-    Refusal::new(status, refusal.to_string())
+    Ok(app.on_shadow(device.id, &request, Some(&caller.actor())).await??)
 }
 
 /// A shadow with its tags.

@@ -286,13 +286,13 @@ mod tests {
         light
     }
 
-    fn result(light: &mut Light, method: &str, params: Value) -> Value {
-        let answer = light.call(method, &params).answer.expect("answers");
+    fn result(light: &mut Light, method: &str, params: &Value) -> Value {
+        let answer = light.call(method, params).answer.expect("answers");
         answer.unwrap_or_else(|fault| json!(fault.message))
     }
 
     fn update(light: &mut Light, zip: &[u8]) -> Value {
-        assert_eq!(result(light, "OTA.Begin", json!({ "commit_timeout": 300 })), true);
+        assert_eq!(result(light, "OTA.Begin", &json!({ "commit_timeout": 300 })), true);
         for piece in zip.chunks(1024) {
             let said = light.call("OTA.Write", &json!({ "data": BASE64_STANDARD.encode(piece) }));
             match said.answer {
@@ -301,7 +301,7 @@ mod tests {
                 None => return json!(format!("{:?}", said.then)),
             }
         }
-        result(light, "OTA.End", Value::Null)
+        result(light, "OTA.End", &Value::Null)
     }
 
     #[test]
@@ -309,17 +309,17 @@ mod tests {
         let mut light = light(None, 0);
         assert_eq!(update(&mut light, &firmware("1.1", "esp8266")), true);
         assert!(light.boot());
-        assert_eq!(result(&mut light, "Sys.GetInfo", Value::Null)["fw_version"], "1.1");
-        assert_eq!(result(&mut light, "OTA.GetBootState", Value::Null)["is_committed"], false);
+        assert_eq!(result(&mut light, "Sys.GetInfo", &Value::Null)["fw_version"], "1.1");
+        assert_eq!(result(&mut light, "OTA.GetBootState", &Value::Null)["is_committed"], false);
         assert_eq!(light.slots.commit_within_s(), Some(300));
-        assert_eq!(result(&mut light, "OTA.Revert", Value::Null), Value::Null);
+        assert_eq!(result(&mut light, "OTA.Revert", &Value::Null), Value::Null);
         assert!(light.boot());
-        assert_eq!(result(&mut light, "Sys.GetInfo", Value::Null)["fw_version"], "1.0");
+        assert_eq!(result(&mut light, "Sys.GetInfo", &Value::Null)["fw_version"], "1.0");
         assert_eq!(update(&mut light, &firmware("1.2", "esp8266")), true);
         assert!(light.boot());
-        assert_eq!(result(&mut light, "OTA.Commit", Value::Null), Value::Null);
-        assert_eq!(result(&mut light, "OTA.Commit", Value::Null), "already committed");
-        assert_eq!(result(&mut light, "OTA.Revert", Value::Null), "already committed");
+        assert_eq!(result(&mut light, "OTA.Commit", &Value::Null), Value::Null);
+        assert_eq!(result(&mut light, "OTA.Commit", &Value::Null), "already committed");
+        assert_eq!(result(&mut light, "OTA.Revert", &Value::Null), "already committed");
     }
 
     #[test]
@@ -330,7 +330,7 @@ mod tests {
         let mut cut = light(Some(Fault::PowerCut), 1);
         assert_eq!(update(&mut cut, &new), "Some(PowerCut)");
         assert!(cut.boot());
-        assert_eq!(result(&mut cut, "OTA.Write", json!({ "data": "" })), "OTA not started");
+        assert_eq!(result(&mut cut, "OTA.Write", &json!({ "data": "" })), "OTA not started");
         let mut crashes = light(Some(Fault::Reverts), 0);
         assert_eq!(update(&mut crashes, &new), true);
         assert!(!crashes.boot());

@@ -137,7 +137,7 @@ pub(super) mod tests {
         let mut flipped = zip.clone();
         flipped[1000] ^= 1;
         assert_eq!(check(&flipped), Err("bad CRC of fw/fw.bin".to_owned()));
-        let mut deflated = zip.clone();
+        let mut deflated = zip;
         deflated[8] = 8;
         assert_eq!(manifest(&deflated), Some(Err("the file is compressed".to_owned())));
         assert_eq!(manifest(&[0; 64]), Some(Err("not a zip".to_owned())));

@@ -16,6 +16,8 @@ const OPEN_MAX: usize = 24;
 pub(super) enum About {
     /// The device was asked what it is.
     Introduction,
+    /// The device was asked whether it keeps the firmware that it runs.
+    BootState,
     /// The device was told what is desired of it.
     Delta,
     /// A command.
@@ -66,7 +68,7 @@ impl Calls {
         let open = std::mem::take(&mut self.open);
         let commands = open.into_values().filter_map(|(about, _)| match about {
             About::Command(command) => Some(command),
-            About::Introduction | About::Delta => None,
+            About::Introduction | About::BootState | About::Delta => None,
         });
         let why = "the connection ended before the device answered: whether it was done is not known";
         commands.map(|command| Uplink::Reply { command, outcome: Outcome::Failed(why.to_owned()) }).collect()
@@ -76,13 +78,11 @@ impl Calls {
 /// What an answer means.
 pub(super) fn meaning(about: About, outcome: Result<Value, Fault>) -> Option<Uplink> {
     match about {
-        About::Introduction => {
-            let said = mongoose::introduction(&outcome.ok()?).ok()?;
-            Some(Uplink::Announced(Box::new(said)))
-        }
+        // The session goes on with these.
+        About::Introduction | About::BootState => None,
         // Some say what they applied and report nothing beside that.
         About::Delta => match outcome {
-            Ok(applied @ Value::Object(_)) => mongoose::reported(applied).ok().map(Uplink::Shadow),
+            Ok(applied @ Value::Object(_)) => mongoose::reported(&applied).ok().map(Uplink::Shadow),
             Ok(_) | Err(_) => None,
         },
         About::Command(command) => {

@@ -43,6 +43,8 @@ pub(super) struct Session {
     buffer: Buffer,
     calls: Calls,
     waiting: VecDeque<Waiting>,
+    /// What the device said it is, until it said whether it keeps its firmware.
+    info: Option<Value>,
     heard_at: Instant,
     pinged_at: Instant,
 }
@@ -73,6 +75,7 @@ impl Session {
             buffer: Buffer::default(),
             calls: Calls::default(),
             waiting: VecDeque::new(),
+            info: None,
             heard_at: now,
             pinged_at: now,
         }
@@ -156,12 +159,31 @@ impl Session {
             match frame {
                 Ok(Frame::Call { id, method, params }) => self.called(id, &method, params).await?,
                 Ok(Frame::Answer { id, outcome }) => {
-                    let about = self.calls.answered(&id);
-                    if let Some(uplink) = about.and_then(|about| calls::meaning(about, outcome)) {
-                        self.waiting.push_back(uplink.into());
+                    if let Some(about) = self.calls.answered(&id) {
+                        self.answered(about, outcome).await?;
                     }
                 }
                 Err(error) => self.door.hub.refused(self.device, error.to_string()).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn answered(&mut self, about: About, outcome: Result<Value, Fault>) -> Result<(), Over> {
+        match (about, outcome) {
+            (About::Introduction, Ok(info)) => {
+                self.info = Some(info);
+                self.call(mongoose::GET_BOOT_STATE, &Value::Null, About::BootState, INTRODUCTION_MAX).await?;
+            }
+            // A device that knows no trial of its firmware says so by an error.
+            (About::BootState, state) => {
+                let info = self.info.take().unwrap_or_default();
+                if let Ok(said) = mongoose::introduction(&info, state.ok().as_ref()) {
+                    self.waiting.push_back(Uplink::Announced(Box::new(said)).into());
+                }
+            }
+            (about, outcome) => {
+                self.waiting.extend(calls::meaning(about, outcome).map(Waiting::from));
             }
         }
         Ok(())
