@@ -38,7 +38,8 @@ async function vendor(method, path, body) {
 async function startLight(credential) {
   const link = await connectMqtt(hub.mqtt, { clientId: LIGHT, user: LIGHT, password: credential });
   await link.subscribe(`devices/${LIGHT}/delta`);
-  const report = (on) => link.publish(`devices/${LIGHT}/shadow`, JSON.stringify({ state: { reported: { on } } }));
+  const report = (on) =>
+    link.publish(`devices/${LIGHT}/shadow`, JSON.stringify({ state: { reported: { on } } }));
   await report(false);
   return {
     /** Waits for what is desired, and does it. */

@@ -31,8 +31,8 @@ export async function folder() {
 }
 
 /** A hub for the first time, on free ports. `setupLink` is the one-time link that it printed. */
-export async function startHub(data) {
-  const program = serve(data, '127.0.0.1:0');
+export async function startHub(data, more = []) {
+  const program = serve(data, '127.0.0.1:0', more);
   const link = program.firstLine('stderr', (line) => line.includes('/setup#'));
   const hub = await program.ready;
   return { ...hub, setupLink: /https?:\/\/\S+\/setup#\S+/.exec(await link)[0] };
@@ -43,8 +43,8 @@ export function restartHub(data, http) {
   return serve(data, http).ready;
 }
 
-function serve(data, http) {
-  const program = run(['serve', '--data', data, '--http', http, '--mqtt', '127.0.0.1:0']);
+function serve(data, http, more = []) {
+  const program = run(['serve', '--data', data, '--http', http, '--mqtt', '127.0.0.1:0', ...more]);
   const ready = program
     .firstLine('stdout', (line) => line.startsWith('{') && JSON.parse(line).ready === true)
     .then((line) => ({ ...JSON.parse(line), stop: program.stop, output: program.output }));
@@ -73,6 +73,26 @@ export function startAgent(hub, chipId, config, flash) {
     '--boot-delay-ms',
     '20',
   ]);
+}
+
+/** A virtual light as it leaves the factory: it serves its own calls, and waits to be set up. */
+export async function startLight(hub, id, token) {
+  const where = ['--mdash', `ws://${hub.mdash}/api/v2/rpc`, '--light', `${id}:${token}`];
+  const program = run(['sim', 'mongoose', ...where, '--new', '--local', '127.0.0.1:0']);
+  const fact = (name) =>
+    program
+      .firstLine('stdout', (line) => line.startsWith('{') && JSON.parse(line).fact === name)
+      .then(JSON.parse);
+  const serves = fact('serves');
+  await fact('ready');
+  return {
+    address: (await serves).address,
+    say: (command) => program.say(JSON.stringify(command)),
+    /** The next fact of this name. */
+    fact,
+    stop: program.stop,
+    output: program.output,
+  };
 }
 
 async function board(hub, flash, args) {
@@ -111,7 +131,8 @@ function run(args) {
     clearTimeout(timer);
     return how;
   };
-  return { firstLine, stop, output: () => kept.join('\n') };
+  const say = (line) => child.stdin.write(`${line}\n`);
+  return { firstLine, say, stop, output: () => kept.join('\n') };
 }
 
 /**
@@ -127,7 +148,12 @@ export async function openBrowser(flags = []) {
 }
 
 async function openPhone(browser, options = {}) {
-  const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
+  const phone = {
+    viewport: { width: 390, height: 844 },
+    hasTouch: true,
+    isMobile: true,
+    deviceScaleFactor: 2,
+  };
   const opened = await openPage(browser, { ...phone, ...options });
   const { page } = opened;
   return {

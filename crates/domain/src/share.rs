@@ -82,6 +82,11 @@ pub struct Share {
 }
 
 impl Share {
+    /// Whether the customer may see what happened then: what was before is of another owner, or of nobody's concern.
+    pub fn shows(&self, at: Time) -> bool {
+        at >= self.created_at
+    }
+
     /// Whether it has reached its end.
     pub fn has_ended(&self, now: Time) -> bool {
         self.until.is_some_and(|until| until <= now)

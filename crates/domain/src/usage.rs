@@ -36,17 +36,6 @@ pub struct Came {
     pub online: bool,
 }
 
-/// What a device reported at one moment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reported {
-    /// Which device.
-    pub device: DeviceId,
-    /// When.
-    pub at: Time,
-    /// All that it reported.
-    pub reported: Map<String, Value>,
-}
-
 /// The day of a moment, counted from 1970.
 pub fn day_of(time: Time) -> i64 {
     time.0.div_euclid(Span::days(1).0)
@@ -92,20 +81,12 @@ pub fn presence(from: Time, to: Time, online: &HashSet<DeviceId>, came: &[Came])
     (active, total)
 }
 
-/// How often a boolean was reported to be another than before, between two moments. `reports` are in the order of
-/// time for each device; those before `from` are what was before.
-pub fn switches(from: Time, to: Time, reports: &[Reported]) -> i64 {
-    let mut before: HashMap<DeviceId, &Map<String, Value>> = HashMap::new();
-    let mut count = 0;
-    for report in reports.iter().filter(|report| report.at < to) {
-        let last = before.insert(report.device, &report.reported);
-        let Some(last) = last.filter(|_| report.at >= from) else { continue };
-        let switched = report.reported.iter().filter(|(name, value)| {
-            value.is_boolean() && last.get(*name).is_some_and(|last| last.is_boolean() && last != *value)
-        });
-        count += i64::try_from(switched.count()).unwrap_or(i64::MAX);
-    }
-    count
+/// How many booleans of a report are another than in the one before it.
+pub fn switches(before: &Map<String, Value>, after: &Map<String, Value>) -> i64 {
+    let is_switched = |(name, value): &(&String, &Value)| {
+        value.is_boolean() && before.get(*name).is_some_and(|before| before.is_boolean() && before != *value)
+    };
+    i64::try_from(after.iter().filter(is_switched).count()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -148,21 +129,12 @@ mod tests {
 
     #[test]
     fn switches_are_booleans_that_differ_from_before() {
-        let says = |number, hour, reported: Value| Reported {
-            device: device(number),
-            at: at(hour),
-            reported: reported.as_object().unwrap().clone(),
-        };
-        let reports = [
-            says(1, -1, json!({ "on": false })),
-            says(1, 1, json!({ "on": true, "level": 3 })),
-            says(1, 2, json!({ "on": true, "level": 4, "fan": true })),
-            says(2, 3, json!({ "on": true })),
-            says(1, 4, json!({ "on": false, "fan": false })),
-            says(1, 25, json!({ "on": true })),
-        ];
-        assert_eq!(switches(at(0), at(24), &reports), 3);
-        assert_eq!(switches(at(24), at(48), &reports), 1);
+        let count =
+            |before: Value, after: Value| switches(before.as_object().unwrap(), after.as_object().unwrap());
+        assert_eq!(count(json!({}), json!({ "on": true })), 0, "it was not known before");
+        assert_eq!(count(json!({ "on": false, "level": 3 }), json!({ "on": true, "level": 4 })), 1);
+        assert_eq!(count(json!({ "on": true, "fan": true }), json!({ "on": false, "fan": false })), 2);
+        assert_eq!(count(json!({ "on": true }), json!({ "on": true })), 0);
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub(crate) struct Options {
     /// How many days its summaries of hours are kept, 0 for ever; those of days stay [default: 3660]
     #[arg(long, value_name = "DAYS", env = "MOTEHUB_KEEP_HOURS")]
     pub(crate) keep_hours: Option<u32>,
+    /// Append every change as a line of JSON to this file, for other tools
+    #[arg(long, value_name = "FILE", env = "MOTEHUB_ACTIVITY_FILE")]
+    pub(crate) activity_file: Option<PathBuf>,
     /// A TOML file with any of these settings, and the section [mqtt-limits] (docs/reference/mqtt-limits.md)
     #[arg(long, value_name = "FILE", env = "MOTEHUB_CONFIG")]
     pub(crate) config: Option<PathBuf>,
@@ -93,6 +96,7 @@ struct File {
     keep_points: Option<u32>,
     keep_minutes: Option<u32>,
     keep_hours: Option<u32>,
+    activity_file: Option<PathBuf>,
 }
 
 /// Runs a hub until a signal ends it.
@@ -176,6 +180,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     };
     Ok(Settings {
         data,
+        activity_file: options.activity_file.or(file.activity_file),
         http: address("http", &http)?,
         mqtt: address("mqtt", &mqtt)?,
         mqtt_tls: mqtt_tls.map(|text| address("mqtt-tls", &text)).transpose()?,

@@ -39,13 +39,14 @@ mod shares;
 mod system;
 mod telemetry;
 mod tokens;
+mod usage;
 mod users;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use motehub_domain::access::Permission::{Administer, Build, Operate, See};
-use motehub_domain::share::Right::{Owner, View};
+use motehub_domain::share::Right::{Control, Owner, View};
 use utoipa::OpenApi;
 use utoipa::openapi::extensions::Extensions;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
@@ -55,6 +56,7 @@ use crate::app::App;
 use access::Access::{self, Customer, Known, Listed, Needs, Open, Shared};
 
 pub(crate) use access::{by_token, caller};
+pub(crate) use activity::line;
 pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
 pub(crate) use extract::rfc3339;
 pub(crate) use login::Throttle;
@@ -165,8 +167,8 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Operate), routes!(device_scripts::cancel))
         .on(Needs(Operate), routes!(device_scripts::rollback))
         // Shadows
-        .on(Needs(See), routes!(shadows::get))
-        .on(Needs(Operate), routes!(shadows::edit))
+        .on(Shared(View), routes!(shadows::get))
+        .on(Shared(Control), routes!(shadows::edit))
         .on(Needs(Operate), routes!(shadows::delete))
         .on(Needs(See), routes!(shadows::list))
         // Selectors and groups
@@ -230,6 +232,7 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(activity::list))
         .on(Needs(See), routes!(activity::export))
         .on(Needs(See), routes!(overview::overview))
+        .on(Needs(See), routes!(usage::list))
         .on(Needs(See), routes!(system::system))
         .on(Listed, routes!(live::connect))
         .on(Needs(Administer), routes!(backup::download))

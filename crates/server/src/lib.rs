@@ -3,6 +3,7 @@
 //! Bytes become an `Uplink` in a gateway; `ingest` gives it to a pure verb; `perform` is the only interpreter of
 //! the `Effects` that come back: commit, then publish, then send.
 
+mod activity_file;
 mod api;
 mod app;
 mod asks;
@@ -30,6 +31,7 @@ mod settings;
 mod shadows;
 mod syntax;
 mod tls;
+mod usage;
 
 pub use api::openapi;
 pub use backup::{ArchiveError, backup, note_backup, part_of, restore};

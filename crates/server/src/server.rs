@@ -32,7 +32,8 @@ use crate::presence::{self, Connections};
 use crate::rotation::Origins;
 use crate::settings::Settings;
 use crate::{
-    api, assets, backup, commands, hub, mdash, random, reports, retention, rollouts, secrets, shadows, tls,
+    activity_file, api, assets, backup, commands, hub, mdash, random, reports, retention, rollouts, secrets,
+    shadows, tls, usage,
 };
 
 /// How long the one-time set-up link works.
@@ -190,6 +191,8 @@ impl Server {
         workers.spawn(commands::run(app.clone(), stop_workers.clone()));
         workers.spawn(shadows::run(app.clone(), stop_workers.clone()));
         workers.spawn(retention::run(app.clone(), stop_workers.clone()));
+        workers.spawn(usage::run(app.clone(), stop_workers.clone()));
+        workers.spawn(activity_file::run(app.clone(), stop_workers.clone()));
         workers.spawn(live::run(app.clone(), stop_workers.clone()));
         workers.spawn(housekeeping(app.clone(), stop_workers.clone()));
         shutdown.cancelled().await;

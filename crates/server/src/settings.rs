@@ -33,6 +33,8 @@ pub struct Settings {
     pub tls_files: Option<(PathBuf, PathBuf)>,
     /// How long telemetry is kept where nobody says otherwise.
     pub keep: Keep,
+    /// A file to which every change is appended as a line of JSON, if there is one.
+    pub activity_file: Option<PathBuf>,
     /// The clock.
     pub clock: Clock,
 }

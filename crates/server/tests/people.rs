@@ -65,6 +65,7 @@ impl Hub {
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,
             keep: motehub_server::Keep::default(),
+            activity_file: None,
             clock: clock.clone(),
         };
         let server = Server::bind(settings).await.unwrap();

@@ -173,6 +173,8 @@ create table shadow_revisions (
     primary key (device, name, revision)
 );
 
+create index shadow_revisions_at on shadow_revisions (at);
+
 -- Versions that a device is not given any more.
 create table quarantines (
     device text not null references devices (id) on delete cascade,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use motehub_domain::id::DeviceId;
 use motehub_domain::time::{Span, Time};
 use motehub_domain::usage::{Came, Usage};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::engine::Statement;
 use crate::engine::row::{Columns, Row};
@@ -23,6 +23,9 @@ sql! {
     ONLINE = "select device from presence where online = 1";
     CAME = "select device, at, kind from changes
         where at >= $1 and kind in ('device_online', 'device_offline') and device is not null order by seq";
+    REPORTS = "select r.reported, (select p.reported from shadow_revisions p where p.device = r.device
+        and p.name = '' and p.revision < r.revision order by p.revision desc limit 1)
+        from shadow_revisions r where r.at >= $1 and r.at < $2 and r.name = '' limit $3";
     FIRMWARE = "select coalesce(version, firmware), count(*) from reports
         where coalesce(version, firmware) is not null group by coalesce(version, firmware)
         order by count(*) desc, coalesce(version, firmware)";
@@ -98,6 +101,27 @@ impl Store {
     /// If the database cannot be read.
     pub async fn came(&self, since: Time) -> Result<Vec<Came>, StoreError> {
         self.engine().read(CAME, [since.into()]).await?.into_iter().map(came_of).collect()
+    }
+
+    /// What devices reported between two moments, each with what was reported before it; at most `limit`.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn reports_between(
+        &self,
+        from: Time,
+        to: Time,
+        limit: usize,
+    ) -> Result<Vec<(Map<String, Json>, Map<String, Json>)>, StoreError> {
+        let rows = self.engine().read(REPORTS, [from.into(), to.into(), limit.into()]).await?;
+        let pair = |row| {
+            let mut columns = Columns::of("shadow_revisions", row);
+            let (after, before) = (columns.maybe_json()?, columns.maybe_json()?);
+            let map =
+                |json: Option<Json>| json.and_then(|json| json.as_object().cloned()).unwrap_or_default();
+            Ok((map(before), map(after)))
+        };
+        rows.into_iter().map(pair).collect()
     }
 
     /// How many devices say that they run which firmware, by its version; most first.

@@ -12,7 +12,7 @@ export type Switch = {
 
 /** The switches of a device: what is true or false in its document, `on` first. */
 export function switchesOf(device: SharedDevice): Switch[] {
-  if (device.shadow === null) return [];
+  if (!device.shadow) return [];
   const { desired, reported } = device.shadow;
   const names = new Set([...Object.keys(desired), ...Object.keys(reported)]);
   const found: Switch[] = [];

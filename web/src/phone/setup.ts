@@ -46,17 +46,16 @@ export function wrongWith(ssid: string, password: string): string | null {
 }
 
 /**
- * One call. The body is sent as text, as the original app did: the device answers no preflight. Browsers that ask
- * people whether a page may reach devices nearby are told that this is one.
+ * One call. The body is sent as text, as the original app did: the device answers no preflight. An address such as
+ * this one is known to be nearby: browsers that let a page from HTTPS reach such devices ask the person first.
  */
 async function call(method: string, params?: object): Promise<Answer<unknown>> {
-  const nearby = { targetAddressSpace: 'local' } as RequestInit;
   const sent: RequestInit =
     params === undefined ? {} : { method: 'POST', body: JSON.stringify(params), headers: FORM };
   let response: Response;
   try {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
-    response = await fetch(`${DEVICE}/rpc/${method}`, { ...nearby, ...sent, signal, cache: 'no-store' });
+    response = await fetch(`${DEVICE}/rpc/${method}`, { ...sent, signal, cache: 'no-store' });
   } catch {
     return { ok: false, why: 'The device does not answer. Is the phone in the Wi-Fi of the device?' };
   }

@@ -24,6 +24,7 @@ const PAGES: [pattern: string, role: Role, load: Load][] = [
   ['/commands', 'viewer', () => import('./commands/Page.svelte')],
   ['/commands/:id', 'viewer', () => import('./command/Page.svelte')],
   ['/activity', 'viewer', () => import('./activity/Page.svelte')],
+  ['/usage', 'viewer', () => import('./usage/Page.svelte')],
   ['/customers', 'engineer', () => import('./customers/Page.svelte')],
   ['/users', 'admin', () => import('./users/Page.svelte')],
   ['/tokens', 'admin', () => import('./tokens/Page.svelte')],

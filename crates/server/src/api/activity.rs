@@ -72,6 +72,13 @@ impl From<Recorded> for ChangeDto {
     }
 }
 
+/// A change as a line of NDJSON.
+pub(crate) fn line(recorded: Recorded) -> String {
+    let mut text = serde_json::to_string(&ChangeDto::from(recorded)).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
 /// A part of the activity.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ActivityList {
@@ -161,8 +168,7 @@ pub(crate) async fn export(
             query.after = Some(last);
             let mut text = String::new();
             for change in changes {
-                text.push_str(&serde_json::to_string(&ChangeDto::from(change)).unwrap_or_default());
-                text.push('\n');
+                text.push_str(&line(change));
             }
             Ok(Some((Bytes::from(text), (query, left))))
         }

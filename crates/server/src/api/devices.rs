@@ -241,7 +241,7 @@ pub(crate) async fn get(
 ) -> Result<axum::Json<DeviceAsSeen>, ApiError> {
     let id = id("device", &path)?;
     Ok(axum::Json(match share {
-        Some(Extension(share)) => DeviceAsSeen::Customer(SharedDevice::load(&app, share).await?),
+        Some(Extension(share)) => DeviceAsSeen::Customer(Box::new(SharedDevice::load(&app, share).await?)),
         None => DeviceAsSeen::Staff(Box::new(view(&app, id).await?)),
     }))
 }

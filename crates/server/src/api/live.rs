@@ -78,6 +78,7 @@ pub(crate) async fn connect(
         };
         let _ = reader.serve(query.after).await;
         reader.app.live.watch(&reader.watched, &[]);
+        reader.unfollow();
     }))
 }
 
@@ -127,7 +128,10 @@ impl Reader {
                     Ok(News::Inbox(waiting)) => {
                         self.send(json!({ "inbox": { "waiting": waiting } })).await?;
                     }
-                    Ok(News::Shadows(shadows)) => self.shadows(&shadows).await?,
+                    Ok(News::Shadows(shadows)) => match self.customer {
+                        Some(_) => self.show_shadows(&shadows).await?,
+                        None => self.shadows(&shadows).await?,
+                    },
                     Ok(News::Log(lines)) => self.log(&lines).await?,
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Over),
                 },

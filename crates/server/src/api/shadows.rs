@@ -6,7 +6,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
-use motehub_domain::shadow::{self, Deed, Refusal, Request, Shadow, ShadowName, Update};
+use motehub_domain::shadow::{self, Deed, Part, Patch, Refusal, Request, Shadow, ShadowName, Update};
+use motehub_domain::share::Share;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -142,13 +143,33 @@ fn tagged(shadow: Shadow) -> Response {
     responses((status = 200, body = ShadowDto), (status = 404, body = Problem)))]
 pub(crate) async fn get(
     State(app): State<App>,
+    share: Option<Extension<Share>>,
     Path(path): Path<String>,
     Query(query): Query<ShadowQuery>,
 ) -> Result<Response, ApiError> {
     let (device, name) = (id("device", &path)?, query.name()?);
     let device = app.store.device(device).await?.ok_or_else(|| ApiError::not_found("device", &path))?;
     let found = app.store.shadow(device.id, name.as_ref()).await?.filter(Shadow::exists);
-    Ok(tagged(found.ok_or_else(|| Refusal::no_shadow(name.as_ref(), &device))?))
+    let found = found.filter(|_| share.is_none() || name.is_none());
+    let found = found.ok_or_else(|| Refusal::no_shadow(name.as_ref(), &device))?;
+    Ok(tagged(seen(found, share.is_some())))
+}
+
+/// A shadow as a customer sees it: what the hub notes is the vendor's.
+fn seen(mut shadow: Shadow, by_customer: bool) -> Shadow {
+    if by_customer {
+        shadow.tags.clear();
+    }
+    shadow
+}
+
+/// A customer changes what is desired in the one shadow without a name, and nothing else.
+fn customers_may(update: &Update, name: Option<&ShadowName>) -> Result<(), ApiError> {
+    let wishes = matches!(&update.state, Patch::Parts { reported: Part::Untouched, .. });
+    match name.is_none() && wishes && update.tags.is_none() {
+        true => Ok(()),
+        false => Err(Rejection::forbidden("a customer may change what is desired, and nothing else").into()),
+    }
 }
 
 /// The shadows of a device, by name, the one without a name first.
@@ -181,14 +202,19 @@ pub(crate) async fn list(
 pub(crate) async fn edit(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    share: Option<Extension<Share>>,
     Path(path): Path<String>,
     Query(query): Query<ShadowQuery>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let update = Update::of(motehub_protocol::shadow::read(&body)?)?;
-    let request = Request { shadow: query.name()?, deed: Deed::Update(Box::new(update)) };
-    Ok(tagged(perform(&app, &caller, &path, &headers, request).await?))
+    let (update, name) = (Update::of(motehub_protocol::shadow::read(&body)?)?, query.name()?);
+    if share.is_some() {
+        customers_may(&update, name.as_ref())?;
+    }
+    let request = Request { shadow: name, deed: Deed::Update(Box::new(update)) };
+    let changed = perform(&app, &caller, &path, &headers, request).await?;
+    Ok(tagged(seen(changed, share.is_some())))
 }
 
 /// Deletes the shadow of a device, or a named one. Its version goes on when it is made again.

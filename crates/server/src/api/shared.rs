@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 
 use motehub_domain::id::UserId;
+use motehub_domain::shadow::Shadow;
 use motehub_domain::share::{Right, Share};
 use motehub_store::DeviceView;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::devices::{DeviceDto, DeviceList};
@@ -37,6 +39,26 @@ impl From<Right> for RightName {
     }
 }
 
+/// What is wanted of a device and what it says.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct SharedShadow {
+    /// What people want.
+    #[schema(value_type = Object)]
+    desired: Map<String, Value>,
+    /// What the device says.
+    #[schema(value_type = Object)]
+    reported: Map<String, Value>,
+    /// One more with every update.
+    version: i64,
+}
+
+impl From<Shadow> for SharedShadow {
+    fn from(shadow: Shadow) -> Self {
+        let Shadow { desired, reported, version, .. } = shadow;
+        Self { desired: desired.values, reported: reported.values, version }
+    }
+}
+
 /// A device that is shared with the customer who asks.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct SharedDevice {
@@ -60,6 +82,8 @@ pub(crate) struct SharedDevice {
     model: Option<String>,
     /// The version of its firmware, as it says.
     firmware: Option<String>,
+    /// What is wanted of it and what it says; null if there is nothing yet.
+    shadow: Option<SharedShadow>,
 }
 
 /// The devices that are shared with the customer who asks.
@@ -77,7 +101,7 @@ pub(crate) enum DeviceAsSeen {
     /// By the vendor's people and programs.
     Staff(Box<DeviceDto>),
     /// By a customer.
-    Customer(SharedDevice),
+    Customer(Box<SharedDevice>),
 }
 
 /// Devices: what the vendor sees, or what a customer sees.
@@ -101,6 +125,7 @@ impl SharedDevice {
     async fn new(app: &App, view: DeviceView, share: Share) -> Result<Self, ApiError> {
         let report = app.store.report(share.device).await?.map(|report| report.announcement);
         let (model, firmware) = report.map_or((None, None), |said| (said.model, said.version));
+        let shadow = app.store.shadow(share.device, None).await?.filter(Shadow::exists);
         Ok(Self {
             id: share.device.to_string(),
             name: share.name.unwrap_or(view.device.name),
@@ -112,6 +137,7 @@ impl SharedDevice {
             last_seen: view.presence.map(|presence| rfc3339(presence.seen_at)),
             model,
             firmware,
+            shadow: shadow.map(SharedShadow::from),
         })
     }
 }

@@ -1,7 +1,8 @@
 //! Telemetry of a device: the newest values and ranges.
 
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use motehub_domain::rejection::Rejection;
+use motehub_domain::share::Share;
 use motehub_domain::telemetry::PointValue;
 use motehub_domain::time::Time;
 use serde::{Deserialize, Serialize};
@@ -37,15 +38,17 @@ pub(crate) struct MetricList {
     items: Vec<MetricDto>,
 }
 
-/// The newest value of each metric.
+/// The newest value of each metric; for a customer, of those that came since the device is shared.
 #[utoipa::path(get, path = "/api/v1/devices/{id}/metrics", tag = "telemetry",
     responses((status = 200, body = MetricList), (status = 404, body = Problem)))]
 pub(crate) async fn metrics(
     State(app): State<App>,
+    share: Option<Extension<Share>>,
     Path(path): Path<String>,
 ) -> Result<axum::Json<MetricList>, ApiError> {
     let device = load(&app, id("device", &path)?).await?;
-    let latest = app.store.latest(device.id).await?;
+    let mut latest = app.store.latest(device.id).await?;
+    latest.retain(|sample| share.as_ref().is_none_or(|share| share.shows(sample.time)));
     let items = latest.into_iter().map(|sample| MetricDto {
         metric: sample.metric.as_str().to_owned(),
         time: sample.time.0,
@@ -102,24 +105,28 @@ pub(crate) struct PointList {
     more: bool,
 }
 
-/// Points of a range: the newest `limit` of them, oldest first. Or, with `buckets`, what is known of all of them.
+/// Points of a range: the newest `limit` of them, oldest first. Or, with `buckets`, what is known of all of them. For a
+/// customer the range begins when the device was shared.
 #[utoipa::path(get, path = "/api/v1/devices/{id}/telemetry", tag = "telemetry", params(RangeQuery),
     responses((status = 200, body = PointsOrBuckets), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(crate) async fn range(
     State(app): State<App>,
+    share: Option<Extension<Share>>,
     Path(path): Path<String>,
     Query(query): Query<RangeQuery>,
 ) -> Result<axum::Json<PointsOrBuckets>, ApiError> {
     let device = load(&app, id("device", &path)?).await?;
+    let since = share.map(|Extension(share)| share.created_at);
     if let Some(text) = query.buckets {
         let buckets = Some(history::buckets(&text)?);
         let series = history::metrics_of(&app, &device, query.metric.as_deref());
-        let from = query.from.map(|text| time("from", &text)).transpose()?;
+        let from = query.from.map(|text| time("from", &text)).transpose()?.max(since);
         let to = query.to.map(|text| time("to", &text)).transpose()?;
         let told = history::told(&app, Asked { series, from, to, buckets }).await?;
         return Ok(axum::Json(PointsOrBuckets::Buckets(told)));
     }
     let from = query.from.map_or(Ok(Time(i64::MIN)), |text| time("from", &text))?;
+    let from = since.map_or(from, |since| from.max(since));
     let to = query.to.map_or(Ok(Time(i64::MAX)), |text| time("to", &text))?;
     let limit = query.limit.unwrap_or(POINTS_DEFAULT);
     if !(1..=POINTS_MAX).contains(&limit) {

@@ -312,6 +312,15 @@ async fn a_customers_live_connection_has_its_devices_and_nothing_else() {
     of_lamp.publish("devices/1/telemetry", b"8").await.unwrap();
     let shown = live.next().await.unwrap();
     assert_eq!(shown["telemetry"].as_object().unwrap().keys().collect::<Vec<_>>(), [&lamp], "{shown}");
+    let before = format!(r#"{{"ts":{},"values":{{"value":123456}}}}"#, (START - Span::days(1)).0);
+    of_lamp.publish("devices/1/telemetry", before.as_bytes()).await.unwrap();
+    let path = format!("/devices/{lamp}");
+    for query in ["telemetry", "telemetry?from=0", "telemetry?buckets=10", "metrics"] {
+        let theirs = hub.call("GET", &format!("{path}/{query}"), &ada, None).await.text();
+        assert!(theirs.contains('8') && !theirs.contains("123456"), "what was before is not shown: {theirs}");
+        let all = hub.get(&format!("{path}/{query}")).await.text();
+        assert!(query == "metrics" || all.contains("123456"), "{query}: {all}");
+    }
     let user = hub.get("/customers").await.json()["items"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(hub.patch(&format!("/users/{user}"), json!({ "disabled": true })).await.status, 200);
     while let Some(frame) = live.next().await {
@@ -323,4 +332,84 @@ async fn a_customers_live_connection_has_its_devices_and_nothing_else() {
     hub.post("/users", json!({ "name": "x", "role": "customer" })).await.refuses("role", "signs up");
     hub.post("/tokens", json!({ "name": "x", "role": "customer" })).await.refuses("role", "signs up");
     hub.is_well().await;
+}
+
+#[tokio::test]
+async fn who_may_control_changes_what_is_desired_and_nothing_else() {
+    let hub = Hub::start().await;
+    let new = json!({ "name": "SN-9", "dialect": "native", "external_id": "light-9" });
+    let made = hub.post("/devices", new).await;
+    let (light, credential) = (made.string("id"), made.string("credential"));
+    let path = format!("/devices/{light}/shadow");
+    let (ada, bo) = (customer(&hub, "ada").await, customer(&hub, "bo").await);
+    let eve = customer(&hub, "eve").await;
+    claim(&hub, &ada, &claim_code(&hub, &light).await).await;
+    give(&hub, &ada, &light, json!({ "user": "bo", "right": "view" })).await;
+    let tagged = json!({ "state": { "desired": { "on": false } }, "tags": { "batch": "secret" } });
+    assert_eq!(hub.patch(&path, tagged).await.status, 200);
+    let mut live = Reader::open(&hub, &bo, "", Some(&format!("http://{}", hub.http))).await.unwrap();
+    live.next().await.unwrap();
+    assert_eq!(live.next().await.unwrap()["devices"][0]["shadow"]["desired"], json!({ "on": false }));
+    let wish = json!({ "state": { "desired": { "on": true } } });
+    hub.call("PATCH", &path, &eve, Some(&wish)).await.is(404, "not_found");
+    hub.call("PATCH", &path, &bo, Some(&wish)).await.is(403, "forbidden");
+    hub.call("DELETE", &path, &ada, None).await.is(403, "forbidden");
+    for wrong in [
+        json!({ "state": { "reported": { "on": true } } }),
+        json!({ "state": { "desired": { "on": true }, "reported": { "on": true } } }),
+        json!({ "state": null }),
+        json!({ "state": { "desired": {} }, "tags": { "batch": null } }),
+    ] {
+        hub.call("PATCH", &path, &ada, Some(&wrong)).await.is(403, "forbidden");
+    }
+    hub.call("PATCH", &format!("{path}?name=vendor"), &ada, Some(&wish)).await.is(403, "forbidden");
+    let changed = hub.call("PATCH", &path, &ada, Some(&wish)).await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    assert_eq!(live.next().await.unwrap()["devices"][0]["shadow"]["desired"], json!({ "on": true }));
+    let mut board = Publisher::connect(&hub, "light-9", &credential).await.unwrap();
+    let report = br#"{"state":{"reported":{"on":true}}}"#;
+    board.publish("devices/light-9/shadow", report).await.unwrap();
+    let reported = loop {
+        let frame = live.next().await.unwrap();
+        if frame["devices"][0]["shadow"]["reported"] == json!({ "on": true }) {
+            break frame;
+        }
+    };
+    let read = hub.call("GET", &path, &bo, None).await;
+    for told in [changed.text(), reported.to_string(), read.text()] {
+        assert!(!told.contains("secret"), "what the vendor notes is hidden: {told}");
+    }
+    hub.call("GET", &format!("{path}?name=vendor"), &ada, None).await.is(404, "not_found");
+    hub.is_well().await;
+}
+
+#[tokio::test]
+async fn usage_is_counted_by_days() {
+    let hub = Hub::start().await;
+    let new = json!({ "name": "SN-9", "dialect": "native", "external_id": "light-9" });
+    let made = hub.post("/devices", new).await;
+    let mut light = Publisher::connect(&hub, "light-9", &made.string("credential")).await.unwrap();
+    light.publish("devices/light-9/announce", br#"{"protocol":1,"version":"1.2.0"}"#).await.unwrap();
+    for on in [false, true, false] {
+        let report = json!({ "state": { "reported": { "on": on } } }).to_string();
+        light.publish("devices/light-9/shadow", report.as_bytes()).await.unwrap();
+        hub.clock.advance(Span::minutes(30));
+    }
+    let today = hub.get("/usage").await.json();
+    let firmware = json!([{ "version": "1.2.0", "devices": 1 }]);
+    let day = |complete: bool, seconds: i64, switches: i64, day: &str| {
+        json!({ "day": day, "complete": complete, "devices": 1, "active": 1, "online_seconds": seconds,
+            "switches": switches, "firmware": firmware })
+    };
+    assert_eq!(today["items"], json!([day(false, 90 * 60, 2, "2027-01-15")]));
+    hub.clock.advance(Span::minutes(16 * 60));
+    let items = hub
+        .until("the day is closed", || async {
+            let items = hub.get("/usage?days=2").await.json()["items"].clone();
+            (items.as_array()?.len() == 2).then_some(items)
+        })
+        .await;
+    assert_eq!(items[0], day(true, 16 * 3600, 2, "2027-01-15"), "from 8 in the morning to midnight");
+    assert_eq!(items[1]["switches"], 0);
+    hub.get("/usage?days=0").await.refuses("days", "1 to 400");
 }

@@ -55,6 +55,7 @@ impl World {
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,
             keep: motehub_server::Keep::default(),
+            activity_file: None,
             clock: clock.clone(),
         };
         let server = runtime.block_on(Server::bind(settings)).unwrap();

@@ -12,6 +12,7 @@ mod shadows;
 mod shares;
 mod state;
 mod telemetry;
+mod usage;
 mod world;
 
 /// Makes a test of each scenario on each engine.
@@ -86,6 +87,8 @@ scenarios! {
     people::logins_live_and_end_with_their_user,
     people::tokens_are_found_by_digest,
     people::grants_are_for_devices_and_tags,
+    usage::a_day_is_kept_and_said_again,
+    usage::a_day_is_made_of_presence_reports_and_firmware,
     shares::a_device_has_one_owner_and_shares_end_with_it,
     shares::a_claim_code_takes_the_place_of_the_one_before,
     shares::customers_are_listed_apart_from_the_vendors_people,

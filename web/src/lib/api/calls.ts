@@ -45,6 +45,7 @@ import type {
   Target,
   Task,
   Token,
+  UsageDay,
   User,
   Version,
   VersionWithSource,
@@ -263,6 +264,10 @@ export const grants = {
 export const activity = {
   list: (query: Query, signal?: Signal) => get<ChangePage>('/activity', query, signal),
   exportAddress: (query: Query) => addressOf('/activity/export', query),
+};
+
+export const usage = {
+  list: (days: number, signal?: Signal) => get<Items<UsageDay>>('/usage', { days }, signal),
 };
 
 export const hub = {

@@ -64,6 +64,7 @@ export type ShareInfo = Required<Known['Share']>;
 export type InvitationInfo = Required<Known['Invitation']>;
 /** A claim code or an invitation, which is shown only once. */
 export type SecretCode = Required<Known['Code']>;
+export type UsageDay = Known['UsageDay'];
 export type Customer = Required<Known['Customer']>;
 
 export type KnockState = 'new' | 'ignored' | 'refused';

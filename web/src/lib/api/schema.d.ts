@@ -678,7 +678,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The newest value of each metric. */
+        /** The newest value of each metric; for a customer, of those that came since the device is shared. */
         get: operations["telemetry_metrics"];
         put?: never;
         post?: never;
@@ -873,7 +873,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Points of a range: the newest `limit` of them, oldest first. Or, with `buckets`, what is known of all of them. */
+        /**
+         * Points of a range: the newest `limit` of them, oldest first. Or, with `buckets`, what is known of all of them. For a
+         *     customer the range begins when the device was shared.
+         */
         get: operations["telemetry_range"];
         put?: never;
         post?: never;
@@ -1502,6 +1505,23 @@ export interface paths {
         post?: never;
         /** Revokes a token: it stops at once, and its MQTT connections and sessions end. */
         delete: operations["tokens_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the devices were used, day by day. */
+        get: operations["usage_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2323,6 +2343,16 @@ export interface components {
             mutationid: string;
             /** @description The board's chip id. */
             nodeid: string;
+        };
+        /** @description Devices with the same firmware. */
+        FirmwareCount: {
+            /**
+             * Format: int64
+             * @description How many devices.
+             */
+            devices: number;
+            /** @description Its version. */
+            version: string;
         };
         /** @description A grant, to one device or to all devices with a tag. */
         Grant: {
@@ -3348,6 +3378,7 @@ export interface components {
             online: boolean;
             /** @description What the customer may do with it. */
             right: components["schemas"]["Right"];
+            shadow?: components["schemas"]["SharedShadow"] | null;
             /** @description Who shared it. */
             shared_by: string;
             /** @description When the share ends by itself. */
@@ -3361,6 +3392,18 @@ export interface components {
              * @description How many there are in all.
              */
             total: number;
+        };
+        /** @description What is wanted of a device and what it says. */
+        SharedShadow: {
+            /** @description What people want. */
+            desired: Record<string, never>;
+            /** @description What the device says. */
+            reported: Record<string, never>;
+            /**
+             * Format: int64
+             * @description One more with every update.
+             */
+            version: number;
         };
         /** @description What makes a customer. */
         SignUp: {
@@ -3491,6 +3534,39 @@ export interface components {
             items: components["schemas"]["Token"][];
             /** @description How many there are. */
             total: number;
+        };
+        /** @description How the devices were used on a day. */
+        UsageDay: {
+            /**
+             * Format: int64
+             * @description How many of them were online, if only for a moment.
+             */
+            active: number;
+            /** @description Whether it is over. */
+            complete: boolean;
+            /** @description The day, of UTC, such as `2026-11-28`. */
+            day: string;
+            /**
+             * Format: int64
+             * @description How many devices there were.
+             */
+            devices: number;
+            /** @description How many devices ran which firmware, as they said. */
+            firmware: components["schemas"]["FirmwareCount"][];
+            /**
+             * Format: int64
+             * @description For how many seconds all of them together.
+             */
+            online_seconds: number;
+            /**
+             * Format: int64
+             * @description How often a boolean that a device reports in its shadow was another than before.
+             */
+            switches: number;
+        };
+        /** @description How the devices were used, oldest day first; the last one goes on. */
+        UsageList: {
+            items: components["schemas"]["UsageDay"][];
         };
         /** @description A user. */
         User: {
@@ -7585,6 +7661,36 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    usage_list: {
+        parameters: {
+            query?: {
+                /** @description How many, today included: 1 to 400, 30 by default. */
+                days?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageList"];
+                };
+            };
+            400: {
                 headers: {
                     [name: string]: unknown;
                 };

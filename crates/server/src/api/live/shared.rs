@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use motehub_domain::change::ChangeKind;
 use motehub_domain::id::{DeviceId, UserId};
+use motehub_domain::shadow::Shadow;
 use motehub_domain::share::Share;
 use motehub_store::Recorded;
 use serde_json::json;
@@ -37,8 +38,10 @@ impl Reader {
     pub(super) async fn show_all(&mut self) -> Result<(), Over> {
         let Some(customer) = &mut self.customer else { return Ok(()) };
         let shares = self.app.store.shares_with(customer.user, self.app.now()).await.map_err(|_| Over)?;
+        let before: Vec<DeviceId> = customer.shares.keys().copied().collect();
         customer.shares = shares.into_iter().map(|share| (share.device, share)).collect();
         let devices: Vec<DeviceId> = customer.shares.keys().copied().collect();
+        self.app.live.watch(&before, &devices);
         self.drop_ended().await?;
         self.show(devices).await
     }
@@ -55,11 +58,26 @@ impl Reader {
         self.show(devices).await
     }
 
+    /// Shows the devices whose shadows changed: somebody waits for the lamp.
+    pub(super) async fn show_shadows(&mut self, shadows: &[Shadow]) -> Result<(), Over> {
+        self.show(shadows.iter().map(|shadow| shadow.device).collect()).await
+    }
+
+    /// The connection is over: nobody waits for the shadows of the customer's devices any more.
+    pub(super) fn unfollow(&mut self) {
+        let Some(customer) = self.customer.take() else { return };
+        let devices: Vec<DeviceId> = customer.shares.into_keys().collect();
+        self.app.live.watch(&devices, &[]);
+    }
+
     /// Says which devices are gone because their shares have ended, and shows nothing more of them.
     pub(super) async fn drop_ended(&mut self) -> Result<(), Over> {
         let Some(customer) = &mut self.customer else { return Ok(()) };
         let now = self.app.now();
-        customer.shares.retain(|_, share| !share.has_ended(now));
+        let ended = customer.shares.values().filter(|share| share.has_ended(now));
+        let ended: Vec<DeviceId> = ended.map(|share| share.device).collect();
+        customer.shares.retain(|device, _| !ended.contains(device));
+        self.app.live.watch(&ended, &[]);
         let is_gone = |device: &DeviceId| !customer.shares.contains_key(device);
         let gone: Vec<DeviceId> = customer.shown.keys().copied().filter(is_gone).collect();
         if gone.is_empty() {
