@@ -75,6 +75,14 @@ export function startAgent(hub, chipId, config, flash) {
   ]);
 }
 
+/** A virtual light that is set up already; resolves when it is connected. */
+export async function startLightAtHome(hub, id, token) {
+  const where = ['--mdash', `ws://${hub.mdash}/api/v2/rpc`, '--light', `${id}:${token}`];
+  const program = run(['sim', 'mongoose', ...where, '--reconnect-ms', '200', '--speed', '10']);
+  await program.firstLine('stdout', (line) => line.includes('"online"'));
+  return { stop: program.stop, output: program.output };
+}
+
 /** A virtual light as it leaves the factory: it serves its own calls, and waits to be set up. */
 export async function startLight(hub, id, token) {
   const where = ['--mdash', `ws://${hub.mdash}/api/v2/rpc`, '--light', `${id}:${token}`];
