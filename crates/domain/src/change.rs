@@ -110,6 +110,12 @@ kinds! {
     ScriptDeleted = "script_deleted", "script";
     /// A new version of a script was saved.
     VersionSaved = "version_saved", "script";
+    /// A firmware was uploaded.
+    FirmwareUploaded = "firmware_uploaded", "firmware";
+    /// The notes on a firmware changed.
+    FirmwareEdited = "firmware_edited", "firmware";
+    /// A firmware was deleted.
+    FirmwareDeleted = "firmware_deleted", "firmware";
     /// A script was assigned to a device.
     ScriptAssigned = "script_assigned", "device";
     /// A script is no longer assigned to a device.

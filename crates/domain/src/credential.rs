@@ -9,13 +9,13 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
+use crate::artifact::Digest;
 use crate::change::{Actor, ChangeKind};
 use crate::device::{Device, Dialect, fact};
 use crate::effects::{Effects, Save};
 use crate::id::DeviceId;
 use crate::message::{Downlink, Secret};
 use crate::rejection::Rejection;
-use crate::script::Digest;
 use crate::time::{Span, Time};
 
 /// How many of the secrets sent last are valid while a rotation goes on.

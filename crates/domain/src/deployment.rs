@@ -7,6 +7,7 @@ use serde_json::json;
 
 pub use record::{Cause, Counts, Deployment, DeploymentState, Request, Target, Task, TaskState};
 
+use crate::artifact::Artifact;
 use crate::change::{Actor, Change, ChangeKind};
 use crate::device::{Assignment, Dialect, Software};
 use crate::effects::{Effects, Save};
@@ -14,7 +15,6 @@ use crate::id::DeploymentId;
 use crate::message::{Downlink, Offer};
 use crate::rejection::Rejection;
 use crate::rollout;
-use crate::script::Artifact;
 use crate::time::{Span, Time};
 
 /// How long a board must run a new version without trouble, by default.
@@ -86,7 +86,7 @@ fn refuse(
         deployment: deployment.id,
         device: device.id,
         artifact,
-        previous: software.running.or(software.good),
+        previous: software.before(&artifact),
         state: TaskState::Failed,
         reason: Some(why.to_owned()),
         traceback: None,
@@ -109,7 +109,10 @@ pub(crate) fn offer(
     actor: &Actor,
     now: Time,
 ) -> Effects {
-    let is_native = target.device.dialect == Dialect::Native;
+    let is_told = target.device.dialect != Dialect::Nodemcu;
+    if let Some(why) = target.device.dialect.refuses(artifact.kind) {
+        return refuse(deployment, &target, artifact, why, actor, now);
+    }
     if let Some((_, why)) = target.quarantined.iter().find(|(digest, _)| *digest == artifact.digest) {
         let why = format!("quarantined: {why}; a person can lift that on the page of the device");
         return refuse(deployment, &target, artifact, &why, actor, now);
@@ -126,14 +129,13 @@ pub(crate) fn offer(
         let why = "a later deployment took its place";
         effects = effects.and(rollout::ended(&device, &open, TaskState::Cancelled, Some(why), actor, now));
     }
-    let may_wake =
-        online && (is_native || software.woken_at.is_none_or(|at| now - at >= rollout::WAKE_AGAIN));
+    let may_wake = online && (is_told || software.woken_at.is_none_or(|at| now - at >= rollout::WAKE_AGAIN));
     let woken_at = software.woken_at.filter(|_| !may_wake).unwrap_or(now);
     let task = Task {
         deployment: deployment.id,
         device: device.id,
         artifact,
-        previous: software.running.or(software.good),
+        previous: software.before(&artifact),
         state: if online { TaskState::Offered } else { TaskState::Waiting },
         reason: None,
         traceback: None,
@@ -141,7 +143,7 @@ pub(crate) fn offer(
         health_window: deployment.health_window,
         created_at: now,
         updated_at: now,
-        deadline: Some(match (online, is_native) {
+        deadline: Some(match (online, is_told) {
             (true, true) => now + rollout::native::OFFER_AGAIN,
             (true, false) => woken_at + rollout::WAKE_AGAIN,
             (false, _) => now + DEADLINE,
@@ -149,9 +151,11 @@ pub(crate) fn offer(
         revision: 1,
     };
     software.pending = Some((deployment.id, artifact));
-    software.active = Some(artifact);
-    if matches!(deployment.cause, Cause::Asked(_)) {
-        effects.save.push(Save::Assign(Assignment { device: device.id, script: artifact.script }));
+    if let Some((script, _)) = artifact.script() {
+        software.active = Some(artifact);
+        if matches!(deployment.cause, Cause::Asked(_)) {
+            effects.save.push(Save::Assign(Assignment { device: device.id, script }));
+        }
     }
     if may_wake {
         software.woken_at = Some(now);
@@ -185,7 +189,7 @@ pub fn cancel(
     effects.save.push(Save::Deployment(Box::new(ended)));
     effects.changes.push(fact(ChangeKind::DeploymentCancelled, deployment, actor, None));
     for (target, task) in open {
-        if task.state != TaskState::Applying {
+        if !matches!(task.state, TaskState::Applying | TaskState::Confirming) {
             effects = effects.and(withdraw(target, &task, actor, now));
         }
     }
@@ -198,13 +202,14 @@ pub fn cancel_task(target: Target, task: &Task, actor: &Actor, now: Time) -> Res
         TaskState::Waiting | TaskState::Offered | TaskState::Fetching => {
             Ok(withdraw(target, task, actor, now))
         }
-        TaskState::Applying => Err(Rejection::conflict(
+        TaskState::Applying | TaskState::Confirming => Err(Rejection::conflict(
             "conflict",
             "the board has the new version already: roll it back instead",
         )),
         TaskState::Done
         | TaskState::Failed
         | TaskState::TimedOut
+        | TaskState::Reverted
         | TaskState::RolledBack
         | TaskState::Cancelled => {
             Err(Rejection::conflict("conflict", format!("the task is {} already", task.state.as_str())))
@@ -216,12 +221,14 @@ fn withdraw(target: Target, task: &Task, actor: &Actor, now: Time) -> Effects {
     let Target { device, mut software, .. } = target;
     let why = format!("cancelled by {}", actor.name());
     let mut effects = rollout::ended(&device, task, TaskState::Cancelled, Some(&why), actor, now);
-    if device.dialect == Dialect::Native && task.state != TaskState::Waiting {
+    if device.dialect != Dialect::Nodemcu && task.state != TaskState::Waiting {
         effects.send.push((device.id, Downlink::Cancel(task.artifact.digest)));
     }
     if software.pending.is_some_and(|(deployment, _)| deployment == task.deployment) {
         software.pending = None;
-        software.active = software.running;
+        if task.artifact.script().is_some() {
+            software.active = software.running;
+        }
         software.revision += 1;
         effects.save.push(Save::Software(Box::new(software)));
     }
@@ -267,9 +274,16 @@ pub fn retry(
 
 /// What a roll back does to one task: where its device returns to, if it ever took the artifact.
 pub fn way_back(task: &Task, software: &Software) -> Option<Artifact> {
-    let took_it =
-        matches!(task.state, TaskState::Applying | TaskState::Done | TaskState::Failed | TaskState::TimedOut);
-    let back = task.previous.or(software.good).filter(|artifact| *artifact != task.artifact);
+    let took_it = matches!(
+        task.state,
+        TaskState::Applying
+            | TaskState::Confirming
+            | TaskState::Done
+            | TaskState::Failed
+            | TaskState::TimedOut
+    );
+    let good = software.good.filter(|_| task.artifact.script().is_some());
+    let back = task.previous.or(good).filter(|artifact| *artifact != task.artifact);
     if took_it { back } else { None }
 }
 
@@ -284,7 +298,8 @@ pub fn recover(
     artifact: Artifact,
     now: Time,
 ) -> Effects {
-    let good = target.software.good.or(target.software.running).filter(|good| *good != artifact);
+    let software = &target.software;
+    let good = software.good.or(software.running).filter(|good| *good != artifact);
     let Some(good) = good else {
         return give_up(target);
     };
@@ -340,7 +355,8 @@ pub fn settle(deployment: &Deployment, counts: Counts, now: Time) -> Effects {
     if counts.open() > 0 {
         return Effects::none();
     }
-    let bad = counts.of(TaskState::Failed) + counts.of(TaskState::TimedOut);
+    let bad = [TaskState::Failed, TaskState::TimedOut, TaskState::Reverted].map(|state| counts.of(state));
+    let bad: i64 = bad.iter().sum();
     let state = match deployment.state {
         _ if counts.of(TaskState::RolledBack) > 0 && counts.of(TaskState::Done) == 0 => {
             DeploymentState::RolledBack

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::artifact::{Artifact, ArtifactKind, Digest};
 use crate::capability;
 use crate::change::{Actor, Change, ChangeKind};
 use crate::effects::{Effects, Save};
 use crate::id::{DeploymentId, DeviceId, ScriptId};
 use crate::rejection::Rejection;
-use crate::script::{Artifact, Digest};
 use crate::text;
 use crate::time::Time;
 
@@ -35,6 +35,20 @@ impl Dialect {
             Self::Native => "native",
             Self::Nodemcu => "nodemcu",
             Self::Mongoose => "mongoose",
+        }
+    }
+    /// Why a device of this dialect is not given such an artifact, if it is not.
+    pub fn refuses(self, kind: ArtifactKind) -> Option<&'static str> {
+        match (self, kind) {
+            (Self::Native, _)
+            | (Self::Nodemcu, ArtifactKind::Script { .. })
+            | (Self::Mongoose, ArtifactKind::Firmware(_)) => None,
+            (Self::Mongoose, ArtifactKind::Script { .. }) => {
+                Some("devices of the mongoose dialect run no scripts: give them a firmware")
+            }
+            (Self::Nodemcu, ArtifactKind::Firmware(_)) => {
+                Some("boards of the nodemcu dialect are flashed by cable: they take scripts only")
+            }
         }
     }
     /// A dialect by its name.
@@ -77,14 +91,16 @@ pub struct Device {
 pub struct Software {
     /// Whose.
     pub device: DeviceId,
-    /// What people chose for it last.
+    /// The script that people chose for it last.
     pub active: Option<Artifact>,
     /// What waits for it, with the deployment that says so.
     pub pending: Option<(DeploymentId, Artifact)>,
-    /// What it runs, as far as its signals tell.
+    /// The script that it runs, as far as its signals tell.
     pub running: Option<Artifact>,
-    /// What was Done last: the version to return to.
+    /// The script that was Done last: the version to return to.
     pub good: Option<Artifact>,
+    /// The firmware of ours that it has, as far as it says.
+    pub firmware: Option<Artifact>,
     /// When it last took an artifact in full.
     pub fetched_at: Option<Time>,
     /// When it was last woken, or asked and was told yes: it is not woken again right after.
@@ -106,11 +122,19 @@ impl Software {
             pending: None,
             running: None,
             good: None,
+            firmware: None,
             fetched_at: None,
             woken_at: None,
             boots: Vec::new(),
             problem: None,
             revision: 0,
+        }
+    }
+    /// What the device returns to if it is given this artifact and shall be without it again.
+    pub fn before(&self, artifact: &Artifact) -> Option<Artifact> {
+        match artifact.kind {
+            ArtifactKind::Script { .. } => self.running.or(self.good),
+            ArtifactKind::Firmware(_) => self.firmware,
         }
     }
 }

@@ -1,18 +1,20 @@
 //! What a verb wants done. One function in the shell performs it: commit, then publish, then send.
 
+use crate::artifact::Digest;
 use crate::capability::Capability;
 use crate::change::Change;
 use crate::command::{Command, Execution};
 use crate::credential::Rotation;
 use crate::deployment::{Deployment, Task};
 use crate::device::{Assignment, Device, Presence, Software};
+use crate::firmware::Firmware;
 use crate::group::Group;
-use crate::id::{DeviceId, GrantId, GroupId, InvitationId, KnockId, ScriptId, TokenId, UserId};
+use crate::id::{DeviceId, FirmwareId, GrantId, GroupId, InvitationId, KnockId, ScriptId, TokenId, UserId};
 use crate::knock::Knock;
 use crate::message::Downlink;
 use crate::person::{Grant, Login, Token, User};
 use crate::report::{LogLine, Quarantine, Report};
-use crate::script::{Digest, Script, ScriptVersion};
+use crate::script::{Script, ScriptVersion};
 use crate::shadow::{Revision, Shadow, Spoken};
 use crate::share::{Invitation, Share};
 use crate::telemetry::PointValue;
@@ -113,6 +115,10 @@ pub enum Save {
     Grant(Grant),
     /// Removes a grant.
     DeleteGrant(GrantId),
+    /// Guarded. Unique: label.
+    Firmware(Box<Firmware>),
+    /// Removes a firmware, and its bytes if nothing else has the same.
+    DeleteFirmware(FirmwareId, Digest),
     /// Guarded. Unique: name.
     Group(Box<Group>),
     /// Removes a group.

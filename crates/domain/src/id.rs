@@ -17,6 +17,8 @@ pub mod kind {
     pub enum Device {}
     /// A named source text with versions.
     pub enum Script {}
+    /// A firmware image.
+    pub enum Firmware {}
     /// The intention that devices run an artifact.
     pub enum Deployment {}
     /// A request to devices.
@@ -39,6 +41,8 @@ pub mod kind {
 pub type DeviceId = Id<kind::Device>;
 /// Id of a script.
 pub type ScriptId = Id<kind::Script>;
+/// Id of a firmware.
+pub type FirmwareId = Id<kind::Firmware>;
 /// Id of a deployment.
 pub type DeploymentId = Id<kind::Deployment>;
 /// Id of a command.

@@ -9,12 +9,12 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
+use crate::artifact::Digest;
 use crate::change::{Actor, Change, ChangeKind};
 use crate::device::{self, Device, Dialect, Registration};
 use crate::effects::{Effects, Save};
 use crate::id::{DeviceId, KnockId};
 use crate::rejection::Rejection;
-use crate::script::Digest;
 use crate::text;
 use crate::time::{Span, Time};
 

@@ -4,6 +4,7 @@
 //! A verb takes state and arguments, then `now`, and returns `Result<Effects, Rejection>`.
 
 pub mod access;
+pub mod artifact;
 pub mod bulk;
 pub mod capability;
 pub mod change;
@@ -12,6 +13,7 @@ pub mod credential;
 pub mod deployment;
 pub mod device;
 pub mod effects;
+pub mod firmware;
 pub mod group;
 pub mod id;
 pub mod kept;

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use crate::artifact::{Artifact, ArtifactKind, Digest};
 use crate::id::CommandId;
 use crate::report::{Announcement, Event, LogLine, TaskReport};
-use crate::script::{Artifact, Digest};
 use crate::shadow::{Delta, Request, Shadow};
 use crate::telemetry::Point;
 use crate::time::{Span, Time};
@@ -31,6 +31,8 @@ pub enum Uplink {
     Log(Vec<LogLine>),
     /// How far the device is with an artifact.
     Task(TaskReport),
+    /// How the device is with its firmware.
+    Firmware(FirmwareSignal),
     /// The device reports into its shadow, or asks for it.
     Shadow(Request),
     /// The device answered a command.
@@ -40,6 +42,31 @@ pub enum Uplink {
         /// How it went.
         outcome: Outcome,
     },
+}
+
+/// What devices say about their firmware, in any dialect. How a task proceeds by it is in
+/// [`crate::rollout::firmware`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FirmwareSignal {
+    /// It takes the bytes; perhaps with a remark such as how far it is.
+    Transferring(Option<String>),
+    /// It has all of them, they are what they should be, and it starts with them now.
+    Transferred,
+    /// It runs this. Said after every start and every connection.
+    Started {
+        /// Which program it is, if it says so.
+        name: Option<String>,
+        /// Which version.
+        version: String,
+        /// Which build of it, if it says so.
+        build: Option<String>,
+        /// Whether it keeps it over the next start; `None` if it knows no trial.
+        committed: Option<bool>,
+    },
+    /// It keeps what it runs.
+    Committed,
+    /// It does not take it, or broke off; the sentence says why.
+    Failed(String),
 }
 
 /// What a device answers to a command.
@@ -68,6 +95,8 @@ pub enum Downlink {
     Offer(Offer),
     /// An offer is withdrawn: the device need not fetch it any more.
     Cancel(Digest),
+    /// The device shall keep the firmware with this digest, which it runs on trial.
+    Commit(Digest),
     /// The device shall do something once.
     Command(Order),
     /// Something is desired of the device that it does not report.
@@ -94,12 +123,12 @@ pub struct Order {
 /// An artifact that waits for a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
+    /// What it is.
+    pub kind: ArtifactKind,
     /// Of the artifact's bytes.
     pub digest: Digest,
     /// Of the artifact.
     pub size_bytes: u64,
-    /// Which version of its script it is, from 1.
-    pub version: i64,
     /// How long the device shall run it without trouble before it says Done.
     pub health_window: Span,
 }
@@ -108,9 +137,9 @@ impl Offer {
     /// Of an artifact.
     pub fn new(artifact: &Artifact, health_window: Span) -> Self {
         Self {
+            kind: artifact.kind,
             digest: artifact.digest,
             size_bytes: artifact.size_bytes.unsigned_abs(),
-            version: artifact.version,
             health_window,
         }
     }

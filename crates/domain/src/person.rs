@@ -3,11 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::access::Role;
+use crate::artifact::Digest;
 use crate::change::{Actor, Change, ChangeKind};
 use crate::effects::{Effects, Save};
 use crate::id::{DeviceId, GrantId, TokenId, UserId};
 use crate::rejection::Rejection;
-use crate::script::Digest;
 use crate::text;
 use crate::time::{Span, Time};
 use crate::topic::TopicFilter;

@@ -3,12 +3,13 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::artifact::Digest;
 use crate::change::{Actor, Change, ChangeKind};
 use crate::device::{self, Device};
 use crate::effects::{Effects, Save};
 use crate::id::DeviceId;
+use crate::message::FirmwareSignal;
 use crate::rejection::Rejection;
-use crate::script::Digest;
 use crate::telemetry::PointValue;
 use crate::time::Time;
 
@@ -58,6 +59,20 @@ pub struct Announcement {
     pub safe_mode: bool,
     /// Anything else it says: text, numbers and booleans.
     pub attributes: Map<String, Value>,
+}
+
+impl Announcement {
+    /// What it says of the firmware that it runs, if it says a version. Build and commitment are among the attributes
+    /// that have a meaning, as is the platform.
+    pub fn started(&self) -> Option<FirmwareSignal> {
+        let text = |name: &str| self.attributes.get(name).and_then(Value::as_str).map(str::to_owned);
+        Some(FirmwareSignal::Started {
+            name: self.firmware.clone(),
+            version: self.version.clone()?,
+            build: text("build"),
+            committed: self.attributes.get("committed").and_then(Value::as_bool),
+        })
+    }
 }
 
 /// What a device says that it runs.
@@ -154,6 +169,18 @@ pub enum Progress {
     Done,
     /// It does not run.
     Failed(Crash),
+}
+
+impl Progress {
+    /// The same about a firmware.
+    pub fn signal(&self) -> FirmwareSignal {
+        match self {
+            Self::Fetching(remark) => FirmwareSignal::Transferring(remark.clone()),
+            Self::Applying => FirmwareSignal::Transferred,
+            Self::Done => FirmwareSignal::Committed,
+            Self::Failed(crash) => FirmwareSignal::Failed(crash.reason.clone()),
+        }
+    }
 }
 
 /// Why something does not run.

@@ -1,20 +1,22 @@
 //! How one device's share of a deployment proceeds, from what its signals tell.
 //!
-//! Devices of the native protocol say themselves how far they are: [`native`]. Boards with the IoT Executor firmware
+//! Devices of the native protocol say themselves how far they are: [`native`]. What brings a firmware is judged by
+//! what devices say that they run: [`firmware`]. Boards with the IoT Executor firmware
 //! report nothing: that a version runs is concluded from polls. They poll once after every start. A start that
 //! follows the download begins the health window; a window without another start, at whose end the board is still
 //! connected, makes the task Done. Three starts are a boot loop.
 
+pub mod firmware;
 pub mod native;
 
 use serde_json::json;
 
+use crate::artifact::{ArtifactKind, Digest};
 use crate::change::{Actor, Change, ChangeKind};
 use crate::deployment::{DEADLINE, Target, Task, TaskState};
 use crate::device::{self, Device, Dialect, Software};
 use crate::effects::{Effects, Save};
 use crate::message::{Downlink, Offer};
-use crate::script::Digest;
 use crate::time::{Span, Time};
 
 /// How long after a wake-up a board is woken again if it did not ask. Two within 15 s would overlap on the board.
@@ -81,6 +83,9 @@ pub fn elapsed(target: Target, task: &Task, now: Time) -> Effects {
     if task.deadline.is_none_or(|deadline| deadline > now) {
         return Effects::none();
     }
+    if task.artifact.firmware().is_some() {
+        return firmware::elapsed(target, task, now);
+    }
     if target.device.dialect == Dialect::Native {
         return native::elapsed(target, task, now);
     }
@@ -91,9 +96,11 @@ pub fn elapsed(target: Target, task: &Task, now: Time) -> Effects {
         TaskState::Waiting => wake_or_wait(target, task, now),
         TaskState::Offered | TaskState::Fetching => wake_or_wait(target, task, now),
         TaskState::Applying => judged(target, task, now),
-        TaskState::Done
+        TaskState::Confirming
+        | TaskState::Done
         | TaskState::Failed
         | TaskState::TimedOut
+        | TaskState::Reverted
         | TaskState::RolledBack
         | TaskState::Cancelled => Effects::none(),
     }
@@ -102,6 +109,9 @@ pub fn elapsed(target: Target, task: &Task, now: Time) -> Effects {
 /// The device came online while something waits for it. A board with the IoT Executor firmware polls by itself, so
 /// it is not woken at once; a native device is told.
 pub fn connected(target: Target, now: Time) -> Effects {
+    if target.open.as_ref().is_some_and(|task| task.artifact.firmware().is_some()) {
+        return firmware::connected(target, now);
+    }
     if target.device.dialect == Dialect::Native {
         return native::connected(target, now);
     }
@@ -141,11 +151,15 @@ pub(crate) fn moved(
     reason: Option<&str>,
     actor: &Actor,
 ) -> Change {
-    let artifact = task.artifact;
     let before = json!({ "state": task.state.as_str() });
-    let after = json!({
-        "state": state.as_str(), "reason": reason, "script": artifact.script.to_string(), "version": artifact.version,
-    });
+    let mut after = json!({ "state": state.as_str(), "reason": reason });
+    match task.artifact.kind {
+        ArtifactKind::Script { script, version } => {
+            after["script"] = json!(script.to_string());
+            after["version"] = json!(version);
+        }
+        ArtifactKind::Firmware(firmware) => after["firmware"] = json!(firmware.to_string()),
+    }
     let mut change = device::fact(ChangeKind::TaskMoved, device, actor, Some(before), Some(after));
     change.subject = task.deployment.to_string();
     change
@@ -161,6 +175,8 @@ pub fn undone(device: &Device, undone: &Task, now: Time) -> Effects {
         | TaskState::Offered
         | TaskState::Fetching
         | TaskState::Applying
+        | TaskState::Confirming
+        | TaskState::Reverted
         | TaskState::RolledBack => Effects::none(),
     }
 }

@@ -1,10 +1,8 @@
 //! Scripts: named source texts whose every save is a new, immutable version.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde_json::json;
 
+use crate::artifact::{Artifact, ArtifactKind, Digest};
 use crate::capability;
 use crate::change::{Actor, Change, ChangeKind};
 use crate::effects::{Effects, Save};
@@ -17,38 +15,6 @@ use crate::time::Time;
 pub const SOURCE_BYTES_MAX: usize = 64 * 1024;
 /// Longest category, in characters.
 pub const CATEGORY_CHARS_MAX: usize = 40;
-
-/// SHA-256 of an artifact's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest(pub [u8; 32]);
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for Digest {
-    type Err = Rejection;
-
-    fn from_str(text: &str) -> Result<Self, Rejection> {
-        let wrong = || Rejection::invalid("digest", "a digest is 64 hexadecimal digits");
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(wrong());
-        }
-        let mut bytes = [0; 32];
-        for (i, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
-        }
-        Ok(Self(bytes))
-    }
-}
 
 /// The languages scripts are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -135,26 +101,12 @@ pub enum Syntax {
     },
 }
 
-/// Bytes that a device can be given: one version of a script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Artifact {
-    /// Of which script.
-    pub script: ScriptId,
-    /// Which version.
-    pub version: i64,
-    /// Of its bytes.
-    pub digest: Digest,
-    /// Of its bytes.
-    pub size_bytes: i64,
-}
-
 impl ScriptVersion {
     /// What a device is given of this version; refused if it does not compile.
     pub fn artifact(&self) -> Result<Artifact, Rejection> {
         match &self.syntax {
             Syntax::Good => Ok(Artifact {
-                script: self.script,
-                version: self.version,
+                kind: ArtifactKind::Script { script: self.script, version: self.version },
                 digest: self.digest,
                 size_bytes: self.size_bytes,
             }),

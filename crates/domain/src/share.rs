@@ -7,13 +7,13 @@
 
 use serde_json::json;
 
+use crate::artifact::Digest;
 use crate::change::{Actor, ChangeKind};
 use crate::device::{Device, fact};
 use crate::effects::{Effects, Save};
 use crate::id::{DeviceId, InvitationId, UserId};
 use crate::person::User;
 use crate::rejection::Rejection;
-use crate::script::Digest;
 use crate::text;
 use crate::time::{Span, Time};
 

@@ -1,5 +1,6 @@
 //! One board's share of deployments, told as stories: what happens on the left, what the product says on the right.
 
+use motehub_domain::artifact::{Artifact, ArtifactKind, Digest};
 use motehub_domain::change::Actor;
 use motehub_domain::deployment::{
     self, Cause, Deployment, DeploymentState, Request, Target, Task, TaskState,
@@ -8,7 +9,6 @@ use motehub_domain::device::{Device, Dialect, Software};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::{DeploymentId, DeviceId, ScriptId};
 use motehub_domain::rollout;
-use motehub_domain::script::{Artifact, Digest};
 use motehub_domain::time::{Span, Time};
 
 /// A store of one board, which checks the guards like the real one.
@@ -24,7 +24,8 @@ struct World {
 
 fn artifact(version: i64) -> Artifact {
     let digest = Digest([u8::try_from(version).expect("a small version"); 32]);
-    Artifact { script: ScriptId::from_parts(1, 1), version, digest, size_bytes: 100 }
+    let kind = ArtifactKind::Script { script: ScriptId::from_parts(1, 1), version };
+    Artifact { kind, digest, size_bytes: 100 }
 }
 
 impl World {

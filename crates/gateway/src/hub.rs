@@ -6,13 +6,14 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use motehub_domain::artifact::Digest;
 use motehub_domain::id::{DeviceId, TokenId};
 use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer, Uplink};
-use motehub_domain::script::Digest;
 use motehub_domain::shadow::{self, Shadow};
 use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::TopicRights;
@@ -77,12 +78,16 @@ pub trait Hub: Send + Sync + 'static {
     /// What somebody who was let in before may do now; `None` for those who are gone.
     fn who(&self, principals: Vec<Principal>) -> Answer<'_, Result<Vec<Option<Client>>, UplinkError>>;
 
-    /// The bytes of an artifact that this device may have: what waits for it, what it runs, or what it can return to.
-    fn artifact_for(
+    /// How many bytes an artifact has that this device may have: what waits for it, what it runs, or what it can return
+    /// to. `None` if it is none of these.
+    fn artifact_size(
         &self,
         device: DeviceId,
         digest: Digest,
-    ) -> Answer<'_, Result<Option<Bytes>, UplinkError>>;
+    ) -> Answer<'_, Result<Option<usize>, UplinkError>>;
+
+    /// A part of the bytes of an artifact, within its size.
+    fn artifact_part(&self, digest: Digest, part: Range<usize>) -> Answer<'_, Result<Bytes, UplinkError>>;
 
     /// The bytes of an artifact.
     fn artifact(&self, digest: Digest) -> Answer<'_, Result<Option<Bytes>, UplinkError>>;

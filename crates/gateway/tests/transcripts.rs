@@ -27,11 +27,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
 
+use motehub_domain::artifact::{ArtifactKind, Digest};
 use motehub_domain::device::Dialect;
-use motehub_domain::id::{DeviceId, TokenId};
+use motehub_domain::id::{DeviceId, ScriptId, TokenId};
 use motehub_domain::kept::{Batch, Principal};
 use motehub_domain::message::{Downlink, Offer, Uplink};
-use motehub_domain::script::Digest;
 use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{Arrival, Client, ConnectionId, Credentials, Refusal, UplinkError};
@@ -431,12 +431,9 @@ impl World {
             }
             ["offer"] => {
                 let digest = Digest([7; 32]);
-                let offer = Downlink::Offer(Offer {
-                    digest,
-                    size_bytes: 10,
-                    version: 1,
-                    health_window: Span::seconds(30),
-                });
+                let kind = ArtifactKind::Script { script: ScriptId::from_parts(1, 1), version: 1 };
+                let offer =
+                    Downlink::Offer(Offer { kind, digest, size_bytes: 10, health_window: Span::seconds(30) });
                 let slot = self.wires[""].slot.unwrap();
                 self.broker.downlink(self.now, slot, &offer, &mut out);
                 self.perform(Some(slot), out);

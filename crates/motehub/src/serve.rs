@@ -18,6 +18,9 @@ use crate::open_files;
 /// Exit code after a second signal.
 const EXIT_FORCED: i32 = 130;
 
+/// The largest firmware by default: the whole flash of an ESP32.
+const FIRMWARE_MAX_MIB: usize = 16;
+
 /// Settings of a hub. Each can also be set by the environment variable shown, or in a TOML file under its long
 /// name without the dashes, such as `mqtt-tls = "0.0.0.0:8883"`.
 #[derive(clap::Args, Default)]
@@ -70,6 +73,9 @@ pub(crate) struct Options {
     /// Append every change as a line of JSON to this file, for other tools
     #[arg(long, value_name = "FILE", env = "MOTEHUB_ACTIVITY_FILE")]
     pub(crate) activity_file: Option<PathBuf>,
+    /// The largest firmware file that is taken, in MiB [default: 16]
+    #[arg(long, value_name = "MIB", env = "MOTEHUB_FIRMWARE_MAX_MIB")]
+    pub(crate) firmware_max_mib: Option<usize>,
     /// A TOML file with any of these settings, and the section [mqtt-limits] (docs/reference/mqtt-limits.md)
     #[arg(long, value_name = "FILE", env = "MOTEHUB_CONFIG")]
     pub(crate) config: Option<PathBuf>,
@@ -97,6 +103,7 @@ struct File {
     keep_minutes: Option<u32>,
     keep_hours: Option<u32>,
     activity_file: Option<PathBuf>,
+    firmware_max_mib: Option<usize>,
 }
 
 /// Runs a hub until a signal ends it.
@@ -178,6 +185,11 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         minutes_days: options.keep_minutes.or(file.keep_minutes).unwrap_or(usual.minutes_days),
         hours_days: options.keep_hours.or(file.keep_hours).unwrap_or(usual.hours_days),
     };
+    let firmware_max_mib = options.firmware_max_mib.or(file.firmware_max_mib);
+    let firmware_bytes_max = match firmware_max_mib.unwrap_or(FIRMWARE_MAX_MIB) {
+        mib @ 1..=1024 => mib * 1024 * 1024,
+        _ => bail!("firmware-max-mib: 1 to 1024"),
+    };
     Ok(Settings {
         data,
         activity_file: options.activity_file.or(file.activity_file),
@@ -191,6 +203,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         mqtt_limits: crate::limits::limits(&file.mqtt_limits)?,
         tls_files,
         keep,
+        firmware_bytes_max,
         clock: Clock::System,
     })
 }

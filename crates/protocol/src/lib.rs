@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod dialect;
+pub mod image;
 pub mod mongoose;
 pub mod native;
 pub mod nodemcu;

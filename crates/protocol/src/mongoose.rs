@@ -36,6 +36,6 @@ pub fn downlink(downlink: &Downlink) -> Option<(String, Value)> {
         // Named shadows are unknown to it, and what it asks for is answered at once.
         Downlink::Delta(_) | Downlink::Shadow(_) => None,
         // Firmware is pushed by many calls; a credential is not changed over the air.
-        Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => None,
+        Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Commit(_) | Downlink::Credential(_) => None,
     }
 }

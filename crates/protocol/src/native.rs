@@ -4,6 +4,7 @@
 
 pub mod said;
 
+use motehub_domain::artifact::ArtifactKind;
 use motehub_domain::message::{Downlink, Offer, Uplink};
 use motehub_domain::shadow::Shadow;
 use motehub_domain::topic::TopicFilter;
@@ -17,7 +18,8 @@ pub const UPLINKS: [&str; 9] =
     ["announce", "telemetry", "event", "log", "task", "reply", "shadow", "shadow-get", "shadow-delete"];
 
 /// The kinds of messages a device is sent.
-pub const DOWNLINKS: [&str; 6] = ["offer", "command", "credential", "cancel", "delta", "shadow-document"];
+pub const DOWNLINKS: [&str; 7] =
+    ["offer", "command", "credential", "cancel", "commit", "delta", "shadow-document"];
 
 /// `devices/<id>` for each id the device is known by.
 pub fn own_prefixes(identity: &Identity) -> impl Iterator<Item = String> {
@@ -82,6 +84,7 @@ pub fn downlink(identity: &Identity, downlink: &Downlink) -> Option<(&'static st
         Downlink::Command(order) => Some(("command", command::order(order))),
         Downlink::Credential(secret) => Some(("credential", json!({ "secret": secret.0 }))),
         Downlink::Cancel(digest) => Some(("cancel", json!({ "digest": said::digest_text(*digest) }))),
+        Downlink::Commit(digest) => Some(("commit", json!({ "digest": said::digest_text(*digest) }))),
         Downlink::Delta(delta) => {
             let document = motehub_domain::shadow::delta_document(delta);
             Some(("delta", shadow::without_metadata(document, delta.shadow.as_ref())))
@@ -100,13 +103,17 @@ pub fn document(shadow: &Shadow) -> Value {
 
 fn offered(identity: &Identity, offer: &Offer) -> Value {
     let digest = said::digest_text(offer.digest);
-    json!({
+    let mut offered = json!({
         "digest": digest,
         "size": offer.size_bytes,
-        "version": offer.version,
         "path": format!("/devices/{}/artifacts/{digest}", identity.device),
         "health_window": offer.health_window.0 / 1000,
-    })
+    });
+    match offer.kind {
+        ArtifactKind::Script { version, .. } => offered["version"] = version.into(),
+        ArtifactKind::Firmware(_) => offered["firmware"] = true.into(),
+    }
+    offered
 }
 
 /// Native devices are told on `devices/<id>/<kind>`, as JSON. One message for each id the device is known by: only

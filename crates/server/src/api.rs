@@ -20,6 +20,7 @@ mod device_scripts;
 mod devices;
 mod executor;
 mod export;
+mod firmware;
 mod grants;
 mod groups;
 mod history;
@@ -59,6 +60,7 @@ pub(crate) use access::{by_token, caller};
 pub(crate) use activity::line;
 pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
 pub(crate) use extract::rfc3339;
+pub(crate) use firmware::UPLOADS_AT_ONCE_MAX;
 pub(crate) use login::Throttle;
 pub(crate) use login::{admit, failed};
 pub(crate) use problem::{ApiError, answers};
@@ -191,6 +193,14 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Build), routes!(inbox::delete))
         .on(Needs(See), routes!(reports::log))
         .on(Needs(Operate), routes!(reports::lift_quarantine))
+        // Scripts
+        .on(Needs(See), routes!(firmware::list))
+        .on(Needs(Build), routes!(firmware::upload).layer(DefaultBodyLimit::disable()))
+        .on(Needs(See), routes!(firmware::get))
+        .on(Needs(See), routes!(firmware::devices))
+        .on(Needs(Build), routes!(firmware::edit))
+        .on(Needs(Build), routes!(firmware::delete))
+        .on(Needs(Build), routes!(firmware::file))
         // Scripts
         .on(Needs(See), routes!(scripts::list))
         .on(Needs(Build), routes!(scripts::create))

@@ -62,11 +62,13 @@ pub(crate) struct Parts {
     /// Customers who were told to press the button of a device.
     pub(crate) claims: Claims,
     /// The digest of the one-time set-up code and when it expires, until there is an administrator.
-    pub(crate) setup: std::sync::Mutex<Option<(motehub_domain::script::Digest, Time)>>,
+    pub(crate) setup: std::sync::Mutex<Option<(motehub_domain::artifact::Digest, Time)>>,
     /// How many bulk actions may begin.
     pub(crate) bulk: Arc<tokio::sync::Semaphore>,
     /// How many devices and programs may be looked up that ask to be let in.
     pub(crate) doors: tokio::sync::Semaphore,
+    /// How many firmware files may be received.
+    pub(crate) uploads: tokio::sync::Semaphore,
     /// How many points were taken lately.
     pub(crate) points: Rate,
     /// Where it listens, once it is bound.

@@ -2,8 +2,8 @@
 
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
+use motehub_domain::artifact::Digest;
 use motehub_domain::rejection::Rejection;
-use motehub_domain::script::Digest;
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 

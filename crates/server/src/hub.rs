@@ -1,14 +1,16 @@
 //! The hub in this process: how gateways reach the product.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use motehub_domain::access::{Permission, Role};
+use motehub_domain::artifact::{Artifact, Digest};
 use motehub_domain::deployment::{HEALTH_WINDOW, Target};
 use motehub_domain::device::{Device, Dialect};
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer};
 use motehub_domain::person::Token;
-use motehub_domain::script::{Artifact, Digest};
 use motehub_domain::shadow::{self, Request, Shadow};
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{
@@ -103,20 +105,27 @@ impl Hub for App {
         Box::pin(self.tell_waiting(device))
     }
 
-    fn artifact_for(
+    fn artifact_size(
         &self,
         device: DeviceId,
         digest: Digest,
-    ) -> Answer<'_, Result<Option<Bytes>, UplinkError>> {
+    ) -> Answer<'_, Result<Option<usize>, UplinkError>> {
         Box::pin(async move {
             let target = self.store.target(device).await.map_err(|e| unavailable(&e))?;
             let Some(Target { software, open, .. }) = target else { return Ok(None) };
             let pending = software.pending.map(|(_, artifact)| artifact).or(open.map(|task| task.artifact));
-            let own = [pending, software.running, software.good, software.active];
+            let own = [pending, software.running, software.good, software.active, software.firmware];
             if !own.into_iter().flatten().any(|artifact| artifact.digest == digest) {
                 return Ok(None);
             }
-            Ok(self.store.artifact(digest).await.map_err(|e| unavailable(&e))?.map(Bytes::from))
+            self.store.artifact_size(digest).await.map_err(|e| unavailable(&e))
+        })
+    }
+
+    fn artifact_part(&self, digest: Digest, part: Range<usize>) -> Answer<'_, Result<Bytes, UplinkError>> {
+        Box::pin(async move {
+            let bytes = self.store.artifact_part(digest, part).await.map_err(|e| unavailable(&e))?;
+            Ok(Bytes::from(bytes))
         })
     }
 

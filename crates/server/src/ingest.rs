@@ -176,6 +176,7 @@ impl App {
                 Uplink::Announced(said) => self.announced(device, &said).await,
                 Uplink::Event(event) => self.happened(device, &event).await,
                 Uplink::Task(said) => self.task_reported(device, &said).await,
+                Uplink::Firmware(signal) => self.firmware_signalled(device, &signal).await,
                 Uplink::Log(lines) => {
                     lines_at.push(outcomes.len());
                     logged.push((device, lines));

@@ -97,8 +97,12 @@ impl App {
             }
             target.online = self.connections.is_online(task.device);
             let more = match (task.state, deployment.cause) {
-                // A native device returns to its last good version by itself.
-                (TaskState::Failed, _) if target.device.dialect == Dialect::Native => Effects::none(),
+                // A native device returns to its last good version by itself, and so does one with two firmwares.
+                (TaskState::Failed, _)
+                    if target.device.dialect == Dialect::Native || task.artifact.firmware().is_some() =>
+                {
+                    Effects::none()
+                }
                 (TaskState::Failed, Cause::Asked(_) | Cause::Rollback(_)) => {
                     let existing = self.store.recovery_of(deployment.id).await?;
                     let former = match &existing {

@@ -4,9 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use motehub_domain::deployment::Target;
 use motehub_domain::device::Dialect;
 use motehub_domain::effects::{Effects, Save};
+use motehub_domain::firmware::PLATFORM;
 use motehub_domain::id::DeviceId;
+use motehub_domain::message::FirmwareSignal;
 use motehub_domain::report::{self, Announcement, Event, LogLine, Report, Running, TaskReport};
 use motehub_domain::rollout;
 use motehub_domain::time::{Span, Time};
@@ -57,12 +60,63 @@ impl App {
             };
             Ok(((), effects.and(rollout::native::announced(target, said.running, found, now))))
         });
+        outcome(done.await)?;
+        match said.started() {
+            Some(started) => self.firmware_signalled(id, &started).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The device said something about its firmware.
+    pub(crate) async fn firmware_signalled(
+        &self,
+        id: DeviceId,
+        signal: &FirmwareSignal,
+    ) -> Result<(), UplinkError> {
+        let done = self.attempt(|| async {
+            let Some(target) = self.store.target(id).await? else { return Ok(((), Effects::none())) };
+            Ok(((), self.judge_firmware(target, signal).await?))
+        });
         outcome(done.await)
+    }
+
+    /// Loads what the verb needs beside the device, and lets it decide.
+    async fn judge_firmware(&self, mut target: Target, signal: &FirmwareSignal) -> Result<Effects, Failure> {
+        target.online = self.connections.is_online(target.device.id);
+        let of = match target.open.as_ref().and_then(|task| task.artifact.firmware()) {
+            Some(firmware) => self.store.firmware(firmware).await?,
+            None => None,
+        };
+        let found = match signal {
+            FirmwareSignal::Started { name, version, build, .. } => {
+                let reported = self.store.reported_words(&[target.device.id], PLATFORM).await?;
+                let platform = reported.first().map(|(_, platform)| platform.as_str());
+                self.store.firmware_said(name.as_deref(), version, build.as_deref(), platform).await?
+            }
+            FirmwareSignal::Transferring(_)
+            | FirmwareSignal::Transferred
+            | FirmwareSignal::Committed
+            | FirmwareSignal::Failed(_) => None,
+        };
+        Ok(rollout::firmware::signalled(target, of.as_ref(), found, signal, self.now()))
     }
 
     /// The device said how far it is with an artifact.
     pub(crate) async fn task_reported(&self, id: DeviceId, said: &TaskReport) -> Result<(), UplinkError> {
-        self.progress(id, |target| rollout::native::reported(target, said, self.now())).await
+        let done = self.attempt(|| async {
+            let Some(mut target) = self.store.target(id).await? else { return Ok(((), Effects::none())) };
+            target.online = self.connections.is_online(id);
+            let brings = target.open.as_ref().map(|task| task.artifact);
+            let is_firmware = brings.is_some_and(|it| it.digest == said.digest && it.firmware().is_some());
+            Ok((
+                (),
+                match is_firmware {
+                    true => self.judge_firmware(target, &said.progress.signal()).await?,
+                    false => rollout::native::reported(target, said, self.now()),
+                },
+            ))
+        });
+        outcome(done.await)
     }
 
     /// Something happened at the device.

@@ -4,12 +4,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
+use motehub_domain::artifact::Digest;
 use motehub_domain::credential::{self, Arrivals};
 use motehub_domain::device::Device;
 use motehub_domain::effects::Effects;
 use motehub_domain::id::DeviceId;
 use motehub_domain::message::Secret;
-use motehub_domain::script::Digest;
 use motehub_store::StoreError;
 
 use crate::app::App;

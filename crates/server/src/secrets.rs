@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use motehub_domain::artifact::Digest;
 use motehub_domain::rejection::Rejection;
-use motehub_domain::script::Digest;
 use sha2::{Digest as _, Sha256};
 
 /// Longest password in bytes: more would only cost time to hash.

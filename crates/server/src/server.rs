@@ -127,6 +127,7 @@ impl Server {
             claims: Claims::default(),
             bulk: Arc::new(tokio::sync::Semaphore::new(api::BULK_AT_ONCE_MAX)),
             doors: tokio::sync::Semaphore::new(hub::DOORS),
+            uploads: tokio::sync::Semaphore::new(api::UPLOADS_AT_ONCE_MAX as usize),
             setup: Mutex::new(setup),
             points: ingest::Rate::default(),
             bound: OnceLock::new(),

@@ -31,6 +31,8 @@ pub struct Settings {
     pub mqtt_limits: mqtt::Limits,
     /// A TLS certificate chain and key in PEM; without them the hub makes its own authority in the data folder.
     pub tls_files: Option<(PathBuf, PathBuf)>,
+    /// The largest firmware that is taken, in bytes.
+    pub firmware_bytes_max: usize,
     /// How long telemetry is kept where nobody says otherwise.
     pub keep: Keep,
     /// A file to which every change is appended as a line of JSON, if there is one.

@@ -4,11 +4,12 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use motehub_domain::artifact::{Artifact, ArtifactKind, Digest};
 use motehub_domain::deployment::TaskState;
 use motehub_domain::device::{Device, Dialect, Presence, Software};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
-use motehub_domain::script::{Artifact, Digest, Language, Script};
+use motehub_domain::script::{Language, Script};
 use motehub_domain::selector::Selector;
 use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
@@ -39,16 +40,16 @@ fn written_mb() -> f64 {
 }
 
 async fn register(store: &Store) {
+    let script = |n: u128| motehub_domain::id::ScriptId::from_parts(1, n % 10);
     let artifact = |n: u128| Artifact {
-        script: motehub_domain::id::ScriptId::from_parts(1, n % 10),
-        version: 1,
+        kind: ArtifactKind::Script { script: script(n), version: 1 },
         digest: Digest([1; 32]),
         size_bytes: 10,
     };
     let mut save = Vec::new();
     for n in 0..10 {
         save.push(Save::Script(Box::new(Script {
-            id: artifact(n).script,
+            id: script(n),
             number: 0,
             name: format!("script {n}"),
             description: String::new(),

@@ -1,4 +1,6 @@
 -- Ids and digests are text, times are milliseconds since 1970, booleans are 0 and 1, JSON is text.
+-- An artifact is the id of a script with the number of its version, or the id of a firmware without one; its digest
+-- and its size.
 -- Columns that end in _key hold the same in lower case, to search and sort by.
 
 create table devices (
@@ -78,9 +80,10 @@ create table software (
     device text primary key references devices (id) on delete cascade,
     active_script text, active_version bigint, active_digest text, active_size bigint,
     pending_deployment text,
-    pending_script text, pending_version bigint, pending_digest text, pending_size bigint,
+    pending_artifact text, pending_version bigint, pending_digest text, pending_size bigint,
     running_script text, running_version bigint, running_digest text, running_size bigint,
     good_script text, good_version bigint, good_digest text, good_size bigint,
+    firmware text, firmware_digest text, firmware_size bigint,
     fetched_at bigint,
     woken_at bigint,
     boots text not null,
@@ -88,8 +91,9 @@ create table software (
     revision bigint not null
 );
 create index software_active on software (active_script);
-create index software_pending on software (pending_script);
+create index software_pending on software (pending_artifact);
 create index software_running on software (running_script);
+create index software_firmware on software (firmware);
 
 create table presence (
     device text primary key references devices (id) on delete cascade,
@@ -231,17 +235,44 @@ create table assignments (
 );
 create index assignments_script on assignments (script, device);
 
+-- Bytes in pieces, each with its own digest.
 create table artifacts (
     digest text primary key,
-    body {bytes} not null
+    size_bytes bigint not null
 );
+
+create table pieces (
+    artifact text not null references artifacts (digest) on delete cascade,
+    number bigint not null,
+    digest text not null,
+    body {bytes} not null,
+    primary key (artifact, number)
+);
+
+create table firmware (
+    id text primary key,
+    name text not null,
+    version text not null,
+    platform text not null,
+    build text not null,
+    digest text not null,
+    size_bytes bigint not null,
+    manifest text,
+    notes text not null,
+    created_by text not null,
+    created_at bigint not null,
+    search_key text not null,
+    revision bigint not null
+);
+create unique index firmware_label on firmware (version, name, platform, build);
+create index firmware_digest on firmware (digest);
 
 create table deployments (
     id text primary key,
     title text not null,
     cause text not null,
     cause_of text,
-    script text, version bigint, digest text, size bigint,
+    artifact text, version bigint, digest text, size bigint,
     selector text,
     state text not null,
     health_window bigint not null,
@@ -256,8 +287,8 @@ create index deployments_cause on deployments (cause_of, cause);
 create table tasks (
     deployment text not null references deployments (id) on delete cascade,
     device text not null references devices (id) on delete cascade,
-    script text not null, version bigint not null, digest text not null, size bigint not null,
-    previous_script text, previous_version bigint, previous_digest text, previous_size bigint,
+    artifact text not null, version bigint, digest text not null, size bigint not null,
+    previous_artifact text, previous_version bigint, previous_digest text, previous_size bigint,
     state text not null,
     is_open bigint not null,
     reason text,
@@ -272,7 +303,7 @@ create table tasks (
 );
 create unique index tasks_open on tasks (device) where is_open = 1;
 create index tasks_device on tasks (device, created_at);
-create index tasks_script on tasks (script, deployment);
+create index tasks_artifact on tasks (artifact, deployment);
 create index tasks_state on tasks (deployment, state);
 create index tasks_deadline on tasks (deadline) where deadline is not null;
 

@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use motehub_domain::script::Digest;
+use motehub_domain::artifact::Digest;
 use sha2::{Digest as _, Sha256};
 
 use crate::StoreError;

@@ -35,6 +35,7 @@ sql! {
         on conflict (device, name) do nothing";
 }
 
+const REPORTED_WORDS: &str = "select device, words from reported where words is not null and name = ";
 const HAD: &str = "select distinct device, capability from device_capabilities where device";
 const ANNOUNCED: &str =
     "select device, capability from device_capabilities where source = 'announced' and device";
@@ -125,6 +126,27 @@ impl Store {
         devices: &[DeviceId],
     ) -> Result<HashMap<DeviceId, Vec<String>>, StoreError> {
         self.capabilities_by(ANNOUNCED, devices).await
+    }
+
+    /// What each of these devices reported under a name in words; those that reported nothing are left out.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn reported_words(
+        &self,
+        devices: &[DeviceId],
+        name: &str,
+    ) -> Result<Vec<(DeviceId, String)>, StoreError> {
+        let mut all = Vec::new();
+        for some in devices.chunks(DEVICES_PER_READ) {
+            let mut query = Query::new(REPORTED_WORDS);
+            query.bind(name).push(" and device").among(some.iter().map(Value::id));
+            for row in self.engine().ask(query).await? {
+                let mut columns = Columns::of("reported", row);
+                all.push((columns.parsed()?, columns.text()?));
+            }
+        }
+        Ok(all)
     }
 
     async fn capabilities_by(

@@ -1,9 +1,9 @@
 //! Credentials of devices: the present one, those of a rotation that goes on, and what was noticed of them.
 
+use motehub_domain::artifact::Digest;
 use motehub_domain::credential::{NEXT_MAX, Rotation};
 use motehub_domain::device::Device;
 use motehub_domain::id::DeviceId;
-use motehub_domain::script::Digest;
 use motehub_domain::time::Time;
 
 use crate::device::{device_columns, device_select};

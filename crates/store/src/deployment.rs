@@ -3,28 +3,28 @@
 use std::collections::HashMap;
 
 use motehub_domain::deployment::{Cause, Counts, Deployment, DeploymentState, TaskState};
-use motehub_domain::id::{DeploymentId, DeviceId, ScriptId};
+use motehub_domain::id::{DeploymentId, DeviceId, FirmwareId, ScriptId};
 use motehub_domain::time::Span;
 
+use crate::artifact::{artifact_columns, artifact_values};
 use crate::engine::Statement;
 use crate::engine::query::Query;
 use crate::engine::row::{Columns, Row, Value};
-use crate::script::{artifact_columns, artifact_values};
 use crate::{Store, StoreError};
 
 /// The columns of a deployment, in the order in which [`deployment_of`] reads them.
 macro_rules! deployment_select {
     () => {
-        "select id, cause, cause_of, script, version, digest, size, selector, state, health_window, \
+        "select id, cause, cause_of, artifact, version, digest, size, selector, state, health_window, \
          created_by, created_at, ended_at, title, revision from deployments"
     };
 }
 
 sql! {
-    INSERT = "insert into deployments (id, cause, cause_of, script, version, digest, size, selector, state,
+    INSERT = "insert into deployments (id, cause, cause_of, artifact, version, digest, size, selector, state,
         health_window, created_by, created_at, ended_at, title, revision)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) on conflict (id) do nothing";
-    UPDATE = "update deployments set cause = $2, cause_of = $3, script = $4, version = $5, digest = $6,
+    UPDATE = "update deployments set cause = $2, cause_of = $3, artifact = $4, version = $5, digest = $6,
         size = $7, selector = $8, state = $9, health_window = $10, created_by = $11, created_at = $12,
         ended_at = $13, title = $14, revision = $15 where id = $1 and revision = $15 - 1";
     BY_ID = concat!(deployment_select!(), " where id = $1");
@@ -41,6 +41,8 @@ const COUNTS: &str = "select deployment, state, count(*) from tasks where deploy
 pub struct DeploymentFilter {
     /// That brought a version of this script to at least one device.
     pub script: Option<ScriptId>,
+    /// That brought this firmware to at least one device.
+    pub firmware: Option<FirmwareId>,
     /// That have a task of this device.
     pub device: Option<DeviceId>,
     /// In this state.
@@ -96,9 +98,10 @@ fn deployment_of(row: Row) -> Result<Deployment, StoreError> {
 
 fn restrict(query: &mut Query, filter: &DeploymentFilter) {
     let mut is_first = true;
-    if let Some(script) = filter.script {
-        query.condition(&mut is_first).push("id in (select deployment from tasks where script = ");
-        query.bind(Value::id(script)).push(")");
+    let artifacts = [filter.script.map(Value::id), filter.firmware.map(Value::id)];
+    for artifact in artifacts.into_iter().flatten() {
+        query.condition(&mut is_first).push("id in (select deployment from tasks where artifact = ");
+        query.bind(artifact).push(")");
     }
     if let Some(device) = filter.device {
         query.condition(&mut is_first).push("id in (select deployment from tasks where device = ");

@@ -1,15 +1,17 @@
 //! Devices with their credential, software, presence and assigned scripts.
 
+use motehub_domain::artifact::{Artifact, ArtifactKind};
 use motehub_domain::device::{Assignment, Device, Dialect, Presence, Software};
 use motehub_domain::id::DeviceId;
 use motehub_domain::script::Script;
 use motehub_domain::time::Time;
 
+use crate::artifact::{artifact_columns, artifact_values};
 use crate::capability;
 use crate::engine::query::Query;
 use crate::engine::row::{Columns, Row, Value};
 use crate::engine::{Statement, Transaction};
-use crate::script::{self, artifact_columns, artifact_values};
+use crate::script;
 use crate::{Store, StoreError};
 
 /// The columns of a device, in the order in which [`device_columns`] reads them.
@@ -24,9 +26,10 @@ macro_rules! device_select {
 macro_rules! software_select {
     () => {
         "s.device, s.active_script, s.active_version, s.active_digest, s.active_size, \
-         s.pending_deployment, s.pending_script, s.pending_version, s.pending_digest, s.pending_size, \
+         s.pending_deployment, s.pending_artifact, s.pending_version, s.pending_digest, s.pending_size, \
          s.running_script, s.running_version, s.running_digest, s.running_size, \
          s.good_script, s.good_version, s.good_digest, s.good_size, \
+         s.firmware, s.firmware_digest, s.firmware_size, \
          s.fetched_at, s.woken_at, s.boots, s.problem, s.revision"
     };
 }
@@ -51,19 +54,20 @@ sql! {
 
     INSERT_SOFTWARE = "insert into software (device,
         active_script, active_version, active_digest, active_size,
-        pending_deployment, pending_script, pending_version, pending_digest, pending_size,
+        pending_deployment, pending_artifact, pending_version, pending_digest, pending_size,
         running_script, running_version, running_digest, running_size,
-        good_script, good_version, good_digest, good_size,
+        good_script, good_version, good_digest, good_size, firmware, firmware_digest, firmware_size,
         fetched_at, woken_at, boots, problem, revision)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-        $21, $22, $23) on conflict (device) do nothing";
+        $21, $22, $23, $24, $25, $26) on conflict (device) do nothing";
     UPDATE_SOFTWARE = "update software set
         active_script = $2, active_version = $3, active_digest = $4, active_size = $5,
-        pending_deployment = $6, pending_script = $7, pending_version = $8, pending_digest = $9,
+        pending_deployment = $6, pending_artifact = $7, pending_version = $8, pending_digest = $9,
         pending_size = $10, running_script = $11, running_version = $12, running_digest = $13,
         running_size = $14, good_script = $15, good_version = $16, good_digest = $17, good_size = $18,
-        fetched_at = $19, woken_at = $20, boots = $21, problem = $22, revision = $23
-        where device = $1 and revision = $23 - 1";
+        firmware = $19, firmware_digest = $20, firmware_size = $21,
+        fetched_at = $22, woken_at = $23, boots = $24, problem = $25, revision = $26
+        where device = $1 and revision = $26 - 1";
 
     ASSIGN = "insert into assignments (device, script) values ($1, $2)
         on conflict (device, script) do nothing";
@@ -135,6 +139,8 @@ pub(crate) fn write_software(software: &Software) -> Statement {
     values.extend(artifact_values(software.pending.as_ref().map(|(_, artifact)| artifact)));
     values.extend(artifact_values(software.running.as_ref()));
     values.extend(artifact_values(software.good.as_ref()));
+    let [firmware, _, digest, size] = artifact_values(software.firmware.as_ref());
+    values.extend([firmware, digest, size]);
     let boots: Vec<i64> = software.boots.iter().map(|time| time.0).collect();
     values.extend([
         software.fetched_at.into(),
@@ -195,6 +201,7 @@ pub(crate) fn software_columns(columns: &mut Columns, device: DeviceId) -> Resul
     let pending = artifact_columns(columns)?;
     let running = artifact_columns(columns)?;
     let good = artifact_columns(columns)?;
+    let firmware = firmware_columns(columns)?;
     let fetched_at = columns.maybe_time()?;
     let woken_at = columns.maybe_time()?;
     let boots = columns.maybe_json()?;
@@ -214,12 +221,22 @@ pub(crate) fn software_columns(columns: &mut Columns, device: DeviceId) -> Resul
         pending: deployment.zip(pending),
         running,
         good,
+        firmware,
         fetched_at,
         woken_at,
         boots: boots.and_then(times).ok_or_else(damaged)?,
         problem,
         revision: revision.ok_or_else(damaged)?,
     })
+}
+
+/// A firmware: its id, digest and size.
+fn firmware_columns(columns: &mut Columns) -> Result<Option<Artifact>, StoreError> {
+    let (id, digest) = (columns.maybe_parsed()?, columns.maybe_parsed()?);
+    let size = columns.maybe_integer()?;
+    let artifact =
+        |((id, digest), size_bytes)| Artifact { kind: ArtifactKind::Firmware(id), digest, size_bytes };
+    Ok(id.zip(digest).zip(size).map(artifact))
 }
 
 fn device_of(row: Row) -> Result<Device, StoreError> {

@@ -30,7 +30,8 @@ const VIEWS: &str = concat!(
     ", ",
     software_select!(),
     ", p.online, p.seen_at, p.address,
-    case when c.device is null then 0 else 1 end, t.state, a.name, r.name, w.name,
+    case when c.device is null then 0 else 1 end, t.state, a.name, r.name, coalesce(w.name, wf.name),
+    wf.version, wf.platform, f.name, f.version, f.platform,
     o.started_at, o.sent_at, c.shared_at, c.shared_from
     from devices d
     left join software s on s.device = d.id
@@ -40,7 +41,9 @@ const VIEWS: &str = concat!(
     left join tasks t on t.device = d.id and t.is_open = 1
     left join scripts a on a.id = s.active_script
     left join scripts r on r.id = s.running_script
-    left join scripts w on w.id = s.pending_script
+    left join scripts w on w.id = s.pending_artifact
+    left join firmware wf on wf.id = s.pending_artifact
+    left join firmware f on f.id = s.firmware
     where d.id"
 );
 
@@ -96,8 +99,12 @@ pub struct DeviceView {
     pub active_name: Option<String>,
     /// The name of the script of `software.running`.
     pub running_name: Option<String>,
-    /// The name of the script of `software.pending`.
+    /// The name of the script or firmware of `software.pending`.
     pub pending_name: Option<String>,
+    /// Version and platform of the firmware of `software.pending`.
+    pub pending_firmware: Option<(String, String)>,
+    /// Name, version and platform of the firmware of `software.firmware`.
+    pub firmware: Option<[String; 3]>,
     /// The rotation of its credential that goes on, if one does.
     pub rotation: Option<Rotation>,
     /// When and from which addresses its credential was used at once.
@@ -128,6 +135,11 @@ fn view_of(row: Row) -> Result<DeviceView, StoreError> {
     let active_name = columns.maybe_text()?;
     let running_name = columns.maybe_text()?;
     let pending_name = columns.maybe_text()?;
+    let pending_firmware = columns.maybe_text()?.zip(columns.maybe_text()?);
+    let firmware = [columns.maybe_text()?, columns.maybe_text()?, columns.maybe_text()?];
+    let [name, version, platform] = firmware;
+    let firmware =
+        name.zip(version).zip(platform).map(|((name, version), platform)| [name, version, platform]);
     let (started_at, sent_at) = (columns.maybe_time()?, columns.maybe_time()?);
     let shared = columns.maybe_time()?.zip(columns.maybe_text()?);
     let rotation = started_at.map(|started_at| Rotation { device: device.id, started_at, sent_at });
@@ -141,6 +153,8 @@ fn view_of(row: Row) -> Result<DeviceView, StoreError> {
         active_name,
         running_name,
         pending_name,
+        pending_firmware,
+        firmware,
         rotation,
         shared,
     })
@@ -155,12 +169,14 @@ fn order(sort: Sort, descending: bool) -> &'static str {
         (Sort::State, false) => {
             " order by case when s.problem is not null then 0 when s.pending_deployment is not null
             or exists (select 1 from tasks t where t.device = d.id and t.is_open = 1) then 1
-            when s.active_script is null then 2 else 3 end, d.name_key, d.id"
+            when coalesce(s.running_script, s.active_script, s.firmware) is null then 2
+            else 3 end, d.name_key, d.id"
         }
         (Sort::State, true) => {
             " order by case when s.problem is not null then 0 when s.pending_deployment is not null
             or exists (select 1 from tasks t where t.device = d.id and t.is_open = 1) then 1
-            when s.active_script is null then 2 else 3 end desc, d.name_key, d.id"
+            when coalesce(s.running_script, s.active_script, s.firmware) is null then 2
+            else 3 end desc, d.name_key, d.id"
         }
     }
 }
@@ -244,7 +260,7 @@ impl Store {
         rows.into_iter().map(|row| Columns::of("devices", row).parsed()).collect()
     }
 
-    async fn views(&self, ids: &[DeviceId]) -> Result<Vec<DeviceView>, StoreError> {
+    pub(crate) async fn views(&self, ids: &[DeviceId]) -> Result<Vec<DeviceView>, StoreError> {
         let mut views = Vec::with_capacity(ids.len());
         for some in ids.chunks(VIEWS_PER_READ) {
             let mut query = Query::new(VIEWS);

@@ -23,6 +23,7 @@ mod device;
 mod device_list;
 mod engine;
 mod error;
+mod firmware;
 mod group;
 mod kept;
 mod knock;
@@ -131,6 +132,7 @@ impl Store {
         let mut count = 0;
         let nouns: &[&[&'static str]] = &[
             artifact::SQL,
+            firmware::SQL,
             capability::SQL,
             change::SQL,
             command::SQL,

@@ -1,9 +1,9 @@
 //! People with their logins, API tokens, and grants of MQTT topics.
 
 use motehub_domain::access::Role;
+use motehub_domain::artifact::Digest;
 use motehub_domain::id::{DeviceId, GrantId, TokenId, UserId};
 use motehub_domain::person::{Grant, Grantee, LOGIN_AGE_MAX, LOGIN_IDLE_MAX, Login, Token, User};
-use motehub_domain::script::Digest;
 use motehub_domain::time::Time;
 use motehub_domain::topic::TopicFilter;
 

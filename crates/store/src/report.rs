@@ -1,14 +1,14 @@
 //! What devices say of themselves: the last announcement, the newest log lines, and the versions in quarantine.
 
+use motehub_domain::artifact::{Artifact, Digest};
 use motehub_domain::id::DeviceId;
 use motehub_domain::report::{Announcement, LOG_LINES_KEPT, Level, LogLine, Quarantine, Report, Running};
-use motehub_domain::script::{Artifact, Digest};
 use motehub_domain::time::Time;
 
+use crate::artifact::artifact_columns;
 use crate::engine::query::Query;
 use crate::engine::row::{Columns, Row, Value};
 use crate::engine::{Statement, Transaction};
-use crate::script::artifact_columns;
 use crate::{Store, StoreError};
 
 sql! {

@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
-    Store, StoreError, capability, change, command, credential, deployment, device, group, knock, note,
-    person, report, script, shadow, share, task, usage,
+    Store, StoreError, capability, change, command, credential, deployment, device, firmware, group, knock,
+    note, person, report, script, shadow, share, task, usage,
 };
 
 impl Store {
@@ -103,6 +103,8 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::DeleteToken(id) => transaction.push(person::delete_token(*id)),
         Save::Grant(grant) => transaction.push(person::write_grant(grant)),
         Save::DeleteGrant(id) => transaction.push(person::delete_grant(*id)),
+        Save::Firmware(image) => transaction.push(firmware::write(image)),
+        Save::DeleteFirmware(id, digest) => firmware::delete(*id, *digest, transaction),
         Save::Group(group) => transaction.push(group::write(group)),
         Save::DeleteGroup(id) => transaction.push(group::delete(*id)),
         Save::Capability(capability) => transaction.push(capability::write(capability)),

@@ -1,7 +1,7 @@
 //! Scripts and their versions.
 
 use motehub_domain::id::ScriptId;
-use motehub_domain::script::{Artifact, Language, Script, ScriptVersion, Syntax};
+use motehub_domain::script::{Language, Script, ScriptVersion, Syntax};
 
 use crate::device::texts;
 use crate::engine::query::{Query, contains};
@@ -28,7 +28,7 @@ macro_rules! used_by {
             $id,
             " union select device from software where running_script = ",
             $id,
-            " union select device from software where pending_script = ",
+            " union select device from software where pending_artifact = ",
             $id,
             ") as users)"
         )
@@ -135,31 +135,6 @@ pub(crate) fn script_columns(columns: &mut Columns) -> Result<Script, StoreError
         updated_at: columns.time()?,
         revision: columns.integer()?,
     })
-}
-
-/// The four columns of an artifact.
-pub(crate) fn artifact_values(artifact: Option<&Artifact>) -> [Value; 4] {
-    [
-        artifact.map(|artifact| Value::id(artifact.script)).into(),
-        artifact.map(|artifact| artifact.version).into(),
-        artifact.map(|artifact| Value::id(artifact.digest)).into(),
-        artifact.map(|artifact| artifact.size_bytes).into(),
-    ]
-}
-
-/// Reads the four columns of an artifact.
-pub(crate) fn artifact_columns(columns: &mut Columns) -> Result<Option<Artifact>, StoreError> {
-    let script = columns.maybe_parsed()?;
-    let version = columns.maybe_integer()?;
-    let digest = columns.maybe_parsed()?;
-    let size = columns.maybe_integer()?;
-    match (script, version, digest, size) {
-        (None, None, None, None) => Ok(None),
-        (Some(script), Some(version), Some(digest), Some(size_bytes)) => {
-            Ok(Some(Artifact { script, version, digest, size_bytes }))
-        }
-        _ => Err(StoreError::damaged("an artifact of a row")),
-    }
 }
 
 fn script_of(row: Row) -> Result<Script, StoreError> {

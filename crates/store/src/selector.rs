@@ -25,7 +25,8 @@ const PENDING: &str = "(s.pending_deployment is not null
 /// As the API says it.
 const STATE: &str = "(case when s.problem is not null then 'failing'
     when exists (select 1 from tasks t where t.device = d.id and t.is_open = 1) then 'pending'
-    when s.running_script is null and s.active_script is null then 'waiting_for_script' else 'ok' end)";
+    when coalesce(s.running_script, s.active_script, s.firmware) is null then 'waiting_for_script'
+    else 'ok' end)";
 
 impl Context<'_> {
     /// Adds the condition of a selector to a query.

@@ -1,8 +1,8 @@
 //! Shares and invitations, and customers with what they have.
 
+use motehub_domain::artifact::Digest;
 use motehub_domain::id::{DeviceId, InvitationId, UserId};
 use motehub_domain::person::User;
-use motehub_domain::script::Digest;
 use motehub_domain::share::{Gift, Invitation, Right, Share};
 use motehub_domain::time::Time;
 

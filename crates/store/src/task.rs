@@ -6,11 +6,11 @@ use motehub_domain::deployment::{Target, Task, TaskState};
 use motehub_domain::id::{DeploymentId, DeviceId};
 use motehub_domain::time::{Span, Time};
 
+use crate::artifact::{artifact_columns, artifact_values};
 use crate::device::{device_columns, device_select, software_columns, software_select};
 use crate::engine::Statement;
 use crate::engine::query::Query;
 use crate::engine::row::{Columns, Row, Value};
-use crate::script::{artifact_columns, artifact_values};
 use crate::{Store, StoreError};
 
 /// How many devices one statement fetches.
@@ -19,20 +19,20 @@ const TARGETS_PER_READ: usize = 500;
 /// The columns of a task, in the order in which [`task_columns`] reads them.
 macro_rules! task_select {
     () => {
-        "t.deployment, t.device, t.script, t.version, t.digest, t.size, \
-         t.previous_script, t.previous_version, t.previous_digest, t.previous_size, \
+        "t.deployment, t.device, t.artifact, t.version, t.digest, t.size, \
+         t.previous_artifact, t.previous_version, t.previous_digest, t.previous_size, \
          t.state, t.reason, t.traceback, t.tries, t.health_window, t.created_at, t.updated_at, t.deadline, t.revision"
     };
 }
 
 sql! {
-    INSERT = "insert into tasks (deployment, device, script, version, digest, size,
-        previous_script, previous_version, previous_digest, previous_size,
+    INSERT = "insert into tasks (deployment, device, artifact, version, digest, size,
+        previous_artifact, previous_version, previous_digest, previous_size,
         state, is_open, reason, traceback, tries, health_window, created_at, updated_at, deadline, revision)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
         on conflict (deployment, device) do nothing";
-    UPDATE = "update tasks set script = $3, version = $4, digest = $5, size = $6,
-        previous_script = $7, previous_version = $8, previous_digest = $9, previous_size = $10,
+    UPDATE = "update tasks set artifact = $3, version = $4, digest = $5, size = $6,
+        previous_artifact = $7, previous_version = $8, previous_digest = $9, previous_size = $10,
         state = $11, is_open = $12, reason = $13, traceback = $14, tries = $15, health_window = $16,
         created_at = $17, updated_at = $18, deadline = $19, revision = $20
         where deployment = $1 and device = $2 and revision = $20 - 1";

@@ -128,7 +128,7 @@ impl Store {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn firmware(&self) -> Result<Vec<(String, i64)>, StoreError> {
+    pub async fn firmware_versions(&self) -> Result<Vec<(String, i64)>, StoreError> {
         let rows = self.engine().read(FIRMWARE, []).await?;
         let counted = |row| {
             let mut columns = Columns::of("reports", row);

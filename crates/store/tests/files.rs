@@ -148,7 +148,7 @@ async fn a_damaged_artifact_is_never_given_out() {
     let store = folder.open().await.unwrap();
     let digest = store.put(b"print('hello')".to_vec()).await.unwrap();
     let other = store.put(b"other".to_vec()).await.unwrap();
-    folder.tamper(&format!("update artifacts set body = x'00' where digest = '{digest}'"));
+    folder.tamper(&format!("update pieces set body = x'00' where artifact = '{digest}'"));
     let damaged = store.artifact(digest).await.unwrap_err();
     assert!(damaged.to_string().contains(&digest.to_string()), "{damaged}");
     assert!(store.artifact(other).await.is_ok());

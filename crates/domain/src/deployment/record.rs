@@ -1,8 +1,8 @@
 //! What is remembered of deployments: the intention, a task per device, and their states.
 
+use crate::artifact::{Artifact, Digest};
 use crate::device::{Device, Software};
 use crate::id::{DeploymentId, DeviceId};
-use crate::script::{Artifact, Digest};
 use crate::time::{Span, Time};
 
 /// The intention that devices run an artifact.
@@ -95,7 +95,8 @@ pub struct Task {
     /// The traceback of what crashed, if the device sent one.
     pub traceback: Option<String>,
     /// IoT Executor: in Fetching how often the device asked, in Applying how often it started since it took the
-    /// artifact. Native: how often it began to fetch, and started with it.
+    /// artifact. Native: how often it began to fetch, and started with it. Firmware: how often it began to take it; in
+    /// Confirming how often it started with it or was told to commit.
     pub tries: i64,
     /// How long the device must run it without trouble.
     pub health_window: Span,
@@ -120,13 +121,17 @@ pub enum TaskState {
     Fetching,
     /// The device took it in full; it must prove that it runs.
     Applying,
+    /// The device says that it runs the new firmware; it must prove that it stays.
+    Confirming,
     /// It ran for the health window without trouble.
     Done,
     /// It does not run.
     Failed,
     /// The device did not come in time.
     TimedOut,
-    /// The device returned to what it ran before.
+    /// The device tried the firmware and went back by itself to what it ran before.
+    Reverted,
+    /// The device returned to what it ran before, as a person asked.
     RolledBack,
     /// It is not wanted any more.
     Cancelled,
@@ -134,14 +139,16 @@ pub enum TaskState {
 
 impl TaskState {
     /// Every state, in the order of a task's life.
-    pub const ALL: [TaskState; 9] = [
+    pub const ALL: [TaskState; 11] = [
         Self::Waiting,
         Self::Offered,
         Self::Fetching,
         Self::Applying,
+        Self::Confirming,
         Self::Done,
         Self::Failed,
         Self::TimedOut,
+        Self::Reverted,
         Self::RolledBack,
         Self::Cancelled,
     ];
@@ -153,9 +160,11 @@ impl TaskState {
             Self::Offered => "Offered",
             Self::Fetching => "Fetching",
             Self::Applying => "Applying",
+            Self::Confirming => "Confirming",
             Self::Done => "Done",
             Self::Failed => "Failed",
             Self::TimedOut => "TimedOut",
+            Self::Reverted => "Reverted",
             Self::RolledBack => "RolledBack",
             Self::Cancelled => "Cancelled",
         }
@@ -166,13 +175,13 @@ impl TaskState {
     }
     /// Whether the task is still on its way.
     pub fn is_open(self) -> bool {
-        matches!(self, Self::Waiting | Self::Offered | Self::Fetching | Self::Applying)
+        matches!(self, Self::Waiting | Self::Offered | Self::Fetching | Self::Applying | Self::Confirming)
     }
 }
 
 /// How many tasks of a deployment are in each state, in the order of [`TaskState::ALL`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts(pub [i64; 9]);
+pub struct Counts(pub [i64; 11]);
 
 impl Counts {
     /// How many are in a state.

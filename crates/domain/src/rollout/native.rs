@@ -4,14 +4,14 @@
 
 use serde_json::json;
 
-use super::{ended, save_software, to};
+use super::{bumped, ended, save_software, to};
+use crate::artifact::{Artifact, Digest};
 use crate::change::{Actor, ChangeKind};
 use crate::deployment::{DEADLINE, Target, Task, TaskState};
 use crate::device::{self, Device, Software};
 use crate::effects::{Effects, Save};
 use crate::message::{Downlink, Offer};
 use crate::report::{self, Crash, Progress, Quarantine, Running, TaskReport};
-use crate::script::{Artifact, Digest};
 use crate::time::{Span, Time};
 
 /// How long after an offer a device that is there and did not take it is told again; doubled each time.
@@ -127,7 +127,8 @@ pub fn announced(target: Target, running: Option<Running>, found: Option<Artifac
         software.running = artifact;
         effects = save_software(bumped(software));
     }
-    let Some(task) = open.filter(|task| task.state == TaskState::Applying) else { return effects };
+    let is_tried = |task: &Task| task.state == TaskState::Applying && task.artifact.script().is_some();
+    let Some(task) = open.filter(is_tried) else { return effects };
     let mut next = task.clone();
     if artifact == Some(task.artifact) {
         next.tries += 1;
@@ -149,9 +150,11 @@ pub(super) fn connected(target: Target, now: Time) -> Effects {
             offered(&device, software, &task, None, now)
         }
         TaskState::Applying
+        | TaskState::Confirming
         | TaskState::Done
         | TaskState::Failed
         | TaskState::TimedOut
+        | TaskState::Reverted
         | TaskState::RolledBack
         | TaskState::Cancelled => Effects::none(),
     }
@@ -191,9 +194,11 @@ pub(super) fn elapsed(target: Target, task: &Task, now: Time) -> Effects {
             let why = format!("the device took it {waited} s ago and did not say how it went");
             timed_out(&device, software, task, &why, now)
         }
-        TaskState::Done
+        TaskState::Confirming
+        | TaskState::Done
         | TaskState::Failed
         | TaskState::TimedOut
+        | TaskState::Reverted
         | TaskState::RolledBack
         | TaskState::Cancelled => Effects::none(),
     }
@@ -238,9 +243,4 @@ fn known(software: &Software, digest: Digest) -> Option<Artifact> {
     let pending = software.pending.map(|(_, artifact)| artifact);
     let known = [software.running, software.good, pending, software.active];
     known.into_iter().flatten().find(|artifact| artifact.digest == digest)
-}
-
-fn bumped(mut software: Software) -> Software {
-    software.revision += 1;
-    software
 }

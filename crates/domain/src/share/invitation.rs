@@ -4,13 +4,13 @@
 use serde_json::{Value, json};
 
 use super::{Right, Share, claim, claimed, give, guest, owner, unclaimed};
+use crate::artifact::Digest;
 use crate::change::{Actor, Change, ChangeKind};
 use crate::device::{Device, fact};
 use crate::effects::{Effects, Save};
 use crate::id::{DeviceId, InvitationId};
 use crate::person::User;
 use crate::rejection::Rejection;
-use crate::script::Digest;
 use crate::time::{Span, Time};
 
 /// How long an invitation is good, if nobody says otherwise. A claim code is good until it is used.

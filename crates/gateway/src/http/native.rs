@@ -5,6 +5,7 @@ mod polls;
 mod socket;
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use motehub_domain::artifact::Digest;
 use motehub_domain::shadow::{Deed, Request, Shadow, ShadowName};
 use motehub_protocol::native::said::parse_digest;
 use motehub_protocol::{Encoding, Identity, Said, native, payload};
@@ -27,6 +29,8 @@ use polls::Polls;
 
 /// Largest body of a request, and largest frame of a socket, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
+/// How much of an artifact is read at once.
+const PART_BYTES: usize = 256 * 1024;
 /// The longest that a request for downlinks may wait.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Connections of this file are numbered from here on, far from those of MQTT.
@@ -215,26 +219,45 @@ async fn artifact(
         Problem(StatusCode::NOT_FOUND, "not_found", detail)
     };
     let digest = parse_digest(&text).ok_or_else(unknown)?;
-    let found = door.hub.artifact_for(device.device, digest).await;
-    let bytes = found.map_err(|error| Problem::unavailable(&error.to_string()))?.ok_or_else(unknown)?;
+    let found = door.hub.artifact_size(device.device, digest).await;
+    let size = found.map_err(|error| Problem::unavailable(&error.to_string()))?.ok_or_else(unknown)?;
     let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let common = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::ACCEPT_RANGES, "bytes".to_owned()),
         (header::ETAG, format!("\"{text}\"")),
     ];
-    match range.and_then(|range| asked_range(range, bytes.len())) {
-        None => Ok((StatusCode::OK, common, Body::from(bytes)).into_response()),
+    match range.and_then(|range| asked_range(range, size)) {
+        None => {
+            let length = [(header::CONTENT_LENGTH, size.to_string())];
+            Ok((StatusCode::OK, common, length, parts(door, digest, 0..size)).into_response())
+        }
         Some(Err(())) => {
-            let headers = [(header::CONTENT_RANGE, format!("bytes */{}", bytes.len()))];
+            let headers = [(header::CONTENT_RANGE, format!("bytes */{size}"))];
             Ok((StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response())
         }
         Some(Ok((first, last))) => {
-            let place = [(header::CONTENT_RANGE, format!("bytes {first}-{last}/{}", bytes.len()))];
-            let piece = bytes.slice(first..=last);
-            Ok((StatusCode::PARTIAL_CONTENT, common, place, Body::from(piece)).into_response())
+            let place = [
+                (header::CONTENT_RANGE, format!("bytes {first}-{last}/{size}")),
+                (header::CONTENT_LENGTH, (last + 1 - first).to_string()),
+            ];
+            Ok((StatusCode::PARTIAL_CONTENT, common, place, parts(door, digest, first..last + 1))
+                .into_response())
         }
     }
+}
+
+/// Some of the bytes of an artifact, a part at a time: firmware is large, and many devices fetch it at once.
+fn parts(door: Arc<Door>, digest: Digest, whole: Range<usize>) -> Body {
+    let parts = futures_util::stream::try_unfold((door, whole), move |(door, rest)| async move {
+        if rest.is_empty() {
+            return Ok::<_, UplinkError>(None);
+        }
+        let part = rest.start..rest.end.min(rest.start + PART_BYTES);
+        let bytes = door.hub.artifact_part(digest, part.clone()).await?;
+        Ok(Some((bytes, (door, part.end..rest.end))))
+    });
+    Body::from_stream(parts)
 }
 
 /// The first and last byte of a range (RFC 9110 section 14.1.2): `None` if it is none that is known here, so that all

@@ -1,15 +1,16 @@
 //! A small hub in memory that records what a gateway tells it: for listener tests and the example program.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+use std::ops::Range;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
+use motehub_domain::artifact::{ArtifactKind, Digest};
 use motehub_domain::device::Dialect;
-use motehub_domain::id::{DeviceId, TokenId};
+use motehub_domain::id::{DeviceId, ScriptId, TokenId};
 use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer, Uplink};
-use motehub_domain::script::Digest;
 use motehub_domain::shadow::{self, Shadow};
 use motehub_domain::time::Span;
 use motehub_domain::topic::{TopicFilter, TopicRights};
@@ -74,9 +75,9 @@ impl Recorder {
     /// Sends an offer to everybody who is attached.
     pub(crate) fn offer_to_all(&self) {
         let offer = Downlink::Offer(Offer {
+            kind: ArtifactKind::Script { script: ScriptId::from_parts(1, 1), version: 1 },
             digest: Digest([7; 32]),
             size_bytes: 1,
-            version: 1,
             health_window: Span::seconds(30),
         });
         for (_, sender) in self.senders.lock().unwrap().iter() {
@@ -175,8 +176,12 @@ impl Hub for Recorder {
         Box::pin(std::future::ready(()))
     }
 
-    fn artifact_for(&self, _: DeviceId, _: Digest) -> Answer<'_, Result<Option<Bytes>, UplinkError>> {
+    fn artifact_size(&self, _: DeviceId, _: Digest) -> Answer<'_, Result<Option<usize>, UplinkError>> {
         Box::pin(async { Ok(None) })
+    }
+
+    fn artifact_part(&self, _: Digest, _: Range<usize>) -> Answer<'_, Result<Bytes, UplinkError>> {
+        Box::pin(async { Ok(Bytes::new()) })
     }
 
     fn pending(&self, _: DeviceId) -> Answer<'_, Result<Option<Offer>, UplinkError>> {

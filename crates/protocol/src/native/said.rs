@@ -1,12 +1,12 @@
 //! What a device says in the native protocol, beside telemetry: `announce`, `event`, `log` and `task`.
 
+use motehub_domain::artifact::Digest;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::report::{
     self, ANNOUNCEMENT_BYTES_MAX, Announcement, Crash, EVENT_BYTES_MAX, Event, LOG_CHARS_MAX,
     LOG_LINES_PER_MESSAGE_MAX, Level, LogLine, Progress, REASON_CHARS_MAX, Running, TRACEBACK_CHARS_MAX,
     TaskReport, WORD_BYTES_MAX,
 };
-use motehub_domain::script::Digest;
 use motehub_domain::time::Time;
 use serde_json::{Map, Value};
 

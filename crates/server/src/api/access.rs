@@ -7,11 +7,11 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use motehub_domain::access::{Permission, Role};
+use motehub_domain::artifact::Digest;
 use motehub_domain::change::Actor;
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::{DeviceId, UserId};
 use motehub_domain::rejection::Rejection;
-use motehub_domain::script::Digest;
 use motehub_domain::share::{Right, Share};
 use motehub_domain::time::Span;
 

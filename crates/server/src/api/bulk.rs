@@ -28,7 +28,8 @@ use super::access::Caller;
 use super::commands;
 use super::credentials;
 use super::deployments::{self, Meant, NewDeployment};
-use super::extract::Body;
+use super::device_scripts::load_script;
+use super::extract::{Body, id};
 use super::problem::{ApiError, Problem};
 use crate::app::App;
 use crate::perform::Failure;
@@ -130,7 +131,10 @@ pub(crate) async fn bulk_preview(
     let meant = Meant::new(selector, devices);
     let ids = resolve(&app, &meant).await?;
     let left_out = match act(action, meant.selector.as_deref())? {
-        Act::Deploy { script, .. } => deployments::lacking(&app, &script, &ids).await?.len(),
+        Act::Deploy { script, .. } => {
+            let script = load_script(&app, id("script", &script)?).await?;
+            deployments::lacking_of(&app, &script, &ids).await?.len()
+        }
         Act::Command(_) | Act::InBatches(_) => 0,
     };
     let mut names = Vec::new();

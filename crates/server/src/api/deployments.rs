@@ -1,5 +1,6 @@
 //! Deployments: begin, look at, cancel, try again, roll back.
 
+mod brought;
 mod meant;
 pub(crate) mod preview;
 mod requirements;
@@ -9,24 +10,25 @@ use std::collections::HashMap;
 
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
+use motehub_domain::artifact::Artifact;
 use motehub_domain::deployment::{
     self, Cause, Deployment, DeploymentState, Request, Target, Task, TaskState,
 };
 use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
-use motehub_domain::script::{Artifact, Script, Syntax};
+use motehub_domain::script::{Script, Syntax};
 use motehub_domain::time::Span;
 use motehub_store::DeploymentFilter;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
-use super::device_scripts::load_script;
 use super::extract::{Body, Page, Query, id};
 use super::problem::{ApiError, Problem};
 use crate::app::App;
 use crate::presence;
 use crate::random;
+use brought::{Brought, able};
 use meant::{all_tasks, chosen, load_deployment, meant, with_targets};
 use view::{DeploymentDto, DeploymentList, Names};
 
@@ -43,6 +45,8 @@ const TASKS_SHOWN: usize = 1000;
 pub(crate) struct ListQuery {
     /// Those of a script.
     script: Option<String>,
+    /// Those of a firmware.
+    firmware: Option<String>,
     /// Those with a task on a device.
     device: Option<String>,
     /// Those in a state.
@@ -67,6 +71,7 @@ pub(crate) async fn list(
     });
     let filter = DeploymentFilter {
         script: query.script.map(|text| id("script", &text)).transpose()?,
+        firmware: query.firmware.map(|text| id("firmware", &text)).transpose()?,
         device: query.device.map(|text| id("device", &text)).transpose()?,
         state: state.transpose()?,
     };
@@ -99,10 +104,12 @@ impl Meant {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewDeployment {
-    /// Id of the script.
-    script: String,
-    /// Which version; the newest by default.
+    /// Id of the script, if it brings one.
+    script: Option<String>,
+    /// Which version of the script; the newest by default.
     version: Option<i64>,
+    /// Id of the firmware, if it brings one.
+    firmware: Option<String>,
     /// A condition such as `tag=kitchen and online`.
     selector: Option<String>,
     /// Ids of devices.
@@ -119,7 +126,7 @@ impl NewDeployment {
         health_window_seconds: Option<i64>,
     ) -> Self {
         let (selector, devices) = (meant.selector.clone(), meant.devices.clone());
-        Self { script, version, selector, devices, health_window_seconds }
+        Self { script: Some(script), version, firmware: None, selector, devices, health_window_seconds }
     }
 }
 
@@ -146,42 +153,31 @@ pub(crate) async fn create(
 }
 
 /// Begins a deployment to devices that are known already. Of those that a selector picked, the ones that lack a
-/// capability are left out; those that were named get a task that says so.
+/// capability or have another platform are left out; those that were named get a task that says so.
 pub(crate) async fn start(
     app: &App,
     caller: &Caller,
     new: NewDeployment,
     mut devices: Vec<DeviceId>,
 ) -> Result<Begun, ApiError> {
-    let script = load_script(app, id("script", &new.script)?).await?;
-    let artifact = artifact_of(app, &script, new.version).await?;
-    let mut lacking = requirements::lacking(app, &script, &devices).await?;
-    if new.selector.is_some() && !lacking.is_empty() {
-        devices.retain(|device| !lacking.contains_key(device));
+    let brought = Brought::asked(app, new.script.as_deref(), new.firmware.as_deref()).await?;
+    let (artifact, title) = brought.artifact(app, new.version).await?;
+    let mut refused = brought.refused(app, &devices).await?;
+    if new.selector.is_some() && !refused.is_empty() {
+        devices.retain(|device| !refused.contains_key(device));
         if devices.is_empty() {
-            return Err(requirements::nobody(&script, lacking.len()).into());
+            return Err(brought.nobody(refused.len()).into());
         }
-        lacking.clear();
+        refused.clear();
     }
     let health_window = new.health_window_seconds.map(Span::seconds);
-    let title = title(&script, artifact);
     let request = Request { title, cause: Cause::Asked(artifact), selector: new.selector, health_window };
-    begin(app, caller, &request, &devices, &lacking, |_| Some(artifact)).await
-}
-
-/// Which of the devices lack something that a script requires.
-pub(crate) async fn lacking(
-    app: &App,
-    script: &str,
-    devices: &[DeviceId],
-) -> Result<HashMap<DeviceId, String>, ApiError> {
-    let script = load_script(app, id("script", script)?).await?;
-    Ok(requirements::lacking(app, &script, devices).await?)
+    begin(app, caller, &request, &devices, &refused, |_| Some(artifact)).await
 }
 
 /// What the deployment of a version is called.
-pub(crate) fn title(script: &Script, artifact: Artifact) -> String {
-    format!("{} v{}", script.name, artifact.version)
+pub(crate) fn title(script: &Script, version: i64) -> String {
+    format!("{} v{version}", script.name)
 }
 
 /// The way back from a deployment; as much is asked of it as of the way there.
@@ -195,12 +191,7 @@ pub(crate) fn rollback_request(of: &Deployment) -> Request {
 }
 
 /// A version that can be deployed.
-pub(crate) async fn artifact_of(
-    app: &App,
-    script: &Script,
-    version: Option<i64>,
-) -> Result<Artifact, ApiError> {
-    let number = version.unwrap_or(script.latest_version);
+pub(crate) async fn artifact_of(app: &App, script: &Script, number: i64) -> Result<Artifact, ApiError> {
     let version = app.store.version(script.id, number).await?;
     let version = version.ok_or_else(|| ApiError::not_found("version", number))?;
     version.artifact().map_err(|rejection| match version.syntax {
@@ -214,7 +205,7 @@ async fn begin(
     caller: &Caller,
     request: &Request,
     devices: &[DeviceId],
-    lacking: &HashMap<DeviceId, String>,
+    unfit: &HashMap<DeviceId, String>,
     artifact: impl Fn(&Target) -> Option<Artifact>,
 ) -> Result<Begun, ApiError> {
     let actor = caller.actor();
@@ -229,7 +220,7 @@ async fn begin(
                 if !target.online {
                     away.push(target.device.id);
                 }
-                match (artifact(&target), lacking.get(&target.device.id)) {
+                match (artifact(&target), unfit.get(&target.device.id)) {
                     (Some(artifact), Some(why)) => refused.push((target, artifact, why.clone())),
                     (Some(artifact), None) => targets.push((target, artifact)),
                     (None, _) => {}
@@ -346,9 +337,10 @@ pub(crate) async fn retry(
         .attempt(|| async {
             let deployment = load_deployment(&app, id).await?;
             let failed = with_targets(&app, chosen(&app, id, meant.as_deref()).await?, |state| {
-                matches!(state, TaskState::Failed | TaskState::TimedOut | TaskState::Cancelled)
+                let ended_badly = [TaskState::Failed, TaskState::TimedOut, TaskState::Reverted];
+                ended_badly.contains(&state) || state == TaskState::Cancelled
             });
-            let failed = requirements::able(&app, &deployment, failed.await?).await?;
+            let failed = able(&app, &deployment, failed.await?).await?;
             Ok((failed.len(), deployment::retry(&deployment, failed, &actor, app.now())?))
         })
         .await?;

@@ -3,11 +3,12 @@
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use motehub_domain::access::Permission;
+use motehub_domain::artifact::Artifact;
 use motehub_domain::deployment::{self, Cause, Request};
 use motehub_domain::device;
 use motehub_domain::id::{DeviceId, ScriptId};
 use motehub_domain::rejection::Rejection;
-use motehub_domain::script::{Artifact, Script};
+use motehub_domain::script::Script;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -139,11 +140,12 @@ pub(crate) async fn activate(
         )
         .into());
     }
-    let artifact = artifact_of(&app, &script, wanted.version).await?;
+    let version = wanted.version.unwrap_or(script.latest_version);
+    let artifact = artifact_of(&app, &script, version).await?;
     if let Some(why) = lacking_of(&app, &script, &[device.id]).await?.remove(&device.id) {
         return Err(Rejection::conflict("capability_missing", why).into());
     }
-    let request = asked(&script, artifact);
+    let request = asked(&script, version, artifact);
     give(&app, &caller, device.id, &request, artifact).await
 }
 
@@ -157,11 +159,13 @@ pub(crate) async fn force(
 ) -> Result<(StatusCode, axum::Json<Begun>), ApiError> {
     let device = load(&app, id("device", &path)?).await?;
     let software = app.store.software(device.id).await?;
-    let active = software.active.or(software.running).ok_or_else(|| {
-        Rejection::conflict("conflict", "the device has no active script: activate one first")
-    })?;
-    let script = load_script(&app, active.script).await?;
-    give(&app, &caller, device.id, &asked(&script, active), active).await
+    let active = software.active.or(software.running);
+    let (active, (script, version)) =
+        active.and_then(|artifact| Some((artifact, artifact.script()?))).ok_or_else(|| {
+            Rejection::conflict("conflict", "the device has no active script: activate one first")
+        })?;
+    let script = load_script(&app, script).await?;
+    give(&app, &caller, device.id, &asked(&script, version, active), active).await
 }
 
 /// Cancels what waits for a device.
@@ -207,8 +211,8 @@ pub(crate) async fn rollback(
     give(&app, &caller, device.id, &rollback_request(&undone), back).await
 }
 
-fn asked(script: &Script, artifact: Artifact) -> Request {
-    let title = title(script, artifact);
+fn asked(script: &Script, version: i64, artifact: Artifact) -> Request {
+    let title = title(script, version);
     Request { title, cause: Cause::Asked(artifact), selector: None, health_window: None }
 }
 

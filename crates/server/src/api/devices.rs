@@ -4,11 +4,11 @@ pub(crate) mod list;
 
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
+use motehub_domain::artifact::Artifact;
 use motehub_domain::device::{self, Device, Dialect, Edit, Registration};
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
 use motehub_domain::rejection::Rejection;
-use motehub_domain::script::Artifact;
 use motehub_domain::share::Share;
 use motehub_store::DeviceView;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use super::access::Caller;
 use super::credentials::{CredentialShared, RotationDto};
 use super::extract::{Body, id, rfc3339};
+use super::firmware::FirmwareRef;
 use super::problem::{ApiError, Problem};
 use super::reports::{QuarantineDto, ReportDto};
 use super::shared::{DeviceAsSeen, SharedDevice};
@@ -58,10 +59,12 @@ pub(crate) struct DeviceDto {
     state: &'static str,
     /// What is wrong, in words.
     problem: Option<String>,
-    /// What people chose for it.
+    /// The script that people chose for it.
     active: Option<ScriptRef>,
-    /// What it runs.
+    /// The script that it runs.
     running: Option<ScriptRef>,
+    /// The firmware of ours that it says it runs.
+    firmware: Option<FirmwareRef>,
     /// What waits for it.
     pending: Option<PendingRef>,
     /// The rotation of its credential that goes on.
@@ -94,12 +97,14 @@ pub(crate) struct ScriptRef {
 /// What waits for a device.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PendingRef {
-    /// Id of the script.
-    script: String,
+    /// Id of the script, if it is one.
+    script: Option<String>,
     /// Its name.
     name: String,
-    /// Which version.
-    version: i64,
+    /// Which version of the script.
+    version: Option<i64>,
+    /// The firmware, if it is one.
+    firmware: Option<FirmwareRef>,
     /// The deployment that says so.
     deployment: String,
     /// How far it is.
@@ -107,29 +112,33 @@ pub(crate) struct PendingRef {
 }
 
 impl ScriptRef {
-    /// Of an artifact, with the script's name.
-    pub(crate) fn new(artifact: Artifact, name: Option<String>) -> Self {
-        Self {
-            script: artifact.script.to_string(),
-            name: name.unwrap_or_default(),
-            version: artifact.version,
-        }
+    /// Of an artifact, with the script's name; `None` if it is of no script.
+    pub(crate) fn new(artifact: Artifact, name: Option<String>) -> Option<Self> {
+        let (script, version) = artifact.script()?;
+        Some(Self { script: script.to_string(), name: name.unwrap_or_default(), version })
     }
 }
 
 impl From<DeviceView> for DeviceDto {
     fn from(view: DeviceView) -> Self {
         let DeviceView { device, software, presence, has_credential, open_task, rotation, shared, .. } = view;
-        let state = match (&software.problem, open_task, software.running.or(software.active)) {
+        let state = match (
+            &software.problem,
+            open_task,
+            software.running.or(software.active).or(software.firmware),
+        ) {
             (Some(_), _, _) => "failing",
             (None, Some(_), _) => "pending",
             (None, None, None) => "waiting_for_script",
             (None, None, Some(_)) => "ok",
         };
         let waits = software.pending.zip(open_task).map(|((deployment, artifact), task_state)| PendingRef {
-            script: artifact.script.to_string(),
+            script: artifact.script().map(|(script, _)| script.to_string()),
             name: view.pending_name.clone().unwrap_or_default(),
-            version: artifact.version,
+            version: artifact.script().map(|(_, version)| version),
+            firmware: artifact.firmware().zip(view.pending_firmware).map(|(id, (version, platform))| {
+                FirmwareRef::new(id, [view.pending_name.unwrap_or_default(), version, platform])
+            }),
             deployment: deployment.to_string(),
             task_state: task_state.as_str(),
         });
@@ -149,8 +158,13 @@ impl From<DeviceView> for DeviceDto {
             unauthenticated_allowed: device.unauthenticated_allowed,
             state,
             problem: software.problem,
-            active: software.active.map(|artifact| ScriptRef::new(artifact, view.active_name)),
-            running: software.running.map(|artifact| ScriptRef::new(artifact, view.running_name)),
+            active: software.active.and_then(|artifact| ScriptRef::new(artifact, view.active_name)),
+            running: software.running.and_then(|artifact| ScriptRef::new(artifact, view.running_name)),
+            firmware: software
+                .firmware
+                .and_then(|artifact| artifact.firmware())
+                .zip(view.firmware)
+                .map(|(id, words)| FirmwareRef::new(id, words)),
             pending: waits,
             rotation: rotation.map(RotationDto::from),
             credential_shared: shared.map(CredentialShared::from),

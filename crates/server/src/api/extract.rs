@@ -12,6 +12,11 @@ use serde::de::DeserializeOwned;
 
 use super::problem::ApiError;
 
+/// How much of a body that is too large is read and thrown away, so that the sender sees the answer.
+pub(crate) const THROWN_AWAY_MAX: usize = 128 * MIB;
+/// A mebibyte.
+pub(crate) const MIB: usize = 1024 * 1024;
+
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
 

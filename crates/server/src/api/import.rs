@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
-use super::extract::Query;
+use super::extract::{Query, THROWN_AWAY_MAX};
 use super::problem::{ApiError, Problem};
 use crate::app::App;
 use crate::random;
@@ -27,8 +27,6 @@ use rows::Row;
 
 /// Largest table in bytes.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How much of a table that is too large is read and thrown away, so that the sender sees the answer.
-const THROWN_AWAY_MAX: usize = 128 * 1024 * 1024;
 /// How long a table may take to arrive.
 const ARRIVE_MAX: Duration = Duration::from_secs(60);
 /// How many wrong rows are named in an answer.

@@ -92,15 +92,16 @@ pub(crate) struct QuarantineDto {
 impl QuarantineDto {
     async fn new(app: &App, quarantine: Quarantine) -> Result<Self, ApiError> {
         let artifact = app.store.artifact_with(quarantine.digest).await?;
-        let script = match artifact {
-            Some(artifact) => app.store.script(artifact.script).await?,
+        let of = artifact.and_then(|artifact| artifact.script());
+        let script = match of {
+            Some((script, _)) => app.store.script(script).await?,
             None => None,
         };
         Ok(Self {
             digest: digest_text(quarantine.digest),
-            script: artifact.map(|artifact| artifact.script.to_string()),
+            script: of.map(|(script, _)| script.to_string()),
             name: script.map(|script| script.name),
-            version: artifact.map(|artifact| artifact.version),
+            version: of.map(|(_, version)| version),
             reason: quarantine.reason,
             traceback: quarantine.traceback,
             at: rfc3339(quarantine.at),

@@ -13,10 +13,10 @@ use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use motehub_domain::access::{Permission, Role};
+use motehub_domain::artifact::Digest;
 use motehub_domain::change::Actor;
 use motehub_domain::id::UserId;
 use motehub_domain::person::User;
-use motehub_domain::script::Digest;
 use motehub_domain::time::{Span, Time};
 
 use super::answer::Refusal;

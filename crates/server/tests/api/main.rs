@@ -14,6 +14,7 @@ mod credentials;
 mod customers;
 mod deployments;
 mod devices;
+mod firmware;
 mod groups;
 mod history;
 mod hub;

@@ -56,6 +56,7 @@ impl World {
             tls_files: None,
             keep: motehub_server::Keep::default(),
             activity_file: None,
+            firmware_bytes_max: 4 * 1024 * 1024,
             clock: clock.clone(),
         };
         let server = runtime.block_on(Server::bind(settings)).unwrap();

@@ -34,7 +34,7 @@ pub(crate) const TOUCH: &str = "update migrations set checksum = checksum where 
 impl Migration {
     /// SHA-256 of the text, in hexadecimal digits.
     pub(crate) fn checksum(&self) -> String {
-        motehub_domain::script::Digest(Sha256::digest(self.text.as_bytes()).into()).to_string()
+        motehub_domain::artifact::Digest(Sha256::digest(self.text.as_bytes()).into()).to_string()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use motehub_domain::script::Digest;
+use motehub_domain::artifact::Digest;
 use motehub_domain::time::Time;
 
 use crate::StoreError;

@@ -92,7 +92,7 @@ pub(crate) async fn a_deployment_is_written_found_and_counted(world: &mut World)
     }
     assert_eq!(world.store.recovery_of(asked.id).await, Ok(Some(recovery.clone())));
     assert_eq!(world.store.recovery_of(rollback.id).await, Ok(None));
-    assert_eq!(world.store.counts(asked.id).await, Ok(Counts([1, 0, 0, 0, 2, 0, 0, 0, 0])));
+    assert_eq!(world.store.counts(asked.id).await, Ok(Counts([1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0])));
     assert_eq!(world.store.counts(recovery.id).await, Ok(Counts::default()));
     asked_again_conflicts(world).await;
 

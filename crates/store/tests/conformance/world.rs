@@ -1,11 +1,12 @@
 //! A store of one engine that can be closed and opened again, and things to put into it.
 
+use motehub_domain::artifact::{Artifact, ArtifactKind, Digest};
 use motehub_domain::change::{Actor, Change, ChangeKind};
 use motehub_domain::deployment::{Cause, Deployment, DeploymentState, Task, TaskState};
 use motehub_domain::device::{Device, Dialect};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::{DeploymentId, DeviceId, Id};
-use motehub_domain::script::{Artifact, Digest, Language, Script, ScriptVersion, Syntax};
+use motehub_domain::script::{Language, Script, ScriptVersion, Syntax};
 use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
 use motehub_store::{Measured, Store, StoreError};
@@ -118,7 +119,11 @@ pub(crate) fn script(number: u128) -> Script {
 }
 
 pub(crate) fn artifact(script: u128, version: i64) -> Artifact {
-    Artifact { script: id(script), version, digest: digest(version as u8), size_bytes: 10 * version }
+    Artifact {
+        kind: ArtifactKind::Script { script: id(script), version },
+        digest: digest(version as u8),
+        size_bytes: 10 * version,
+    }
 }
 
 pub(crate) fn deployment(number: u128, cause: Cause) -> Deployment {

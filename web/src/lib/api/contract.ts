@@ -28,16 +28,19 @@ export type TaskState =
   | 'Offered'
   | 'Fetching'
   | 'Applying'
+  | 'Confirming'
   | 'Done'
   | 'Failed'
   | 'TimedOut'
+  | 'Reverted'
   | 'RolledBack'
   | 'Cancelled';
 export type DeploymentState = 'Running' | 'Done' | 'Failed' | 'Cancelled' | 'RolledBack';
 export type DeviceState = 'ok' | 'pending' | 'failing' | 'waiting_for_script';
 
 export type ScriptRef = Known['ScriptRef'];
-export type PendingRef = Told<Known['PendingRef'], { task_state: TaskState }>;
+export type FirmwareRef = Known['FirmwareRef'];
+export type PendingRef = Told<Known['PendingRef'], { task_state: TaskState; firmware: FirmwareRef | null }>;
 export type Device = Told<
   Known['Device'],
   {
@@ -45,6 +48,7 @@ export type Device = Told<
     state: DeviceState;
     active: ScriptRef | null;
     running: ScriptRef | null;
+    firmware: FirmwareRef | null;
     pending: PendingRef | null;
     rotation: (Known['Rotation'] & { state: 'waiting' | 'sent' }) | null;
     credential_shared: Known['CredentialShared'] | null;
@@ -107,11 +111,27 @@ export type Version = Told<Omit<Known['Version'], 'source'>, { syntax: Syntax }>
 export type VersionWithSource = Version & { source: string };
 export type DiffLine = Told<Known['DiffLine'], { op: ' ' | '+' | '-' }>;
 
-export type Task = Told<Known['Task'], { state: TaskState; previous: ScriptRef | null }>;
+export type Firmware = Told<Known['Firmware'], { manifest: Record<string, unknown> | null }>;
+export type FirmwareList = List<Firmware> & { size_bytes_max: number };
+
+export type Task = Told<
+  Known['Task'],
+  {
+    state: TaskState;
+    previous: ScriptRef | null;
+    firmware: FirmwareRef | null;
+    previous_firmware: FirmwareRef | null;
+  }
+>;
 export type Counts = Record<TaskState, number>;
 export type Deployment = Told<
   Known['Deployment'],
-  { cause: 'asked' | 'rollback' | 'recovery'; state: DeploymentState; counts: Counts }
+  {
+    cause: 'asked' | 'rollback' | 'recovery';
+    state: DeploymentState;
+    counts: Counts;
+    firmware: FirmwareRef | null;
+  }
 >;
 export type ExecutionState = 'Queued' | 'Sent' | 'Done' | 'Failed' | 'Expired';
 export type ExecutionCounts = Record<ExecutionState, number>;

@@ -31,6 +31,9 @@ const WORDING: Record<string, Wording> = {
   script_edited: { text: 'edited the script {}', tone: 'idle' },
   script_deleted: { text: 'deleted the script {}', tone: 'warn' },
   version_saved: { text: 'saved a version of {}', tone: 'info' },
+  firmware_uploaded: { text: 'uploaded the firmware {}', tone: 'ok' },
+  firmware_edited: { text: 'edited the notes on {}', tone: 'idle' },
+  firmware_deleted: { text: 'deleted the firmware {}', tone: 'warn' },
   script_assigned: { text: 'assigned {name} to {}', tone: 'idle' },
   script_unassigned: { text: 'unassigned {name} from {}', tone: 'idle' },
   script_activated: { text: 'activated {name} on {}', tone: 'info' },
@@ -82,6 +85,7 @@ export const KINDS: string[] = Object.keys(WORDING);
 export const NOUNS: string[] = [
   'device',
   'script',
+  'firmware',
   'deployment',
   'command',
   'user',
@@ -99,6 +103,7 @@ const PLACES: Record<string, string> = {
   device: 'devices',
   share: 'devices',
   script: 'scripts',
+  firmware: 'firmware',
   deployment: 'deployments',
   command: 'commands',
 };
@@ -204,6 +209,6 @@ function fieldOf(value: unknown, field: string): unknown {
 
 function toneOfEnd(state: string, otherwise: Tone): Tone {
   if (state === 'Done') return 'ok';
-  if (state === 'Failed' || state === 'TimedOut') return 'bad';
+  if (state === 'Failed' || state === 'TimedOut' || state === 'Reverted') return 'bad';
   return state === 'RolledBack' ? 'warn' : otherwise;
 }

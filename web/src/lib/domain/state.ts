@@ -7,16 +7,26 @@ export type Step = { state: TaskState; reached: boolean; current: boolean };
 
 export const TASK_STATES: TaskState[] = [
   'Done',
+  'Confirming',
   'Applying',
   'Fetching',
   'Offered',
   'Waiting',
   'RolledBack',
   'Cancelled',
+  'Reverted',
   'TimedOut',
   'Failed',
 ];
 export const STEPS: TaskState[] = ['Waiting', 'Offered', 'Fetching', 'Applying', 'Done'];
+export const FIRMWARE_STEPS: TaskState[] = [
+  'Waiting',
+  'Offered',
+  'Fetching',
+  'Applying',
+  'Confirming',
+  'Done',
+];
 export const DEPLOYMENT_STATES: DeploymentState[] = ['Running', 'Done', 'Failed', 'Cancelled', 'RolledBack'];
 
 const TASK_TONE: Record<TaskState, Tone> = {
@@ -24,9 +34,11 @@ const TASK_TONE: Record<TaskState, Tone> = {
   Offered: 'info',
   Fetching: 'info',
   Applying: 'info',
+  Confirming: 'info',
   Done: 'ok',
   Failed: 'bad',
   TimedOut: 'bad',
+  Reverted: 'bad',
   RolledBack: 'warn',
   Cancelled: 'idle',
 };
@@ -34,11 +46,13 @@ const TASK_TONE: Record<TaskState, Tone> = {
 const TASK_SENTENCE: Record<TaskState, string> = {
   Waiting: 'The device has not been told yet; it will be when it is online.',
   Offered: 'The device was told that there is something new.',
-  Fetching: 'The device is downloading the script.',
-  Applying: 'The device has it and must now run it for the health window.',
+  Fetching: 'The device is taking it.',
+  Applying: 'The device has it and must now run it.',
+  Confirming: 'The device runs the new firmware and must now stay with it for the health window.',
   Done: 'The device ran it for the whole health window.',
   Failed: 'The device did not run it well.',
   TimedOut: 'The device went silent.',
+  Reverted: 'The device tried the firmware and went back by itself to the former one.',
   RolledBack: 'What ran before was put back.',
   Cancelled: 'Cancelled before the device took it.',
 };
@@ -66,12 +80,12 @@ export function toneOfDeployment(state: DeploymentState): Tone {
 }
 
 export function isMoving(state: TaskState): boolean {
-  return ['Waiting', 'Offered', 'Fetching', 'Applying'].includes(state);
+  return FIRMWARE_STEPS.includes(state) && state !== 'Done';
 }
 
 /** May a task be tried again? */
 export function isRetryable(state: TaskState): boolean {
-  return ['Failed', 'TimedOut', 'Cancelled', 'RolledBack'].includes(state);
+  return ['Failed', 'TimedOut', 'Reverted', 'Cancelled', 'RolledBack'].includes(state);
 }
 
 /** One word for a device in a list: what a person should look at first wins. */
@@ -86,9 +100,9 @@ export function badgeOfDevice(device: Pick<Device, 'state'>): { tone: Tone; text
  * The way of a task as steps, with the one it is at. A task that ended badly stands after the last step it
  * reached.
  */
-export function stepsOf(state: TaskState): Step[] {
-  const at = STEPS.indexOf(state);
-  return STEPS.map((step, index) => ({
+export function stepsOf(state: TaskState, steps: TaskState[] = STEPS): Step[] {
+  const at = steps.indexOf(state);
+  return steps.map((step, index) => ({
     state: step,
     reached: at >= 0 && index <= at,
     current: index === at,

@@ -1,11 +1,12 @@
-//! What a deployment is called: the script it brings, or what it undoes.
+//! What a deployment is called: the script or firmware it brings, or what it undoes.
 import type { Deployment } from '../../lib/api/contract';
+import { broughtText } from '../../lib/domain/artifact';
 
-type Named = Pick<Deployment, 'script_name' | 'version' | 'cause'>;
+type Named = Pick<Deployment, 'script_name' | 'version' | 'firmware' | 'cause'>;
 
 export function titleOf(deployment: Named): string {
-  if (deployment.script_name !== null) {
-    const name = `${deployment.script_name} v${deployment.version ?? '?'}`;
+  const name = broughtText(deployment);
+  if (name !== null) {
     if (deployment.cause === 'rollback') return `Roll back to ${name}`;
     return deployment.cause === 'recovery' ? `Recovery to ${name}` : name;
   }

@@ -221,9 +221,11 @@ impl Session {
             }
             // One that cannot be said now is said again later.
             Downlink::Delta(_) => self.call(&method, &params, About::Delta, DELTA_MAX).await.map(drop),
-            Downlink::Shadow(_) | Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => {
-                Ok(())
-            }
+            Downlink::Shadow(_)
+            | Downlink::Offer(_)
+            | Downlink::Cancel(_)
+            | Downlink::Commit(_)
+            | Downlink::Credential(_) => Ok(()),
         }
     }
 

@@ -13,7 +13,8 @@ use super::super::devices::DeviceList;
 use super::super::extract::Body;
 use super::super::problem::{ApiError, Problem};
 use super::super::selectors;
-use super::{Meant, lacking, resolve};
+use super::brought::Brought;
+use super::{Meant, resolve};
 use crate::app::App;
 
 /// How many devices a preview shows.
@@ -36,9 +37,9 @@ pub(crate) struct DeploymentPreview {
     /// The first 20 devices that are meant, and how many there are in all.
     #[serde(flatten)]
     devices: DeviceList,
-    /// The first 20 of those that lack something that the script requires.
+    /// The first 20 of those that lack something that the script requires, or have another platform.
     left_out: Vec<LeftOut>,
-    /// How many lack something.
+    /// How many there are of those.
     left_out_total: usize,
 }
 
@@ -68,6 +69,8 @@ pub(crate) struct Wanted {
     devices: Option<Vec<String>>,
     /// Id of the script, to learn which devices lack something that it requires.
     script: Option<String>,
+    /// Id of the firmware, to learn which devices have another platform.
+    firmware: Option<String>,
 }
 
 /// Which devices are meant, before anything is done to them.
@@ -77,12 +80,15 @@ pub(crate) async fn preview(
     State(app): State<App>,
     Body(wanted): Body<Wanted>,
 ) -> Result<axum::Json<DeploymentPreview>, ApiError> {
-    let Wanted { selector, devices, script } = wanted;
+    let Wanted { selector, devices, script, firmware } = wanted;
     let meant = Meant { selector, devices };
     let ids = resolve(&app, &meant).await?;
-    let lacking = match &script {
-        Some(script) => lacking(&app, script, &ids).await?,
-        None => HashMap::new(),
+    let lacking = match (script, firmware) {
+        (None, None) => HashMap::new(),
+        (script, firmware) => {
+            let brought = Brought::asked(&app, script.as_deref(), firmware.as_deref()).await?;
+            brought.refused(&app, &ids).await?
+        }
     };
     let left_out = named(&app, &ids, &lacking, PREVIEW_SHOWN).await?;
     let devices = previewed(&app, &meant, &ids).await?;

@@ -3,31 +3,12 @@
 use std::collections::HashMap;
 
 use motehub_domain::capability;
-use motehub_domain::deployment::{Cause, Deployment, Target, Task};
 use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::script::Script;
 use motehub_store::StoreError;
 
 use crate::app::App;
-use crate::perform::Failure;
-
-/// Those of the devices to try again that may be offered the script now.
-pub(super) async fn able(
-    app: &App,
-    deployment: &Deployment,
-    mut pairs: Vec<(Target, Task)>,
-) -> Result<Vec<(Target, Task)>, Failure> {
-    let Cause::Asked(artifact) = deployment.cause else { return Ok(pairs) };
-    let Some(script) = app.store.script(artifact.script).await? else { return Ok(pairs) };
-    let devices: Vec<DeviceId> = pairs.iter().map(|(target, _)| target.device.id).collect();
-    let lacking = lacking(app, &script, &devices).await?;
-    pairs.retain(|(target, _)| !lacking.contains_key(&target.device.id));
-    match pairs.is_empty() && !lacking.is_empty() {
-        true => Err(nobody(&script, lacking.len()).into()),
-        false => Ok(pairs),
-    }
-}
 
 /// The devices that lack something, and what, in words.
 pub(crate) async fn lacking(

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use motehub_domain::artifact::Artifact;
 use motehub_domain::deployment::{Cause, Counts, Deployment, Task, TaskState};
-use motehub_domain::id::ScriptId;
+use motehub_domain::id::{FirmwareId, ScriptId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::devices::ScriptRef;
 use super::super::extract::rfc3339;
+use super::super::firmware::FirmwareRef;
 use super::super::problem::ApiError;
 use crate::app::App;
 
@@ -22,20 +24,25 @@ pub(crate) struct TaskDto {
     device: String,
     /// Its name.
     device_name: String,
-    /// Waiting, Offered, Fetching, Applying, Done, Failed, TimedOut, RolledBack or Cancelled.
+    /// Waiting, Offered, Fetching, Applying, Confirming, Done, Failed, TimedOut, Reverted, RolledBack or
+    /// Cancelled.
     state: &'static str,
     /// Why it stands so.
     reason: Option<String>,
     /// The traceback of what crashed, if the device sent one.
     traceback: Option<String>,
-    /// Id of the script.
-    script: String,
+    /// Id of the script, if it is about one.
+    script: Option<String>,
     /// Its name.
-    script_name: String,
-    /// Which version.
-    version: i64,
-    /// What the device ran before.
+    script_name: Option<String>,
+    /// Which version of the script.
+    version: Option<i64>,
+    /// The firmware, if it is about one.
+    firmware: Option<FirmwareRef>,
+    /// The script that the device ran before.
     previous: Option<ScriptRef>,
+    /// The firmware that the device had before.
+    previous_firmware: Option<FirmwareRef>,
     /// When it was made.
     created_at: String,
     /// When its state last changed.
@@ -61,10 +68,11 @@ impl TaskDto {
         let total = total.unwrap_or_else(|| i64::try_from(tasks.len()).unwrap_or(i64::MAX));
         let mut items = Vec::with_capacity(tasks.len());
         for (task, device_name) in tasks {
-            let previous = match task.previous {
-                Some(artifact) => Some(ScriptRef::new(artifact, names.of(app, artifact.script).await?)),
-                None => None,
+            let (previous, previous_firmware) = match task.previous {
+                Some(former) => (names.script(app, former).await?, names.firmware(app, former).await?),
+                None => (None, None),
             };
+            let script = names.script(app, task.artifact).await?;
             items.push(Self {
                 deployment: task.deployment.to_string(),
                 device: task.device.to_string(),
@@ -72,10 +80,12 @@ impl TaskDto {
                 state: task.state.as_str(),
                 reason: task.reason,
                 traceback: task.traceback,
-                script: task.artifact.script.to_string(),
-                script_name: names.of(app, task.artifact.script).await?.unwrap_or_default(),
-                version: task.artifact.version,
+                script: script.as_ref().map(|it| it.script.clone()),
+                script_name: script.as_ref().map(|it| it.name.clone()),
+                version: script.map(|it| it.version),
+                firmware: names.firmware(app, task.artifact).await?,
                 previous,
+                previous_firmware,
                 created_at: rfc3339(task.created_at),
                 updated_at: rfc3339(task.updated_at),
             });
@@ -84,18 +94,37 @@ impl TaskDto {
     }
 }
 
-/// Names of scripts, each looked up once.
+/// What artifacts are of, in a few words; each looked up once.
 #[derive(Default)]
-pub(super) struct Names(HashMap<ScriptId, Option<String>>);
+pub(super) struct Names {
+    scripts: HashMap<ScriptId, Option<String>>,
+    firmware: HashMap<FirmwareId, Option<FirmwareRef>>,
+}
 
 impl Names {
-    pub(super) async fn of(&mut self, app: &App, script: ScriptId) -> Result<Option<String>, ApiError> {
-        if let Some(name) = self.0.get(&script) {
-            return Ok(name.clone());
+    /// The script, if it is a version of one.
+    async fn script(&mut self, app: &App, artifact: Artifact) -> Result<Option<ScriptRef>, ApiError> {
+        let Some((script, _)) = artifact.script() else { return Ok(None) };
+        let name = match self.scripts.get(&script) {
+            Some(name) => name.clone(),
+            None => {
+                let name = app.store.script(script).await?.map(|script| script.name);
+                self.scripts.insert(script, name.clone());
+                name
+            }
+        };
+        Ok(ScriptRef::new(artifact, name))
+    }
+
+    /// The firmware, if it is one that is still there.
+    async fn firmware(&mut self, app: &App, artifact: Artifact) -> Result<Option<FirmwareRef>, ApiError> {
+        let Some(firmware) = artifact.firmware() else { return Ok(None) };
+        if let Some(known) = self.firmware.get(&firmware) {
+            return Ok(known.clone());
         }
-        let name = app.store.script(script).await?.map(|script| script.name);
-        self.0.insert(script, name.clone());
-        Ok(name)
+        let found = app.store.firmware(firmware).await?.map(FirmwareRef::from);
+        self.firmware.insert(firmware, found.clone());
+        Ok(found)
     }
 }
 
@@ -111,8 +140,10 @@ pub(crate) struct DeploymentDto {
     script: Option<String>,
     /// Its name.
     script_name: Option<String>,
-    /// Which version.
+    /// Which version of the script.
     version: Option<i64>,
+    /// The firmware, if it brings one.
+    firmware: Option<FirmwareRef>,
     /// `asked`, `rollback` or `recovery`.
     cause: &'static str,
     /// The deployment that is rolled back or recovered from.
@@ -147,16 +178,17 @@ impl DeploymentDto {
             Cause::Rollback(of) => ("rollback", None, Some(of)),
             Cause::Recovery(of) => ("recovery", None, Some(of)),
         };
-        let script_name = match artifact {
-            Some(artifact) => names.of(app, artifact.script).await?,
-            None => None,
+        let (script, firmware) = match artifact {
+            Some(artifact) => (names.script(app, artifact).await?, names.firmware(app, artifact).await?),
+            None => (None, None),
         };
         Ok(Self {
             id: deployment.id.to_string(),
             title: deployment.title,
-            script: artifact.map(|artifact| artifact.script.to_string()),
-            script_name,
-            version: artifact.map(|artifact| artifact.version),
+            script: script.as_ref().map(|it| it.script.clone()),
+            script_name: script.as_ref().map(|it| it.name.clone()),
+            version: script.map(|it| it.version),
+            firmware,
             cause,
             of: of.map(|of| of.to_string()),
             selector: deployment.selector,
