@@ -177,15 +177,18 @@ impl World {
 
 /// What happens after 1.2 was deployed to a device that runs 1.1, and how it ends: state, what was said, which
 /// firmware it has, a part of the reason.
+type Story = (&'static str, &'static [Event], TaskState, &'static [&'static str], u8, &'static str);
+
 #[test]
 fn a_task_ends_as_what_the_device_shows_that_it_is() {
     use TaskState::{Applying, Confirming, Done, Failed, Fetching, Offered, Reverted, TimedOut, Waiting};
-    let (minute, week) = (60, DEADLINE.0 / 1000);
-    let stories: &[(&str, &[Event], TaskState, &[&str], u8, &str)] = &[
+    const MINUTE: i64 = 60;
+    const WEEK: i64 = DEADLINE.0 / 1000;
+    const STORIES: &[Story] = &[
         ("it is offered", &[], Offered, &["offer"], 1, ""),
         (
             "it is offered again, less and less often",
-            &[Passes(10 * minute)],
+            &[Passes(10 * MINUTE)],
             Offered,
             &["offer"; 5],
             1,
@@ -221,7 +224,7 @@ fn a_task_ends_as_what_the_device_shows_that_it_is() {
         ),
         (
             "the commit is lost: it is told again, and then not for ever",
-            &[Transfers, HasAll, Goes, Comes, StartsOnTrial("1.2"), Passes(5 * minute)],
+            &[Transfers, HasAll, Goes, Comes, StartsOnTrial("1.2"), Passes(5 * MINUTE)],
             TimedOut,
             &["offer", "commit", "commit", "commit"],
             2,
@@ -237,7 +240,7 @@ fn a_task_ends_as_what_the_device_shows_that_it_is() {
         ),
         (
             "it never reached us with it and goes back",
-            &[Transfers, HasAll, Goes, Passes(6 * minute), Comes, Starts("1.1"), Passes(minute)],
+            &[Transfers, HasAll, Goes, Passes(6 * MINUTE), Comes, Starts("1.1"), Passes(MINUTE)],
             Reverted,
             &["offer"],
             1,
@@ -252,7 +255,7 @@ fn a_task_ends_as_what_the_device_shows_that_it_is() {
                 Comes,
                 Starts("1.1"),
                 Goes,
-                Passes(minute),
+                Passes(MINUTE),
                 Comes,
                 Starts("1.2"),
                 Passes(30),
@@ -264,7 +267,7 @@ fn a_task_ends_as_what_the_device_shows_that_it_is() {
         ),
         (
             "it is silent after it",
-            &[Transfers, HasAll, Goes, Passes(16 * minute)],
+            &[Transfers, HasAll, Goes, Passes(16 * MINUTE)],
             TimedOut,
             &["offer"],
             1,
@@ -272,7 +275,7 @@ fn a_task_ends_as_what_the_device_shows_that_it_is() {
         ),
         (
             "it starts with it and is gone",
-            &[Transfers, HasAll, Goes, Comes, Starts("1.2"), Goes, Passes(20 * minute)],
+            &[Transfers, HasAll, Goes, Comes, Starts("1.2"), Goes, Passes(20 * MINUTE)],
             TimedOut,
             &["offer"],
             2,
@@ -280,7 +283,7 @@ fn a_task_ends_as_what_the_device_shows_that_it_is() {
         ),
         (
             "the power is cut while it takes it",
-            &[Transfers, Goes, Passes(minute), Comes, Starts("1.1")],
+            &[Transfers, Goes, Passes(MINUTE), Comes, Starts("1.1")],
             Offered,
             &["offer", "offer"],
             1,
@@ -296,7 +299,7 @@ fn a_task_ends_as_what_the_device_shows_that_it_is() {
         ),
         (
             "it stays away in the middle",
-            &[Transfers, Goes, Passes(10 * minute)],
+            &[Transfers, Goes, Passes(10 * MINUTE)],
             Waiting,
             &["offer"],
             1,
@@ -304,14 +307,14 @@ fn a_task_ends_as_what_the_device_shows_that_it_is() {
         ),
         (
             "it falls silent in the middle and is there",
-            &[Transfers, Passes(5 * minute)],
+            &[Transfers, Passes(5 * MINUTE)],
             Offered,
             &["offer", "offer"],
             1,
             "fell silent",
         ),
         ("it refuses it", &[Transfers, Fails], Failed, &["offer"], 1, "wrong platform"),
-        ("it never comes", &[Goes, Passes(week)], TimedOut, &["offer"], 1, "within 7 days"),
+        ("it never comes", &[Goes, Passes(WEEK)], TimedOut, &["offer"], 1, "within 7 days"),
         (
             "it starts again and again with it",
             &[Transfers, HasAll, Starts("1.2"), Starts("1.2"), Starts("1.2"), Starts("1.2")],
@@ -323,7 +326,7 @@ fn a_task_ends_as_what_the_device_shows_that_it_is() {
         ("it has it already", &[Starts("1.2"), Passes(30)], Done, &["offer"], 2, ""),
         ("another version of its own", &[Starts("0.9")], Offered, &["offer"], 0, ""),
     ];
-    for (story, events, state, said, runs, why) in stories {
+    for (story, events, state, said, runs, why) in STORIES {
         let mut world = World::new();
         world.deploy(2);
         for event in *events {

@@ -1,3 +1,5 @@
+//! Zips as `mos build` packs them, and what is wrong with others.
+
 use super::*;
 
 /// A zip of stored entries, as `mos build` packs it.

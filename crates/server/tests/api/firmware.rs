@@ -188,6 +188,10 @@ impl<'a> Light<'a> {
     }
 }
 
+async fn digest_of(hub: &Hub, firmware: &str) -> String {
+    format!("sha256:{}", hub.get(&format!("/firmware/{firmware}")).await.string("digest"))
+}
+
 async fn deploy(hub: &Hub, firmware: &str, devices: &[&str]) -> String {
     let begun = hub.post("/deployments", json!({ "firmware": firmware, "devices": devices })).await;
     assert_eq!(begun.status, 201, "{begun:?}");
@@ -199,23 +203,23 @@ async fn a_firmware_is_done_when_the_device_runs_it_and_stays() {
     let hub = Hub::start().await;
     let mut light = Light::new(&hub, "hall", "esp8266").await;
     let firmware = uploaded(&hub, "light-1.3.zip").await;
-    let digest = hub.get(&format!("/firmware/{firmware}")).await.string("digest");
+    let digest = digest_of(&hub, &firmware).await;
     assert_eq!(light.fetches(&digest, "bytes=0-3").await.status, 404, "it is not meant for it yet");
     let deployment = deploy(&hub, &firmware, &[&light.id]).await;
     let piece = light.fetches(&digest, "bytes=100-199").await;
     assert_eq!((piece.status, piece.body.as_slice()), (206, &sample("light-1.3.zip")[100..200]));
     assert_eq!(light.fetches(&digest, "bytes=99999-").await.status, 416);
-    light.says("task", json!({ "digest": digest, "state": "fetching" })).await;
+    light.says("task", json!({ "digest": digest, "state": "Fetching" })).await;
     assert_eq!(light.is_at(&deployment).await.0, "Fetching");
-    light.says("task", json!({ "digest": digest, "state": "applying" })).await;
-    light.says("task", json!({ "digest": digest, "state": "done" })).await;
+    light.says("task", json!({ "digest": digest, "state": "Applying" })).await;
+    light.says("task", json!({ "digest": digest, "state": "Done" })).await;
     assert_eq!(light.is_at(&deployment).await.0, "Applying", "a word is not the truth");
     light.announces("esp8266", "1.3", Some(false)).await;
     assert_eq!(light.is_at(&deployment).await.0, "Confirming");
     let device = hub.get(&format!("/devices/{}", light.id)).await.json();
     assert_eq!((&device["firmware"]["version"], &device["state"]), (&json!("1.3"), &json!("pending")));
     hub.delete(&format!("/firmware/{firmware}")).await.is(409, "in_use");
-    light.says("task", json!({ "digest": digest, "state": "done" })).await;
+    light.says("task", json!({ "digest": digest, "state": "Done" })).await;
     assert_eq!(light.is_at(&deployment).await.0, "Done");
     let runs = hub.get(&format!("/firmware/{firmware}/devices")).await.json();
     assert_eq!((&runs["total"], &runs["items"][0]["name"]), (&json!(1), &json!("hall")));
@@ -231,9 +235,9 @@ async fn a_device_that_goes_back_has_reverted() {
     let hub = Hub::start().await;
     let mut light = Light::new(&hub, "hall", "esp8266").await;
     let firmware = uploaded(&hub, "light-1.3.zip").await;
-    let digest = hub.get(&format!("/firmware/{firmware}")).await.string("digest");
+    let digest = digest_of(&hub, &firmware).await;
     let deployment = deploy(&hub, &firmware, &[&light.id]).await;
-    for state in ["fetching", "applying"] {
+    for state in ["Fetching", "Applying"] {
         light.says("task", json!({ "digest": digest, "state": state })).await;
     }
     light.announces("esp8266", "1.3", None).await;
