@@ -58,7 +58,7 @@ impl App {
             active,
             online,
             switches: self.switches(from, to).await?,
-            firmware: self.store.firmware().await?,
+            firmware: self.store.firmware_versions().await?,
         })
     }
 

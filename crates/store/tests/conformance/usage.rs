@@ -62,7 +62,7 @@ pub(crate) async fn a_day_is_made_of_presence_reports_and_firmware(world: &mut W
         .save([says(lamp.id, Some("1.2.0"), Some("agent")), says(fan.id, None, Some("agent"))])
         .await
         .unwrap();
-    assert_eq!(world.store.firmware().await, Ok(vec![("1.2.0".into(), 1), ("agent".into(), 1)]));
+    assert_eq!(world.store.firmware_versions().await, Ok(vec![("1.2.0".into(), 1), ("agent".into(), 1)]));
     for (number, on) in [(1, false), (2, true)] {
         let shadow = Shadow { version: number, revision: number, ..Shadow::none(lamp.id, None) };
         let revision = Revision {

@@ -886,6 +886,77 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/firmware": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Firmware, newest first. */
+        get: operations["firmware_list"];
+        put?: never;
+        /** Keeps a firmware. */
+        post: operations["firmware_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/firmware/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One firmware. */
+        get: operations["firmware_get"];
+        put?: never;
+        post?: never;
+        /** Deletes a firmware that no device runs or awaits. */
+        delete: operations["firmware_delete"];
+        options?: never;
+        head?: never;
+        /** Changes the notes on a firmware. */
+        patch: operations["firmware_edit"];
+        trace?: never;
+    };
+    "/api/v1/firmware/{id}/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The devices that say they run it, at most 1000. */
+        get: operations["firmware_devices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/firmware/{id}/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The bytes of a firmware. */
+        get: operations["firmware_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/grants": {
         parameters: {
             query?: never;
@@ -2054,6 +2125,7 @@ export interface components {
             created_by: string;
             /** @description When its last task ended. */
             ended_at?: string | null;
+            firmware?: components["schemas"]["FirmwareRef"] | null;
             /**
              * Format: int64
              * @description How long a board must run it without trouble.
@@ -2080,7 +2152,7 @@ export interface components {
             total: number;
             /**
              * Format: int64
-             * @description Which version.
+             * @description Which version of the script.
              */
             version?: number | null;
         };
@@ -2103,9 +2175,9 @@ export interface components {
         };
         /** @description Whom a deployment would reach. */
         DeploymentPreview: components["schemas"]["DeviceList"] & {
-            /** @description The first 20 of those that lack something that the script requires. */
+            /** @description The first 20 of those that lack something that the script requires, or have another platform. */
             left_out: components["schemas"]["LeftOut"][];
-            /** @description How many lack something. */
+            /** @description How many there are of those. */
             left_out_total: number;
         };
         /** @description A deployment with its tasks. */
@@ -2131,6 +2203,7 @@ export interface components {
             dialect: string;
             /** @description Its own id, such as a chip id. */
             external_id?: string | null;
+            firmware?: components["schemas"]["FirmwareRef"] | null;
             /** @description Whether it has a credential. */
             has_credential: boolean;
             /** @description Its id. */
@@ -2344,6 +2417,39 @@ export interface components {
             /** @description The board's chip id. */
             nodeid: string;
         };
+        /** @description An image that devices run. */
+        Firmware: {
+            /** @description Tells builds of one version apart; may be empty. */
+            build_id: string;
+            /** @description When. */
+            created_at: string;
+            /** @description Who uploaded it. */
+            created_by: string;
+            /** @description SHA-256 of its bytes, in hexadecimal digits. */
+            digest: string;
+            /** @description Its id. */
+            id: string;
+            /** @description What the manifest in it says, if it has one. */
+            manifest?: Record<string, never> | null;
+            /** @description Of the program. */
+            name: string;
+            /** @description In the words of people. */
+            notes: string;
+            /** @description The hardware that it is for. */
+            platform: string;
+            /**
+             * Format: int64
+             * @description How many bytes it has.
+             */
+            size_bytes: number;
+            /**
+             * Format: int64
+             * @description How many devices run it or await it.
+             */
+            used_by: number;
+            /** @description Such as `1.2.0`. */
+            version: string;
+        };
         /** @description Devices with the same firmware. */
         FirmwareCount: {
             /**
@@ -2351,6 +2457,33 @@ export interface components {
              * @description How many devices.
              */
             devices: number;
+            /** @description Its version. */
+            version: string;
+        };
+        /** @description What changes a firmware. */
+        FirmwareEdit: {
+            /** @description In the words of people. */
+            notes: string;
+        };
+        /** @description A part of the firmware. */
+        FirmwareList: {
+            items: components["schemas"]["Firmware"][];
+            /** @description The largest file that is taken. */
+            size_bytes_max: number;
+            /**
+             * Format: int64
+             * @description How many there are in all.
+             */
+            total: number;
+        };
+        /** @description A firmware in a few words. */
+        FirmwareRef: {
+            /** @description Its id. */
+            firmware: string;
+            /** @description Of the program. */
+            name: string;
+            /** @description The hardware that it is for. */
+            platform: string;
             /** @description Its version. */
             version: string;
         };
@@ -2733,18 +2866,20 @@ export interface components {
         NewDeployment: {
             /** @description Ids of devices. */
             devices?: string[] | null;
+            /** @description Id of the firmware, if it brings one. */
+            firmware?: string | null;
             /**
              * Format: int64
              * @description How long a board must run it without trouble: 5 to 3600, 30 by default.
              */
             health_window_seconds?: number | null;
-            /** @description Id of the script. */
-            script: string;
+            /** @description Id of the script, if it brings one. */
+            script?: string | null;
             /** @description A condition such as `tag=kitchen and online`. */
             selector?: string | null;
             /**
              * Format: int64
-             * @description Which version; the newest by default.
+             * @description Which version of the script; the newest by default.
              */
             version?: number | null;
         };
@@ -2771,6 +2906,24 @@ export interface components {
             right: string;
             /** @description When the share ends by itself; never if left out. */
             until?: string | null;
+        };
+        /** @description A firmware to be kept. A zip of Mongoose OS says its name, version, platform and build itself. */
+        NewFirmware: {
+            /** @description Tells builds of one version apart. */
+            build_id?: string | null;
+            /**
+             * Format: binary
+             * @description The image: a zip of Mongoose OS, or a plain image.
+             */
+            file: string;
+            /** @description Of the program. */
+            name?: string | null;
+            /** @description In the words of people. */
+            notes?: string | null;
+            /** @description The hardware that it is for, such as `esp32`. */
+            platform?: string | null;
+            /** @description Such as `1.2.0`. */
+            version?: string | null;
         };
         /** @description What adds a grant: exactly one of `device` and `tag`. */
         NewGrant: {
@@ -2905,17 +3058,18 @@ export interface components {
         PendingRef: {
             /** @description The deployment that says so. */
             deployment: string;
+            firmware?: components["schemas"]["FirmwareRef"] | null;
             /** @description Its name. */
             name: string;
-            /** @description Id of the script. */
-            script: string;
+            /** @description Id of the script, if it is one. */
+            script?: string | null;
             /** @description How far it is. */
             task_state: string;
             /**
              * Format: int64
-             * @description Which version.
+             * @description Which version of the script.
              */
-            version: number;
+            version?: number | null;
         };
         /** @description A point. */
         PointDto: {
@@ -3478,14 +3632,19 @@ export interface components {
             device: string;
             /** @description Its name. */
             device_name: string;
+            firmware?: components["schemas"]["FirmwareRef"] | null;
             previous?: components["schemas"]["ScriptRef"] | null;
+            previous_firmware?: components["schemas"]["FirmwareRef"] | null;
             /** @description Why it stands so. */
             reason?: string | null;
-            /** @description Id of the script. */
-            script: string;
+            /** @description Id of the script, if it is about one. */
+            script?: string | null;
             /** @description Its name. */
-            script_name: string;
-            /** @description Waiting, Offered, Fetching, Applying, Done, Failed, TimedOut, RolledBack or Cancelled. */
+            script_name?: string | null;
+            /**
+             * @description Waiting, Offered, Fetching, Applying, Confirming, Done, Failed, TimedOut, Reverted, RolledBack or
+             *     Cancelled.
+             */
             state: string;
             /** @description The traceback of what crashed, if the device sent one. */
             traceback?: string | null;
@@ -3493,9 +3652,9 @@ export interface components {
             updated_at: string;
             /**
              * Format: int64
-             * @description Which version.
+             * @description Which version of the script.
              */
-            version: number;
+            version?: number | null;
         };
         /** @description Tasks. */
         TaskList: {
@@ -3638,6 +3797,8 @@ export interface components {
         Wanted: {
             /** @description Ids of devices. */
             devices?: string[] | null;
+            /** @description Id of the firmware, to learn which devices have another platform. */
+            firmware?: string | null;
             /** @description Id of the script, to learn which devices lack something that it requires. */
             script?: string | null;
             /** @description A condition such as `tag=kitchen and online`. */
@@ -4280,6 +4441,8 @@ export interface operations {
             query?: {
                 /** @description Those of a script. */
                 script?: string | null;
+                /** @description Those of a firmware. */
+                firmware?: string | null;
                 /** @description Those with a task on a device. */
                 device?: string | null;
                 /** @description Those in a state. */
@@ -6044,6 +6207,250 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    firmware_list: {
+        parameters: {
+            query?: {
+                /** @description A part of name, version, platform, build or notes. */
+                q?: string | null;
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FirmwareList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    firmware_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["NewFirmware"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Firmware"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    firmware_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Firmware"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    firmware_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    firmware_edit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FirmwareEdit"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Firmware"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    firmware_devices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceList"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    firmware_file: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
                 };
             };
             404: {
