@@ -56,7 +56,11 @@ pub(super) async fn start(
         .filter_map(|line| line.split_once(' '))
         .map(|(id, token)| LightConfig { id: id.to_owned(), token: token.to_owned() })
         .collect();
-    let mut handle = spawn(&config).await?;
-    let lights = tokio::spawn(async move { while handle.facts.recv().await.is_some() {} });
+    let fleet = spawn(&config).await?;
+    let lights = tokio::spawn(async move {
+        // The whole of it, not its facts alone: the lights end with it.
+        let mut fleet = fleet;
+        while fleet.facts.recv().await.is_some() {}
+    });
     Ok((Lights(lights), claim_code))
 }
