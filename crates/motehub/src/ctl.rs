@@ -20,6 +20,7 @@ mod metric;
 mod print;
 mod report;
 mod script;
+mod shadow;
 mod telemetry;
 
 use std::path::PathBuf;
@@ -44,6 +45,7 @@ Then:
   motehub ctl script push climate.lua --comment 'first try'
   motehub ctl deployment start climate --selector 'tag=kitchen and online' --wait
   motehub ctl command send led --args '{\"on\":true}' --selector 'tag=kitchen' --wait
+  motehub ctl shadow set 'Kitchen climate' on=true
   motehub ctl telemetry show 'Kitchen climate' --metric temperature --limit 20
   motehub ctl activity tail
   motehub ctl device list --json
@@ -92,6 +94,9 @@ enum Noun {
     /// Deployments: start, list, show, cancel, retry, rollback
     #[command(subcommand)]
     Deployment(deployment::Verb),
+    /// What is desired of devices and what they report: get, set, delete, list, history, diff, restore
+    #[command(subcommand)]
+    Shadow(shadow::Verb),
     /// Commands: send, list, show, cancel
     #[command(subcommand)]
     Command(command::Verb),
@@ -184,6 +189,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Inbox(verb) => inbox::run(&caller()?, verb),
         Noun::Script(verb) => script::run(&caller()?, verb),
         Noun::Deployment(verb) => deployment::run(&caller()?, verb),
+        Noun::Shadow(verb) => shadow::run(&caller()?, verb),
         Noun::Command(verb) => command::run(&caller()?, verb),
         Noun::ClaimCode(wanted) => customer::claim_code(&caller()?, wanted),
         Noun::Share(verb) => customer::share(&caller()?, verb),

@@ -34,6 +34,7 @@ mod overview;
 mod reports;
 mod scripts;
 mod selectors;
+mod shadow_history;
 mod shadows;
 mod shared;
 mod shares;
@@ -173,6 +174,10 @@ fn table(app: Option<App>) -> Table {
         .on(Shared(Control), routes!(shadows::edit))
         .on(Needs(Operate), routes!(shadows::delete))
         .on(Needs(See), routes!(shadows::list))
+        .on(Needs(See), routes!(shadow_history::revisions))
+        .on(Needs(See), routes!(shadow_history::at))
+        .on(Needs(See), routes!(shadow_history::diff))
+        .on(Needs(Operate), routes!(shadow_history::restore))
         // Selectors and groups
         .on(Needs(See), routes!(selectors::words))
         .on(Needs(See), routes!(capabilities::list))

@@ -11,6 +11,7 @@ import {
   watchSet,
   type LogFrame,
   type Position,
+  type ShadowFrame,
   type TelemetryFrame,
 } from './domain/resume';
 
@@ -20,6 +21,8 @@ export type LiveListener = {
   telemetry?: (telemetry: TelemetryFrame) => void;
   /** New log lines of watched devices. */
   log?: (log: LogFrame) => void;
+  /** The shadow of a watched device changed. */
+  shadow?: (shadow: ShadowFrame) => void;
   /** So many unknown devices wait for a decision. */
   inbox?: (waiting: number) => void;
   /** Too much was missed, or the link was new: what is shown must be loaded again. */
@@ -100,6 +103,7 @@ function receive(text: string): void {
     if (meaning.kind === 'changes' && meaning.changes.length > 0) listener.changes?.(meaning.changes);
     if (meaning.kind === 'telemetry') listener.telemetry?.(meaning.telemetry);
     if (meaning.kind === 'log') listener.log?.(meaning.log);
+    if (meaning.kind === 'shadow') listener.shadow?.(meaning.shadow);
     if (meaning.kind === 'inbox') listener.inbox?.(meaning.waiting);
     if (meaning.kind === 'resync') listener.resync?.();
   }

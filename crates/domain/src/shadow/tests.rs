@@ -322,3 +322,23 @@ fn shadows_have_names_and_a_number() {
     let refused = super::update(&lamp(), &none, SHADOWS_MAX, &update, &ada(), NOW).unwrap_err();
     assert_eq!(refused, Refusal::TooManyShadows);
 }
+
+#[test]
+fn what_was_desired_is_desired_again() {
+    let wishes = [
+        json!({ "on": true, "rgb": [1, 2], "a": { "x": 1, "y": { "z": 1 } } }),
+        json!({ "on": false, "a": { "y": { "z": 1 } } }),
+        json!({ "on": { "deep": 1 }, "rgb": [1] }),
+        json!({ "a": 5 }),
+        json!({}),
+    ];
+    let as_desired = |wish: &Value| after([json!({ "state": { "desired": wish } })]);
+    for (now, then) in wishes.iter().flat_map(|now| wishes.iter().map(move |then| (now, then))) {
+        let (shadow, then) = (as_desired(now), as_desired(then));
+        let update = Update::restoring(&shadow, &then.revision_by(&ada()));
+        let restored = super::update(&lamp(), &shadow, 0, &update, &ada(), NOW).unwrap().0;
+        assert_eq!(restored.desired.values, then.desired.values, "{now} to {:?}", then.desired.values);
+        let is_same = now.as_object() == Some(&then.desired.values);
+        assert_eq!(patch(&shadow.desired.values, &then.desired.values).is_empty(), is_same);
+    }
+}

@@ -85,6 +85,20 @@ pub fn difference(desired: &Map<String, Value>, reported: &Map<String, Value>) -
     desired.iter().filter_map(differing).collect()
 }
 
+/// What makes one tree another when it is merged into it; null takes a member away.
+pub fn patch(from: &Map<String, Value>, to: &Map<String, Value>) -> Map<String, Value> {
+    let gone = from.keys().filter(|name| !to.contains_key(*name)).map(|name| (name.clone(), Value::Null));
+    let changed = |(name, value): (&String, &Value)| match (from.get(name), value) {
+        (Some(Value::Object(from)), Value::Object(to)) => {
+            let rest = patch(from, to);
+            (!rest.is_empty()).then(|| (name.clone(), Value::Object(rest)))
+        }
+        (Some(known), value) if known == value => None,
+        (_, value) => Some((name.clone(), value.clone())),
+    };
+    gone.chain(to.iter().filter_map(changed)).collect()
+}
+
 /// Whether two values are the same. Numbers are compared by what they are worth: a device whose language has one kind
 /// of number reports 1 as 1.0, and has done what was wanted.
 pub fn is_equal(one: &Value, other: &Value) -> bool {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::{LEVELS_MAX, SHADOWS_MAX, STATE_BYTES_MAX, ShadowName, TOKEN_BYTES_MAX, tree};
+use super::{LEVELS_MAX, Revision, SHADOWS_MAX, STATE_BYTES_MAX, Shadow, ShadowName, TOKEN_BYTES_MAX, tree};
 use crate::device::Device;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::time::Span;
@@ -206,6 +206,12 @@ impl Update {
     /// The same from a device: it has no tags and no time limits.
     pub fn from_device(value: Value) -> Result<Self, Refusal> {
         Ok(Self { tags: None, expires_in: None, ..Self::of(value)? })
+    }
+
+    /// What was desired at a revision is desired again; if the shadow changes meanwhile, nothing is done.
+    pub fn restoring(now: &Shadow, then: &Revision) -> Self {
+        let patch = tree::patch(&now.desired.values, &then.desired);
+        Self { version: Some(now.version), ..Self::ending(patch) }
     }
 
     /// Desired values and nothing else.

@@ -25,4 +25,5 @@ mod live;
 mod mdash;
 mod scripts;
 mod selectors;
+mod shadows;
 mod telemetry;

@@ -50,6 +50,7 @@ import type {
   Version,
   VersionWithSource,
 } from './contract';
+import type { Shadow } from '../domain/shadow';
 import { addressOf, get, patch, post, postLines, postText, put, remove, type Query } from './client';
 
 type Signal = AbortSignal | undefined;
@@ -121,6 +122,18 @@ export const devices = {
     post<BulkPreview>('/devices/bulk/preview', { ...target, action }, signal),
   bulk: (target: Target, action: BulkAction, token: string, tell: (line: BulkProgress) => void) =>
     postLines<BulkProgress>('/devices/bulk', { ...target, action, token }, tell),
+};
+
+const shadowOf = (device: string, name: string | null): string =>
+  `/devices/${id(device)}/shadow${name === null ? '' : `?name=${id(name)}`}`;
+
+export const shadows = {
+  list: (device: string, signal?: Signal) =>
+    get<Items<{ name: string | null }>>(`/devices/${id(device)}/shadows`, {}, signal),
+  get: (device: string, name: string | null, signal?: Signal) =>
+    get<Shadow>(shadowOf(device, name), {}, signal),
+  edit: (device: string, name: string | null, update: { state: { desired: unknown } }) =>
+    patch<Shadow>(shadowOf(device, name), update),
 };
 
 export const shares = {

@@ -1,10 +1,13 @@
 //! The live link as a pure machine: what a frame means, where to resume from, how long to wait before
 //! trying again.
 import type { Change } from '../api/contract';
+import type { Shadow } from './shadow';
 
 export type TelemetryFrame = Record<string, [metric: string, time: number, value: unknown][]>;
 /** New lines of watched devices, by device. */
 export type LogFrame = Record<string, [level: string, at: number, text: string][]>;
+/** The shadow of a watched device as it is now. */
+export type ShadowFrame = Record<string, Shadow>;
 export type Meaning =
   | { kind: 'hello' }
   | { kind: 'changes'; changes: Change[] }
@@ -12,6 +15,7 @@ export type Meaning =
   | { kind: 'telemetry'; telemetry: TelemetryFrame }
   | { kind: 'inbox'; waiting: number }
   | { kind: 'log'; log: LogFrame }
+  | { kind: 'shadow'; shadow: ShadowFrame }
   | { kind: 'unknown' };
 /** What the browser has, and what the hub had when the link was opened. */
 export type Position = { seq: number | null; hub: number | null };
@@ -52,6 +56,9 @@ export function readFrame(text: string, position: Position): Reading {
     return { position, meaning: { kind: 'telemetry', telemetry: frame.telemetry as TelemetryFrame } };
   }
   if ('log' in frame) return { position, meaning: { kind: 'log', log: frame.log as LogFrame } };
+  if ('shadow' in frame) {
+    return { position, meaning: { kind: 'shadow', shadow: frame.shadow as ShadowFrame } };
+  }
   if ('inbox' in frame) {
     return { position, meaning: { kind: 'inbox', waiting: numberIn(frame.inbox, 'waiting') ?? 0 } };
   }
