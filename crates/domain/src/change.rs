@@ -73,6 +73,10 @@ kinds! {
     CredentialIssued = "credential_issued", "device";
     /// A device's credential was revoked.
     CredentialRevoked = "credential_revoked", "device";
+    /// A device was given a client certificate.
+    CertificateIssued = "certificate_issued", "device";
+    /// A client certificate of a device was revoked.
+    CertificateRevoked = "certificate_revoked", "device";
     /// A device is to be given a new credential over the air.
     RotationStarted = "credential_rotation_started", "device";
     /// A device used its new credential; the former one stopped.

@@ -2,6 +2,7 @@
 
 use crate::artifact::Digest;
 use crate::capability::Capability;
+use crate::certificate::Certificate;
 use crate::change::Change;
 use crate::command::{Command, Execution};
 use crate::credential::Rotation;
@@ -55,6 +56,10 @@ pub enum Save {
     NextCredential(DeviceId, Digest, Time),
     /// A device's credential was used from these addresses at once.
     CredentialShared(DeviceId, Time, String),
+    /// Insert.
+    Certificate(Certificate),
+    /// Removes a certificate.
+    RevokeCertificate(Digest),
     /// Adds an assignment; nothing happens if it exists.
     Assign(Assignment),
     /// Removes an assignment.

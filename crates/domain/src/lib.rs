@@ -7,6 +7,7 @@ pub mod access;
 pub mod artifact;
 pub mod bulk;
 pub mod capability;
+pub mod certificate;
 pub mod change;
 pub mod command;
 pub mod credential;

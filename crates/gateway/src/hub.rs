@@ -126,6 +126,8 @@ pub enum Credentials {
         user: Option<String>,
         /// The password, if given.
         password: Option<Vec<u8>>,
+        /// The certificate that was shown in TLS and comes from the hub's authority, DER.
+        certificate: Option<Vec<u8>>,
     },
     /// The NodeMCU HTTP rules: a chip id, and the secret path prefix if there was one.
     Nodemcu {
@@ -152,7 +154,7 @@ impl Credentials {
     /// Whether a secret is shown.
     pub fn has_secret(&self) -> bool {
         match self {
-            Self::Mqtt { password, .. } => password.is_some(),
+            Self::Mqtt { password, certificate, .. } => password.is_some() || certificate.is_some(),
             Self::Nodemcu { secret, .. } => secret.is_some(),
             Self::Bearer { .. } | Self::Token { .. } => true,
         }

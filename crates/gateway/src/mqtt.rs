@@ -32,6 +32,7 @@ mod send;
 mod session;
 mod state;
 mod subscribe;
+mod tls;
 mod view;
 mod websocket;
 mod wire;

@@ -10,6 +10,7 @@ mod activity;
 mod backup;
 mod bulk;
 mod capabilities;
+mod certificates;
 mod claims;
 mod commands;
 mod connections;
@@ -169,6 +170,10 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Operate), routes!(device_scripts::force))
         .on(Needs(Operate), routes!(device_scripts::cancel))
         .on(Needs(Operate), routes!(device_scripts::rollback))
+        // Client certificates
+        .on(Needs(Build), routes!(certificates::issue))
+        .on(Needs(See), routes!(certificates::list))
+        .on(Needs(Build), routes!(certificates::revoke))
         // Shadows
         .on(Shared(View), routes!(shadows::get))
         .on(Shared(Control), routes!(shadows::edit))

@@ -33,7 +33,8 @@ impl Hub for App {
         Box::pin(async move {
             let door = self.doors.acquire().await.expect("because it is never closed");
             let known = match &knock.credentials {
-                Credentials::Mqtt { client_id, user, password } => {
+                Credentials::Mqtt { certificate: Some(certificate), .. } => self.certified(certificate).await,
+                Credentials::Mqtt { client_id, user, password, certificate: None } => {
                     self.mqtt_client(client_id, user.as_deref(), password.as_deref()).await
                 }
                 Credentials::Nodemcu { chip_id, secret } => {
@@ -182,13 +183,23 @@ impl App {
     ) -> Result<Option<Client>, StoreError> {
         let Some(password) = password else { return self.without_credentials(client_id, user).await };
         let digest = secrets::digest(password);
+        // The SDKs of AWS say behind the name which they are.
         let name = user.unwrap_or(client_id);
+        let name = name.split_once("?SDK=").map_or(name, |(name, _)| name);
         if let Some(device) = self.device_by_secret(digest, name).await? {
             let is_its_name = device.external_id.as_deref() == Some(name) || device.id.to_string() == name;
             return if is_its_name { self.device_client(device).await.map(Some) } else { Ok(None) };
         }
         let token = self.store.token_by_digest(digest).await?;
         Ok(token.filter(|token| token.expires_at.is_none_or(|at| at > self.now())).map(program))
+    }
+
+    /// Whom a certificate of ours proves to be; nobody if it was revoked. Names and passwords say nothing beside it.
+    async fn certified(&self, certificate: &[u8]) -> Result<Option<Client>, StoreError> {
+        match self.store.device_by_certificate(secrets::digest(certificate)).await? {
+            Some(device) => self.device_client(device).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// A board that an operator lets in without a credential is known by its chip id; anybody else is confined

@@ -106,7 +106,7 @@ fn said(knock: &hub::Knock) -> Option<Said> {
         hub::Transport::Http | hub::Transport::WebSocket => Via::Http,
     };
     match &knock.credentials {
-        Credentials::Mqtt { client_id, user, password } => {
+        Credentials::Mqtt { client_id, user, password, .. } => {
             let name = user.as_deref().unwrap_or(client_id);
             Said::new(name, Some(client_id), via, address, password.is_some())
         }

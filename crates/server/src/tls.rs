@@ -7,20 +7,26 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use motehub_domain::certificate::VALID_YEARS;
+use motehub_domain::id::DeviceId;
 use motehub_domain::time::Time;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use rustls::ServerConfig;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 use crate::settings::Settings;
 
 /// What the device listeners present.
 pub(crate) fn server_config(settings: &Settings) -> io::Result<Arc<ServerConfig>> {
     let (chain, key) = files(settings);
-    if settings.tls_files.is_none() && !chain.exists() {
-        make_authority(&settings.data.join("tls"), settings).map_err(io::Error::other)?;
-    }
+    authority(settings)?;
     let named = |path: &Path, error: rustls::pki_types::pem::Error| {
         io::Error::new(
             io::ErrorKind::InvalidData,
@@ -32,13 +38,85 @@ pub(crate) fn server_config(settings: &Settings) -> io::Result<Arc<ServerConfig>
     let certificates = certificates.map_err(|e| named(&chain, e))?;
     let private = PrivateKeyDer::from_pem_file(&key).map_err(|e| named(&key, e))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(client_verifier(settings, provider)?)
         .with_single_cert(certificates, private)
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", chain.display())))?;
     Ok(Arc::new(config))
+}
+
+/// Whoever shows a certificate has to have it from the authority of this install; nobody has to show one.
+fn client_verifier(
+    settings: &Settings,
+    provider: Arc<CryptoProvider>,
+) -> io::Result<Arc<dyn ClientCertVerifier>> {
+    let mut roots = RootCertStore::empty();
+    let path = settings.data.join("tls/ca.pem");
+    let root = CertificateDer::from_pem_file(&path).map_err(io::Error::other)?;
+    roots.add(root).map_err(io::Error::other)?;
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    builder.allow_unauthenticated().build().map_err(io::Error::other)
+}
+
+/// A certificate with its key.
+pub(crate) struct Issued {
+    /// PEM.
+    pub(crate) certificate: String,
+    /// PEM.
+    pub(crate) private_key: String,
+    /// Of the authority, PEM.
+    pub(crate) authority: String,
+    /// The certificate in DER.
+    pub(crate) der: Vec<u8>,
+    /// When it ends.
+    pub(crate) expires_at: Time,
+}
+
+/// Makes a client certificate for a device.
+pub(crate) fn issue(
+    settings: &Settings,
+    device: DeviceId,
+    now: Time,
+) -> Result<Issued, Box<dyn std::error::Error + Send + Sync>> {
+    authority(settings)?;
+    let folder = settings.data.join("tls");
+    let ca_key = KeyPair::from_pem(&fs::read_to_string(folder.join("ca.key"))?)?;
+    let issuer = Issuer::new(authority_params()?, ca_key);
+    let mut client = CertificateParams::new(Vec::<String>::new())?;
+    client.distinguished_name.push(DnType::CommonName, device.to_string());
+    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let today = jiff::Timestamp::from_millisecond(now.0)?.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let end = i32::from(today.year() + VALID_YEARS);
+    client.not_after =
+        rcgen::date_time_ymd(end, today.month().unsigned_abs(), today.day().unsigned_abs().min(28));
+    let key = KeyPair::generate()?;
+    let made = client.signed_by(&key, &issuer)?;
+    Ok(Issued {
+        certificate: made.pem(),
+        private_key: key.serialize_pem(),
+        authority: fs::read_to_string(folder.join("ca.pem"))?,
+        expires_at: not_after(made.der()).ok_or("a certificate that says when it ends")?,
+        der: made.der().to_vec(),
+    })
+}
+
+/// Makes the authority of this install if there is none.
+fn authority(settings: &Settings) -> io::Result<()> {
+    let folder = settings.data.join("tls");
+    match folder.join("ca.pem").exists() {
+        true => Ok(()),
+        false => make_authority(&folder, settings).map_err(io::Error::other),
+    }
+}
+
+fn authority_params() -> Result<CertificateParams, rcgen::Error> {
+    let mut ca = CertificateParams::new(Vec::<String>::new())?;
+    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    ca.distinguished_name.push(DnType::CommonName, "Motehub authority of this install");
+    Ok(ca)
 }
 
 /// The certificate chain and its key.
@@ -106,10 +184,7 @@ fn make_authority(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     fs::create_dir_all(folder)?;
     let ca_key = KeyPair::generate()?;
-    let mut ca = CertificateParams::new(Vec::<String>::new())?;
-    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    ca.distinguished_name.push(DnType::CommonName, "Motehub authority of this install");
+    let ca = authority_params()?;
     let ca_certificate = ca.self_signed(&ca_key)?;
     let issuer = Issuer::new(ca, ca_key);
 

@@ -61,6 +61,15 @@ create table credentials (
 );
 create unique index credentials_digest on credentials (digest);
 
+-- Client certificates, by the digest of their bytes.
+create table certificates (
+    digest text primary key,
+    device text not null references devices (id) on delete cascade,
+    issued_at bigint not null,
+    expires_at bigint not null
+);
+create index certificates_device on certificates (device, issued_at);
+
 -- Rotations that go on: the device has not used a new credential yet.
 create table rotations (
     device text primary key references devices (id) on delete cascade,

@@ -15,6 +15,7 @@ macro_rules! sql {
 mod artifact;
 mod backup;
 mod capability;
+mod certificate;
 mod change;
 mod command;
 mod credential;
@@ -134,6 +135,7 @@ impl Store {
             artifact::SQL,
             firmware::SQL,
             capability::SQL,
+            certificate::SQL,
             change::SQL,
             command::SQL,
             credential::SQL,

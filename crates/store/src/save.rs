@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
-    Store, StoreError, capability, change, command, credential, deployment, device, firmware, group, knock,
-    note, person, report, script, shadow, share, task, usage,
+    Store, StoreError, capability, certificate, change, command, credential, deployment, device, firmware,
+    group, knock, note, person, report, script, shadow, share, task, usage,
 };
 
 impl Store {
@@ -66,6 +66,8 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::Rotation(rotation) => transaction.push(credential::write_rotation(rotation)),
         Save::NextCredential(id, digest, at) => credential::write_next(*id, *digest, *at, transaction),
         Save::CredentialShared(id, at, from) => transaction.push(credential::shared(*id, *at, from)),
+        Save::Certificate(certificate) => transaction.push(certificate::write(certificate)),
+        Save::RevokeCertificate(digest) => transaction.push(certificate::delete(*digest)),
         Save::Assign(assignment) => transaction.push(device::assign(*assignment)),
         Save::Unassign(assignment) => transaction.push(device::unassign(*assignment)),
         Save::Script(script) => script::write(script, transaction),

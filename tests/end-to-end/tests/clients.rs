@@ -1,5 +1,5 @@
 //! Programs of other people against the real hub: Eclipse paho and the mosquitto clients, for MQTT 3.1.1 and 5.0,
-//! plain, with TLS and with WebSocket.
+//! plain, with TLS and with WebSocket; and the device SDKs of AWS IoT with a certificate of the hub.
 
 use std::path::Path;
 use std::process::Command;
@@ -57,4 +57,33 @@ fn eclipse_paho_works() {
 #[test]
 fn mosquitto_pub_and_sub_work() {
     with_device(|_, arguments, _| python("mosquitto_clients.py", &arguments));
+}
+
+#[test]
+fn the_device_sdks_of_aws_work() {
+    let hub = Hub::start(&["--mqtt-tls", "127.0.0.1:0"]);
+    let lamp = json!({ "name": "lamp", "dialect": "native", "external_id": "lamp-1" });
+    let device = hub.api.post("/devices", &lamp)["id"].as_str().expect("an id").to_owned();
+    let made = hub.api.post(&format!("/devices/{device}/certificate"), &json!({}));
+    let file = |name: &str, field: &str| {
+        let path = hub.data().join(name);
+        std::fs::write(&path, made[field].as_str().expect("PEM")).expect("because the folder is ours");
+        path.display().to_string()
+    };
+    let http = hub.ready["http"].as_str().expect("an address").to_owned();
+    let tls = hub.ready["mqtt_tls"].as_str().and_then(|address| address.rsplit_once(':')).expect("a port");
+    let pairs = [
+        ("--host", "127.0.0.1".to_owned()),
+        ("--tls", tls.1.to_owned()),
+        ("--ca", file("authority.pem", "authority")),
+        ("--thing", "lamp-1".to_owned()),
+        ("--certificate", file("lamp.pem", "certificate")),
+        ("--key", file("lamp.key", "private_key")),
+        ("--http", http),
+        ("--token", hub.api.token.clone()),
+        ("--device", device),
+    ];
+    let arguments: Vec<String> =
+        pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+    python("aws_shadow.py", &arguments);
 }

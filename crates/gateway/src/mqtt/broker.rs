@@ -263,6 +263,13 @@ impl Broker {
         }
     }
 
+    /// What its client showed in TLS.
+    pub fn came_with(&mut self, slot: Slot, certificate: &[u8]) {
+        if let Some(conn) = self.conn_mut(slot) {
+            conn.certificate = Some(certificate.into());
+        }
+    }
+
     /// How many connections, sessions and retained messages there are.
     pub fn sizes(&self) -> (usize, usize, usize) {
         (self.conns.len() - self.free_slots.len(), self.session_of.len(), self.retained.len())

@@ -69,6 +69,7 @@ impl Broker {
                 client_id: connect.client_id.clone(),
                 user: connect.user.take().filter(|user| !user.is_empty()),
                 password: connect.password.take(),
+                certificate: conn.certificate.as_deref().map(<[u8]>::to_vec),
             },
         });
         conn.phase = Phase::Asking(Box::new(connect));

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Shared, serve};
-use super::{Broker, Counters, Limits, Listener, Message, SessionView, Totals, Wanted, websocket};
+use super::{Broker, Counters, Limits, Listener, Message, SessionView, Totals, Wanted, tls, websocket};
 use crate::hub::{Client, ConnectionId, Hub};
 
 /// Connections that may wait to be accepted: a whole fleet comes back at once after a power cut.
@@ -252,7 +252,8 @@ fn start(stream: TcpStream, layers: &Layers, shared: Arc<Shared>, slot: super::S
     match (layers.tls.clone(), layers.is_websocket) {
         (None, false) => drop(tasks.spawn(serve(shared, slot, std::future::ready(Ok(stream))))),
         (Some(tls), false) => {
-            drop(tasks.spawn(serve(shared, slot, in_time(async move { tls.accept(stream).await }))));
+            let transport = tls::accept(tls, stream, shared.clone(), slot);
+            drop(tasks.spawn(serve(shared, slot, in_time(transport))));
         }
         (None, true) => {
             let transport =
@@ -260,10 +261,9 @@ fn start(stream: TcpStream, layers: &Layers, shared: Arc<Shared>, slot: super::S
             drop(tasks.spawn(serve(shared, slot, in_time(transport))));
         }
         (Some(tls), true) => {
-            let transport = async move {
-                let stream = tls.accept(stream).await?;
-                websocket::accept(stream, bytes_max).await.map_err(io::Error::other)
-            };
+            let secured = tls::accept(tls, stream, shared.clone(), slot);
+            let transport =
+                async move { websocket::accept(secured.await?, bytes_max).await.map_err(io::Error::other) };
             drop(tasks.spawn(serve(shared, slot, in_time(transport))));
         }
     }

@@ -87,6 +87,8 @@ pub(super) struct Conn {
     pub aliases_out_max: usize,
     /// What lies between TCP and MQTT.
     pub listener: Listener,
+    /// What its client showed in TLS.
+    pub certificate: Option<Box<[u8]>>,
     /// What it was told, in seconds; 0 for none.
     pub keep_alive_s: u16,
     /// When its credentials end.
@@ -132,6 +134,7 @@ impl Conn {
             aliases_out: Vec::new(),
             aliases_out_max: 0,
             listener: Listener::Tcp,
+            certificate: None,
             keep_alive_s: 0,
             valid_until: None,
             pending: VecDeque::new(),

@@ -183,7 +183,7 @@ mod tests {
     fn wishes_are_paths_with_values() {
         let read = |values: &[&str]| {
             let values: Vec<String> = values.iter().map(|text| (*text).to_owned()).collect();
-            wish(&values).map_or_else(|error| json!(error.to_string()), |wish| wish)
+            wish(&values).unwrap_or_else(|error| json!(error.to_string()))
         };
         let expected = json!({ "on": true, "a": { "b": [1], "c": "warm" }, "old": null });
         assert_eq!(read(&["on=true", "a.b=[1]", "a.c=warm", "old=null"]), expected);

@@ -147,3 +147,30 @@ async fn two_addresses_that_take_turns_with_one_credential_raise_one_warning() {
     hub.post(&format!("/devices/{id}/credential"), json!({})).await;
     assert_eq!(device(&hub, &id).await["credential_shared"], Value::Null, "a new credential ends it");
 }
+
+#[tokio::test]
+async fn certificates_are_issued_listed_and_revoked() {
+    let hub = Hub::start().await;
+    let (lamp, _) = hub.board("Lamp", 1, &[]).await;
+    let path = format!("/devices/{lamp}");
+    let mut fingerprints = Vec::new();
+    for number in 0..8 {
+        let made = hub.post(&format!("{path}/certificate"), json!({})).await;
+        assert_eq!(made.status, 201, "{number}: {made:?}");
+        assert!(made.string("certificate").starts_with("-----BEGIN CERTIFICATE-----"));
+        assert!(made.string("private_key").starts_with("-----BEGIN PRIVATE KEY-----"));
+        assert!(made.string("expires_at").starts_with("2037-"), "{made:?}");
+        fingerprints.push(made.string("fingerprint"));
+    }
+    hub.post(&format!("{path}/certificate"), json!({})).await.is(409, "too_many_certificates");
+    let list = hub.get(&format!("{path}/certificates")).await.json();
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(8));
+    assert!(!list.to_string().contains("PRIVATE"), "{list}");
+    let first = format!("{path}/certificates/{}", fingerprints[0]);
+    assert_eq!(hub.delete(&first).await.status, 204);
+    hub.delete(&first).await.is(404, "not_found");
+    assert_eq!(hub.post(&format!("{path}/certificate"), json!({})).await.status, 201);
+    let facts = hub.get("/activity?kind=certificate_revoked").await.json();
+    assert_eq!(facts["items"][0]["before"]["fingerprint"], fingerprints[0].as_str());
+    hub.is_well().await;
+}

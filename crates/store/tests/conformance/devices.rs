@@ -1,5 +1,6 @@
 //! Devices and what belongs to them.
 
+use motehub_domain::certificate::Certificate;
 use motehub_domain::credential::Rotation;
 use motehub_domain::deployment::{Cause, TaskState};
 use motehub_domain::device::{Assignment, Device, Dialect, Presence, Software};
@@ -300,4 +301,23 @@ pub(crate) async fn assignments_say_which_is_active(world: &mut World) {
     assert_eq!(world.store.assignments(lamp).await, Ok(vec![(two, false)]));
     let unknown = Save::Assign(Assignment { device: lamp, script: script(9).id });
     assert!(matches!(world.save([unknown]).await, Err(StoreError::Conflict { .. })));
+}
+
+pub(crate) async fn a_certificate_finds_its_device_until_it_is_revoked(world: &mut World) {
+    world.save([1, 2].map(|n| Save::Device(Box::new(device(n))))).await.unwrap();
+    let of = |number: u8| Certificate {
+        digest: digest(number),
+        device: id(u128::from(number)),
+        issued_at: NOW,
+        expires_at: NOW + Span::days(3650),
+    };
+    world.save([1, 2].map(|number| Save::Certificate(of(number)))).await.unwrap();
+    assert_eq!(world.save([Save::Certificate(of(1))]).await, Err(StoreError::Taken { field: "certificate" }));
+    let found = world.store.device_by_certificate(digest(2)).await.unwrap();
+    assert_eq!(found.map(|device| device.id), Some(id(2)));
+    assert_eq!(world.store.certificates(id(1)).await, Ok(vec![of(1)]));
+    world.save([Save::RevokeCertificate(digest(1))]).await.unwrap();
+    assert_eq!(world.store.device_by_certificate(digest(1)).await, Ok(None));
+    world.save([Save::DeleteDevice(id(2))]).await.unwrap();
+    assert_eq!(world.store.device_by_certificate(digest(2)).await, Ok(None));
 }

@@ -62,6 +62,7 @@ scenarios! {
     devices::a_device_is_written_found_edited_and_deleted,
     devices::an_external_id_is_unique_in_its_dialect,
     devices::a_credential_finds_its_device,
+    devices::a_certificate_finds_its_device_until_it_is_revoked,
     devices::a_rotation_ends_with_the_next_credential,
     devices::knocks_are_kept_moved_and_dropped,
     devices::software_is_guarded_and_complete,

@@ -516,6 +516,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{id}/certificate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Issues a certificate with which a device proves who it is in TLS, beside those it has. */
+        post: operations["certificates_issue"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/certificates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The certificates of a device. */
+        get: operations["certificates_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/certificates/{fingerprint}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes a certificate and disconnects the device. */
+        delete: operations["certificates_revoke"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{id}/claim": {
         parameters: {
             query?: never;
@@ -777,6 +828,74 @@ export interface paths {
          *     the ETag of a GET makes sure that nobody changed it meanwhile.
          */
         patch: operations["shadows_edit"];
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/shadow/at": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a shadow was at a version or a time. */
+        get: operations["shadows_at"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/shadow/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What differs between two revisions of a shadow. */
+        get: operations["shadows_diff"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/shadow/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The revisions of a shadow, newest first; the newest 1000 are kept. */
+        get: operations["shadows_revisions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/shadow/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes what was desired at a revision desired again. What the device reports is left as it is: it is true. */
+        post: operations["shadows_restore"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/devices/{id}/shadows": {
@@ -1920,6 +2039,17 @@ export interface components {
             /** @description For people. */
             description: string;
         };
+        /** @description A certificate in a list. */
+        CertificateEntry: {
+            expires_at: string;
+            /** @description SHA-256 of the certificate. */
+            fingerprint: string;
+            issued_at: string;
+        };
+        /** @description The certificates of a device, oldest first. */
+        CertificateList: {
+            items: components["schemas"]["CertificateEntry"][];
+        };
         /** @description A fact about our own state. */
         Change: {
             /** @description Who did it. */
@@ -2844,6 +2974,18 @@ export interface components {
         MetricList: {
             items: components["schemas"]["MetricDto"][];
         };
+        /** @description A certificate with its private key, which is shown only now. */
+        NewCertificate: {
+            /** @description The authority by which the device knows the hub, PEM. */
+            authority: string;
+            /** @description The certificate, PEM. */
+            certificate: string;
+            expires_at: string;
+            /** @description SHA-256 of the certificate. */
+            fingerprint: string;
+            /** @description Its key, PEM. */
+            private_key: string;
+        };
         /** @description What devices are asked to do. */
         NewCommand: {
             /** @description With what: any JSON of at most 8 KiB. */
@@ -3247,6 +3389,14 @@ export interface components {
             /** @description Its id. */
             id: string;
         };
+        /** @description To which revision. */
+        RestoreShadow: {
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            revision: number;
+        };
         /** @description How the worker is doing that removes what is too old. */
         RetentionDto: {
             /** @description From when it counts: the clock, unless that jumped. */
@@ -3450,6 +3600,11 @@ export interface components {
              */
             version: number;
         };
+        /** @description What makes the first of two revisions the second: merged into it, leaf by leaf; null takes a member away. */
+        ShadowDiff: {
+            desired: Record<string, never>;
+            reported: Record<string, never>;
+        };
         /** @description A shadow in a list. */
         ShadowEntry: {
             /** @description Whether something is desired and not reported. */
@@ -3459,6 +3614,10 @@ export interface components {
             updated_at: string;
             /** Format: int64 */
             version: number;
+        };
+        /** @description Revisions, newest first. */
+        ShadowHistory: {
+            items: components["schemas"]["ShadowRevision"][];
         };
         /** @description The shadows of a device. */
         ShadowList: {
@@ -3472,6 +3631,27 @@ export interface components {
             desired?: Record<string, never> | null;
             /** @description What the device says. */
             reported?: Record<string, never> | null;
+        };
+        /** @description A shadow as it was. */
+        ShadowRevision: {
+            actor: string;
+            /** @description What made it: `user`, `token`, `device` or `system`. */
+            actor_kind: string;
+            at: string;
+            desired: Record<string, never>;
+            /** @description The shadow was deleted then. */
+            is_deleted: boolean;
+            reported: Record<string, never>;
+            /**
+             * Format: int64
+             * @description Larger for later ones; the history is without those that changed nothing.
+             */
+            revision: number;
+            /**
+             * Format: int64
+             * @description The version that began with it.
+             */
+            version: number;
         };
         /** @description A change of a shadow: what is given is merged leaf by leaf, null takes a member away, an array is replaced whole. */
         ShadowUpdate: {
@@ -5136,6 +5316,100 @@ export interface operations {
             };
         };
     };
+    certificates_issue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewCertificate"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    certificates_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CertificateList"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    certificates_revoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                fingerprint: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     shares_release: {
         parameters: {
             query?: {
@@ -5868,6 +6142,166 @@ export interface operations {
                 };
             };
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shadows_at: {
+        parameters: {
+            query?: {
+                /** @description Of a named shadow; of the one without a name if it is left out. */
+                name?: string | null;
+                /** @description As it was with this version. */
+                version?: number | null;
+                /** @description As it was then: milliseconds since 1970 or RFC 3339. */
+                time?: string | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShadowRevision"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shadows_diff: {
+        parameters: {
+            query: {
+                /** @description Of a named shadow; of the one without a name if it is left out. */
+                name?: string | null;
+                /** @description The number of the first. */
+                from: number;
+                /** @description The number of the second. */
+                to: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShadowDiff"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shadows_revisions: {
+        parameters: {
+            query?: {
+                /** @description Of a named shadow; of the one without a name if it is left out. */
+                name?: string | null;
+                /** @description Only revisions before this one. */
+                before?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShadowHistory"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shadows_restore: {
+        parameters: {
+            query?: {
+                /** @description Of a named one; the one without a name if it is left out. */
+                name?: string | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RestoreShadow"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Shadow"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
