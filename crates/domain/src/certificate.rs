@@ -3,12 +3,12 @@
 
 use serde_json::json;
 
+use crate::artifact::Digest;
 use crate::change::{Actor, ChangeKind};
 use crate::device::{Device, fact};
 use crate::effects::{Effects, Save};
 use crate::id::DeviceId;
 use crate::rejection::Rejection;
-use crate::script::Digest;
 use crate::time::Time;
 
 /// How many years a certificate is valid: devices are often out of reach of those who could replace it.

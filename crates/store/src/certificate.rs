@@ -1,9 +1,9 @@
 //! Client certificates of devices, by their digests.
 
+use motehub_domain::artifact::Digest;
 use motehub_domain::certificate::Certificate;
 use motehub_domain::device::Device;
 use motehub_domain::id::DeviceId;
-use motehub_domain::script::Digest;
 
 use crate::device::{device_columns, device_select};
 use crate::engine::Statement;
