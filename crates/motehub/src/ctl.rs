@@ -11,6 +11,7 @@ mod deployment;
 mod device;
 mod doctor;
 mod find;
+mod firmware;
 mod group;
 mod import;
 mod inbox;
@@ -91,6 +92,9 @@ enum Noun {
     /// Scripts: list, push, show, require
     #[command(subcommand)]
     Script(script::Verb),
+    /// Firmware: list, push, show, delete
+    #[command(subcommand)]
+    Firmware(firmware::Verb),
     /// Deployments: start, list, show, cancel, retry, rollback
     #[command(subcommand)]
     Deployment(deployment::Verb),
@@ -188,6 +192,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Capability(verb) => capability::run(&caller()?, verb),
         Noun::Inbox(verb) => inbox::run(&caller()?, verb),
         Noun::Script(verb) => script::run(&caller()?, verb),
+        Noun::Firmware(verb) => firmware::run(&caller()?, verb),
         Noun::Deployment(verb) => deployment::run(&caller()?, verb),
         Noun::Shadow(verb) => shadow::run(&caller()?, verb),
         Noun::Command(verb) => command::run(&caller()?, verb),

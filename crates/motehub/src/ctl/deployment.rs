@@ -14,12 +14,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Deploy a script, such as `deployment start climate --selector 'tag=kitchen' --wait`
+    /// Deploy a script or a firmware, such as `deployment start climate --selector 'tag=kitchen' --wait`
     #[command(group(clap::ArgGroup::new("where").required(true).args(["selector", "devices"])))]
     Start {
         /// The script's name or id
-        script: String,
-        /// Which version [default: the newest]
+        #[arg(required_unless_present = "firmware", conflicts_with = "firmware")]
+        script: Option<String>,
+        /// The id of a firmware, instead of a script
+        #[arg(long, value_name = "ID", conflicts_with = "version")]
+        firmware: Option<String>,
+        /// Which version of the script [default: the newest]
         #[arg(long)]
         version: Option<u32>,
         /// The devices for which this is true, such as `tag=kitchen and online`
@@ -62,9 +66,9 @@ pub(super) enum Verb {
 pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
     let path = |id: &str, verb: &str| format!("/deployments/{}{verb}", find::encode(id));
     match verb {
-        Verb::Start { script, version, selector, devices, wait, wait_max } => {
-            let script = find::id(caller, "script", script)?;
-            let mut new = json!({ "script": script, "version": version });
+        Verb::Start { script, firmware, version, selector, devices, wait, wait_max } => {
+            let script = script.as_ref().map(|script| find::id(caller, "script", script)).transpose()?;
+            let mut new = json!({ "script": script, "version": version, "firmware": firmware });
             match selector {
                 Some(selector) => new["selector"] = json!(selector),
                 None => {

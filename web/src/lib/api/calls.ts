@@ -17,6 +17,8 @@ import type {
   DeviceEdit,
   DiffLine,
   Execution,
+  Firmware,
+  FirmwareList,
   Grant,
   History,
   ImportReport,
@@ -51,7 +53,18 @@ import type {
   VersionWithSource,
 } from './contract';
 import type { Shadow } from '../domain/shadow';
-import { addressOf, get, patch, post, postLines, postText, put, remove, type Query } from './client';
+import {
+  addressOf,
+  get,
+  patch,
+  post,
+  postForm,
+  postLines,
+  postText,
+  put,
+  remove,
+  type Query,
+} from './client';
 
 type Signal = AbortSignal | undefined;
 type Page = { offset?: number; limit?: number };
@@ -226,15 +239,28 @@ export const scripts = {
     post<Syntax>('/scripts/check', { language: 'lua', source }, signal),
 };
 
+export const firmware = {
+  list: (query: Query, signal?: Signal) => get<FirmwareList>('/firmware', query, signal),
+  get: (firmware: string, signal?: Signal) => get<Firmware>(`/firmware/${id(firmware)}`, {}, signal),
+  devices: (firmware: string, signal?: Signal) =>
+    get<List<Device>>(`/firmware/${id(firmware)}/devices`, {}, signal),
+  upload: (form: FormData, tell: (percent: number) => void) => postForm<Firmware>('/firmware', form, tell),
+  edit: (firmware: string, notes: string) => patch<Firmware>(`/firmware/${id(firmware)}`, { notes }),
+  delete: (firmware: string) => remove(`/firmware/${id(firmware)}`),
+};
+
+/** What a deployment brings. */
+type Brought = { script: string; version?: number } | { firmware: string };
+
 export const deployments = {
   list: (query: Query, signal?: Signal) => get<List<Deployment>>('/deployments', query, signal),
   get: (deployment: string, signal?: Signal) =>
     get<Deployment & { tasks: Task[] }>(`/deployments/${id(deployment)}`, {}, signal),
   tasks: (deployment: string, query: Query & Page, signal?: Signal) =>
     get<List<Task>>(`/deployments/${id(deployment)}/tasks`, query, signal),
-  start: (order: Target & { script: string; version?: number; health_window_seconds?: number }) =>
+  start: (order: Target & Brought & { health_window_seconds?: number }) =>
     post<{ id: string; total: number }>('/deployments', order),
-  preview: (target: Target & { script?: string }, signal?: Signal) =>
+  preview: (target: Target & { script?: string; firmware?: string }, signal?: Signal) =>
     post<Reach>('/deployments/preview', target, signal),
   cancel: (deployment: string) => post<void>(`/deployments/${id(deployment)}/cancel`),
   retry: (deployment: string, list?: string[]) =>

@@ -49,6 +49,26 @@ export function postText<T>(path: string, query: Query, text: Blob): Promise<T> 
   return send<T>('POST', path, { query, text });
 }
 
+/** Sends a form with a file, and tells how much of it is sent, in percent; it may take as long as it moves. */
+export function postForm<T>(path: string, form: FormData, tell: (percent: number) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open('POST', addressOf(path));
+    request.responseType = 'text';
+    if (csrf !== '') request.setRequestHeader('x-csrf-token', csrf);
+    request.upload.onprogress = (event) => {
+      if (event.lengthComputable) tell(Math.floor((event.loaded / event.total) * 100));
+    };
+    request.onerror = () => reject(unreachable(null, undefined));
+    request.onload = () => {
+      const { status, responseText } = request;
+      if (status < 300) resolve(JSON.parse(responseText) as T);
+      else void refused(new Response(responseText, { status })).then(reject);
+    };
+    request.send(form);
+  });
+}
+
 /**
  * Posts and tells every line of the answer as it comes; an answer may take as long as it has something to
  * tell.
