@@ -188,6 +188,15 @@ impl<'a> Light<'a> {
     }
 }
 
+/// The deployment, once it ended so.
+async fn ended(hub: &Hub, deployment: &str, state: &str) -> Value {
+    hub.until("the end of a deployment", || async {
+        let shown = hub.get(&format!("/deployments/{deployment}")).await.json();
+        (shown["state"] == state).then_some(shown)
+    })
+    .await
+}
+
 async fn digest_of(hub: &Hub, firmware: &str) -> String {
     format!("sha256:{}", hub.get(&format!("/firmware/{firmware}")).await.string("digest"))
 }
@@ -223,9 +232,9 @@ async fn a_firmware_is_done_when_the_device_runs_it_and_stays() {
     assert_eq!(light.is_at(&deployment).await.0, "Done");
     let runs = hub.get(&format!("/firmware/{firmware}/devices")).await.json();
     assert_eq!((&runs["total"], &runs["items"][0]["name"]), (&json!(1), &json!("hall")));
-    let shown = hub.get(&format!("/deployments/{deployment}")).await.json();
-    let facts = ["state", "title", "script"].map(|field| &shown[field]);
-    assert_eq!(json!(facts), json!(["Done", "light 1.3", null]));
+    let shown = ended(&hub, &deployment, "Done").await;
+    let facts = ["title", "script"].map(|field| &shown[field]);
+    assert_eq!(json!(facts), json!(["light 1.3", null]));
     assert_eq!(shown["tasks"][0]["firmware"]["version"], "1.3");
     assert_eq!(hub.get(&format!("/deployments?firmware={firmware}")).await.json()["total"], 1);
 }
@@ -247,7 +256,7 @@ async fn a_device_that_goes_back_has_reverted() {
     assert_eq!((state.as_str(), reason.contains("is back on 1.1")), ("Reverted", true), "{reason}");
     let device = hub.get(&format!("/devices/{}", light.id)).await.json();
     assert_eq!((&device["state"], &device["firmware"]), (&json!("failing"), &Value::Null));
-    assert_eq!(hub.get(&format!("/deployments/{deployment}")).await.json()["state"], "Failed");
+    ended(&hub, &deployment, "Failed").await;
     let again = hub.post(&format!("/deployments/{deployment}/retry"), json!({})).await.json();
     assert_eq!(again["tasks"], 1);
 }
