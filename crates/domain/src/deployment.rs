@@ -117,10 +117,6 @@ pub(crate) fn offer(
         let why = format!("quarantined: {why}; a person can lift that on the page of the device");
         return refuse(deployment, &target, artifact, &why, actor, now);
     }
-    if target.device.dialect == Dialect::Mongoose {
-        let why = "a Mongoose OS device runs firmware, no scripts";
-        return refuse(deployment, &target, artifact, why, actor, now);
-    }
     let Target { device, mut software, online, open, .. } = target;
     let mut effects = Effects::none();
     if let Some(open) = open

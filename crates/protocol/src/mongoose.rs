@@ -9,9 +9,11 @@ pub use buffer::{BYTES_MAX, Buffer};
 pub use frame::{Fault, Frame, call, error, result};
 pub use heard::{Heard, heard, introduction, reported};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use motehub_domain::message::Downlink;
 use motehub_domain::shadow;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Longest frame that every device of this family takes, in bytes.
 pub const FRAME_BYTES_MAX: usize = 4096;
@@ -22,6 +24,14 @@ pub const GET_INFO: &str = "Sys.GetInfo";
 pub const GET_BOOT_STATE: &str = "OTA.GetBootState";
 /// The method by which a device is told what is desired of it.
 pub const DELTA: &str = "Shadow.Delta";
+
+/// The method by which a device is told to keep the firmware that it runs.
+pub const COMMIT: &str = "OTA.Commit";
+
+/// A piece of a firmware as the parameters of `OTA.Write`.
+pub fn piece(bytes: &[u8]) -> Value {
+    json!({ "data": BASE64_STANDARD.encode(bytes) })
+}
 
 /// A downlink as method and parameters; `None` if it is not said by one call.
 pub fn downlink(downlink: &Downlink) -> Option<(String, Value)> {
@@ -35,7 +45,8 @@ pub fn downlink(downlink: &Downlink) -> Option<(String, Value)> {
         }
         // Named shadows are unknown to it, and what it asks for is answered at once.
         Downlink::Delta(_) | Downlink::Shadow(_) => None,
+        Downlink::Commit(_) => Some((COMMIT.to_owned(), Value::Null)),
         // Firmware is pushed by many calls; a credential is not changed over the air.
-        Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Commit(_) | Downlink::Credential(_) => None,
+        Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => None,
     }
 }

@@ -152,8 +152,10 @@ impl App {
             let Some(mut target) = self.store.target(id).await? else { return Ok(((), Effects::none())) };
             target.online = self.connections.is_online(id);
             match (target.device.dialect, target.online) {
-                (Dialect::Native, true) => Ok(((), rollout::connected(target, self.now()))),
-                (Dialect::Native, false) | (Dialect::Nodemcu | Dialect::Mongoose, _) => {
+                (Dialect::Native | Dialect::Mongoose, true) => {
+                    Ok(((), rollout::connected(target, self.now())))
+                }
+                (Dialect::Native | Dialect::Mongoose, false) | (Dialect::Nodemcu, _) => {
                     Ok(((), Effects::none()))
                 }
             }

@@ -4,6 +4,7 @@
 
 mod calls;
 mod session;
+mod transfer;
 mod visitors;
 
 use std::collections::HashMap;

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use motehub_domain::id::CommandId;
-use motehub_domain::message::{Outcome, Uplink};
+use motehub_domain::message::{FirmwareSignal, Outcome, Uplink};
 use motehub_protocol::mongoose::{self, Fault};
 use serde_json::Value;
 use tokio::time::Instant;
 
 /// Most open calls of a connection; a device itself queues no more than 25.
 const OPEN_MAX: usize = 24;
+
+/// The code of a device that keeps its firmware already.
+const CODE_COMMITTED: i64 = -1;
 
 /// What a call is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,10 @@ pub(super) enum About {
     Introduction,
     /// The device was asked whether it keeps the firmware that it runs.
     BootState,
+    /// A part of a firmware.
+    Transfer,
+    /// The device was told to keep the firmware that it runs.
+    Commit,
     /// The device was told what is desired of it.
     Delta,
     /// A command.
@@ -68,7 +75,7 @@ impl Calls {
         let open = std::mem::take(&mut self.open);
         let commands = open.into_values().filter_map(|(about, _)| match about {
             About::Command(command) => Some(command),
-            About::Introduction | About::BootState | About::Delta => None,
+            About::Introduction | About::BootState | About::Transfer | About::Commit | About::Delta => None,
         });
         let why = "the connection ended before the device answered: whether it was done is not known";
         commands.map(|command| Uplink::Reply { command, outcome: Outcome::Failed(why.to_owned()) }).collect()
@@ -79,7 +86,14 @@ impl Calls {
 pub(super) fn meaning(about: About, outcome: Result<Value, Fault>) -> Option<Uplink> {
     match about {
         // The session goes on with these.
-        About::Introduction | About::BootState => None,
+        About::Introduction | About::BootState | About::Transfer => None,
+        // It says so too if it kept it before, and the answer was lost.
+        About::Commit => match outcome {
+            Ok(_) | Err(Fault { code: CODE_COMMITTED, .. }) => {
+                Some(Uplink::Firmware(FirmwareSignal::Committed))
+            }
+            Err(_) => None,
+        },
         // Some say what they applied and report nothing beside that.
         About::Delta => match outcome {
             Ok(applied @ Value::Object(_)) => mongoose::reported(&applied).ok().map(Uplink::Shadow),

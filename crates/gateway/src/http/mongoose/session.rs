@@ -9,7 +9,7 @@ use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use motehub_domain::id::DeviceId;
-use motehub_domain::message::{Downlink, Outcome, Uplink};
+use motehub_domain::message::{Downlink, Offer, Outcome, Uplink};
 use motehub_domain::shadow::{self, Deed, Refusal, Request, Shadow};
 use motehub_protocol::mongoose::{self, Buffer, Fault, Frame, Heard};
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Door;
 use super::calls::{self, About, Calls};
+use super::transfer::{self, Next, Transfer};
 use crate::hub::{Arrival, Hub, UplinkError};
 
 /// How many messages of a device wait to be taken; reading pauses then.
@@ -29,6 +30,8 @@ const WRITE_MAX: Duration = Duration::from_secs(10);
 const INTRODUCTION_MAX: Duration = Duration::from_secs(10);
 /// How long a device may take to say that it took a delta.
 const DELTA_MAX: Duration = Duration::from_secs(10);
+/// How long it may take to say that it keeps its firmware.
+const COMMIT_MAX: Duration = Duration::from_secs(20);
 /// A call that means nothing is answered with this code, one that is not taken with the next.
 const CODE_INVALID: i64 = 400;
 const CODE_FAILED: i64 = 500;
@@ -45,6 +48,8 @@ pub(super) struct Session {
     waiting: VecDeque<Waiting>,
     /// What the device said it is, until it said whether it keeps its firmware.
     info: Option<Value>,
+    /// The firmware that it is given.
+    transfer: Option<Transfer>,
     heard_at: Instant,
     pinged_at: Instant,
 }
@@ -76,6 +81,7 @@ impl Session {
             calls: Calls::default(),
             waiting: VecDeque::new(),
             info: None,
+            transfer: None,
             heard_at: now,
             pinged_at: now,
         }
@@ -182,9 +188,35 @@ impl Session {
                     self.waiting.push_back(Uplink::Announced(Box::new(said)).into());
                 }
             }
+            (About::Transfer, outcome) => return self.transferred(outcome).await,
             (about, outcome) => {
                 self.waiting.extend(calls::meaning(about, outcome).map(Waiting::from));
             }
+        }
+        Ok(())
+    }
+
+    /// A firmware is given to the device, unless that goes on already.
+    async fn transfer(&mut self, offer: &Offer) -> Result<(), Over> {
+        let is_under_way = self.transfer.as_ref().is_some_and(|transfer| transfer.digest() == offer.digest);
+        if is_under_way && self.calls.has(About::Transfer) {
+            return Ok(());
+        }
+        let begun = Transfer::begin(self.door.hub.as_ref(), self.device, offer).await.map_err(|_| Over)?;
+        self.transfer = begun;
+        let Some((method, params)) = self.transfer.as_ref().map(Transfer::first) else { return Ok(()) };
+        self.call(method, &params, About::Transfer, transfer::CALL_MAX).await.map(drop)
+    }
+
+    async fn transferred(&mut self, outcome: Result<Value, Fault>) -> Result<(), Over> {
+        let Some(mut transfer) = self.transfer.take() else { return Ok(()) };
+        let door = self.door.clone();
+        // What cannot be read now is offered again when the device comes back.
+        let (signal, next) = transfer.answered(door.hub.as_ref(), outcome).await.map_err(|_| Over)?;
+        self.waiting.extend(signal.map(|signal| Uplink::Firmware(signal).into()));
+        if let Next::Call(method, params) = next {
+            self.transfer = Some(transfer);
+            self.call(method, &params, About::Transfer, transfer::CALL_MAX).await?;
         }
         Ok(())
     }
@@ -205,6 +237,19 @@ impl Session {
     }
 
     async fn say(&mut self, downlink: Downlink) -> Result<(), Over> {
+        match &downlink {
+            Downlink::Offer(offer) => return self.transfer(offer).await,
+            Downlink::Cancel(digest) => {
+                // What the device has of it, it gives up by itself.
+                self.transfer.take_if(|transfer| transfer.digest() == *digest);
+                return Ok(());
+            }
+            Downlink::Command(_)
+            | Downlink::Delta(_)
+            | Downlink::Commit(_)
+            | Downlink::Shadow(_)
+            | Downlink::Credential(_) => {}
+        }
         let Some((method, params)) = mongoose::downlink(&downlink) else { return Ok(()) };
         match downlink {
             Downlink::Command(order) => {
@@ -221,11 +266,10 @@ impl Session {
             }
             // One that cannot be said now is said again later.
             Downlink::Delta(_) => self.call(&method, &params, About::Delta, DELTA_MAX).await.map(drop),
-            Downlink::Shadow(_)
-            | Downlink::Offer(_)
-            | Downlink::Cancel(_)
-            | Downlink::Commit(_)
-            | Downlink::Credential(_) => Ok(()),
+            Downlink::Commit(_) => self.call(&method, &params, About::Commit, COMMIT_MAX).await.map(drop),
+            Downlink::Shadow(_) | Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => {
+                Ok(())
+            }
         }
     }
 
