@@ -23,7 +23,7 @@ sql! {
 pub(crate) fn write(certificate: &Certificate) -> Statement {
     let Certificate { digest, device, issued_at, expires_at } = certificate;
     let values = [Value::id(digest), Value::id(device), (*issued_at).into(), (*expires_at).into()];
-    Statement::new(WRITE, values).unique("certificate")
+    Statement::new(WRITE, values)
 }
 
 pub(crate) fn delete(digest: Digest) -> Statement {

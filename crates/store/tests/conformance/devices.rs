@@ -312,7 +312,7 @@ pub(crate) async fn a_certificate_finds_its_device_until_it_is_revoked(world: &m
         expires_at: NOW + Span::days(3650),
     };
     world.save([1, 2].map(|number| Save::Certificate(of(number)))).await.unwrap();
-    assert_eq!(world.save([Save::Certificate(of(1))]).await, Err(StoreError::Taken { field: "certificate" }));
+    assert_eq!(world.save([Save::Certificate(of(1))]).await, Err(StoreError::Conflict { what: "record" }));
     let found = world.store.device_by_certificate(digest(2)).await.unwrap();
     assert_eq!(found.map(|device| device.id), Some(id(2)));
     assert_eq!(world.store.certificates(id(1)).await, Ok(vec![of(1)]));
