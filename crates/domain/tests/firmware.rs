@@ -22,6 +22,8 @@ enum Event {
     Starts(&'static str),
     /// It starts with this version on trial.
     StartsOnTrial(&'static str),
+    /// It starts with this version, which stays.
+    StartsForGood(&'static str),
     /// It says that it keeps what it runs.
     Commits,
     /// It says that it does not take it.
@@ -33,7 +35,7 @@ enum Event {
     /// So many seconds pass.
     Passes(i64),
 }
-use Event::{Comes, Commits, Fails, Goes, HasAll, Passes, Starts, StartsOnTrial, Transfers};
+use Event::{Comes, Commits, Fails, Goes, HasAll, Passes, Starts, StartsForGood, StartsOnTrial, Transfers};
 
 struct World {
     now: Time,
@@ -152,6 +154,7 @@ impl World {
             HasAll => self.signal(&FirmwareSignal::Transferred),
             Starts(version) => self.signal(&started(version, None)),
             StartsOnTrial(version) => self.signal(&started(version, Some(false))),
+            StartsForGood(version) => self.signal(&started(version, Some(true))),
             Commits => self.signal(&FirmwareSignal::Committed),
             Fails => self.signal(&FirmwareSignal::Failed("wrong platform".to_owned())),
             Comes => {
@@ -291,11 +294,79 @@ fn a_task_ends_as_what_the_device_shows_that_it_is() {
         ),
         (
             "and again and again",
-            &[Transfers, Goes, Comes, Transfers, Goes, Comes, Transfers, Goes, Comes],
+            &[
+                Transfers,
+                Goes,
+                Comes,
+                Starts("1.1"),
+                Transfers,
+                Goes,
+                Comes,
+                Starts("1.1"),
+                Transfers,
+                Goes,
+                Comes,
+                Starts("1.1"),
+            ],
             Failed,
             &["offer"; 3],
             1,
             "needs attention: it was cut off 3 times",
+        ),
+        (
+            "it is back in the middle and does not say what it runs",
+            &[Transfers, Goes, Comes, Passes(MINUTE)],
+            Offered,
+            &["offer", "offer"],
+            1,
+            "",
+        ),
+        (
+            "it was away for long in the middle",
+            &[Transfers, Goes, Passes(10 * MINUTE), Comes, Starts("1.1")],
+            Offered,
+            &["offer", "offer"],
+            1,
+            "cut off",
+        ),
+        (
+            "that it has all of it was lost: it is not offered to one that runs it",
+            &[
+                Transfers,
+                Goes,
+                Comes,
+                Starts("1.1"),
+                Transfers,
+                Goes,
+                Comes,
+                Starts("1.1"),
+                Transfers,
+                Goes,
+                Comes,
+                Starts("1.2"),
+            ],
+            Confirming,
+            &["offer"; 3],
+            2,
+            "",
+        ),
+        (
+            "the answer to the commit is lost with the connection",
+            &[
+                Transfers,
+                HasAll,
+                Goes,
+                Comes,
+                StartsOnTrial("1.2"),
+                Passes(30),
+                Goes,
+                Comes,
+                StartsForGood("1.2"),
+            ],
+            Done,
+            &["offer", "commit"],
+            2,
+            "",
         ),
         (
             "it stays away in the middle",

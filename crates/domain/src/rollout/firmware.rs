@@ -86,12 +86,18 @@ pub fn signalled(
     noticed.and(follows)
 }
 
-/// The device came online: what waits for it is offered, also what it had begun to take.
+/// The device came online: what waits for it is offered. If it had begun to take it, that may be done, which only is
+/// known from what it says that it runs; one that does not say so is offered it a while later.
 pub(super) fn connected(target: Target, now: Time) -> Effects {
     let Target { device, software, open: Some(task), .. } = target else { return Effects::none() };
     let is_untaken = matches!(task.state, TaskState::Waiting | TaskState::Offered | TaskState::Fetching);
+    let has_begun = task.tries > 0;
     let way = Way { device, software, task, now };
-    if is_untaken { way.offered(None) } else { Effects::none() }
+    match is_untaken {
+        true if has_begun => way.listens(),
+        true => way.offered(None),
+        false => Effects::none(),
+    }
 }
 
 /// A deadline passed.
@@ -168,8 +174,21 @@ impl Way {
         moved.and(save_software(bumped(self.software)))
     }
 
+    /// It is back in the middle, and will say what it runs.
+    fn listens(self) -> Effects {
+        let mut next = self.task.clone();
+        next.deadline = Some(self.now + OFFER_AGAIN);
+        let reason = self.task.reason.clone();
+        self.moves(next, self.task.state, reason.as_deref())
+    }
+
     /// It runs the new version. Whether it had taken it from us is not asked: what it says it runs is the truth.
     fn started_with_it(mut self, committed: Option<bool>) -> Effects {
+        let was_on_trial = self.task.reason.as_deref() == Some(ON_TRIAL);
+        if self.task.state == TaskState::Confirming && was_on_trial && committed == Some(true) {
+            // It keeps it; that it answered so to the commit was lost.
+            return self.done();
+        }
         let mut next = self.task.clone();
         next.tries = if self.task.state == TaskState::Confirming { self.task.tries + 1 } else { 1 };
         if next.tries > CONFIRM_TRIES_MAX {
@@ -187,7 +206,7 @@ impl Way {
 
     fn started_without_it(self, version: &str) -> Effects {
         match self.task.state {
-            TaskState::Fetching => {
+            TaskState::Waiting | TaskState::Offered | TaskState::Fetching if self.task.tries > 0 => {
                 self.offered(Some("it was cut off while it took it; it was offered again"))
             }
             TaskState::Applying => {
@@ -201,6 +220,7 @@ impl Way {
             }
             TaskState::Waiting
             | TaskState::Offered
+            | TaskState::Fetching
             | TaskState::Done
             | TaskState::Failed
             | TaskState::TimedOut

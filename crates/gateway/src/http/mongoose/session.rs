@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use motehub_domain::id::DeviceId;
 use motehub_domain::message::{Downlink, Offer, Outcome, Uplink};
@@ -90,26 +91,34 @@ impl Session {
     /// Talks until either side ends it, a newer connection replaces it, or the hub stops.
     pub(super) async fn run(mut self, mut downlinks: mpsc::Receiver<Downlink>, replaced: CancellationToken) {
         let shutdown = self.door.shutdown.clone();
+        let door = self.door.clone();
+        let hub = door.hub.as_ref();
+        let mut taking = FuturesUnordered::new();
         tokio::select! {
-            Err(Over) = self.talk(&mut downlinks) => {}
+            Err(Over) = self.talk(&mut downlinks, hub, &mut taking) => {}
             () = replaced.cancelled() => {}
             () = shutdown.cancelled() => {}
         }
-        let _ = self.send(Message::Close(None)).await;
+        // What it said before its end counts, also what is being taken at this moment.
+        while taking.next().await.is_some() {}
         // Orders that were not said yet are still to be said: only those that were are answered here.
         let mut last: Vec<Waiting> = self.waiting.drain(..).collect();
         last.extend(self.calls.abandoned().into_iter().map(Waiting::from));
-        take(self.door.hub.as_ref(), self.device, last).await;
+        take(hub, self.device, last).await;
+        let _ = self.send(Message::Close(None)).await;
     }
 
-    async fn talk(&mut self, downlinks: &mut mpsc::Receiver<Downlink>) -> Result<(), Over> {
+    async fn talk<'a>(
+        &mut self,
+        downlinks: &mut mpsc::Receiver<Downlink>,
+        hub: &'a dyn Hub,
+        taking: &mut FuturesUnordered<BoxFuture<'a, Taken>>,
+    ) -> Result<(), Over> {
         self.call(mongoose::GET_INFO, &Value::Null, About::Introduction, INTRODUCTION_MAX).await?;
-        let door = self.door.clone();
-        let mut taking = FuturesUnordered::new();
         loop {
             if taking.is_empty() && !self.waiting.is_empty() {
                 let waiting = self.waiting.drain(..).collect();
-                taking.push(take(door.hub.as_ref(), self.device, waiting));
+                taking.push(Box::pin(take(hub, self.device, waiting)));
             }
             let moment = self.next_moment();
             tokio::select! {
