@@ -197,6 +197,8 @@ async fn dark(life: &Life, deeds: &mut mpsc::Receiver<Deed>, comes_back: Option<
                 Deed::PowerCut | Deed::Switch { .. } | Deed::Press => {}
             },
             () = sleep_until(back_at.unwrap_or_else(Instant::now)), if back_at.is_some() => return,
+            // Nobody is left who could put the plug back: it stays dark until the fleet ends.
+            else => std::future::pending().await,
         }
     }
 }
