@@ -92,11 +92,8 @@ pub(crate) async fn a_repeated_message_is_known_by_its_mark(world: &mut World) {
     world.append([message(t + 10, 8, true, 2.0), message(t + 11, u64::MAX, false, 3.0)]).await;
     let times: Vec<_> = world.points(lamp).await.iter().map(|p| p.1 - t).collect();
     assert_eq!(times, [0, 0, 10, 10, 11, 11], "another mark, or not said to be a repetition: it is new");
-    let (one, other) = tokio::join!(
-        world.store.append(vec![message(t + 20, 9, false, 4.0)]),
-        world.store.append(vec![message(t + 21, 9, true, 4.0)]),
-    );
-    assert_eq!(one.unwrap().stored + other.unwrap().stored, 4, "both are on their way");
+    let stored = world.append_both(message(t + 20, 9, false, 4.0), message(t + 21, 9, true, 4.0)).await;
+    assert_eq!(stored, 4, "both are on their way");
     assert_eq!(world.points(lamp).await.len(), 8, "and are the same points");
 }
 
@@ -110,11 +107,8 @@ pub(crate) async fn a_repeated_message_with_mended_times_is_stored_once(world: &
         ..measured(lamp, arrived, vec![ago(60_000, 1.0), ago(0, 2.0), point("t", Some(t - 5), 3.0)])
     };
     let expected = [number("t", t - 60_000, 1.0), number("t", t - 5, 3.0), number("t", t, 2.0)];
-    let (one, other) = tokio::join!(
-        world.store.append(vec![message(t, false)]),
-        world.store.append(vec![message(t + 2_000, true)]),
-    );
-    assert_eq!(one.unwrap().stored + other.unwrap().stored, 6, "both are on their way");
+    let stored = world.append_both(message(t, false), message(t + 2_000, true)).await;
+    assert_eq!(stored, 6, "both are on their way");
     assert_eq!(world.points(lamp).await, expected, "and are the same points");
     world.reopen().await;
     let again = world.append([message(t + 9_000, true)]).await;
