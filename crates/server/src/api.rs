@@ -179,7 +179,7 @@ fn table(app: Option<App>) -> Table {
         .on(Shared(Control), routes!(shadows::edit))
         .on(Needs(Operate), routes!(shadows::delete))
         .on(Needs(See), routes!(shadows::list))
-        .on(Needs(See), routes!(shadow_history::revisions))
+        .on(Shared(View), routes!(shadow_history::revisions))
         .on(Needs(See), routes!(shadow_history::at))
         .on(Needs(See), routes!(shadow_history::diff))
         .on(Needs(Operate), routes!(shadow_history::restore))

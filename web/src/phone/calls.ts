@@ -7,6 +7,7 @@ import type {
   Metric,
   Right,
   SecretCode,
+  ShadowRevision,
   ShareInfo,
   SharedDevice,
 } from '../lib/api/contract';
@@ -33,6 +34,8 @@ export const devices = {
     patch<SharedDevice>(of(device, '/share'), edit),
   want: (device: string, desired: Record<string, unknown>) =>
     patch<unknown>(of(device, '/shadow'), { state: { desired } }),
+  switched: (device: string, limit: number) =>
+    get<Items<ShadowRevision>>(of(device, '/shadow/history'), { limit }),
   metrics: (device: string) => get<Items<Metric>>(of(device, '/metrics')),
   history: (device: string, from: number, to: number, buckets: number) =>
     get<History>(of(device, '/telemetry'), { from, to, buckets }),

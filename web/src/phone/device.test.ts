@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { SharedDevice } from '../lib/api/contract';
-import { byName, codeIn, switchesOf, wanting } from './device';
+import type { ShadowRevision, SharedDevice } from '../lib/api/contract';
+import { byName, codeIn, switchedIn, switchesOf, wanting } from './device';
 
 const lamp = (shadow: SharedDevice['shadow'], name = 'Lamp'): SharedDevice => ({
   id: name,
@@ -50,4 +50,43 @@ test('a code is read out of the link of its QR code', () => {
 
 test('devices are in the order of their names', () => {
   expect(byName([lamp(null, 'b'), lamp(null, 'A')]).map((device) => device.name)).toEqual(['A', 'b']);
+});
+
+describe('who switched', () => {
+  const made = (
+    revision: number,
+    actor_kind: ShadowRevision['actor_kind'],
+    actor: string,
+    desired: object,
+    reported: object,
+  ): ShadowRevision => ({
+    revision,
+    version: revision,
+    at: '2026-01-01T00:00:00Z',
+    actor_kind,
+    actor,
+    desired: { ...desired },
+    reported: { ...reported },
+    is_deleted: false,
+  });
+
+  test('wishes and what changed at the device are told, reports of what was wanted are not', () => {
+    const history = [
+      made(8, 'user', '', { on: false, fan: true }, { on: true, fan: false, level: 3 }),
+      made(7, 'vendor', '', { on: false, fan: false }, { on: true, fan: false, level: 3 }),
+      made(6, 'device', '', { on: false }, { on: true, fan: false, level: 3 }),
+      made(5, 'device', '', { on: false }, { on: false, fan: false }),
+      made(4, 'user', 'bo', { on: false }, { on: true, fan: false }),
+      made(3, 'device', '', { on: true }, { on: true, fan: false }),
+      made(2, 'you', 'ada', { on: true }, { on: false, fan: false }),
+    ];
+    expect(switchedIn(history).map(({ name, on, by }) => `${name} ${on} ${by}`)).toEqual([
+      'fan true somebody else',
+      'fan false the vendor',
+      'on true the device itself',
+      'on false bo',
+      'on true you',
+    ]);
+    expect(switchedIn([])).toEqual([]);
+  });
 });

@@ -1,6 +1,6 @@
 //! What a device does and is about to do, seen from a phone. Pure; a switch that waits is told from one that
 //! is set.
-import type { SharedDevice } from '../lib/api/contract';
+import type { ShadowRevision, SharedDevice } from '../lib/api/contract';
 
 export type Switch = {
   name: string;
@@ -31,6 +31,40 @@ const rank = (name: string): number => (name === 'on' ? 0 : 1);
 export function wanting(device: SharedDevice, name: string, on: boolean): SharedDevice {
   const shadow = device.shadow ?? { desired: {}, reported: {}, version: 0 };
   return { ...device, shadow: { ...shadow, desired: { ...shadow.desired, [name]: on } } };
+}
+
+export type Switched = { key: string; name: string; on: boolean; by: string; at: string };
+type State = Pick<ShadowRevision, 'desired' | 'reported'>;
+
+/** Who switched what and when, newest first: what people wanted, and what changed at the device without a wish. */
+export function switchedIn(newestFirst: ShadowRevision[]): Switched[] {
+  return newestFirst.flatMap((made, place) => {
+    // What was before the oldest is not known: it is taken for a device that was as it was wanted.
+    const before: State = newestFirst[place + 1] ?? { desired: made.reported, reported: made.reported };
+    const names = new Set([...Object.keys(made.desired), ...Object.keys(made.reported)]);
+    return [...names].flatMap((name) => {
+      const on = switchedTo(name, before, made);
+      return on === null
+        ? []
+        : [{ key: `${made.revision} ${name}`, name, on, by: byWhom(made), at: made.at }];
+    });
+  });
+}
+
+function switchedTo(name: string, before: State, made: State): boolean | null {
+  const [wanted, is, was] = [made.desired[name], made.reported[name], before.reported[name]];
+  if (typeof wanted === 'boolean' && wanted !== before.desired[name]) return wanted;
+  // A report of what was wanted, now or a moment ago, is no news.
+  const hadWish = typeof wanted === 'boolean' && (wanted === is || wanted !== was);
+  return typeof is === 'boolean' && typeof was === 'boolean' && is !== was && !hadWish ? is : null;
+}
+
+function byWhom({ actor_kind, actor }: ShadowRevision): string {
+  if (actor_kind === 'you') return 'you';
+  if (actor_kind === 'vendor') return 'the vendor';
+  if (actor_kind === 'device') return 'the device itself';
+  if (actor_kind === 'system') return 'the hub';
+  return actor || 'somebody else';
 }
 
 /** By name, as people sort; those that are there and those that are not stay side by side. */

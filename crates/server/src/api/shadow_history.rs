@@ -3,14 +3,17 @@
 
 use axum::extract::{Extension, Path, State};
 use axum::http::HeaderMap;
+use motehub_domain::change::Actor;
 use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
-use motehub_domain::shadow::{self, Deed, Request, Revision, Shadow, ShadowName, Update};
+use motehub_domain::shadow::{self, Deed, Refusal, Request, Revision, Shadow, ShadowName, Update};
+use motehub_domain::share::{Right, Share};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
+use super::devices::load;
 use super::extract::{Body, Page, Query, id, rfc3339, time};
 use super::problem::{ApiError, Problem};
 use super::shadows::{ShadowDto, ShadowQuery, perform, shadow_name};
@@ -24,8 +27,10 @@ pub(crate) struct ShadowRevision {
     /// The version that began with it.
     version: i64,
     at: String,
-    /// What made it: `user`, `token`, `device` or `system`.
+    /// What made it: `user`, `token`, `device` or `system`; for a customer also `you`, and `vendor` for the vendor's
+    /// people and programs.
     actor_kind: &'static str,
+    /// Its name; empty if the customer who asks may not know it.
     actor: String,
     #[schema(value_type = Object)]
     desired: Map<String, Value>,
@@ -109,19 +114,55 @@ impl From<Revision> for ShadowRevision {
     }
 }
 
-/// The revisions of a shadow, newest first; the newest 1000 are kept.
+/// The revisions of a shadow, newest first; the newest 1000 are kept. For a customer, those of the shadow without a
+/// name since the device is shared.
 #[utoipa::path(get, path = "/api/v1/devices/{id}/shadow/history", tag = "shadows",
     params(("id" = String, Path), HistoryQuery),
     responses((status = 200, body = ShadowHistory), (status = 404, body = Problem)))]
 pub(crate) async fn revisions(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    share: Option<Extension<Share>>,
     Path(path): Path<String>,
     Query(query): Query<HistoryQuery>,
 ) -> Result<axum::Json<ShadowHistory>, ApiError> {
-    let (device, name) = (known(&app, &path).await?, shadow_name(query.name.as_deref())?);
+    let (device, name) = (load(&app, id("device", &path)?).await?, shadow_name(query.name.as_deref())?);
+    if share.is_some() && name.is_some() {
+        return Err(Refusal::no_shadow(name.as_ref(), &device).into());
+    }
     let limit = Page::new(None, query.limit)?.limit;
-    let made = app.store.shadow_revisions(device, name.as_ref(), query.before, limit).await?;
-    Ok(axum::Json(ShadowHistory { items: made.into_iter().map(ShadowRevision::from).collect() }))
+    let made = app.store.shadow_revisions(device.id, name.as_ref(), query.before, limit).await?;
+    let items = match share {
+        None => made.into_iter().map(ShadowRevision::from).collect(),
+        Some(Extension(share)) => seen(&app, &caller, &share, made).await?,
+    };
+    Ok(axum::Json(ShadowHistory { items }))
+}
+
+/// Revisions as a customer sees them: those since the share, with no names but those that this customer sees anyway.
+async fn seen(
+    app: &App,
+    caller: &Caller,
+    share: &Share,
+    made: Vec<Revision>,
+) -> Result<Vec<ShadowRevision>, ApiError> {
+    let staff: Vec<String> = app.store.users().await?.into_iter().map(|user| user.name).collect();
+    let known = match share.right {
+        Right::Owner => app.store.shares_of(share.device).await?.into_iter().map(|of| of.user_name).collect(),
+        Right::View | Right::Control => vec![share.created_by.clone()],
+    };
+    let who = |actor: &Actor| match actor {
+        Actor::User(name) if *name == caller.name => ("you", name.clone()),
+        Actor::User(name) if staff.contains(name) => ("vendor", String::new()),
+        Actor::User(name) if known.contains(name) => (actor.kind(), name.clone()),
+        Actor::Token(_) => ("vendor", String::new()),
+        Actor::User(_) | Actor::Device(_) | Actor::System => (actor.kind(), String::new()),
+    };
+    let shown = made.into_iter().filter(|made| share.shows(made.at)).map(|made| {
+        let (actor_kind, actor) = who(&made.actor);
+        ShadowRevision { actor_kind, actor, ..made.into() }
+    });
+    Ok(shown.collect())
 }
 
 /// What a shadow was at a version or a time.

@@ -91,6 +91,7 @@ async fn another_ones_device_does_not_exist_for_a_customer() {
         ("GET", ""),
         ("GET", "/metrics"),
         ("GET", "/telemetry"),
+        ("GET", "/shadow/history"),
         ("GET", "/shares"),
         ("POST", "/shares"),
         ("GET", "/invitations"),
@@ -380,6 +381,54 @@ async fn who_may_control_changes_what_is_desired_and_nothing_else() {
         assert!(!told.contains("secret"), "what the vendor notes is hidden: {told}");
     }
     hub.call("GET", &format!("{path}?name=vendor"), &ada, None).await.is(404, "not_found");
+    hub.is_well().await;
+}
+
+/// What a customer is told of the history of a shadow: who, by which name, wanted what; newest first.
+async fn told(hub: &Hub, who: &Caller, path: &str) -> Vec<Value> {
+    let history = hub.call("GET", &format!("{path}/history"), who, None).await;
+    assert_eq!(history.status, 200, "{history:?}");
+    assert!(!history.text().contains("secret"), "what the vendor notes is hidden: {history:?}");
+    let items = history.json()["items"].as_array().unwrap().clone();
+    items.iter().map(|made| json!([made["actor_kind"], made["actor"], made["desired"]["n"]])).collect()
+}
+
+#[tokio::test]
+async fn customers_see_who_switched_since_it_is_shared_and_no_name_that_is_hidden() {
+    let hub = Hub::start().await;
+    let new = json!({ "name": "SN-9", "dialect": "native", "external_id": "light-9" });
+    let made = hub.post("/devices", new).await;
+    let (light, credential) = (made.string("id"), made.string("credential"));
+    let path = format!("/devices/{light}/shadow");
+    let wish = |n: i64| json!({ "state": { "desired": { "n": n } } });
+    let tagged = json!({ "state": { "desired": { "n": 1 } }, "tags": { "batch": "secret" } });
+    assert_eq!(hub.patch(&path, tagged).await.status, 200);
+    assert_eq!(hub.patch(&format!("{path}?name=vendor"), wish(1)).await.status, 200);
+    hub.clock.advance(Span::seconds(1));
+    let (ada, bo, cy) =
+        (customer(&hub, "ada-c").await, customer(&hub, "bo").await, customer(&hub, "cy").await);
+    claim(&hub, &ada, &claim_code(&hub, &light).await).await;
+    assert_eq!(told(&hub, &ada, &path).await, Vec::<Value>::new(), "nothing from before");
+    hub.call("PATCH", &path, &ada, Some(&wish(2))).await;
+    hub.clock.advance(Span::seconds(1));
+    for name in ["bo", "cy"] {
+        give(&hub, &ada, &light, json!({ "user": name, "right": "control" })).await;
+    }
+    for (who, n) in [(&ada, 3), (&bo, 4), (&cy, 5), (&hub.ada, 6)] {
+        assert_eq!(hub.call("PATCH", &path, who, Some(&wish(n))).await.status, 200);
+    }
+    let mut board = Publisher::connect(&hub, "light-9", &credential).await.unwrap();
+    let report = br#"{"state":{"reported":{"n":6}}}"#;
+    board.publish("devices/light-9/shadow", report).await.unwrap();
+    let newest = [json!(["device", "", 6]), json!(["vendor", "", 6])];
+    let owners = [json!(["user", "cy", 5]), json!(["user", "bo", 4]), json!(["you", "ada-c", 3])];
+    assert_eq!(told(&hub, &ada, &path).await, [&newest[..], &owners, &[json!(["you", "ada-c", 2])]].concat());
+    let guests = [json!(["user", "", 5]), json!(["you", "bo", 4]), json!(["user", "ada-c", 3])];
+    assert_eq!(told(&hub, &bo, &path).await, [&newest[..], &guests].concat());
+    hub.call("GET", &format!("{path}/history?name=vendor"), &ada, None).await.is(404, "not_found");
+    for rest in ["at?version=1", "diff?from=1&to=2"] {
+        hub.call("GET", &format!("{path}/{rest}"), &ada, None).await.is(403, "forbidden");
+    }
     hub.is_well().await;
 }
 

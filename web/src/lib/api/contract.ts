@@ -63,6 +63,15 @@ export type SharedDevice = Told<
     shadow: { desired: Record<string, unknown>; reported: Record<string, unknown>; version: number } | null;
   }
 >;
+/** What a shadow became, as a customer is told. */
+export type ShadowRevision = Told<
+  Known['ShadowRevision'],
+  {
+    actor_kind: 'you' | 'vendor' | 'user' | 'device' | 'system';
+    desired: Record<string, unknown>;
+    reported: Record<string, unknown>;
+  }
+>;
 /** A customer's right to a device. */
 export type ShareInfo = Required<Known['Share']>;
 export type InvitationInfo = Required<Known['Invitation']>;

@@ -871,7 +871,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The revisions of a shadow, newest first; the newest 1000 are kept. */
+        /**
+         * The revisions of a shadow, newest first; the newest 1000 are kept. For a customer, those of the shadow without a
+         *     name since the device is shared.
+         */
         get: operations["shadows_revisions"];
         put?: never;
         post?: never;
@@ -3634,8 +3637,12 @@ export interface components {
         };
         /** @description A shadow as it was. */
         ShadowRevision: {
+            /** @description Its name; empty if the customer who asks may not know it. */
             actor: string;
-            /** @description What made it: `user`, `token`, `device` or `system`. */
+            /**
+             * @description What made it: `user`, `token`, `device` or `system`; for a customer also `you`, and `vendor` for the vendor's
+             *     people and programs.
+             */
             actor_kind: string;
             at: string;
             desired: Record<string, never>;
