@@ -1,5 +1,5 @@
 //! Programs of other people against the real hub: Eclipse paho and the mosquitto clients, for MQTT 3.1.1 and 5.0,
-//! plain, with TLS and with WebSocket; and the device SDKs of AWS IoT with a certificate of the hub.
+//! plain, with TLS and with WebSocket; the device SDKs of AWS IoT with a certificate of the hub, and one that is revoked.
 
 use std::path::Path;
 use std::process::Command;
@@ -59,8 +59,9 @@ fn mosquitto_pub_and_sub_work() {
     with_device(|_, arguments, _| python("mosquitto_clients.py", &arguments));
 }
 
-#[test]
-fn the_device_sdks_of_aws_work() {
+/// A hub with a device that has a client certificate, the arguments that tell a script of them, and the certificate's
+/// fingerprint.
+fn with_certificate(run: impl FnOnce(Vec<String>, String)) {
     let hub = Hub::start(&["--mqtt-tls", "127.0.0.1:0"]);
     let lamp = json!({ "name": "lamp", "dialect": "native", "external_id": "lamp-1" });
     let device = hub.api.post("/devices", &lamp)["id"].as_str().expect("an id").to_owned();
@@ -85,5 +86,18 @@ fn the_device_sdks_of_aws_work() {
     ];
     let arguments: Vec<String> =
         pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
-    python("aws_shadow.py", &arguments);
+    run(arguments, made["fingerprint"].as_str().expect("a fingerprint").to_owned());
+}
+
+#[test]
+fn the_device_sdks_of_aws_work() {
+    with_certificate(|arguments, _| python("aws_shadow.py", &arguments));
+}
+
+#[test]
+fn a_revoked_certificate_ends_the_connection_and_is_refused() {
+    with_certificate(|mut arguments, fingerprint| {
+        arguments.extend(["--fingerprint".to_owned(), fingerprint]);
+        python("revoked_certificate.py", &arguments);
+    });
 }
