@@ -65,7 +65,7 @@ impl Label {
             platform: word("platform", &self.platform, PLATFORM_BYTES_MAX)?,
             build: match self.build.trim() {
                 "" => String::new(),
-                build => word("build_id", build, VERSION_BYTES_MAX)?,
+                build => build_id(build)?,
             },
         })
     }
@@ -86,12 +86,25 @@ impl Label {
 
 fn word(field: &str, text: &str, bytes_max: usize) -> Result<String, Rejection> {
     let text = text.trim();
-    let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '\\' | '"');
+    let is_plain = |c: char| is_sign(c) && c != '/';
     if text.is_empty() || text.len() > bytes_max || !text.chars().all(is_plain) {
         let why = format!("1 to {bytes_max} letters, digits and signs without blanks and slashes");
         return Err(Rejection::invalid(field, why));
     }
     Ok(text.to_owned())
+}
+
+/// The build tools of Mongoose OS write a time and a commit: `20180904-113510/0bb1be7@master+`.
+fn build_id(text: &str) -> Result<String, Rejection> {
+    if text.len() > VERSION_BYTES_MAX || !text.chars().all(is_sign) {
+        let why = format!("1 to {VERSION_BYTES_MAX} letters, digits and signs without blanks");
+        return Err(Rejection::invalid("build_id", why));
+    }
+    Ok(text.to_owned())
+}
+
+fn is_sign(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '\\' | '"')
 }
 
 impl Firmware {
@@ -213,7 +226,9 @@ mod tests {
 
     #[test]
     fn labels_are_plain_words() {
-        assert!(label(" esp32 ", "1.0+3", "20180903-1/x").checked().is_err(), "a slash");
+        assert!(label("esp32", "1.0", "20180904-113510/0bb1be7@master+").checked().is_ok());
+        assert!(label("esp32", "1.0", "a b").checked().is_err(), "a blank");
+        assert!(label("esp32", "1/0", "").checked().is_err(), "a slash");
         assert_eq!(label(" esp32 ", "1.0+3", " ").checked(), Ok(label("esp32", "1.0+3", "")));
         for (platform, version) in [("", "1"), ("esp32", ""), ("esp 32", "1"), ("esp32", &"1".repeat(65))] {
             assert!(label(platform, version, "").checked().is_err(), "{platform:?} {version:?}");
