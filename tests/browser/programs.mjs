@@ -96,7 +96,7 @@ export async function startLight(hub, id, token) {
   return {
     address: (await serves).address,
     say: (command) => program.say(JSON.stringify(command)),
-    /** The next fact of this name. */
+    /** The next fact of this name: ask before what brings it about. */
     fact,
     stop: program.stop,
     output: program.output,

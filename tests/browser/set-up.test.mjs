@@ -88,8 +88,9 @@ test('three steps and a press of its button make it the customer’s', async () 
 test('it does what the phone says', async () => {
   const toggle = phone.page.getByRole('switch').first();
   const was = await toggle.getAttribute('aria-checked');
+  const switched = light.fact('switched');
   await toggle.click();
-  await light.fact('switched');
+  await switched;
   const now = was === 'true' ? 'false' : 'true';
   await phone.page.locator(`[role=switch][aria-checked="${now}"]:not([aria-busy])`).first().waitFor();
 });
