@@ -2,39 +2,25 @@
 //! was missed, the keys work, a viewer sees no button that would be refused, and nothing is wider than a
 //! phone of 360 px.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { folder, openBrowser, restartHub, startHub } from './programs.mjs';
+import { test } from 'node:test';
+import {
+  NAME,
+  begin,
+  browser,
+  button,
+  dialog,
+  goto,
+  heading,
+  hub,
+  nothingWentWrong,
+  page,
+  returnHub,
+} from './stage.mjs';
 
-const NAME = 'ada';
-const PASSWORD = 'a long enough password';
 const PAGES = ['Overview', 'Devices', 'Scripts', 'Deployments', 'Activity', 'Grants', 'Users', 'Tokens'];
 
-let data;
-let hub;
-let browser;
-let page;
+begin();
 
-before(async () => {
-  data = await folder();
-  hub = await startHub(data.path);
-  browser = await openBrowser();
-  page = browser.page;
-  page.setDefaultTimeout(15_000);
-  await page.goto(hub.setupLink);
-  await page.getByLabel('Your name').fill(NAME);
-  await page.getByLabel('New password', { exact: true }).fill(PASSWORD);
-  await page.getByLabel('New password again').fill(PASSWORD);
-  await page.getByRole('button', { name: 'Make the account' }).click();
-  await heading('Overview');
-});
-
-after(async () => {
-  await browser?.close();
-  await hub?.stop();
-  await data?.remove();
-});
-
-const heading = (name) => page.getByRole('heading', { name, exact: true, level: 1 }).waitFor();
 const linkState = (word) => page.getByRole('status').getByText(word, { exact: true }).waitFor();
 const open = (name) => page.getByRole('navigation').getByRole('link', { name, exact: true }).click();
 
@@ -61,7 +47,7 @@ test('what another browser does appears here by itself', async () => {
 test('the live link comes back after the hub was away', async () => {
   await hub.stop();
   await linkState('Reconnecting');
-  hub = await restartHub(data.path, hub.http);
+  await returnHub();
   await linkState('Live');
   await registerElsewhere('Pump', '1002');
   await page.getByRole('link', { name: 'Pump' }).waitFor();
@@ -74,32 +60,32 @@ test('a slash moves to the search, Esc closes a dialog, the filter lives in the 
   await page.keyboard.press('/');
   await page.keyboard.type('lam');
   await page.getByRole('link', { name: 'Pump' }).waitFor({ state: 'detached' });
-  assert.match(page.url(), /[?&]q=lam$/);
+  await page.waitForURL(/[?&]q=lam$/);
   await page.reload();
   await page.getByRole('link', { name: 'Lamp' }).waitFor();
   assert.equal(await page.getByRole('link', { name: 'Pump' }).count(), 0);
-  await page.getByRole('button', { name: 'Register' }).click();
-  await page.getByRole('dialog').waitFor();
+  await button('Register').click();
+  await dialog().waitFor();
   await page.keyboard.press('Escape');
-  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  await dialog().waitFor({ state: 'detached' });
 });
 
 test('a theme that was chosen stays', async () => {
   await page.emulateMedia({ colorScheme: 'light' });
-  await page.getByRole('button', { name: 'Change to the dark theme' }).click();
+  await button('Change to the dark theme').click();
   const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
   const dark = await background();
   await page.reload();
   await heading('Devices');
   assert.equal(await background(), dark);
-  await page.getByRole('button', { name: 'Change to the light theme' }).click();
+  await button('Change to the light theme').click();
   assert.notEqual(await background(), dark);
 });
 
 test('no page is wider than a phone', async () => {
   await page.setViewportSize({ width: 360, height: 700 });
   for (const name of PAGES) {
-    await page.getByRole('button', { name: 'Navigation' }).click();
+    await button('Navigation').click();
     await open(name);
     await heading(name);
     const width = await page.evaluate(() => document.documentElement.scrollWidth);
@@ -110,32 +96,33 @@ test('no page is wider than a phone', async () => {
 
 test('a viewer is given nothing that would be refused', async () => {
   await open('Users');
-  await page.getByRole('button', { name: 'Add a user' }).click();
-  await page.getByRole('dialog').getByLabel('Name').fill('bo');
-  await page.getByRole('dialog').getByRole('button', { name: 'Add' }).click();
-  const once = (await page.getByRole('dialog').locator('code').innerText()).trim();
-  await page.getByRole('dialog').getByRole('button', { name: 'Done' }).click();
+  await button('Add a user').click();
+  await dialog().getByLabel('Name').fill('bo');
+  await dialog().getByRole('button', { name: 'Add' }).click();
+  const once = (await dialog().locator('code').innerText()).trim();
+  await dialog().getByRole('button', { name: 'Done' }).click();
   await page.getByRole('link', { name: `Account of ${NAME}` }).click();
-  await page.getByRole('button', { name: 'Log out', exact: true }).click();
+  await button('Log out').click();
   await heading('Log in');
   await page.getByLabel('Name').fill('bo');
   await page.getByLabel('Password').fill(once);
-  await page.getByRole('button', { name: 'Log in' }).click();
+  await button('Log in').click();
   await heading('Choose your own password');
   await page.getByLabel('The password you were given').fill(once);
   await page.getByLabel('New password', { exact: true }).fill('another long password');
   await page.getByLabel('New password again').fill('another long password');
-  await page.getByRole('button', { name: 'Change password' }).click();
+  await button('Change password').click();
   await page.getByRole('link', { name: 'Account of bo' }).waitFor();
-  await page.goto(`http://${hub.http}/devices`);
+  await goto('/devices');
   await page.getByRole('link', { name: 'Lamp' }).waitFor();
-  assert.equal(await page.getByRole('button', { name: 'Register' }).count(), 0);
+  assert.equal(await button('Register').count(), 0);
   await page.getByRole('link', { name: 'Lamp' }).click();
   await heading('Lamp');
   for (const name of ['Edit', 'Force', 'Roll back', 'New credential', 'Delete device…']) {
     assert.equal(await page.getByRole('button', { name, exact: true }).count(), 0, name);
   }
-  await page.goto(`http://${hub.http}/users`);
+  await goto('/users');
   await page.getByText('This page is for others').waitFor();
-  assert.deepEqual(browser.wrongs, []);
 });
+
+nothingWentWrong();

@@ -2,19 +2,16 @@
 //! that is downloaded, units that are shown.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { connectMqtt } from './mqtt.mjs';
-import { folder, openBrowser, startHub } from './programs.mjs';
+import { api, begin, button, dialog, goto, hub, nothingWentWrong, page } from './stage.mjs';
 
 const DAY = 86_400_000;
 const POINTS = 4_000;
 const PER_MESSAGE = 800;
-const PASSWORD = 'a long enough password';
-let data;
-let hub;
-let browser;
-let page;
 const series = [];
+
+begin({ prepare });
 
 /** Forty days of a board: a wave with a peak, and a door, with a day of silence. */
 async function fill(number, device) {
@@ -37,59 +34,26 @@ async function fill(number, device) {
   board.close();
 }
 
-before(async () => {
-  data = await folder();
-  hub = await startHub(data.path);
-  browser = await openBrowser();
-  page = browser.page;
-  const base = `http://${hub.http}`;
-  await page.goto(hub.setupLink);
-  const made = await page.evaluate(
-    async ([code, password]) => {
-      const post = async (path, body, csrf) => {
-        const headers = {
-          'content-type': 'application/json',
-          ...(csrf ? { 'x-csrf-token': csrf } : {}),
-        };
-        const answer = await fetch(`/api/v1${path}`, {
-          method: 'POST',
-          headers,
-          body: JSON.stringify(body),
-        });
-        if (!answer.ok) throw new Error(`${path}: ${await answer.text()}`);
-        return answer.json();
-      };
-      const me = await post('/setup', { code, name: 'Ada', password });
-      const add = (name, id) => post('/devices', { name, dialect: 'native', external_id: id }, me.csrf);
-      return [await add('Kitchen', '1'), await add('Cellar', '2')];
-    },
-    [new URL(hub.setupLink).hash.slice(1), PASSWORD],
-  );
-  for (const [index, device] of made.entries()) {
+async function prepare() {
+  for (const [index, name] of ['Kitchen', 'Cellar'].entries()) {
+    const external_id = String(index + 1);
+    const device = await api('POST', '/devices', { name, dialect: 'native', external_id });
     await fill(index + 1, device);
     series.push(device.id);
   }
-  await page.goto(`${base}/`);
-});
-
-after(async () => {
-  await browser?.close();
-  await hub?.stop();
-  await data?.remove();
-});
+}
 
 const params = () => new URL(page.url()).searchParams;
 
 test('two devices are put into one chart', async () => {
   await page.getByRole('link', { name: 'Telemetry', exact: true }).click();
   await page.getByRole('button', { name: 'Add series' }).first().click();
-  const dialog = page.getByRole('dialog');
-  await dialog.getByRole('button', { name: 'Kitchen' }).click();
-  await dialog.getByLabel('temperature').check();
-  await dialog.getByLabel('door').check();
-  await dialog.getByRole('button', { name: 'Cellar' }).click();
-  await dialog.getByLabel('temperature').check();
-  await dialog.getByRole('button', { name: 'Show 3 series' }).click();
+  await dialog().getByRole('button', { name: 'Kitchen' }).click();
+  await dialog().getByLabel('temperature').check();
+  await dialog().getByLabel('door').check();
+  await dialog().getByRole('button', { name: 'Cellar' }).click();
+  await dialog().getByLabel('temperature').check();
+  await dialog().getByRole('button', { name: 'Show 3 series' }).click();
   await page.getByRole('button', { name: '30 d' }).click();
   await page.waitForURL(/range=30d/);
   await page.locator('.uplot canvas').first().waitFor();
@@ -136,13 +100,12 @@ test('the points of the range are downloaded', async () => {
 test('a unit is shown wherever the metric is', async () => {
   await page.getByRole('link', { name: 'Units and retention' }).click();
   await page.getByRole('button', { name: 'Edit temperature' }).click();
-  const dialog = page.getByRole('dialog');
-  await dialog.getByLabel('Called').fill('Temperature');
-  await dialog.getByLabel('Unit').fill('°C');
-  await dialog.getByLabel('Decimals').fill('1');
-  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog().getByLabel('Called').fill('Temperature');
+  await dialog().getByLabel('Unit').fill('°C');
+  await dialog().getByLabel('Decimals').fill('1');
+  await dialog().getByRole('button', { name: 'Save' }).click();
   await page.getByRole('cell', { name: '°C' }).waitFor();
-  await page.goto(`http://${hub.http}/devices/${series[0]}?range=30d`);
+  await goto(`/devices/${series[0]}?range=30d`);
   const last = page.locator('[data-last="temperature"]');
   await last.waitFor();
   await page.waitForFunction(() =>
@@ -152,6 +115,4 @@ test('a unit is shown wherever the metric is', async () => {
   await page.getByRole('cell', { name: 'Temperature', exact: true }).waitFor();
 });
 
-test('nothing went wrong in the browser', () => {
-  assert.deepEqual(browser.wrongs, []);
-});
+nothingWentWrong();

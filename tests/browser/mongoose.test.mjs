@@ -1,72 +1,30 @@
 //! A light with Mongoose OS in a real browser: it is registered, and its page calls its methods, changes its settings and
 //! writes its files, as a person does it.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { folder, openBrowser, startHub, startLightAtHome } from './programs.mjs';
+import { test } from 'node:test';
+import { startLightAtHome } from './programs.mjs';
+import { begin, button, dialog, goto, heading, hub, nothingWentWrong, page, shoot } from './stage.mjs';
 
 const DEVICE = 'Hall light';
-const NAME = 'ada';
-const PASSWORD = 'a long enough password';
 
-let data;
-let hub;
-let light;
-let browser;
-let page;
+begin({ serve: ['--mdash', '127.0.0.1:0'] });
 
-before(async () => {
-  data = await folder();
-  hub = await startHub(data.path, ['--mdash', '127.0.0.1:0']);
-  browser = await openBrowser();
-  page = browser.page;
-  page.setDefaultTimeout(15_000);
-});
-
-after(async () => {
-  await browser?.close();
-  await light?.stop();
-  await hub?.stop();
-  await data?.remove();
-});
-
-const button = (name) => page.getByRole('button', { name, exact: true });
-const heading = (name) => page.getByRole('heading', { name, exact: true, level: 1 }).waitFor();
 const card = (name) => page.getByRole('region', { name, exact: true });
 
-/** Screenshots to look at, if a folder for them is named. */
-async function shoot(name) {
-  const where = process.env.SHOTS;
-  if (!where) return;
-  for (const colorScheme of ['light', 'dark']) {
-    await page.emulateMedia({ colorScheme });
-    await page.screenshot({ path: `${where}/${name}-${colorScheme}.png`, fullPage: true });
-  }
-  await page.emulateMedia({ colorScheme: 'light' });
-  const size = page.viewportSize();
-  await page.setViewportSize({ width: 390, height: 844 });
-  await page.screenshot({ path: `${where}/${name}-390.png`, fullPage: true });
-  await page.setViewportSize(size);
-}
-
 test('a light is registered, and says what it is', async () => {
-  await page.goto(hub.setupLink);
-  await page.getByLabel('Your name').fill(NAME);
-  await page.getByLabel('New password', { exact: true }).fill(PASSWORD);
-  await page.getByLabel('New password again').fill(PASSWORD);
-  await button('Make the account').click();
-  await heading('Overview');
-  await page.goto(`http://${hub.http}/devices`);
+  await goto('/devices');
   await button('Register').click();
-  const dialog = page.getByRole('dialog');
-  await dialog.getByLabel('Name', { exact: true }).fill(DEVICE);
-  await dialog.getByLabel('Dialect').selectOption('mongoose');
-  await dialog.getByRole('button', { name: 'Register' }).click();
-  await dialog.getByText('dash.token').waitFor();
-  const token = (await dialog.locator('code, input').allTextContents()).find((text) => /^[a-z2-9]{32}$/.test(text));
+  await dialog().getByLabel('Name', { exact: true }).fill(DEVICE);
+  await dialog().getByLabel('Dialect').selectOption('mongoose');
+  await dialog().getByRole('button', { name: 'Register' }).click();
+  await dialog().getByText('dash.token').waitFor();
+  const token = (await dialog().locator('code, input').allTextContents()).find((text) =>
+    /^[a-z2-9]{32}$/.test(text),
+  );
   assert.ok(token, 'the token is shown');
-  await dialog.getByRole('link', { name: 'Open the device' }).click();
+  await dialog().getByRole('link', { name: 'Open the device' }).click();
   await heading(DEVICE);
-  light = await startLightAtHome(hub, 'light-1', token);
+  await startLightAtHome(hub, 'light-1', token);
   await page.getByText('smartlight').first().waitFor();
 });
 
@@ -120,14 +78,8 @@ test('its files are read, written and removed', async () => {
   assert.equal(await files.getByLabel('Text of notes.txt').inputValue(), text);
   await shoot('files');
   await files.getByRole('button', { name: 'Remove notes.txt' }).click();
-  await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
+  await dialog().getByRole('button', { name: 'Remove' }).click();
   await files.getByRole('button', { name: 'notes.txt', exact: true }).waitFor({ state: 'detached' });
 });
 
-test('nothing went wrong in the page that nobody saw', () => {
-  const expected = (wrong) => wrong.includes('422') && wrong.includes('/ask');
-  assert.deepEqual(
-    browser.wrongs.filter((wrong) => !expected(wrong)),
-    [],
-  );
-});
+nothingWentWrong((wrong) => wrong.includes('422') && wrong.includes('/ask'));

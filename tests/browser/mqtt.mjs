@@ -1,12 +1,12 @@
 //! A small MQTT 3.1.1 client: as much as a test needs of a device. It says one CONNECT, then hears and says
 //! messages. Nothing here waits by the clock.
 import { connect as openSocket } from 'node:net';
+import { atEnd, DEADLINE_MS } from './programs.mjs';
 
 const CONNACK = 2;
 const PUBLISH = 3;
 const PUBACK = 4;
 const SUBACK = 9;
-const ANSWER_DEADLINE_MS = 10_000;
 
 /**
  * Says CONNECT at "host:port". `code` of the result is what the hub answered: 0 lets it in, anything else
@@ -16,6 +16,7 @@ export async function connectMqtt(address, { clientId, user, password }) {
   const [host, port] = address.split(':');
   const socket = openSocket({ host, port: Number(port) });
   socket.on('error', () => {});
+  atEnd(() => socket.destroy());
   const packets = heard(socket);
   const given = password === undefined ? [text(user)] : [text(user), text(password)];
   const flags = 0x02 | 0x80 | (password === undefined ? 0 : 0x40);
@@ -67,10 +68,8 @@ function heard(socket) {
   });
   const next = (fits) =>
     new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new Error('the hub did not send what was awaited')),
-        ANSWER_DEADLINE_MS,
-      );
+      const fail = () => reject(new Error('the hub did not send what was awaited'));
+      const timer = setTimeout(fail, DEADLINE_MS);
       waiting.push({ fits, done: (one) => (clearTimeout(timer), resolve(one)) });
       give();
     });

@@ -1,18 +1,20 @@
 //! Starts the real hub, a real virtual board and a real browser for the tests in this folder, and ends them
-//! again. MOTEHUB_BIN names the binary, CHROMIUM the browser. Nothing here waits by the clock: only for
-//! facts, with a deadline.
+//! again after the last test of a file. MOTEHUB_BIN names the binary, CHROMIUM the browser. Nothing here waits by the
+//! clock: only for facts, with a deadline.
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const BINARY = path.resolve(HERE, process.env.MOTEHUB_BIN ?? '../../target/debug/motehub');
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const START_DEADLINE_MS = 30_000;
+/** How long a fact is waited for: long enough for a machine that has much else to do. */
+export const DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 8_000;
 const LINES_KEPT = 200;
 const FLAGS = [
@@ -24,10 +26,19 @@ const FLAGS = [
   '--no-first-run',
 ];
 
-/** An empty folder, and the function that removes it. */
+const ends = [];
+after(async () => {
+  for (const end of ends.reverse()) await end();
+});
+
+/** What is to be ended after the last test of a file: what began last goes first. */
+export const atEnd = (end) => ends.push(end);
+
+/** An empty folder. */
 export async function folder() {
   const made = await mkdtemp(path.join(tmpdir(), 'motehub-browser-'));
-  return { path: made, remove: () => rm(made, { recursive: true, force: true }) };
+  atEnd(() => rm(made, { recursive: true, force: true }));
+  return made;
 }
 
 /** A hub for the first time, on free ports. `setupLink` is the one-time link that it printed. */
@@ -127,8 +138,8 @@ function run(args) {
   const firstLine = (from, fits) =>
     new Promise((resolve, reject) => {
       const fail = (why) => reject(new Error(`${args[0]}: ${why}\n${kept.join('\n')}`));
-      const timer = setTimeout(() => fail('the expected line did not come'), START_DEADLINE_MS);
-      ended.then(() => fail('it ended early'));
+      const timer = setTimeout(() => fail('the expected line did not come'), DEADLINE_MS);
+      ended.then(() => (clearTimeout(timer), fail('it ended early')));
       waiting.push({ from, fits, done: (line) => (clearTimeout(timer), resolve(line)) });
     });
 
@@ -139,6 +150,7 @@ function run(args) {
     clearTimeout(timer);
     return how;
   };
+  atEnd(stop);
   const say = (line) => child.stdin.write(`${line}\n`);
   return { firstLine, say, stop, output: () => kept.join('\n') };
 }
@@ -151,8 +163,9 @@ export async function openBrowser(flags = []) {
   const require = createRequire(path.resolve(HERE, '../../web/package.json'));
   const { chromium } = require('playwright-core');
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: [...FLAGS, ...flags] });
+  atEnd(() => browser.close());
   const first = await openPage(browser, { viewport: { width: 1280, height: 900 } });
-  return { ...first, phone: (options) => openPhone(browser, options), close: () => browser.close() };
+  return { ...first, phone: (options) => openPhone(browser, options) };
 }
 
 async function openPhone(browser, options = {}) {
@@ -180,6 +193,7 @@ async function openPhone(browser, options = {}) {
 
 async function openPage(browser, options) {
   const context = await browser.newContext(options);
+  context.setDefaultTimeout(DEADLINE_MS);
   const page = await context.newPage();
   const wrongs = [];
   page.on('pageerror', (error) => wrongs.push(`exception: ${error.message}`));
