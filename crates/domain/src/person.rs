@@ -15,7 +15,7 @@ use crate::topic::TopicFilter;
 mod customer;
 mod grant;
 
-pub use customer::{bring, sign_up};
+pub use customer::{bring, keep_brought, sign_up};
 pub use grant::{GRANTS_MAX, GrantRequest, add_grant, remove_grant};
 
 /// How long a login lives after it was last used.

@@ -106,21 +106,51 @@ pub fn claim(device: &Device, user: &User, shares: &[Share], now: Time) -> Resul
         Some(_) => return Err(claimed()),
         None => {}
     }
-    let share = Share {
+    Ok(owned(device, user, &Actor::User(user.name.clone()), now))
+}
+
+/// The customers of a device that is registered now, as they had it elsewhere: the first is its owner, the others may
+/// control it.
+///
+/// # Errors
+/// `too_large`.
+pub fn bring(device: &Device, users: &[User], actor: &Actor, now: Time) -> Result<Effects, Rejection> {
+    let Some((owner, guests)) = users.split_first() else { return Ok(Effects::none()) };
+    if users.len() > SHARES_MAX {
+        return Err(Rejection::too_large("shared_with", format!("at most {SHARES_MAX} customers")));
+    }
+    let mut effects = owned(device, owner, actor, now);
+    for guest in guests {
+        let share = Share { right: Right::Control, ..new(device, guest, actor, now) };
+        let change = fact(ChangeKind::ShareGiven, device, actor, None, Some(described(&share, &guest.name)));
+        effects.save.push(Save::Share(Box::new(share)));
+        effects.changes.push(change);
+    }
+    Ok(effects)
+}
+
+fn owned(device: &Device, user: &User, actor: &Actor, now: Time) -> Effects {
+    let change = fact(ChangeKind::DeviceClaimed, device, actor, None, Some(json!({ "user": user.name })));
+    let save = vec![Save::EndSharesOf(device.id), Save::Share(Box::new(new(device, user, actor, now)))];
+    Effects { save, changes: vec![change], ..Effects::none() }
+}
+
+fn new(device: &Device, user: &User, actor: &Actor, now: Time) -> Share {
+    Share {
         device: device.id,
         user: user.id,
         right: Right::Owner,
         until: None,
         name: None,
         name_shown: false,
-        created_by: user.name.clone(),
+        created_by: actor.name().to_owned(),
         created_at: now,
         revision: 1,
-    };
-    let actor = Actor::User(user.name.clone());
-    let change = fact(ChangeKind::DeviceClaimed, device, &actor, None, Some(json!({ "user": user.name })));
-    let save = vec![Save::EndSharesOf(device.id), Save::Share(Box::new(share))];
-    Ok(Effects { save, changes: vec![change], ..Effects::none() })
+    }
+}
+
+fn described(share: &Share, name: &str) -> serde_json::Value {
+    json!({ "user": name, "right": share.right.as_str(), "until": share.until.map(|until| until.0) })
 }
 
 /// Shares a device with a customer, or changes the share that the customer has. `shares` are all of the device.
@@ -147,21 +177,7 @@ pub fn give(
     }
     let share = match had {
         Some(had) => Share { right, until, revision: had.revision + 1, ..had.clone() },
-        None => Share {
-            device: device.id,
-            user: to.id,
-            right,
-            until,
-            name: owner.name.clone(),
-            name_shown: false,
-            created_by: actor.name().to_owned(),
-            created_at: now,
-            revision: 1,
-        },
-    };
-    let described = |share: &Share, name: &str| {
-        let until = share.until.map(|until| until.0);
-        json!({ "user": name, "right": share.right.as_str(), "until": until })
+        None => Share { right, until, name: owner.name.clone(), ..new(device, to, actor, now) },
     };
     let before = had.map(|had| described(had, &to.name));
     let after = described(&share, &to.name);

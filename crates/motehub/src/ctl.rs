@@ -17,6 +17,7 @@ mod import;
 mod inbox;
 mod live;
 mod look;
+mod mdash;
 mod metric;
 mod print;
 mod report;
@@ -126,6 +127,9 @@ enum Noun {
     /// What was changed, and by whom: list, tail
     #[command(subcommand)]
     Activity(look::Activity),
+    /// Import what another product keeps: mdash
+    #[command(subcommand)]
+    Import(mdash::Verb),
     /// Write everything that the hub keeps to a file here, for `motehub restore`; needs the role admin
     Backup(backup::Options),
     /// Check that the hub is reached, its clock, disk, listeners and backups, and what is wrong with the fleet
@@ -204,6 +208,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Telemetry(verb) => telemetry::run(&caller()?, verb),
         Noun::Metric(verb) => metric::run(&caller()?, verb),
         Noun::Activity(verb) => look::activity(&caller()?, verb),
+        Noun::Import(verb) => mdash::run(&caller()?, verb),
         Noun::Backup(options) => backup::run(&caller()?, options),
         Noun::Doctor => doctor::run(&caller()?),
         Noun::Login => account::login(options),

@@ -64,7 +64,7 @@ pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
 pub(crate) use extract::rfc3339;
 pub(crate) use firmware::UPLOADS_AT_ONCE_MAX;
 pub(crate) use login::Throttle;
-pub(crate) use login::{admit, failed};
+pub(crate) use login::{admit, failed, owner_of_password};
 pub(crate) use problem::{ApiError, answers};
 
 /// Largest request body in bytes.
@@ -147,6 +147,7 @@ fn table(app: Option<App>) -> Table {
         .on(Listed, routes!(devices::list::list))
         .on(Needs(Build), routes!(devices::create))
         .on(Needs(Build), routes!(import::import))
+        .on(Needs(Administer), routes!(import::mdash::mdash))
         .on(Needs(Build), routes!(bulk::bulk_preview))
         .on(Needs(Build), routes!(bulk::bulk))
         .on(Shared(View), routes!(devices::get))

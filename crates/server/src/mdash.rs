@@ -29,6 +29,8 @@ use crate::app::App;
 use answer::Refusal;
 use caller::{Access, Known};
 
+pub(crate) use users::is_let_in;
+
 /// Largest request body in bytes.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 

@@ -1,10 +1,13 @@
-//! What is stored of secrets: SHA-256 of random ones, Argon2id of passwords.
+//! What is stored of secrets: SHA-256 of random ones, Argon2id of passwords, and bcrypt of those that people bring from
+//! mDash until they come in with it for the first time.
 
+use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use bcrypt::HashParts;
 use motehub_domain::artifact::Digest;
 use motehub_domain::rejection::Rejection;
 use sha2::{Digest as _, Sha256};
@@ -13,6 +16,9 @@ use sha2::{Digest as _, Sha256};
 const PASSWORD_BYTES_MAX: usize = 256;
 /// A user name of fewer characters may be part of the password: almost every text has it.
 const NAME_CHARS_MIN: usize = 3;
+
+/// The costs of bcrypt that are taken; each step doubles the time of a login.
+const BCRYPT_COSTS: RangeInclusive<u32> = 4..=14;
 
 /// A hash of nobody's password, so that an unknown name takes as long as a wrong password.
 static NOBODYS: LazyLock<String> = LazyLock::new(|| hash("nobody has this password").unwrap_or_default());
@@ -36,11 +42,14 @@ pub(crate) async fn verify_password(password: String, hash: Option<String>) -> b
     let verified = tokio::task::spawn_blocking(move || {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| NOBODYS.clone());
-        let fits = PasswordHash::new(&hash)
-            .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
-        known && fits
+        known && fits(&password, &hash)
     });
     verified.await.unwrap_or(false)
+}
+
+/// Whether a hash is bcrypt, of a cost that we take.
+pub(crate) fn is_bcrypt(hash: &str) -> bool {
+    hash.parse::<HashParts>().is_ok_and(|parts| BCRYPT_COSTS.contains(&parts.get_cost()))
 }
 
 /// Refuses a password that is too short, too long or among the first that anybody would try.
@@ -76,6 +85,14 @@ pub(crate) fn check_password(password: &str, user_name: &str) -> Result<(), Reje
 
 /// The passwords that are tried first; with digits and signs behind them they are refused too.
 const COMMON: &str = include_str!("secrets/common-passwords.txt");
+
+fn fits(password: &str, hash: &str) -> bool {
+    if is_bcrypt(hash) {
+        return bcrypt::verify(password, hash).unwrap_or(false);
+    }
+    PasswordHash::new(hash)
+        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+}
 
 fn hash(password: &str) -> Option<String> {
     Argon2::default().hash_password(password.as_bytes()).ok().map(|hash| hash.to_string())

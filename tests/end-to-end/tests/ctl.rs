@@ -216,3 +216,30 @@ fn connections_are_listed_shown_disconnected_and_forgotten() {
     assert_eq!(ctl(&hub, &["connection", "show", "nobody"]).0, 1);
     assert!(done(&hub, &["activity", "list"]).contains("reader-1"));
 }
+
+#[test]
+fn what_mdash_keeps_is_looked_at_and_imported() {
+    let hub = Hub::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db.json");
+    let file = path.to_str().unwrap();
+    let kept = include_str!("../../../crates/server/tests/api/db.json");
+    fs::write(
+        &path,
+        kept.replace("email_mos_app_k2j4h5g6f\",\n      \"online\": true", "email_eve\", \"online\": true"),
+    )
+    .unwrap();
+    let looked = done(&hub, &["import", "mdash", file, "--dry-run"]);
+    assert!(looked.starts_with("3 users, 1 keys, 1 devices,") && looked.contains("email_eve"), "{looked}");
+    let (code, printed, said) = ctl(&hub, &["import", "mdash", file]);
+    assert!(
+        code == 1 && printed.contains("email_eve") && said.contains("nothing was imported"),
+        "{printed}{said}"
+    );
+    assert!(!done(&hub, &["device", "list"]).contains("Desk"));
+    fs::write(&path, kept).unwrap();
+    assert!(done(&hub, &["import", "mdash", file]).starts_with("3 users, 1 keys, 2 devices,"));
+    let again: Value = serde_json::from_str(&done(&hub, &["import", "mdash", file, "--json"])).unwrap();
+    assert_eq!((&again["made"]["devices"], &again["known"]), (&json!(0), &json!(6)), "{again}");
+    assert!(done(&hub, &["device", "list"]).contains("Desk"));
+}

@@ -1,4 +1,5 @@
-//! Customers: people who come by themselves, with an invitation or a claim code.
+//! People who are not made with a one-time password: customers, who come by themselves with an invitation or a claim
+//! code, and those who are brought from another product with the password that they have there.
 
 use super::{Login, User, fact, from_address, new_user};
 use crate::access::Role;
@@ -25,6 +26,16 @@ pub fn bring(
     let brought = brought.after(serde_json::json!({ "role": role.as_str() }));
     let save = vec![Save::User(Box::new(user.clone()))];
     Ok((user, Effects { save, changes: vec![brought.0], ..Effects::none() }))
+}
+
+/// A person came in with a password that was brought: it is kept as all others are from now on. One that anybody would
+/// try is to be changed before anything else.
+pub fn keep_brought(user: &User, password_hash: String, is_weak: bool) -> (User, Effects) {
+    let revision = user.revision + 1;
+    let must_change_password = user.must_change_password || is_weak;
+    let kept = User { password_hash, must_change_password, revision, ..user.clone() };
+    let save = vec![Save::User(Box::new(kept.clone()))];
+    (kept, Effects { save, ..Effects::none() })
 }
 
 /// Makes a customer, who is logged in at once. What the invitation gives besides is [`crate::share::redeem`]'s.

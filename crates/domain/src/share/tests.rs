@@ -175,3 +175,23 @@ fn a_private_name_is_shown_to_the_vendor_only_when_the_customer_says_so() {
     assert_eq!(rename(&lamp(), &shown, Some("  "), None, &by(&ada)).unwrap().0.name, None);
     assert!(rename(&lamp(), &shown, Some(&"x".repeat(81)), None, &by(&ada)).is_err());
 }
+
+#[test]
+fn a_device_is_brought_with_its_customers() {
+    let (lamp, ada) = (lamp(), Actor::User("ada".to_owned()));
+    let (lea, bo) = (person(1, "lea"), person(2, "bo"));
+    assert!(bring(&lamp, &[], &ada, NOW).expect("is brought").is_empty(), "it is the vendor's alone");
+    let brought = bring(&lamp, &[lea.clone(), bo.clone()], &ada, NOW).expect("is brought");
+    let shares: Vec<(UserId, Right)> = brought.save.iter().filter_map(share_of).collect();
+    assert_eq!(shares, [(lea.id, Right::Owner), (bo.id, Right::Control)]);
+    assert!(brought.changes.iter().all(|change| change.actor == ada), "who imported it said so");
+    let many: Vec<User> = (0..=SHARES_MAX as u128).map(|number| person(number, "x")).collect();
+    assert_eq!(bring(&lamp, &many, &ada, NOW).expect_err("too many").code, "too_large");
+}
+
+fn share_of(save: &Save) -> Option<(UserId, Right)> {
+    match save {
+        Save::Share(share) => Some((share.user, share.right)),
+        _ => None,
+    }
+}

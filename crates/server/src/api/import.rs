@@ -1,14 +1,14 @@
 //! Import of many devices from one CSV table: every wrong row is named, and either all rows are registered or, if
 //! the caller says so, the good ones.
 
+mod arriving;
+pub(super) mod mdash;
 mod rows;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use http_body_util::BodyExt;
+use axum::http::StatusCode;
 use motehub_domain::change::Actor;
 use motehub_domain::device::{self, Device, Registration};
 use motehub_domain::effects::Effects;
@@ -18,31 +18,41 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
-use super::extract::{Query, THROWN_AWAY_MAX};
+use super::extract::Query;
 use super::problem::{ApiError, Problem};
 use crate::app::App;
 use crate::random;
 use crate::secrets;
+use arriving::Expected;
 use rows::Row;
 
-/// Largest table in bytes.
-const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How long a table may take to arrive.
-const ARRIVE_MAX: Duration = Duration::from_secs(60);
+/// What is taken.
+const TABLE: Expected =
+    Expected { noun: "table", name: "CSV", kind: "text/csv", mebibytes_max: 8, or_else: ": split it" };
 /// How many wrong rows are named in an answer.
 const NAMED_MAX: usize = 1000;
 /// How many rows a preview shows.
 const PREVIEW_MAX: usize = 20;
 
-/// How the table is imported.
+/// How something is imported.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ImportQuery {
-    /// Registers nothing; says what would be.
+    /// Changes nothing; says what would be.
     #[serde(default)]
     dry_run: bool,
-    /// What happens if rows are wrong: `stop` registers nothing (the default), `skip` registers the good ones.
+    /// What happens if rows or entries are wrong: `stop` takes nothing (the default), `skip` takes the good ones.
     on_error: Option<String>,
+}
+
+impl ImportQuery {
+    fn skips(&self) -> Result<bool, Rejection> {
+        match self.on_error.as_deref() {
+            None | Some("stop") => Ok(false),
+            Some("skip") => Ok(true),
+            Some(_) => Err(Rejection::invalid("on_error", "stop or skip")),
+        }
+    }
 }
 
 /// A row that is wrong.
@@ -102,12 +112,8 @@ pub(crate) async fn import(
     Query(query): Query<ImportQuery>,
     request: Request,
 ) -> Result<axum::Json<ImportReport>, ApiError> {
-    let skips = match query.on_error.as_deref() {
-        None | Some("stop") => false,
-        Some("skip") => true,
-        Some(_) => return Err(Rejection::invalid("on_error", "stop or skip").into()),
-    };
-    let bytes = table(request).await?;
+    let skips = query.skips()?;
+    let bytes = arriving::whole(request, &TABLE).await?;
     let (now, actor) = (app.now(), caller.actor());
     let read = tokio::task::spawn_blocking(move || {
         let mut rows = rows::read(&bytes)?;
@@ -137,7 +143,7 @@ pub(crate) async fn import(
 }
 
 fn unreadable() -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "invalid", "the table cannot be read")
+    TABLE.unreadable()
 }
 
 fn nothing_done(report: &ImportReport, first: &RowError) -> ApiError {
@@ -146,51 +152,6 @@ fn nothing_done(report: &ImportReport, first: &RowError) -> ApiError {
         report.errors_total, report.rows, first.row, first.field, first.detail
     );
     ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "rows_refused", detail)
-}
-
-/// The bytes of the table. One that is too large is refused at once if the sender waits to be told so, and else
-/// read to its end: a sender that is still sending would not see the answer.
-async fn table(request: Request) -> Result<Vec<u8>, ApiError> {
-    let too_large = || {
-        let detail = format!("the table has at most {} MiB: split it", BYTES_MAX / 1024 / 1024);
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
-    };
-    let (head, mut body) = request.into_parts();
-    if !is_csv(&head.headers) {
-        let detail = "send the table as CSV, with Content-Type: text/csv";
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid", detail));
-    }
-    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let length: usize = length.and_then(|value| value.parse().ok()).unwrap_or(0);
-    if length > BYTES_MAX && (head.headers.contains_key(header::EXPECT) || length > THROWN_AWAY_MAX) {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::with_capacity(length.min(BYTES_MAX));
-    let mut size = 0;
-    let arriving = tokio::time::timeout(ARRIVE_MAX, async {
-        while let Some(frame) = body.frame().await {
-            let data = frame.map_err(|_| unreadable())?.into_data().unwrap_or_default();
-            size += data.len();
-            if size > THROWN_AWAY_MAX {
-                return Err(too_large());
-            }
-            if size <= BYTES_MAX {
-                bytes.extend_from_slice(&data);
-            } else {
-                bytes = Vec::new();
-            }
-        }
-        Ok(())
-    });
-    arriving.await.map_err(|_| {
-        ApiError::new(StatusCode::REQUEST_TIMEOUT, "invalid", "the table did not arrive within a minute")
-    })??;
-    if size > BYTES_MAX { Err(too_large()) } else { Ok(bytes) }
-}
-
-fn is_csv(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/csv"))
 }
 
 async fn refuse_registered(app: &App, rows: &mut [Row]) -> Result<(), ApiError> {

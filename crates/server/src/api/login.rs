@@ -1,5 +1,6 @@
 //! How people come in: the first run, login, logout, and their own password.
 
+mod password;
 pub(crate) mod sign_up;
 mod throttle;
 
@@ -26,6 +27,7 @@ use super::problem::{ApiError, Problem};
 use super::users::RoleName;
 use crate::app::App;
 use crate::{random, secrets};
+pub(crate) use password::owner as owner_of_password;
 pub(crate) use throttle::{Throttle, Ticket};
 
 /// Whether the hub still waits for its first administrator.
@@ -148,10 +150,7 @@ pub(crate) async fn login(
         let detail = "there is no user yet: open the one-time link that was printed at start";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "setup_required", detail));
     }
-    let found = app.store.user_by_name(request.name.trim()).await?;
-    let hash = found.as_ref().map(|user| user.password_hash.clone());
-    let is_right = app.throttle.verify(request.password, hash).await;
-    let Some(user) = found.filter(|user| is_right && !user.disabled) else {
+    let Some(user) = password::owner(&app, request.name.trim(), request.password).await? else {
         failed(&app, &request.name, peer).await?;
         return Err(bad_login());
     };

@@ -143,9 +143,7 @@ async fn by_password(front: &Front, peer: SocketAddr, name: &str, password: &str
         return person(user);
     }
     let ticket = api::admit(app, name, peer)?;
-    let hash = found.as_ref().map(|user| user.password_hash.clone());
-    let is_right = app.throttle.verify(password.to_owned(), hash).await;
-    let Some(user) = found.filter(|user| is_right && !user.disabled) else {
+    let Some(user) = api::owner_of_password(app, name, password.to_owned()).await? else {
         api::failed(app, name, peer).await?;
         return Err(Refusal::unauthenticated());
     };

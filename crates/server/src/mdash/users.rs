@@ -29,7 +29,7 @@ const OFF: &str = "users whose name is their password are off: start the hub wit
     original phone app in, or use the app at /app";
 
 /// Whether this is a user of the original app, and such are let in.
-pub(super) fn is_let_in(app: &App, name: &str) -> bool {
+pub(crate) fn is_let_in(app: &App, name: &str) -> bool {
     app.settings.mdash_app_users && name.starts_with(APP_PREFIX)
 }
 

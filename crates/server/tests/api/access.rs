@@ -59,7 +59,7 @@ async fn person(hub: &Hub, name: &str, role: &str) -> (String, String) {
     (made.string("id"), made.string("password"))
 }
 
-async fn log_in(hub: &Hub, name: &str, password: &str) -> Caller {
+pub(crate) async fn log_in(hub: &Hub, name: &str, password: &str) -> Caller {
     let login = json!({ "name": name, "password": password });
     let came = hub.call("POST", "/login", &Caller::default(), Some(&login)).await;
     assert_eq!(came.status, 200, "{came:?}");

@@ -19,6 +19,7 @@ mod groups;
 mod history;
 mod hub;
 mod import;
+mod import_mdash;
 mod inbox;
 mod input;
 mod live;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::Hub;
 use crate::support::mdash::Socket;
 
-fn basic(name: &str, password: &str) -> String {
+pub(crate) fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{password}")))
 }
 
@@ -18,7 +18,7 @@ async fn light(hub: &Hub, name: &str) -> (String, String) {
     (made.string("id"), made.string("token"))
 }
 
-async fn await_online(hub: &Hub, id: &str, online: bool) {
+pub(crate) async fn await_online(hub: &Hub, id: &str, online: bool) {
     hub.until("presence", || async {
         let device = hub.axios("GET", &format!("/api/v2/devices/{id}"), &hub.key(), None).await.json();
         (device["online"] == online).then_some(())

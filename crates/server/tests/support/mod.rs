@@ -14,6 +14,7 @@ use motehub_domain::access::Role;
 use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::TopicFilter;
 use motehub_server::{Clock, Server, Settings, add_token};
+use motehub_store::Store;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -30,7 +31,7 @@ pub(crate) struct Hub {
     pub(crate) clock: Clock,
     pub(crate) ada: Caller,
     pub(crate) setup_code: String,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
     shutdown: CancellationToken,
 }
 
@@ -99,7 +100,7 @@ impl Hub {
         tokio::spawn(server.run(shutdown.clone()));
         let ada = Caller::token(add_token(data.path(), "ada", Role::Admin).await.unwrap());
         let (http, mqtt, mdash) = (addresses.http, addresses.mqtt, addresses.mdash.unwrap());
-        Self { http, mqtt, mdash, clock, ada, setup_code, _data: data, shutdown }
+        Self { http, mqtt, mdash, clock, ada, setup_code, data, shutdown }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -212,6 +213,12 @@ impl Hub {
     pub(crate) async fn last_seq(&self) -> i64 {
         let newest = self.get("/activity?limit=1").await.json();
         newest["items"][0]["seq"].as_i64().unwrap_or(0)
+    }
+
+    /// What is on disk of the password of a user.
+    pub(crate) async fn stored_password(&self, name: &str) -> String {
+        let store = Store::open(&self.data.path().join("motehub.db")).await.unwrap();
+        store.user_by_name(name).await.unwrap().unwrap().password_hash
     }
 
     /// Nothing panicked so far, in any hub of this process, and this one still answers.

@@ -28,6 +28,7 @@ import type {
   Group,
   LogLine,
   List,
+  MdashReport,
   Me,
   Metric,
   MetricEdit,
@@ -108,6 +109,10 @@ export const devices = {
   previewImport: (table: Blob) => postText<ImportReport>('/devices/import', { dry_run: true }, table),
   import: (table: Blob, skipWrong: boolean) =>
     postText<ImportReport>('/devices/import', skipWrong ? { on_error: 'skip' } : {}, table),
+  previewMdash: (file: Blob) =>
+    postText<MdashReport>('/import/mdash', { dry_run: true }, file, 'application/json'),
+  importMdash: (file: Blob, skipWrong: boolean) =>
+    postText<MdashReport>('/import/mdash', skipWrong ? { on_error: 'skip' } : {}, file, 'application/json'),
   edit: (device: string, edit: DeviceEdit) => patch<Device>(`/devices/${id(device)}`, edit),
   delete: (device: string) => remove(`/devices/${id(device)}`),
   rotate: (device: string) => post<{ credential: string }>(`/devices/${id(device)}/credential`),

@@ -9,7 +9,13 @@ const TIMEOUT_MS = 30_000;
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 /** A list is a parameter that is given several times. */
 export type Query = Record<string, string | number | boolean | string[] | undefined | null>;
-type Options = { query?: Query; body?: unknown; text?: Blob; signal?: AbortSignal | undefined };
+type Options = {
+  query?: Query;
+  body?: unknown;
+  text?: Blob;
+  kind?: string;
+  signal?: AbortSignal | undefined;
+};
 
 let csrf = '';
 let onRefusal: (problem: Problem) => void = () => undefined;
@@ -45,8 +51,8 @@ export function post<T>(path: string, body?: unknown, signal?: AbortSignal): Pro
 }
 
 /** Sends a table as it is, as CSV. */
-export function postText<T>(path: string, query: Query, text: Blob): Promise<T> {
-  return send<T>('POST', path, { query, text });
+export function postText<T>(path: string, query: Query, text: Blob, kind = 'text/csv'): Promise<T> {
+  return send<T>('POST', path, { query, text, kind });
 }
 
 /** Sends a form with a file, and tells how much of it is sent, in percent; it may take as long as it moves. */
@@ -114,7 +120,7 @@ export function remove<T = void>(path: string): Promise<T> {
 async function send<T>(method: Method, path: string, options: Options): Promise<T> {
   const headers: Record<string, string> = { accept: 'application/json' };
   if (options.body !== undefined) headers['content-type'] = 'application/json';
-  if (options.text !== undefined) headers['content-type'] = 'text/csv';
+  if (options.kind !== undefined) headers['content-type'] = options.kind;
   if (method !== 'GET' && csrf !== '') headers['x-csrf-token'] = csrf;
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   let response: Response;

@@ -89,6 +89,7 @@ export type Knock = Told<
 export type KnockList = List<Knock> & { waiting: number };
 export type Acceptance = Known['Accept'];
 export type ImportReport = Told<Known['ImportReport'], { credentials: string | null }>;
+export type MdashReport = Known['MdashReport'];
 export type Report = Known['Report'];
 export type Quarantine = Known['Quarantine'];
 export type LogLine = Known['LogLineDto'];

@@ -1168,6 +1168,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/import/mdash": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Imports the `db.json` of mDash. */
+        post: operations["import_mdash"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/inbox": {
         parameters: {
             query?: never;
@@ -2504,6 +2521,15 @@ export interface components {
              */
             slow: number;
         };
+        /** @description An entry that is wrong. */
+        EntryError: {
+            /** @description What is wrong. */
+            detail: string;
+            /** @description `user`, `key` or `device`. */
+            kind: string;
+            /** @description As in the entries. */
+            name: string;
+        };
         /** @description How a command stands at a device. */
         Execution: {
             args: unknown;
@@ -2759,6 +2785,17 @@ export interface components {
             /** @description How many rows it has, without the header. */
             rows: number;
         };
+        /** @description An entry of the file, as it was understood. */
+        Imported: {
+            /** @description As what, for people. */
+            detail: string;
+            /** @description `user`, `key` or `device`. */
+            kind: string;
+            /** @description The name of the user, the id of the device; for a key the name of its token. */
+            name: string;
+            /** @description What comes of it. */
+            outcome: components["schemas"]["Outcome"];
+        };
         /** @description An open invitation; its code is not kept. */
         Invitation: {
             /** @description When. */
@@ -2873,6 +2910,36 @@ export interface components {
             name: string;
             /** @description The password. */
             password: string;
+        };
+        /** @description How much is made. */
+        MdashMade: {
+            /** @description Devices. */
+            devices: number;
+            /** @description API tokens. */
+            keys: number;
+            /** @description Shadows of them. */
+            shadows: number;
+            /** @description Customers' shares of them. */
+            shares: number;
+            /** @description Users: `admin` as administrator, all others as customers. */
+            users: number;
+        };
+        /** @description What comes of a file. */
+        MdashReport: {
+            /** @description The good entries, at most 1000 of them. */
+            entries: components["schemas"]["Imported"][];
+            /** @description How many entries are good. */
+            entries_total: number;
+            /** @description The wrong ones, at most 1000 of them. */
+            errors: components["schemas"]["EntryError"][];
+            /** @description How many are wrong. */
+            errors_total: number;
+            /** @description How many users, keys and devices are here already. */
+            known: number;
+            /** @description How many have no place here: keys of customers. */
+            left_out: number;
+            /** @description How much of it is made. */
+            made: components["schemas"]["MdashMade"];
         };
         /** @description Who the caller is. */
         Me: {
@@ -3156,6 +3223,11 @@ export interface components {
             /** @description Must be changed at the next login. */
             password: string;
         };
+        /**
+         * @description What comes of an entry.
+         * @enum {string}
+         */
+        Outcome: "made" | "known" | "left_out";
         /** @description The fleet at a glance. */
         Overview: {
             /** @description The last changes, newest first. */
@@ -5041,9 +5113,9 @@ export interface operations {
     devices_import: {
         parameters: {
             query?: {
-                /** @description Registers nothing; says what would be. */
+                /** @description Changes nothing; says what would be. */
                 dry_run?: boolean;
-                /** @description What happens if rows are wrong: `stop` registers nothing (the default), `skip` registers the good ones. */
+                /** @description What happens if rows or entries are wrong: `stop` takes nothing (the default), `skip` takes the good ones. */
                 on_error?: string | null;
             };
             header?: never;
@@ -7185,6 +7257,75 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    import_mdash: {
+        parameters: {
+            query?: {
+                /** @description Changes nothing; says what would be. */
+                dry_run?: boolean;
+                /** @description What happens if rows or entries are wrong: `stop` takes nothing (the default), `skip` takes the good ones. */
+                on_error?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The file as it is */
+        requestBody: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MdashReport"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
