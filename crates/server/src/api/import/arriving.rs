@@ -45,8 +45,8 @@ impl Expected {
     }
 }
 
-/// The bytes of a file. One that is too large is refused at once if the sender waits to be told so, and else read to its
-/// end: a sender that is still sending would not see the answer.
+/// The bytes of a file. One that is too large is refused at once if the sender waits to be told so, and else read to
+/// its end: a sender that is still sending would not see the answer.
 pub(super) async fn whole(request: Request, expected: &Expected) -> Result<Vec<u8>, ApiError> {
     let Expected { noun, name, kind, mebibytes_max, .. } = expected;
     let bytes_max = mebibytes_max * MIB;

@@ -1,5 +1,5 @@
-//! The file in which mDash keeps everything, `db.json`, read entry by entry: what is wrong with the file as a whole, and
-//! what with each entry. Entries are called by names that are no secrets; their keys in the file are.
+//! The file in which mDash keeps everything, `db.json`, read entry by entry: what is wrong with the file as a whole,
+//! and what with each entry. Entries are called by names that are no secrets; their keys in the file are.
 
 use jiff::Timestamp;
 use motehub_domain::rejection::Rejection;
