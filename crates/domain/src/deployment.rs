@@ -12,6 +12,7 @@ use crate::change::{Actor, Change, ChangeKind};
 use crate::device::{Assignment, Dialect, Software};
 use crate::effects::{Effects, Save};
 use crate::id::DeploymentId;
+use crate::job::{self, Job};
 use crate::message::{Downlink, Offer};
 use crate::rejection::Rejection;
 use crate::rollout;
@@ -95,6 +96,7 @@ fn refuse(
         created_at: now,
         updated_at: now,
         deadline: None,
+        job: Job::default(),
         revision: 1,
     };
     let change = rollout::moved(device, &task, TaskState::Failed, Some(why), actor);
@@ -144,6 +146,7 @@ pub(crate) fn offer(
             (true, false) => woken_at + rollout::WAKE_AGAIN,
             (false, _) => now + DEADLINE,
         }),
+        job: Job::default(),
         revision: 1,
     };
     software.pending = Some((deployment.id, artifact));
@@ -159,6 +162,7 @@ pub(crate) fn offer(
         effects.send.push((device.id, Downlink::Offer(offer)));
     }
     software.revision += 1;
+    effects.jobs.extend(job::Changed::of(&device));
     effects.save.push(Save::Task(Box::new(task)));
     effects.save.push(Save::Software(Box::new(software)));
     effects
@@ -260,6 +264,7 @@ pub fn retry(
                 fresh.revision = task.revision + 1;
                 fresh.created_at = task.created_at;
                 fresh.previous = task.previous;
+                fresh.job = task.job.again();
                 effects.changes.push(rollout::moved(&device, &task, fresh.state, None, actor));
             }
         }
@@ -330,6 +335,7 @@ pub fn recover(
         if let Save::Task(task) = save {
             task.previous = Some(artifact);
             task.revision = former.map_or(1, |former| former.revision + 1);
+            task.job = former.map_or_else(Job::default, |former| former.job.again());
         }
     }
     effects.and(offered)

@@ -11,6 +11,7 @@ use crate::device::{Assignment, Device, Presence, Software};
 use crate::firmware::Firmware;
 use crate::group::Group;
 use crate::id::{DeviceId, FirmwareId, GrantId, GroupId, InvitationId, KnockId, ScriptId, TokenId, UserId};
+use crate::job;
 use crate::knock::Knock;
 use crate::message::Downlink;
 use crate::person::{Grant, Login, Token, User};
@@ -34,6 +35,8 @@ pub struct Effects {
     pub send: Vec<(DeviceId, Downlink)>,
     /// What to publish of shadows once that is on disk, before anything is sent.
     pub say: Vec<Spoken>,
+    /// Whom to tell, once that is on disk, that other jobs are pending than before.
+    pub jobs: Vec<job::Changed>,
 }
 
 /// One record to write.
@@ -160,8 +163,8 @@ impl Effects {
     }
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        let Self { save, changes, send, say } = self;
-        save.is_empty() && changes.is_empty() && send.is_empty() && say.is_empty()
+        let Self { save, changes, send, say, jobs } = self;
+        save.is_empty() && changes.is_empty() && send.is_empty() && say.is_empty() && jobs.is_empty()
     }
     /// Adds the effects of another verb behind these.
     pub fn and(mut self, other: Self) -> Self {
@@ -169,6 +172,7 @@ impl Effects {
         self.changes.extend(other.changes);
         self.send.extend(other.send);
         self.say.extend(other.say);
+        self.jobs.extend(other.jobs);
         self
     }
 }

@@ -17,6 +17,7 @@ pub mod effects;
 pub mod firmware;
 pub mod group;
 pub mod id;
+pub mod job;
 pub mod kept;
 pub mod knock;
 pub mod message;

@@ -16,6 +16,7 @@ use crate::change::{Actor, Change, ChangeKind};
 use crate::deployment::{DEADLINE, Target, Task, TaskState};
 use crate::device::{self, Device, Dialect, Software};
 use crate::effects::{Effects, Save};
+use crate::job;
 use crate::message::{Downlink, Offer};
 use crate::time::{Span, Time};
 
@@ -83,6 +84,9 @@ pub fn elapsed(target: Target, task: &Task, now: Time) -> Effects {
     if task.deadline.is_none_or(|deadline| deadline > now) {
         return Effects::none();
     }
+    if task.job.is_late(now) && is_stepping(task) {
+        return step_elapsed(target, task, now);
+    }
     if task.artifact.firmware().is_some() {
         return firmware::elapsed(target, task, now);
     }
@@ -140,7 +144,33 @@ pub(crate) fn ended(
     next.updated_at = now;
     next.revision += 1;
     let change = moved(device, task, state, reason, actor);
-    Effects { save: vec![Save::Task(Box::new(next))], changes: vec![change], ..Effects::none() }
+    let jobs = job::Changed::of(device).filter(|_| job::is_pending(task)).into_iter().collect();
+    Effects { save: vec![Save::Task(Box::new(next))], changes: vec![change], jobs, ..Effects::none() }
+}
+
+/// When to look at an open task again: at its own deadline, or when the step ends that its device is at.
+pub(crate) fn due(task: &Task) -> Option<Time> {
+    let step = task.job.step_ends_at.filter(|_| is_stepping(task));
+    task.deadline.into_iter().chain(step).min()
+}
+
+/// Until when a device that is at work may be silent. One that has jobs sets itself a time for each step, if it likes.
+fn patience(task: &Task, silence_max: Span, now: Time) -> Time {
+    if task.job.is_at_work() { (task.created_at + DEADLINE).max(now) } else { now + silence_max }
+}
+
+/// Whether the time for a step counts: what a device runs already is not taken back for its silence.
+fn is_stepping(task: &Task) -> bool {
+    task.state.is_open() && task.state != TaskState::Confirming
+}
+
+fn step_elapsed(target: Target, task: &Task, now: Time) -> Effects {
+    let Target { device, mut software, .. } = target;
+    let why = "the device did not come to its next step in the time that it set itself";
+    software.pending = None;
+    software.problem = Some(why.to_owned());
+    let effects = ended(&device, task, TaskState::TimedOut, Some(why), &Actor::System, now);
+    effects.and(save_software(bumped(software)))
 }
 
 /// The fact that a task changed its state.
@@ -290,6 +320,7 @@ fn to(
     next.state = state;
     next.reason = reason.map(str::to_owned);
     next.revision = task.revision + 1;
+    next.deadline = due(&next);
     let mut effects = Effects::none();
     if task.state != state {
         next.updated_at = now;

@@ -17,7 +17,8 @@ use motehub_domain::message::{Downlink, Offer, Uplink};
 use motehub_domain::shadow::{self, Shadow};
 use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::TopicRights;
-use motehub_protocol::{Identity, shadow::Ask};
+use motehub_protocol::aws::Ask;
+use motehub_protocol::{Identity, MqttMessage};
 use tokio::sync::mpsc;
 
 /// What the hub answers, some time later.
@@ -44,9 +45,9 @@ pub trait Hub: Send + Sync + 'static {
         request: shadow::Request,
     ) -> Answer<'_, Result<Result<Shadow, shadow::Refusal>, UplinkError>>;
 
-    /// Somebody asked something of a shadow by a topic: the answer, or the refusal, is published there before this
-    /// resolves. In the order in which this is called, too.
-    fn asked(&self, who: Principal, ask: Ask) -> Answer<'_, Result<(), UplinkError>>;
+    /// Somebody asked something by a topic of AWS. What is said about a shadow is published before this resolves; what
+    /// is answered about jobs is returned, and is for the asker alone. In the order in which this is called, too.
+    fn asked(&self, who: Principal, ask: Ask) -> Answer<'_, Result<Option<MqttMessage>, UplinkError>>;
 
     /// A device's live connection begins: it is online from now on, and its downlinks come to `downlinks`.
     /// A former connection of the device stays attached until it detaches; presence is keyed by connection.

@@ -73,6 +73,9 @@ pub(crate) struct Options {
     /// Append every change as a line of JSON to this file, for other tools
     #[arg(long, value_name = "FILE", env = "MOTEHUB_ACTIVITY_FILE")]
     pub(crate) activity_file: Option<PathBuf>,
+    /// Where devices reach --http, such as https://hub.example: jobs for AWS IoT SDKs name it
+    #[arg(long, value_name = "URL", env = "MOTEHUB_PUBLIC_URL")]
+    pub(crate) public_url: Option<String>,
     /// The largest firmware file that is taken, in MiB [default: 16]
     #[arg(long, value_name = "MIB", env = "MOTEHUB_FIRMWARE_MAX_MIB")]
     pub(crate) firmware_max_mib: Option<usize>,
@@ -103,6 +106,7 @@ struct File {
     keep_minutes: Option<u32>,
     keep_hours: Option<u32>,
     activity_file: Option<PathBuf>,
+    public_url: Option<String>,
     firmware_max_mib: Option<usize>,
 }
 
@@ -203,6 +207,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         mqtt_limits: crate::limits::limits(&file.mqtt_limits)?,
         tls_files,
         keep,
+        public_url: options.public_url.or(file.public_url).map(|text| base(&text)).transpose()?,
         firmware_bytes_max,
         clock: Clock::System,
     })
@@ -220,6 +225,16 @@ fn address(name: &str, text: &str) -> anyhow::Result<SocketAddr> {
     resolved.with_context(|| {
         format!("{name}: {text:?} is not an address and a port, such as 0.0.0.0:8080 (port 0: any)")
     })
+}
+
+fn base(text: &str) -> anyhow::Result<String> {
+    let text = text.trim_end_matches('/');
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_plain = |host: &str| !host.is_empty() && !host.contains(['?', '#', '@', ' ']);
+    if !host.is_some_and(is_plain) {
+        bail!("public-url: {text:?} is not http:// or https:// with a host, such as https://hub.example");
+    }
+    Ok(text.to_owned())
 }
 
 fn filter(text: &str) -> anyhow::Result<TopicFilter> {
@@ -272,11 +287,12 @@ mod tests {
             change(&mut options);
             format!("{:#}", settings(options).expect_err("it is wrong"))
         };
-        let cases: [(Mistake, &str); 5] = [
+        let cases: [(Mistake, &str); 6] = [
             (|o| o.data = None, "data:"),
             (|o| o.http = Some("nowhere".into()), "http:"),
             (|o| o.mqtt_tls = Some("1.2.3.4".into()), "mqtt-tls:"),
             (|o| o.mqtt_anonymous = vec!["a/#/b".into()], "mqtt-anonymous:"),
+            (|o| o.public_url = Some("hub.example".into()), "public-url:"),
             (|o| o.config = Some("/does/not/exist.toml".into()), "config:"),
         ];
         for (change, expected) in cases {

@@ -6,7 +6,7 @@ use motehub_domain::message::{Downlink, Uplink};
 use motehub_domain::topic::{TopicFilter, TopicRights};
 
 use crate::payload::Encoding;
-use crate::{native, nodemcu, shadow};
+use crate::{aws, native, nodemcu, shadow};
 
 /// Who a device is, as far as its dialect needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub fn mqtt_rights(identity: &Identity) -> TopicRights {
     let own = native::own_prefixes(identity).filter_map(|p| TopicFilter::parse(&format!("{p}/#")).ok());
     let mut rights = TopicRights { publish: own.collect(), subscribe: Vec::new() };
     rights.subscribe = rights.publish.clone();
-    let TopicRights { publish, subscribe } = shadow::rights(identity);
+    let TopicRights { publish, subscribe } = aws::rights(identity);
     rights.publish.extend(publish);
     rights.subscribe.extend(subscribe);
     match identity.dialect {

@@ -1,9 +1,11 @@
 //! Bytes and what they mean: a dialect maps the addresses and payloads of one firmware family to uplinks and
 //! downlinks, for an already identified device. It holds no state and no socket.
 
+pub mod aws;
 pub mod command;
 pub mod dialect;
 pub mod image;
+pub mod jobs;
 pub mod mongoose;
 pub mod native;
 pub mod nodemcu;

@@ -138,13 +138,13 @@ fn base(thing: &str, shadow: Option<&ShadowName>) -> String {
     }
 }
 
-fn things(identity: &Identity) -> impl Iterator<Item = String> {
+pub(crate) fn things(identity: &Identity) -> impl Iterator<Item = String> {
     let external = identity.external_id.iter().filter(|id| is_level(id)).cloned();
     std::iter::once(identity.device.to_string()).chain(external)
 }
 
 /// Whether an id can be a level of a topic.
-fn is_level(id: &str) -> bool {
+pub fn is_level(id: &str) -> bool {
     !id.contains(['/', '+', '#'])
 }
 

@@ -1,13 +1,16 @@
-//! Requests about shadows by the topics of AWS, from devices and from programs. Each is answered on its own topic; what
-//! everybody may hear is published by `perform`.
+//! Requests by the topics of AWS, from devices and from programs. Those about shadows are answered on their own topic,
+//! and what everybody may hear is published by `perform`; those about jobs are in `jobs.rs`.
 
 use motehub_domain::change::Actor;
 use motehub_domain::device::Dialect;
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
-use motehub_domain::shadow::{self, Deed, Refusal, Request};
+use motehub_domain::shadow::{Deed, Refusal, Request, document, rejected};
 use motehub_gateway::hub::{Answer, UplinkError};
-use motehub_protocol::shadow::Ask;
+use motehub_protocol::MqttMessage;
+use motehub_protocol::aws::Ask;
+use motehub_protocol::shadow;
+
 use motehub_store::StoreError;
 use serde_json::Value;
 
@@ -15,30 +18,41 @@ use crate::app::App;
 use crate::perform::Failure;
 
 impl App {
-    /// Does what was asked and publishes the answer.
-    pub(crate) fn ask(&self, who: Principal, ask: Ask) -> Answer<'_, Result<(), UplinkError>> {
-        let mut turn = self.shadows.line_up_to_ask(who, &ask.thing);
+    /// Does what was asked, after what the same asked before. An answer that is returned is for the asker alone.
+    pub(crate) fn ask(
+        &self,
+        who: Principal,
+        ask: Ask,
+    ) -> Answer<'_, Result<Option<MqttMessage>, UplinkError>> {
+        let mut turn = self.shadows.line_up_to_ask(who, ask.thing());
         Box::pin(async move {
             turn.comes().await;
-            let Ask { topic, thing, token, request } = ask;
-            let done = match request {
-                Ok(request) => self.answer(who, &thing, &request).await,
-                Err(refusal) => Ok(Err(refusal)),
-            };
-            let (verdict, payload) = match done {
-                Ok(Ok(None)) => return Ok(()),
-                Ok(Ok(Some(document))) => ("accepted", document),
-                Ok(Err(refusal)) => ("rejected", shadow::rejected(&refusal, token.as_deref(), self.now())),
-                Err(failure) => {
-                    tracing::warn!(%failure, "a shadow could not be read or written");
-                    let refused = shadow::rejected(&Refusal::Internal, token.as_deref(), self.now());
-                    self.say_on(&topic, "rejected", &refused);
-                    return Err(UplinkError::Unavailable(failure.to_string()));
-                }
-            };
-            self.say_on(&topic, verdict, &payload);
-            Ok(())
+            match ask {
+                Ask::Shadow(ask) => self.ask_shadow(who, ask).await.map(|()| None),
+                Ask::Job(ask) => self.ask_job(who, ask).await.map(Some),
+            }
         })
+    }
+
+    async fn ask_shadow(&self, who: Principal, ask: shadow::Ask) -> Result<(), UplinkError> {
+        let shadow::Ask { topic, thing, token, request } = ask;
+        let done = match request {
+            Ok(request) => self.answer(who, &thing, &request).await,
+            Err(refusal) => Ok(Err(refusal)),
+        };
+        let (verdict, payload) = match done {
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(Some(document))) => ("accepted", document),
+            Ok(Err(refusal)) => ("rejected", rejected(&refusal, token.as_deref(), self.now())),
+            Err(failure) => {
+                tracing::warn!(%failure, "a shadow could not be read or written");
+                let refused = rejected(&Refusal::Internal, token.as_deref(), self.now());
+                self.say_on(&topic, "rejected", &refused);
+                return Err(UplinkError::Unavailable(failure.to_string()));
+            }
+        };
+        self.say_on(&topic, verdict, &payload);
+        Ok(())
     }
 
     /// The document that answers a request; none if `perform` has published the answer.
@@ -53,7 +67,7 @@ impl App {
         let mut turn = self.shadows.line_up(device);
         turn.comes().await;
         Ok(self.on_shadow(device, request, Some(&actor)).await?.map(|shadow| match &request.deed {
-            Deed::Get(token) => Some(shadow::document(&shadow, token.as_deref(), self.now())),
+            Deed::Get(token) => Some(document(&shadow, token.as_deref(), self.now())),
             Deed::Update(_) | Deed::Delete(_) => None,
         }))
     }
@@ -69,7 +83,7 @@ impl App {
 
     /// The device that a thing is: by its id, or by its own. Of several devices with one id of their own the asking one
     /// is meant, and otherwise the one that speaks the native protocol.
-    async fn thing(&self, who: Principal, thing: &str) -> Result<Option<DeviceId>, StoreError> {
+    pub(crate) async fn thing(&self, who: Principal, thing: &str) -> Result<Option<DeviceId>, StoreError> {
         if let Ok(id) = thing.parse()
             && let Some(device) = self.store.device(id).await?
         {

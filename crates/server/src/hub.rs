@@ -16,8 +16,8 @@ use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{
     Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, UplinkError,
 };
-use motehub_protocol::shadow::Ask;
-use motehub_protocol::{Identity, dialect};
+use motehub_protocol::aws::Ask;
+use motehub_protocol::{Identity, MqttMessage, dialect};
 use motehub_store::StoreError;
 use tokio::sync::mpsc;
 
@@ -84,7 +84,7 @@ impl Hub for App {
         })
     }
 
-    fn asked(&self, who: Principal, ask: Ask) -> Answer<'_, Result<(), UplinkError>> {
+    fn asked(&self, who: Principal, ask: Ask) -> Answer<'_, Result<Option<MqttMessage>, UplinkError>> {
         self.ask(who, ask)
     }
 
@@ -323,17 +323,17 @@ impl App {
 }
 
 /// Programs may read everything; those that may build may also publish, but never as a device. They may ask for shadows
-/// as people with their role may.
+/// and jobs as people with their role may.
 fn program(token: Token) -> Client {
     let everything: Vec<TopicFilter> = TopicFilter::parse("#").into_iter().collect();
     let mut publish = if may_publish(token.role) { everything.clone() } else { Vec::new() };
-    let verbs: &[&str] = match token.role.may(Permission::Operate) {
-        true => &["get", "update", "delete"],
-        false => &["get"],
-    };
+    let operates = token.role.may(Permission::Operate);
+    let verbs: &[&str] = if operates { &["get", "update", "delete"] } else { &["get"] };
     publish.extend(motehub_protocol::shadow::requests("+", verbs));
+    publish.extend(motehub_protocol::jobs::requests(operates));
     let mut rights = TopicRights { publish, subscribe: everything };
-    rights.subscribe.extend(TopicFilter::parse("$aws/things/+/shadow/#"));
+    let heard = ["$aws/things/+/shadow/#", "$aws/things/+/jobs/#"];
+    rights.subscribe.extend(heard.iter().filter_map(|filter| TopicFilter::parse(filter).ok()));
     let until = token.expires_at;
     Client { device: None, token: Some(token.id), name: token.name, rights, until }
 }

@@ -16,6 +16,7 @@ mod commands;
 mod hub;
 mod inbox;
 mod ingest;
+mod jobs;
 mod live;
 mod mdash;
 mod perform;

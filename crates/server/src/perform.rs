@@ -42,6 +42,7 @@ impl App {
             self.live.wake();
         }
         self.publish(&effects.say);
+        self.tell_jobs(effects.jobs).await;
         for (device, downlink) in effects.send {
             self.connections.send(device, &downlink);
         }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub mqtt_limits: mqtt::Limits,
     /// A TLS certificate chain and key in PEM; without them the hub makes its own authority in the data folder.
     pub tls_files: Option<(PathBuf, PathBuf)>,
+    /// Where devices reach `http`, such as `https://hub.example`, if they are told.
+    pub public_url: Option<String>,
     /// The largest firmware that is taken, in bytes.
     pub firmware_bytes_max: usize,
     /// How long telemetry is kept where nobody says otherwise.

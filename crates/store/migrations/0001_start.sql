@@ -293,6 +293,7 @@ create table deployments (
 create index deployments_state on deployments (state);
 create index deployments_cause on deployments (cause_of, cause);
 
+-- job: what the topics of AWS know of it, as JSON.
 create table tasks (
     deployment text not null references deployments (id) on delete cascade,
     device text not null references devices (id) on delete cascade,
@@ -307,6 +308,7 @@ create table tasks (
     created_at bigint not null,
     updated_at bigint not null,
     deadline bigint,
+    job text,
     revision bigint not null,
     primary key (deployment, device)
 );

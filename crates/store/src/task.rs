@@ -1,5 +1,7 @@
 //! Tasks: each device's share of a deployment, and devices as deployments see them.
 
+mod job;
+
 use std::collections::HashMap;
 
 use motehub_domain::deployment::{Target, Task, TaskState};
@@ -21,21 +23,23 @@ macro_rules! task_select {
     () => {
         "t.deployment, t.device, t.artifact, t.version, t.digest, t.size, \
          t.previous_artifact, t.previous_version, t.previous_digest, t.previous_size, \
-         t.state, t.reason, t.traceback, t.tries, t.health_window, t.created_at, t.updated_at, t.deadline, t.revision"
+         t.state, t.reason, t.traceback, t.tries, t.health_window, t.created_at, t.updated_at, t.deadline, \
+         t.job, t.revision"
     };
 }
 
 sql! {
     INSERT = "insert into tasks (deployment, device, artifact, version, digest, size,
         previous_artifact, previous_version, previous_digest, previous_size,
-        state, is_open, reason, traceback, tries, health_window, created_at, updated_at, deadline, revision)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+        state, is_open, reason, traceback, tries, health_window, created_at, updated_at, deadline, job,
+        revision)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
         on conflict (deployment, device) do nothing";
     UPDATE = "update tasks set artifact = $3, version = $4, digest = $5, size = $6,
         previous_artifact = $7, previous_version = $8, previous_digest = $9, previous_size = $10,
         state = $11, is_open = $12, reason = $13, traceback = $14, tries = $15, health_window = $16,
-        created_at = $17, updated_at = $18, deadline = $19, revision = $20
-        where deployment = $1 and device = $2 and revision = $20 - 1";
+        created_at = $17, updated_at = $18, deadline = $19, job = $20, revision = $21
+        where deployment = $1 and device = $2 and revision = $21 - 1";
     ONE = concat!("select ", task_select!(), " from tasks t where t.deployment = $1 and t.device = $2");
     OF_DEVICE = concat!(
         "select ", task_select!(),
@@ -76,6 +80,7 @@ pub(crate) fn write(task: &Task) -> Statement {
         task.created_at.into(),
         task.updated_at.into(),
         task.deadline.into(),
+        job::text(&task.job).into(),
         task.revision.into(),
     ]);
     let sql = if task.revision == 1 { INSERT } else { UPDATE };
@@ -100,6 +105,7 @@ fn task_columns(columns: &mut Columns) -> Result<Task, StoreError> {
         created_at: columns.time()?,
         updated_at: columns.time()?,
         deadline: columns.maybe_time()?,
+        job: job::read(columns.maybe_json()?).ok_or_else(damaged)?,
         revision: columns.integer()?,
     })
 }

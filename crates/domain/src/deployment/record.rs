@@ -3,6 +3,7 @@
 use crate::artifact::{Artifact, Digest};
 use crate::device::{Device, Software};
 use crate::id::{DeploymentId, DeviceId};
+use crate::job::Job;
 use crate::time::{Span, Time};
 
 /// The intention that devices run an artifact.
@@ -106,6 +107,8 @@ pub struct Task {
     pub updated_at: Time,
     /// When to look at it again if nothing happens; `None` for a task that ended.
     pub deadline: Option<Time>,
+    /// What the topics of AWS know of it.
+    pub job: Job,
     /// Guard against lost updates, from 1.
     pub revision: i64,
 }

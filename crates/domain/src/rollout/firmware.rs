@@ -18,7 +18,7 @@
 //! again, [`TRIES_MAX`] times), or after the transfer that the device tried it and went back: Reverted. One that is
 //! not heard again is TimedOut.
 
-use super::{bumped, ended, save_software, to};
+use super::{bumped, ended, patience, save_software, to};
 use crate::artifact::Artifact;
 use crate::change::Actor;
 use crate::deployment::{DEADLINE, Target, Task, TaskState};
@@ -91,6 +91,10 @@ pub fn signalled(
 pub(super) fn connected(target: Target, now: Time) -> Effects {
     let Target { device, software, open: Some(task), .. } = target else { return Effects::none() };
     let is_untaken = matches!(task.state, TaskState::Waiting | TaskState::Offered | TaskState::Fetching);
+    if task.job.is_at_work() {
+        // It asks for its jobs, and goes on where it was.
+        return Effects::none();
+    }
     let has_begun = task.tries > 0;
     let way = Way { device, software, task, now };
     match is_untaken {
@@ -158,7 +162,7 @@ impl Way {
         }
         let mut next = self.task.clone();
         next.tries += i64::from(state != TaskState::Fetching);
-        next.deadline = Some(self.now + TRANSFER_SILENCE_MAX);
+        next.deadline = Some(patience(&self.task, TRANSFER_SILENCE_MAX, self.now));
         self.moves(next, TaskState::Fetching, remark)
     }
 

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::{bumped, ended, save_software, to};
+use super::{bumped, ended, patience, save_software, to};
 use crate::artifact::{Artifact, Digest};
 use crate::change::{Actor, ChangeKind};
 use crate::deployment::{DEADLINE, Target, Task, TaskState};
@@ -41,7 +41,7 @@ pub fn reported(target: Target, report: &TaskReport, now: Time) -> Effects {
         Progress::Fetching(_) if task.state == TaskState::Applying => Effects::none(),
         Progress::Fetching(remark) => {
             next.tries += i64::from(task.state != TaskState::Fetching);
-            next.deadline = Some(now + FETCH_SILENCE_MAX);
+            next.deadline = Some(patience(&task, FETCH_SILENCE_MAX, now));
             to(&device, &task, next, TaskState::Fetching, remark.as_deref(), now)
         }
         Progress::Applying => {

@@ -1,19 +1,28 @@
-//! Requests about shadows on their way, and whether anybody hears what is answered.
+//! Requests by the topics of AWS on their way, and whether anybody hears what is answered.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use motehub_domain::kept::Principal;
-use motehub_domain::shadow::Refusal;
-use motehub_protocol::shadow::Ask;
+use motehub_protocol::MqttMessage;
+use motehub_protocol::aws::Ask;
 use tokio::sync::Semaphore;
 
-use super::connection::Settled;
 use super::{Handle, Token};
-use crate::hub::Hub;
+use crate::hub::{Hub, UplinkError};
 
 /// How many may be under way on one connection; more are refused, as AWS does.
 const ASKS_MAX: usize = 10;
+
+/// What became of a batch.
+pub(super) struct Settled {
+    /// Those that are acknowledged with it.
+    pub tokens: Vec<Token>,
+    /// Their outcomes.
+    pub outcomes: Vec<Result<(), UplinkError>>,
+    /// What is answered to this connection alone.
+    pub reply: Option<MqttMessage>,
+}
 
 /// Those of one connection.
 pub(super) struct Asks(Arc<Semaphore>);
@@ -35,13 +44,16 @@ impl Asks {
     ) -> Pin<Box<dyn Future<Output = Settled> + Send + 'a>> {
         let permit = self.0.clone().try_acquire_owned();
         if permit.is_err() {
-            ask.request = Err(Refusal::TooManyRequests);
+            ask.throttle();
         }
         let answer = hub.asked(who, ask);
         Box::pin(async move {
-            let outcome = answer.await;
+            let (reply, outcome) = match answer.await {
+                Ok(reply) => (reply, Ok(())),
+                Err(error) => (None, Err(error)),
+            };
             drop(permit);
-            (token.into_iter().collect(), vec![outcome])
+            Settled { tokens: token.into_iter().collect(), outcomes: vec![outcome], reply }
         })
     }
 }

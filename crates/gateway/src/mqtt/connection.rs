@@ -18,9 +18,9 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::asks::Asks;
+use super::asks::{Asks, Settled};
 use super::{Broker, Flow, Millis, Out, Slot, Token};
-use crate::hub::{Answer, Arrival, Hub, Refusal, UplinkError};
+use crate::hub::{Answer, Arrival, Hub, Refusal};
 
 /// Most bytes read at once. The buffer is on the stack while bytes are there, so an idle connection has none.
 const READ_BYTES: usize = 16 * 1024;
@@ -159,9 +159,6 @@ impl Drop for Place {
     }
 }
 
-/// The outcomes of a batch, with the tokens they belong to.
-pub(super) type Settled = (Vec<Token>, Vec<Result<(), UplinkError>>);
-
 /// A connection and what it waits for.
 struct Task<'a> {
     shared: &'a Arc<Shared>,
@@ -296,9 +293,12 @@ impl<'a> Task<'a> {
         }
     }
 
-    fn settle(&mut self, (tokens, outcomes): Settled) {
+    fn settle(&mut self, Settled { tokens, outcomes, reply }: Settled) {
         let slot = self.slot;
         let ((), out) = self.shared.call(Some(slot), |broker, now, out| {
+            if let Some(reply) = reply {
+                broker.reply(now, slot, &reply, out);
+            }
             broker.settled(now, slot, tokens.into_iter().zip(outcomes), out);
         });
         // Settling makes deliveries and ends connections; neither asks anything of the hub but this.
@@ -355,7 +355,7 @@ impl<'a> Task<'a> {
 async fn uplink(hub: &dyn Hub, batch: Vec<(Token, Arrival)>) -> Settled {
     let (tokens, arrivals): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
     let answer: Answer<'_, _> = hub.uplink(arrivals);
-    (tokens, answer.await)
+    Settled { tokens, outcomes: answer.await, reply: None }
 }
 
 async fn next(downlinks: &mut Option<mpsc::Receiver<Downlink>>) -> Option<Downlink> {

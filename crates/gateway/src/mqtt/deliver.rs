@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use motehub_domain::kept::Message;
 use motehub_domain::message::Downlink;
-use motehub_protocol::dialect;
+use motehub_protocol::{MqttMessage, dialect};
 
 use super::Millis;
 use super::broker::Broker;
@@ -43,6 +43,16 @@ impl Broker {
         let delivery =
             Delivery { session: index, qos: granted.min(said.qos), retain: false, ids: Vec::new() };
         self.deliver(now, delivery, &message, out);
+    }
+
+    /// An answer to the client of a connection, which gets it whether it has subscribed to it or not.
+    pub fn reply(&mut self, now: Millis, slot: Slot, said: &MqttMessage, out: &mut Out) {
+        let at = self.conn(slot).and_then(|conn| conn.session);
+        let (Some(session), Some((index, _))) = (self.session(at), at) else { return };
+        let subscribed = session.subscriptions.iter().filter(|s| s.filter.matches(&said.topic));
+        let qos = subscribed.map(|s| s.qos).max().unwrap_or(0).min(said.qos);
+        let message = Message::plain(&said.topic, &said.payload, said.qos, false);
+        self.deliver(now, Delivery { session: index, qos, retain: false, ids: Vec::new() }, &message, out);
     }
 
     /// Retains a message if it asks for it, and delivers it to everybody who wants it and may have it. A session

@@ -2,7 +2,7 @@
 
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
-use motehub_protocol::shadow::Ask;
+use motehub_protocol::aws::Ask;
 
 use super::session::Session;
 use crate::hub::{Arrival, Connection, ConnectionId, Knock};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use motehub_domain::kept::Message;
 use motehub_domain::topic::check_topic_name;
-use motehub_protocol::shadow::{self, Ask};
-use motehub_protocol::{Said, dialect};
+use motehub_protocol::aws::{self, Ask};
+use motehub_protocol::{Said, dialect, shadow};
 
 use super::broker::Broker;
 use super::out::{Out, Slot, Token};
@@ -361,7 +361,7 @@ fn judge(session: &Session, publish: &Publish<'_>, topic: &str, limits: &Limits)
 
 /// Whatever was granted: answers come from the hub alone, and nothing there is retained.
 fn reserved(topic: &str, publish: &Publish<'_>) -> Verdict {
-    match shadow::ask(topic, publish.payload) {
+    match aws::ask(topic, publish.payload) {
         Some(ask) if !publish.retain => Verdict::Ask(Box::new(ask)),
         Some(_) => Verdict::No(reason::NOT_AUTHORIZED, "nothing under $aws/ is retained".to_owned()),
         None => Verdict::No(reason::NOT_AUTHORIZED, "only the hub publishes to this topic".to_owned()),

@@ -17,7 +17,7 @@ use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{
     Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, UplinkError,
 };
-use motehub_protocol::{Identity, dialect, shadow::Ask};
+use motehub_protocol::{Identity, MqttMessage, aws::Ask, dialect};
 use tokio::sync::{Notify, mpsc, watch};
 
 #[path = "../disk/mod.rs"]
@@ -151,10 +151,10 @@ impl Hub for Recorder {
         Box::pin(async { Ok(Err(shadow::Refusal::NoThing)) })
     }
 
-    fn asked(&self, _: Principal, ask: Ask) -> Answer<'_, Result<(), UplinkError>> {
+    fn asked(&self, _: Principal, ask: Ask) -> Answer<'_, Result<Option<MqttMessage>, UplinkError>> {
         Box::pin(async move {
-            self.hear(format!("asked {}", ask.topic));
-            Ok(())
+            self.hear(format!("asked {}", ask.topic()));
+            Ok(None)
         })
     }
 

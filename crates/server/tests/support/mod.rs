@@ -89,6 +89,7 @@ impl Hub {
             tls_files: None,
             keep: motehub_server::Keep::default(),
             activity_file: None,
+            public_url: None,
             firmware_bytes_max: 4 * 1024 * 1024,
             clock: clock.clone(),
         };

@@ -131,14 +131,14 @@ pub(crate) fn person(
     method: &str,
     path: &str,
     token: Option<&str>,
-    body: &str,
+    (kind, body): (&str, &str),
 ) -> (u16, String) {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     if let Some(token) = token {
         write!(text, "Authorization: Bearer {token}\r\n").unwrap();
     }
     if !body.is_empty() {
-        write!(text, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()).unwrap();
+        write!(text, "Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len()).unwrap();
     }
     let mut stream = connect(address);
     stream.write_all(format!("{text}\r\n{body}").as_bytes()).unwrap();

@@ -17,6 +17,8 @@ use crate::mqtt::Link;
 use crate::rpc::Rpc;
 
 const START: Time = Time(1_800_000_000_000);
+const JSON: &str = "application/json";
+const FORM: &str = "multipart/form-data; boundary=transcript";
 
 pub(crate) struct World {
     pub http: SocketAddr,
@@ -56,6 +58,7 @@ impl World {
             tls_files: None,
             keep: motehub_server::Keep::default(),
             activity_file: None,
+            public_url: None,
             firmware_bytes_max: 4 * 1024 * 1024,
             clock: clock.clone(),
         };
@@ -177,7 +180,10 @@ impl World {
         let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
         let (path, body) = (self.expand(path)?, self.expand(body)?);
         let path = if path.starts_with("/request.php") { path } else { format!("/api/v1{path}") };
-        let (status, answer) = self.api(method, &path, &body, has_token);
+        let (status, answer) = match method {
+            "UPLOAD" => self.api("POST", &path, (FORM, &form(&body)?), has_token),
+            _ => self.api(method, &path, (JSON, &body), has_token),
+        };
         let mut words = expected.split(' ');
         let wanted = words.next().unwrap_or_default();
         if status.to_string() != wanted {
@@ -205,10 +211,10 @@ impl World {
 
     /// Asks the API as an administrator.
     pub(crate) fn look(&self, path: &str) -> Value {
-        self.api("GET", &format!("/api/v1{path}"), "", true).1
+        self.api("GET", &format!("/api/v1{path}"), (JSON, ""), true).1
     }
 
-    fn api(&self, method: &str, path: &str, body: &str, has_token: bool) -> (u16, Value) {
+    fn api(&self, method: &str, path: &str, body: (&str, &str), has_token: bool) -> (u16, Value) {
         let token = Some(self.token.as_str()).filter(|_| has_token);
         let (status, text) = http::person(self.http, method, path, token, body);
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
@@ -228,7 +234,7 @@ impl World {
     }
 
     fn count(&self) -> Vec<(String, f64)> {
-        let (_, text) = http::person(self.http, "GET", "/metrics", None, "");
+        let (_, text) = http::person(self.http, "GET", "/metrics", None, (JSON, ""));
         let counters = text.lines().filter_map(|line| line.rsplit_once(' '));
         counters.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
     }
@@ -258,4 +264,20 @@ impl World {
         expanded.push_str(rest);
         Ok(expanded)
     }
+}
+
+/// The fields `name=light version=1.3` and, as the file, the same text.
+fn form(text: &str) -> Result<String, String> {
+    let mut form = String::new();
+    let mut part = |name: &str, value: &str| {
+        let head = format!("--transcript\r\nContent-Disposition: form-data; name=\"{name}\"");
+        form.push_str(&format!("{head}\r\n\r\n{value}\r\n"));
+    };
+    for field in text.split(' ') {
+        let (name, value) = field.split_once('=').ok_or("a field is name=value")?;
+        part(name, value);
+    }
+    part("file\"; filename=\"image", text);
+    form.push_str("--transcript--\r\n");
+    Ok(form)
 }

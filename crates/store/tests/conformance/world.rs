@@ -6,6 +6,7 @@ use motehub_domain::deployment::{Cause, Deployment, DeploymentState, Task, TaskS
 use motehub_domain::device::{Device, Dialect};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::{DeploymentId, DeviceId, Id};
+use motehub_domain::job::{Job, Status};
 use motehub_domain::script::{Language, Script, ScriptVersion, Syntax};
 use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
@@ -167,7 +168,24 @@ pub(crate) fn task(deployment: DeploymentId, device: DeviceId, state: TaskState)
         created_at: NOW,
         updated_at: NOW + Span::seconds(1),
         deadline: state.is_open().then_some(NOW + Span::seconds(20)),
+        job: job(state),
         revision: 1,
+    }
+}
+
+/// Of a task that waits nothing was said yet.
+fn job(state: TaskState) -> Job {
+    if state == TaskState::Waiting {
+        return Job::default();
+    }
+    Job {
+        number: 2,
+        version: 7,
+        said: Some(Status::InProgress),
+        details: [("step".to_owned(), "\"40 %\"".to_owned())].into(),
+        started_at: Some(NOW),
+        said_at: Some(NOW + Span::seconds(1)),
+        step_ends_at: None,
     }
 }
 
