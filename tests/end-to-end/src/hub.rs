@@ -229,6 +229,27 @@ impl Api {
         (text(&made, "id"), text(&made, "credential"))
     }
 
+    /// Uploads a firmware: the file and the fields of the form. Gives its id.
+    pub fn firmware(&self, file: &[u8], fields: &[(&str, &str)]) -> String {
+        const BOUNDARY: &str = "--------------------------end-to-end";
+        let head = |name: &str| format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}");
+        let texts = fields.iter().map(|(name, text)| format!("{}\"\r\n\r\n{text}\r\n", head(name)));
+        let mut form = texts.collect::<String>().into_bytes();
+        form.extend(format!("{}\"; filename=\"fw\"\r\n\r\n", head("file")).bytes());
+        form.extend(file);
+        form.extend(format!("\r\n--{BOUNDARY}--\r\n").bytes());
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let request = ureq::http::Request::builder()
+            .method("POST")
+            .uri(format!("{}/api/v1/firmware", self.base))
+            .header("Authorization", format!("Bearer {}", self.token))
+            .header("Content-Type", format!("multipart/form-data; boundary={BOUNDARY}"));
+        let mut answer = agent.run(request.body(form).expect("a request")).expect("an answer");
+        let said = answer.body_mut().read_to_string().expect("a text");
+        assert_eq!(answer.status(), 201, "{said}");
+        text(&serde_json::from_str(&said).expect("is JSON"), "id")
+    }
+
     /// Makes a script. Gives its id.
     pub fn script(&self, name: &str, source: &str) -> String {
         let script = serde_json::json!({ "name": name, "language": "lua", "source": source });

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 const LIGHTS: usize = 200;
 /// How long all of them may take on a busy machine.
 const ALL_MAX: Duration = Duration::from_secs(180);
-const BOUNDARY: &str = "----motehub";
 
 /// What really happened to a light, as far as it is known.
 #[derive(Debug, Clone, Default)]
@@ -134,29 +133,6 @@ fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), |sum, _| step(sum)))
 }
 
-fn upload(hub: &Hub, file: &[u8]) -> String {
-    let mut body = format!(
-        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"fw.zip\"\r\n\
-         Content-Type: application/zip\r\n\r\n"
-    )
-    .into_bytes();
-    body.extend(file);
-    body.extend(format!("\r\n--{BOUNDARY}--\r\n").bytes());
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let request = ureq::http::Request::builder()
-        .method("POST")
-        .uri(format!("{}/api/v1/firmware", hub.api.base))
-        .header("Authorization", format!("Bearer {}", hub.api.token))
-        .header("Content-Type", format!("multipart/form-data; boundary={BOUNDARY}"))
-        .body(body)
-        .expect("a request");
-    let mut answer = agent.run(request).expect("an answer");
-    let text = answer.body_mut().read_to_string().expect("a text");
-    assert_eq!(answer.status(), 201, "{text}");
-    let made: Value = serde_json::from_str(&text).expect("is JSON");
-    made["id"].as_str().expect("an id").to_owned()
-}
-
 /// How a task must stand by what the light itself knows.
 fn expected(truth: &Truth) -> &'static [&'static str] {
     match truth.fault.as_str() {
@@ -189,7 +165,7 @@ fn every_task_ends_as_its_light_knows_that_it_did() {
     until_within(ALL_MAX, "all lights are online", || {
         (hub.api.get("/overview")["devices"]["online"] == LIGHTS).then_some(())
     });
-    let firmware = upload(&hub, &firmware("1.1"));
+    let firmware = hub.api.firmware(&firmware("1.1"), &[]);
     let deployment = json!({ "firmware": firmware, "selector": "tag=light", "health_window_seconds": 5 });
     let deployment = hub.api.post("/deployments", &deployment)["id"].as_str().expect("an id").to_owned();
     let mut kinds = HashMap::new();
