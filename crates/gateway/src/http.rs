@@ -19,8 +19,11 @@ use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use motehub_domain::message::Uplink;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -34,7 +37,7 @@ use connection::{Receipt, Watched};
 
 /// Most connections at once; further ones wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 20_000;
-/// How long a client may take to send a request head.
+/// How long a client may take to shake hands, and to send a request head.
 const HEAD_MAX: Duration = Duration::from_secs(10);
 /// Largest request head in bytes.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -46,8 +49,33 @@ const DRAIN_MAX: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Copy)]
 pub struct Drop;
 
+/// In the extensions of a request over TLS: the certificate that the client showed (DER), which its authority signed.
+#[derive(Debug, Clone)]
+pub struct Shown(pub Arc<[u8]>);
+
 /// Serves a router on a listener until `shutdown`, then drains.
 pub async fn serve(listener: TcpListener, router: Router, hub: Arc<dyn Hub>, shutdown: CancellationToken) {
+    serve_with(listener, None, router, hub, shutdown).await;
+}
+
+/// The same over TLS.
+pub async fn serve_tls(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    router: Router,
+    hub: Arc<dyn Hub>,
+    shutdown: CancellationToken,
+) {
+    serve_with(listener, Some(tls.into()), router, hub, shutdown).await;
+}
+
+async fn serve_with(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    hub: Arc<dyn Hub>,
+    shutdown: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let tasks = TaskTracker::new();
     loop {
@@ -58,9 +86,14 @@ pub async fn serve(listener: TcpListener, router: Router, hub: Arc<dyn Hub>, shu
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (router, hub, shutdown) = (router.clone(), hub.clone(), shutdown.clone());
+                let (tls, router) = (tls.clone(), router.clone());
+                let (hub, shutdown) = (hub.clone(), shutdown.clone());
                 tasks.spawn(async move {
-                    one_connection(stream, peer, router, hub, shutdown).await;
+                    let _ = stream.set_nodelay(true);
+                    match tls {
+                        Some(tls) => secure_connection(tls, stream, peer, router, hub, shutdown).await,
+                        None => one_connection(stream, None, peer, router, hub, shutdown).await,
+                    }
                     drop(place);
                 });
             }
@@ -77,23 +110,46 @@ async fn pause_after(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-async fn one_connection(
+/// Shakes hands first.
+async fn secure_connection(
+    tls: TlsAcceptor,
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
     hub: Arc<dyn Hub>,
     shutdown: CancellationToken,
 ) {
-    let _ = stream.set_nodelay(true);
+    match tokio::time::timeout(HEAD_MAX, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+            let shown = shown.map(|certificate| Shown(certificate.as_ref().into()));
+            one_connection(stream, shown, peer, router, hub, shutdown).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake did not succeed"),
+        Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+    }
+}
+
+async fn one_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    shown: Option<Shown>,
+    peer: SocketAddr,
+    router: Router,
+    hub: Arc<dyn Hub>,
+    shutdown: CancellationToken,
+) {
     let receipt = Receipt::default();
     let answer = {
         let receipt = receipt.clone();
         move |request: hyper::Request<hyper::body::Incoming>| {
-            let (router, receipt) = (router.clone(), receipt.clone());
+            let (router, receipt, shown) = (router.clone(), receipt.clone(), shown.clone());
             async move {
                 let mut request: Request = request.map(axum::body::Body::new);
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request.extensions_mut().insert(receipt);
+                if let Some(shown) = shown {
+                    request.extensions_mut().insert(shown);
+                }
                 let response: Response = match router.oneshot(request).await {
                     Ok(response) => response,
                     Err(never) => match never {},

@@ -17,6 +17,7 @@ use motehub_domain::time::Span;
 use motehub_gateway::hub::Hub;
 use motehub_gateway::{http, mqtt};
 use motehub_store::Store;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,8 +33,8 @@ use crate::presence::{self, Connections};
 use crate::rotation::Origins;
 use crate::settings::Settings;
 use crate::{
-    activity_file, api, assets, backup, commands, hub, mdash, random, reports, retention, rollouts, secrets,
-    shadows, tls, usage,
+    access_key, activity_file, api, assets, aws, backup, commands, hub, mdash, random, reports, retention,
+    rollouts, secrets, shadows, tls, usage,
 };
 
 /// How long the one-time set-up link works.
@@ -52,6 +53,7 @@ pub struct Server {
     app: App,
     http: TcpListener,
     mdash: Option<TcpListener>,
+    aws: Option<(TcpListener, Arc<ServerConfig>)>,
     mqtt: mqtt::Gateway,
     addresses: Addresses,
     offered: tokio::sync::mpsc::Receiver<motehub_gateway::hub::Arrival>,
@@ -73,6 +75,8 @@ pub struct Addresses {
     pub mqtt_ws: Option<SocketAddr>,
     /// Mongoose OS devices, and the API that mDash has.
     pub mdash: Option<SocketAddr>,
+    /// The HTTP data plane of AWS IoT.
+    pub aws: Option<SocketAddr>,
 }
 
 impl Server {
@@ -92,14 +96,13 @@ impl Server {
         let needs_setup = store.admins().await.map_err(io::Error::other)? == 0;
         let setup_code = needs_setup.then(random::secret);
 
-        let http = TcpListener::bind(settings.http)
-            .await
-            .map_err(|e| about(&format!("--http {}", settings.http), &e))?;
+        let http = listen("--http", settings.http).await?;
         let mdash = match settings.mdash {
-            Some(address) => {
-                let bound = TcpListener::bind(address).await;
-                Some(bound.map_err(|e| about(&format!("--mdash {address}"), &e))?)
-            }
+            Some(address) => Some(listen("--mdash", address).await?),
+            None => None,
+        };
+        let aws = match settings.aws {
+            Some(address) => Some((listen("--aws", address).await?, tls::server_config(&settings)?)),
             None => None,
         };
         let tls = match settings.mqtt_tls {
@@ -122,6 +125,7 @@ impl Server {
             commands: commands::Commands::default(),
             shadows: shadows::Shadows::default(),
             retention: retention::Retention::default(),
+            access_keys: access_key::Origin::open(&settings.data)?,
             throttle: api::Throttle::default(),
             guesses: api::Throttle::default(),
             claims: Claims::default(),
@@ -156,9 +160,10 @@ impl Server {
             mqtt_tls: bound.tls,
             mqtt_ws: bound.ws,
             mdash: mdash.as_ref().map(TcpListener::local_addr).transpose()?,
+            aws: aws.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
         };
         let _ = app.bound.set(addresses);
-        Ok(Self { app, http, mdash, mqtt, addresses, offered, setup_code, _lock: lock })
+        Ok(Self { app, http, mdash, aws, mqtt, addresses, offered, setup_code, _lock: lock })
     }
 
     /// Where it listens.
@@ -174,7 +179,7 @@ impl Server {
 
     /// Runs until `shutdown`, then drains: sockets first, then the workers.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
-        let Self { app, http, mdash, mqtt, offered, _lock, .. } = self;
+        let Self { app, http, mdash, aws, mqtt, offered, _lock, .. } = self;
         let gateways = TaskTracker::new();
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
@@ -183,6 +188,10 @@ impl Server {
         if let Some(mdash) = mdash {
             let router = mdash::router(&app, shutdown.clone()).layer(CatchPanicLayer::custom(panicked));
             gateways.spawn(http::serve(mdash, router, hub.clone(), shutdown.clone()));
+        }
+        if let Some((aws, tls)) = aws {
+            let router = aws::router(&app).layer(CatchPanicLayer::custom(panicked));
+            gateways.spawn(http::serve_tls(aws, tls, router, hub.clone(), shutdown.clone()));
         }
         gateways.spawn(http::serve(http, router(&app, shutdown.clone()), hub, shutdown.clone()));
         workers.spawn(presence::run(app.clone(), stop_workers.clone()));
@@ -324,6 +333,10 @@ fn lock(data: &std::path::Path) -> io::Result<std::fs::File> {
         io::Error::new(io::ErrorKind::AddrInUse, sentence)
     })?;
     Ok(file)
+}
+
+async fn listen(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| about(&format!("{setting} {address}"), &e))
 }
 
 fn about(what: &str, error: &io::Error) -> io::Error {

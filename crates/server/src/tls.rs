@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -192,7 +191,7 @@ fn make_authority(
     names.extend(
         fs::read_to_string("/etc/hostname").ok().map(|name| name.trim().to_owned()).filter(|n| !n.is_empty()),
     );
-    let listens: [Option<IpAddr>; 2] = [settings.mqtt_tls.map(|a| a.ip()), Some(settings.mqtt.ip())];
+    let listens = [settings.mqtt_tls.map(|a| a.ip()), settings.aws.map(|a| a.ip()), Some(settings.mqtt.ip())];
     names.extend(listens.into_iter().flatten().filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()));
     names.sort();
     names.dedup();

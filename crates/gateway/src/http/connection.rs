@@ -1,4 +1,4 @@
-//! A TCP stream that sees whether the peer closed its side after we closed ours.
+//! A stream that sees whether the peer closed its side after we closed ours.
 
 use std::future::Future;
 use std::io;
@@ -10,7 +10,6 @@ use std::time::Duration;
 use motehub_domain::artifact::Digest;
 use motehub_domain::id::DeviceId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 /// How long the peer may take to close its side.
@@ -48,19 +47,19 @@ impl Receipt {
 }
 
 /// The stream. Its shutdown lasts until the peer has closed too, if a receipt is awaited.
-pub(super) struct Watched {
-    stream: TcpStream,
+pub(super) struct Watched<S> {
+    stream: S,
     receipt: Receipt,
     closing: Option<Pin<Box<Sleep>>>,
 }
 
-impl Watched {
-    pub(super) fn new(stream: TcpStream, receipt: Receipt) -> Self {
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, receipt: Receipt) -> Self {
         Self { stream, receipt, closing: None }
     }
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -70,7 +69,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

@@ -2867,6 +2867,8 @@ export interface components {
         };
         /** @description Where the hub listens. */
         Listeners: {
+            /** @description The HTTP data plane of AWS IoT. */
+            aws?: string | null;
             /** @description The API, the dashboard and HTTP of devices. */
             http: string;
             /** @description Mongoose OS devices, and the API that mDash has. */
@@ -3192,6 +3194,8 @@ export interface components {
         };
         /** @description What makes a token. */
         NewToken: {
+            /** @description Whether it also has an access key, for programs that sign as AWS does (SigV4); no if left out. */
+            access_key?: boolean;
             /** @description When it stops, as RFC 3339; never if left out. */
             expires_at?: string | null;
             /** @description 1 to 80 characters, unique. */
@@ -3926,6 +3930,8 @@ export interface components {
         };
         /** @description An API token; its secret is not kept. */
         Token: {
+            /** @description The id of its access key, if it has one. */
+            access_key_id?: string | null;
             /** @description When it was made. */
             created_at: string;
             /** @description When it stops; never if null. */
@@ -3941,8 +3947,12 @@ export interface components {
         };
         /** @description A new token, which is shown only now. */
         TokenCreated: {
+            /** @description Of its access key, if one was asked for. */
+            access_key_id?: string | null;
             /** @description Its id. */
             id: string;
+            /** @description The secret of its access key. */
+            secret_access_key?: string | null;
             /** @description For the header `Authorization: Bearer TOKEN`, and as an MQTT password. */
             token: string;
         };
