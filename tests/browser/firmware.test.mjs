@@ -193,6 +193,19 @@ test('it is deployed to the devices that match, and the light keeps it', async (
   await page.locator('[data-part=firmware]').getByText('1.1', { exact: true }).waitFor();
 });
 
+test('it is deployed from the list of devices too', async () => {
+  await follow('Devices');
+  await page.getByRole('checkbox', { name: `Select ${DEVICE}` }).check();
+  await button('Deploy').click();
+  await dialog().getByLabel('What').selectOption({ label: 'smartlight 1.1 for esp8266' });
+  await shoot('firmware-deploy-selected');
+  await dialog().getByRole('button', { name: 'Deploy to one device' }).click();
+  await heading('smartlight 1.1');
+  await page.getByRole('heading', { name: 'Tasks', exact: true }).waitFor();
+  await page.getByRole('link', { name: DEVICE }).click();
+  await heading(DEVICE);
+});
+
 test('what a light runs is not deleted', async () => {
   await page.locator('[data-part=firmware]').getByRole('link', { name: 'smartlight' }).click();
   await heading('smartlight 1.1');

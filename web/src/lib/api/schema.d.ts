@@ -1952,6 +1952,8 @@ export interface components {
             /** @enum {string} */
             kind: "delete";
         } | {
+            /** @description Id of the firmware, if it is one. */
+            firmware?: string | null;
             /**
              * Format: int64
              * @description How long a board must run it without trouble: 5 to 3600, 30 by default.
@@ -1959,11 +1961,11 @@ export interface components {
             health_window_seconds?: number | null;
             /** @enum {string} */
             kind: "deploy";
-            /** @description Id of the script. */
-            script: string;
+            /** @description Id of the script, if it is one. */
+            script?: string | null;
             /**
              * Format: int64
-             * @description Which version; the newest by default.
+             * @description Which version of the script; the newest by default.
              */
             version?: number | null;
         } | {
@@ -1986,7 +1988,7 @@ export interface components {
         BulkPreview: {
             /** @description How many devices are selected. */
             count: number;
-            /** @description For a deployment: how many lack a capability that the script requires, and are left out. */
+            /** @description For a deployment: how many lack what the script requires or have another platform, and are left out. */
             left_out: number;
             /** @description The names of the first 20, in order. */
             names: string[];
@@ -2329,6 +2331,8 @@ export interface components {
             left_out: components["schemas"]["LeftOut"][];
             /** @description How many there are of those. */
             left_out_total: number;
+            /** @description Stands for exactly these devices: send it with the deployment or the command. */
+            token: string;
         };
         /** @description A deployment with its tasks. */
         DeploymentWithTasks: components["schemas"]["Deployment"] & {
@@ -3075,6 +3079,8 @@ export interface components {
             name: string;
             /** @description A condition such as `tag=kitchen and online`. */
             selector?: string | null;
+            /** @description From the preview of deployments. A selection that changed since is refused. */
+            token?: string | null;
         };
         /** @description What begins a deployment. */
         NewDeployment: {
@@ -3091,6 +3097,8 @@ export interface components {
             script?: string | null;
             /** @description A condition such as `tag=kitchen and online`. */
             selector?: string | null;
+            /** @description From the preview. A selection that changed since is refused. */
+            token?: string | null;
             /**
              * Format: int64
              * @description Which version of the script; the newest by default.
@@ -4418,6 +4426,14 @@ export interface operations {
                     "application/json": components["schemas"]["Problem"];
                 };
             };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -4767,6 +4783,14 @@ export interface operations {
                 };
             };
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
