@@ -96,11 +96,7 @@ export async function shoot(name) {
   for (const [colorScheme, { width, height }] of looks) {
     await page.emulateMedia({ colorScheme });
     await page.setViewportSize({ width, height });
-    await page.screenshot({
-      path: `${where}/${name}-${colorScheme}-${width}.png`,
-      fullPage: true,
-      animations: 'disabled',
-    });
+    await page.screenshot({ path: `${where}/${name}-${colorScheme}-${width}.png`, fullPage: true });
   }
   await page.setViewportSize(size);
 }

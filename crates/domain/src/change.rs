@@ -63,6 +63,22 @@ macro_rules! kinds {
 }
 
 kinds! {
+    /// A gateway in a process of its own was registered.
+    GatewayRegistered = "gateway_registered", "gateway";
+    /// A gateway's name changed, or for which devices it may speak.
+    GatewayEdited = "gateway_edited", "gateway";
+    /// A gateway was deleted.
+    GatewayDeleted = "gateway_deleted", "gateway";
+    /// A gateway was given a new key.
+    GatewayKeyIssued = "gateway_key_issued", "gateway";
+    /// A gateway used its new key; the former one stopped.
+    GatewayKeyUsed = "gateway_key_used", "gateway";
+    /// The keys of a gateway were revoked.
+    GatewayRevoked = "gateway_revoked", "gateway";
+    /// The link to a gateway was made.
+    GatewayLinked = "gateway_linked", "gateway";
+    /// The link to a gateway was lost.
+    GatewayLost = "gateway_lost", "gateway";
     /// A device was registered.
     DeviceRegistered = "device_registered", "device";
     /// Its name, description, tags, external id or permissions changed.
@@ -87,6 +103,8 @@ kinds! {
     DeviceOnline = "device_online", "device";
     /// A device went offline.
     DeviceOffline = "device_offline", "device";
+    /// The link to the gateway of a device was lost: whether the device is there is not known.
+    DeviceUnreachable = "device_unreachable", "device";
     /// A message of a device was refused.
     UplinkRefused = "uplink_refused", "device";
     /// A device said what it is: its model, firmware, capabilities, attributes.

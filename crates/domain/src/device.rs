@@ -1,5 +1,7 @@
 //! Devices: registered things with an identity and a credential.
 
+mod presence;
+
 use serde_json::{Map, Value, json};
 
 use crate::artifact::{Artifact, ArtifactKind, Digest};
@@ -10,6 +12,7 @@ use crate::id::{DeploymentId, DeviceId, ScriptId};
 use crate::rejection::Rejection;
 use crate::text;
 use crate::time::Time;
+pub use presence::{Presence, Reach, presence};
 
 /// Longest external id in bytes.
 pub const EXTERNAL_ID_BYTES_MAX: usize = 64;
@@ -137,19 +140,6 @@ impl Software {
             ArtifactKind::Firmware(_) => self.firmware,
         }
     }
-}
-
-/// Whether a device is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Presence {
-    /// Whose.
-    pub device: DeviceId,
-    /// Whether it has a live connection.
-    pub online: bool,
-    /// When it was last heard.
-    pub seen_at: Time,
-    /// From which address, without port.
-    pub address: String,
 }
 
 /// A script that may be activated on a device.
@@ -287,16 +277,6 @@ pub fn unassign(device: &Device, script: ScriptId, script_name: &str, actor: &Ac
     let change = fact(ChangeKind::ScriptUnassigned, device, actor, Some(before), None);
     let save = vec![Save::Unassign(Assignment { device: device.id, script })];
     Effects { save, changes: vec![change], ..Effects::none() }
-}
-
-/// A device came or went, or came back from another address.
-pub fn presence(device: &Device, was: Option<&Presence>, is: Presence) -> Effects {
-    let changed = was.is_none_or(|was| was.online != is.online);
-    let kind = if is.online { ChangeKind::DeviceOnline } else { ChangeKind::DeviceOffline };
-    let after = json!({ "online": is.online, "address": is.address });
-    let change = fact(kind, device, &Actor::Device(device.name.clone()), None, Some(after));
-    let changes = if changed && (is.online || was.is_some()) { vec![change] } else { Vec::new() };
-    Effects { save: vec![Save::Presence(is)], changes, ..Effects::none() }
 }
 
 /// A message of a device was refused: stated as a fact, so that its owner can see why nothing arrives.

@@ -9,8 +9,11 @@ use crate::credential::Rotation;
 use crate::deployment::{Deployment, Task};
 use crate::device::{Assignment, Device, Presence, Software};
 use crate::firmware::Firmware;
+use crate::gateway::Gateway;
 use crate::group::Group;
-use crate::id::{DeviceId, FirmwareId, GrantId, GroupId, InvitationId, KnockId, ScriptId, TokenId, UserId};
+use crate::id::{
+    DeviceId, FirmwareId, GatewayId, GrantId, GroupId, InvitationId, KnockId, ScriptId, TokenId, UserId,
+};
 use crate::job;
 use crate::knock::Knock;
 use crate::message::Downlink;
@@ -131,6 +134,14 @@ pub enum Save {
     Group(Box<Group>),
     /// Removes a group.
     DeleteGroup(GroupId),
+    /// Guarded. Unique: name.
+    Gateway(Box<Gateway>),
+    /// Removes a gateway, with what it may speak for.
+    DeleteGateway(GatewayId),
+    /// A gateway's link was made or lost, from this address.
+    GatewaySeen(GatewayId, Time, String),
+    /// A device showed its own credential through a gateway; nothing happens if it did before.
+    ShownThrough(GatewayId, DeviceId),
     /// Describes a capability in the library, or describes it anew.
     Capability(Capability),
     /// Takes the description of a capability away, by name.

@@ -33,6 +33,8 @@ pub mod kind {
     pub enum Group {}
     /// Somebody unknown who asked to be let in.
     pub enum Knock {}
+    /// A gateway in a process of its own.
+    pub enum Gateway {}
     /// A code by which a person becomes a customer or gets a device.
     pub enum Invitation {}
 }
@@ -57,6 +59,8 @@ pub type GrantId = Id<kind::Grant>;
 pub type GroupId = Id<kind::Group>;
 /// Id of a knock.
 pub type KnockId = Id<kind::Knock>;
+/// Id of a gateway.
+pub type GatewayId = Id<kind::Gateway>;
 /// Id of an invitation.
 pub type InvitationId = Id<kind::Invitation>;
 

@@ -15,6 +15,7 @@ pub mod deployment;
 pub mod device;
 pub mod effects;
 pub mod firmware;
+pub mod gateway;
 pub mod group;
 pub mod id;
 pub mod job;

@@ -121,6 +121,11 @@ pub struct Point {
     pub value: PointValue,
 }
 
+/// Whether a clock that says `time` may be right.
+pub fn is_plausible(time: Time, now: Time) -> bool {
+    time >= TIME_MIN && time <= now + TIME_AHEAD_MAX
+}
+
 /// Refuses a message with too many points, and mends the times of a clock that is wrong: what is before 2000 or more
 /// than a day ahead. The newest such point gets the time of arrival, as if it had none; earlier ones keep their
 /// distance from it. Returns what was mended, in words, if anything was.
@@ -131,7 +136,7 @@ pub fn mend(points: &mut [Point], now: Time) -> Result<Option<String>, Rejection
             format!("a message has at most {POINTS_PER_MESSAGE_MAX} points"),
         ));
     }
-    let is_wrong = |time: Time| time < TIME_MIN || time > now + TIME_AHEAD_MAX;
+    let is_wrong = |time: Time| !is_plausible(time, now);
     let wrong = points.iter().filter_map(|point| match point.time {
         When::At(time) => Some(time).filter(|time| is_wrong(*time)),
         When::Before(_) => None,

@@ -2,4 +2,5 @@
 
 pub mod http;
 pub mod hub;
+pub mod link;
 pub mod mqtt;

@@ -12,6 +12,7 @@ mod device;
 mod doctor;
 mod find;
 mod firmware;
+mod gateway;
 mod group;
 mod import;
 mod inbox;
@@ -115,6 +116,9 @@ enum Noun {
     /// Customers: list
     #[command(subcommand)]
     Customer(customer::Verb),
+    /// Gateways on other hosts: list, show, new, set, rotate, revoke, delete
+    #[command(subcommand)]
+    Gateway(gateway::Verb),
     /// MQTT connections and sessions: list, show, disconnect, forget
     #[command(subcommand)]
     Connection(connection::Verb),
@@ -204,6 +208,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Share(verb) => customer::share(&caller()?, verb),
         Noun::Invite(reach) => customer::invite(&caller()?, reach),
         Noun::Customer(verb) => customer::run(&caller()?, verb),
+        Noun::Gateway(verb) => gateway::run(&caller()?, verb),
         Noun::Connection(verb) => connection::run(&caller()?, verb),
         Noun::Telemetry(verb) => telemetry::run(&caller()?, verb),
         Noun::Metric(verb) => metric::run(&caller()?, verb),

@@ -4,6 +4,7 @@ mod api;
 mod backup;
 mod ctl;
 mod demo;
+mod gateway;
 mod limits;
 mod open_files;
 mod people;
@@ -28,6 +29,9 @@ enum Role {
     Serve(serve::Options),
     /// Run a hub with a small fleet of virtual boards, to look around
     Demo(demo::Options),
+    /// Run a gateway on another host than its hub, and make the join files for that
+    #[command(subcommand)]
+    Gateway(gateway::Command),
     /// Run virtual devices against a hub
     #[command(subcommand)]
     Sim(motehub_sim::Command),
@@ -60,6 +64,7 @@ fn main() -> std::process::ExitCode {
     let outcome = match CommandLine::parse().role {
         Role::Serve(options) => serve::run(options),
         Role::Demo(options) => demo::run(options),
+        Role::Gateway(command) => gateway::run(command),
         Role::Sim(command) => motehub_sim::run(command),
         Role::Ctl(options) => return ctl::run(&options),
         Role::Backup(options) => backup::backup(&options),

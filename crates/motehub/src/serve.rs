@@ -36,6 +36,9 @@ pub(crate) struct Options {
     /// Where the dashboard, the API and device-facing HTTP listen [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_HTTP")]
     pub(crate) http: Option<String>,
+    /// Where the same is served over TLS, and gateways on other hosts come in; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_HTTPS")]
+    pub(crate) https: Option<String>,
     /// Where MQTT listens [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_MQTT")]
     pub(crate) mqtt: Option<String>,
@@ -48,9 +51,6 @@ pub(crate) struct Options {
     /// Where Mongoose OS devices and programs made for mDash are served; off without it
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_MDASH")]
     pub(crate) mdash: Option<String>,
-    /// Where the HTTP data plane of AWS IoT is served, over TLS (shadows); off without it
-    #[arg(long, value_name = "ADDR", env = "MOTEHUB_AWS")]
-    pub(crate) aws: Option<String>,
     /// Let the users of the original phone app in at --mdash, whose name is their password, and let it pair devices
     /// without a proof of possession (a weakness that the dashboard shows)
     #[arg(long, env = "MOTEHUB_MDASH_APP_USERS")]
@@ -93,11 +93,11 @@ pub(crate) struct Options {
 struct File {
     data: Option<PathBuf>,
     http: Option<String>,
+    https: Option<String>,
     mqtt: Option<String>,
     mqtt_tls: Option<String>,
     mqtt_ws: Option<String>,
     mdash: Option<String>,
-    aws: Option<String>,
     #[serde(default)]
     mdash_app_users: bool,
     #[serde(default)]
@@ -146,6 +146,9 @@ fn announce(server: &Server) {
     let mut line = json!({
         "ready": true, "http": addresses.http.to_string(), "mqtt": addresses.mqtt.to_string(),
     });
+    if let Some(address) = addresses.https {
+        line["https"] = json!(address.to_string());
+    }
     if let Some(address) = addresses.mqtt_tls {
         line["mqtt_tls"] = json!(address.to_string());
     }
@@ -154,9 +157,6 @@ fn announce(server: &Server) {
     }
     if let Some(address) = addresses.mdash {
         line["mdash"] = json!(address.to_string());
-    }
-    if let Some(address) = addresses.aws {
-        line["aws"] = json!(address.to_string());
     }
     println!("{line}");
     if let Some(link) = server.setup_link() {
@@ -179,10 +179,10 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     };
     let http = options.http.or(file.http).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let mqtt = options.mqtt.or(file.mqtt).unwrap_or_else(|| "127.0.0.1:1883".to_owned());
+    let https = options.https.or(file.https);
     let mqtt_tls = options.mqtt_tls.or(file.mqtt_tls);
     let mqtt_ws = options.mqtt_ws.or(file.mqtt_ws);
     let mdash = options.mdash.or(file.mdash);
-    let aws = options.aws.or(file.aws);
     let open = if options.mqtt_anonymous.is_empty() { file.mqtt_anonymous } else { options.mqtt_anonymous };
     let mqtt_anonymous = open.iter().map(|text| filter(text)).collect::<Result<_, _>>()?;
     let certificate = options.tls_certificate.or(file.tls_certificate);
@@ -206,11 +206,11 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         data,
         activity_file: options.activity_file.or(file.activity_file),
         http: address("http", &http)?,
+        https: https.map(|text| address("https", &text)).transpose()?,
         mqtt: address("mqtt", &mqtt)?,
         mqtt_tls: mqtt_tls.map(|text| address("mqtt-tls", &text)).transpose()?,
         mqtt_ws: mqtt_ws.map(|text| address("mqtt-ws", &text)).transpose()?,
         mdash: mdash.map(|text| address("mdash", &text)).transpose()?,
-        aws: aws.map(|text| address("aws", &text)).transpose()?,
         mdash_app_users: options.mdash_app_users || file.mdash_app_users,
         mqtt_anonymous,
         mqtt_limits: crate::limits::limits(&file.mqtt_limits)?,
@@ -228,7 +228,7 @@ fn read_file(path: &Path) -> anyhow::Result<File> {
     toml::from_str(&text).with_context(|| format!("config: {}", path.display()))
 }
 
-fn address(name: &str, text: &str) -> anyhow::Result<SocketAddr> {
+pub(crate) fn address(name: &str, text: &str) -> anyhow::Result<SocketAddr> {
     use std::net::ToSocketAddrs;
     let resolved = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
     resolved.with_context(|| {

@@ -6,6 +6,7 @@ pub mod command;
 pub mod dialect;
 pub mod image;
 pub mod jobs;
+pub mod link;
 pub mod mongoose;
 pub mod native;
 pub mod nodemcu;

@@ -47,10 +47,10 @@ pub fn decode(encoding: Encoding, what: &str, payload: &[u8]) -> Result<Value, D
     match encoding {
         Encoding::Json => json(what, payload),
         Encoding::Cbor => {
-            let mut reader = Reader { decoder: Decoder::new(payload), items: 0 };
+            let mut decoder = Decoder::new(payload);
             let wrong = |why: String| DecodeError(format!("{what} is CBOR: {why}"));
-            let value = reader.value(0).map_err(wrong)?;
-            match reader.decoder.position() {
+            let value = read(&mut decoder).map_err(wrong)?;
+            match decoder.position() {
                 end if end == payload.len() => Ok(value),
                 end => Err(wrong(format!("something follows the value, at byte {end}"))),
             }
@@ -68,6 +68,11 @@ pub fn encode(encoding: Encoding, value: &Value) -> Vec<u8> {
             encoder.into_writer()
         }
     }
+}
+
+/// Reads one value, wherever it stands.
+pub(crate) fn read(decoder: &mut Decoder<'_>) -> Result<Value, String> {
+    Reader { decoder, items: 0 }.value(0)
 }
 
 fn json(what: &str, payload: &[u8]) -> Result<Value, DecodeError> {
@@ -93,12 +98,12 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
     }
 }
 
-struct Reader<'a> {
-    decoder: Decoder<'a>,
+struct Reader<'r, 'a> {
+    decoder: &'r mut Decoder<'a>,
     items: usize,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn value(&mut self, depth: usize) -> Result<Value, String> {
         if depth > DEPTH_MAX {
             return Err(format!("at most {DEPTH_MAX} levels"));
@@ -109,7 +114,7 @@ impl Reader<'_> {
         }
         let at = self.decoder.position();
         let wrong = |e: minicbor::decode::Error| format!("byte {at}: {e}");
-        let decoder = &mut self.decoder;
+        let decoder = &mut *self.decoder;
         Ok(match decoder.datatype().map_err(wrong)? {
             Type::Bool => Value::Bool(decoder.bool().map_err(wrong)?),
             Type::Null => {
@@ -210,8 +215,8 @@ fn finite(number: f64, at: usize) -> Result<Value, String> {
     Ok(Value::Number(number))
 }
 
-/// Writing to memory does not fail.
-fn write(encoder: &mut Encoder<Vec<u8>>, value: &Value) {
+/// Writes one value. Writing to memory does not fail.
+pub(crate) fn write(encoder: &mut Encoder<Vec<u8>>, value: &Value) {
     match value {
         Value::Null => drop(encoder.null()),
         Value::Bool(truth) => drop(encoder.bool(*truth)),

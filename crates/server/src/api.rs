@@ -22,6 +22,7 @@ mod devices;
 mod executor;
 mod export;
 mod firmware;
+mod gateways;
 mod grants;
 mod groups;
 mod history;
@@ -58,7 +59,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use access::Access::{self, Customer, Known, Listed, Needs, Open, Shared};
 
-pub(crate) use access::{by_token, caller, used};
+pub(crate) use access::{by_token, caller};
 pub(crate) use activity::line;
 pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
 pub(crate) use extract::rfc3339;
@@ -171,6 +172,14 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Operate), routes!(device_scripts::force))
         .on(Needs(Operate), routes!(device_scripts::cancel))
         .on(Needs(Operate), routes!(device_scripts::rollback))
+        // Gateways in processes of their own
+        .on(Needs(See), routes!(gateways::list))
+        .on(Needs(Administer), routes!(gateways::create))
+        .on(Needs(See), routes!(gateways::get))
+        .on(Needs(Administer), routes!(gateways::edit))
+        .on(Needs(Administer), routes!(gateways::delete))
+        .on(Needs(Administer), routes!(gateways::rotate))
+        .on(Needs(Administer), routes!(gateways::revoke))
         // Client certificates
         .on(Needs(Build), routes!(certificates::issue))
         .on(Needs(See), routes!(certificates::list))

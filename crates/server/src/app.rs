@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::access_key;
 use crate::api::Throttle;
 use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::commands::Commands;
+use crate::gateways::Gateways;
 use crate::inbox::Knocks;
 use crate::ingest::{Intake, Rate};
 use crate::live::Live;
@@ -40,6 +40,8 @@ pub(crate) struct Parts {
     pub(crate) live: Live,
     /// The live connections of devices.
     pub(crate) connections: Connections,
+    /// The links of gateways in processes of their own.
+    pub(crate) gateways: Gateways,
     /// From where devices came lately.
     pub(crate) origins: Origins,
     /// Unknown devices that knocked.
@@ -56,8 +58,6 @@ pub(crate) struct Parts {
     pub(crate) shadows: Shadows,
     /// How the worker is doing that removes old telemetry.
     pub(crate) retention: Retention,
-    /// From what the secrets of access keys are derived.
-    pub(crate) access_keys: access_key::Origin,
     /// Slows down whoever guesses passwords.
     pub(crate) throttle: Throttle,
     /// Slows down whoever guesses claim codes and invitations.

@@ -7,10 +7,10 @@ use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
 use motehub_domain::shadow::{Deed, Refusal, Request, document, rejected};
 use motehub_gateway::hub::{Answer, UplinkError};
+use motehub_gateway::link::Order;
 use motehub_protocol::MqttMessage;
 use motehub_protocol::aws::Ask;
 use motehub_protocol::shadow;
-
 use motehub_store::StoreError;
 use serde_json::Value;
 
@@ -95,9 +95,9 @@ impl App {
         Ok(own.or(native).or(found.first()).map(|device| device.id))
     }
 
+    /// Here, and behind the gateways, where the asker may be.
     fn say_on(&self, topic: &str, verdict: &str, payload: &Value) {
-        if let Some(mqtt) = self.mqtt.get() {
-            mqtt.publish(&format!("{topic}/{verdict}"), payload.to_string().as_bytes(), 1, false);
-        }
+        let (topic, payload) = (format!("{topic}/{verdict}"), payload.to_string().into_bytes().into());
+        self.order(&Order::Publish { topic, payload, qos: 1, retain: false });
     }
 }

@@ -16,6 +16,7 @@ use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{
     Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, UplinkError,
 };
+use motehub_gateway::link::Order;
 use motehub_protocol::aws::Ask;
 use motehub_protocol::{Identity, MqttMessage, dialect};
 use motehub_store::StoreError;
@@ -303,8 +304,11 @@ impl App {
     /// Gives devices, as far as they have sessions, the rights that they have now. Call it after their tags or
     /// grants changed.
     pub(crate) async fn rights_changed(&self, devices: &[DeviceId]) {
-        let Some(mqtt) = self.mqtt.get() else { return };
-        let has_session = |id: &DeviceId| mqtt.has_session(&Principal::Device(*id));
+        self.gateways.look_again(devices);
+        let has_session = |id: &DeviceId| {
+            let is_here = self.mqtt.get().is_some_and(|mqtt| mqtt.has_session(&Principal::Device(*id)));
+            is_here || self.gateways.are_linked()
+        };
         for id in devices.iter().copied().filter(has_session) {
             let rights = match self.store.device(id).await {
                 Ok(Some(device)) => self.rights_of(&device).await,
@@ -312,10 +316,10 @@ impl App {
                 Err(error) => Err(error),
             };
             match rights {
-                Ok(rights) => mqtt.set_rights(id, &rights),
+                Ok(rights) => self.order(&Order::Rights(id, rights)),
                 Err(error) => {
                     tracing::warn!(%error, device = %id, "its rights could not be looked up: it is disconnected");
-                    mqtt.disconnect_device(id);
+                    self.order(&Order::Disconnect(id));
                 }
             }
         }

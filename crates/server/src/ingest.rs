@@ -13,6 +13,7 @@ use motehub_domain::rollout;
 use motehub_domain::telemetry;
 use motehub_domain::time::{Span, Time};
 use motehub_gateway::hub::{Arrival, UplinkError};
+use motehub_gateway::link::Stamped;
 use motehub_store::{Measured, StoreError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -137,26 +138,43 @@ impl App {
         self.shadows.line_up_all(of_shadows.map(|arrival| arrival.device))
     }
 
-    /// Takes a batch of arrivals; resolves when every `Ok` is durable. `turns`: the places in the rows of the devices
-    /// that want something of their shadow.
-    pub(crate) async fn take(&self, batch: Vec<Arrival>, mut turns: Places) -> Vec<Result<(), UplinkError>> {
+    /// Takes a batch of arrivals that come now; resolves when every `Ok` is durable. `turns`: the places in the rows of
+    /// the devices that want something of their shadow.
+    pub(crate) async fn take(&self, batch: Vec<Arrival>, turns: Places) -> Vec<Result<(), UplinkError>> {
+        let at = self.now();
+        self.take_in_turn(batch.into_iter().map(|arrival| Stamped { arrival, at }).collect(), turns).await
+    }
+
+    /// The same for what a gateway elsewhere heard, when it heard it. Places are taken when this is called.
+    pub(crate) fn take_stamped(
+        &self,
+        batch: Vec<Stamped>,
+    ) -> impl Future<Output = Vec<Result<(), UplinkError>>> + Send {
+        let of_shadows = batch.iter().filter(|said| matches!(said.arrival.uplink, Uplink::Shadow(_)));
+        let turns = self.shadows.line_up_all(of_shadows.map(|said| said.arrival.device));
+        self.take_in_turn(batch, turns)
+    }
+
+    async fn take_in_turn(&self, batch: Vec<Stamped>, mut turns: Places) -> Vec<Result<(), UplinkError>> {
         let now = self.now();
-        self.connections.heard(batch.iter().map(|arrival| arrival.device));
+        self.connections.heard(batch.iter().map(|said| said.arrival.device));
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut measured = Vec::new();
         let mut places = Vec::new();
         let mut logged = Vec::new();
         let mut lines_at = Vec::new();
-        for arrival in batch {
+        for Stamped { arrival, at } in batch {
             let Arrival { device, uplink, mark, again } = arrival;
+            // The clock of a gateway may be as wrong as that of a device.
+            let arrived = if telemetry::is_plausible(at, now) { at } else { now };
             let outcome = match uplink {
-                Uplink::Telemetry(mut points) => match telemetry::mend(&mut points, now) {
+                Uplink::Telemetry(mut points) => match telemetry::mend(&mut points, arrived) {
                     Ok(mended) => {
                         if let Some(why) = mended {
                             self.clock_is_wrong(device, &why).await;
                         }
                         places.push(outcomes.len());
-                        measured.push(Measured { device, arrived: now, mark, again, points });
+                        measured.push(Measured { device, arrived, mark, again, points });
                         Ok(())
                     }
                     Err(rejection) => Err(self.refused(device, rejection).await),

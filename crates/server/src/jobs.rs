@@ -173,13 +173,14 @@ impl App {
 
     /// Tells devices that other jobs are pending than before, as far as anybody has subscribed to that.
     pub(crate) async fn tell_jobs(&self, changed: Vec<Changed>) {
-        let Some(mqtt) = self.mqtt.get() else { return };
+        let is_heard = |topic: &String| self.mqtt.get().is_some_and(|mqtt| mqtt.is_heard(topic));
         let mut told: Vec<DeviceId> = Vec::new();
         for Changed { device, external_id } in changed {
+            let is_behind = !self.connections.links_of(device).is_empty();
             let things = external_id.into_iter().filter(|id| is_level(id)).chain([device.to_string()]);
             let heard: Vec<(String, [String; 2])> = things
                 .map(|thing| (thing.clone(), jobs::notifications(&thing)))
-                .filter(|(_, topics)| topics.iter().any(|topic| mqtt.is_heard(topic)))
+                .filter(|(_, topics)| is_behind || topics.iter().any(is_heard))
                 .collect();
             if heard.is_empty() || told.contains(&device) {
                 continue;
@@ -207,7 +208,7 @@ impl App {
                 for (topic, payload) in
                     [(list, job::changed(next.as_ref(), now)), (first, job::next_changed(execution, now))]
                 {
-                    mqtt.publish(&topic, payload.to_string().as_bytes(), 1, false);
+                    self.publish_about(device, &topic, || payload.to_string().into_bytes());
                 }
             }
         }

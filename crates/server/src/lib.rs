@@ -3,18 +3,17 @@
 //! Bytes become an `Uplink` in a gateway; `ingest` gives it to a pure verb; `perform` is the only interpreter of
 //! the `Effects` that come back: commit, then publish, then send.
 
-mod access_key;
 mod activity_file;
 mod api;
 mod app;
 mod asks;
 mod assets;
-mod aws;
 mod backup;
 mod claims;
 mod clock;
 mod codes;
 mod commands;
+mod gateways;
 mod hub;
 mod inbox;
 mod ingest;
@@ -39,7 +38,7 @@ mod usage;
 pub use api::openapi;
 pub use backup::{ArchiveError, backup, note_backup, part_of, restore};
 pub use clock::Clock;
-pub use people::{PeopleError, add_token, add_user};
+pub use people::{PeopleError, add_gateway, add_token, add_user};
 pub use server::{Addresses, Server};
 pub use settings::{Keep, Settings};
 

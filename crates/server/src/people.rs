@@ -1,4 +1,4 @@
-//! Users and tokens made at the console, for whoever can read the data folder. A hub may be running on the
+//! Users, tokens and gateways made at the console, for whoever can read the data folder. A hub may be running on the
 //! same folder meanwhile: the database takes care of that.
 
 use std::io;
@@ -7,17 +7,19 @@ use std::path::Path;
 
 use motehub_domain::access::Role;
 use motehub_domain::change::Actor;
+use motehub_domain::gateway;
 use motehub_domain::person::{self, Token};
 use motehub_domain::rejection::Rejection;
 use motehub_store::{Store, StoreError};
 
 use crate::clock::Clock;
+use crate::gateways::{hub_name, join};
 use crate::{backup, random, secrets};
 
 /// What every token begins with, so that a leaked one is recognised.
 const TOKEN_PREFIX: &str = "mht_";
 
-/// Why a user or token was not made. Each says what to do.
+/// Why a user, token or gateway was not made. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum PeopleError {
     /// The data folder cannot be made or used.
@@ -64,7 +66,6 @@ pub async fn add_token(data: &Path, name: &str, role: Role) -> Result<String, Pe
         name: name.to_owned(),
         role,
         digest: secrets::digest(&secret),
-        has_access_key: false,
         created_at: now,
         expires_at: None,
         last_used_at: None,
@@ -72,6 +73,28 @@ pub async fn add_token(data: &Path, name: &str, role: Role) -> Result<String, Pe
     let (_, effects) = person::create_token(&token, &tokens, &Actor::System, now)?;
     store.commit(&effects, now).await?;
     Ok(secret)
+}
+
+/// Makes a gateway. Returns its join file; only the public half of its key is kept. `is_own`: the hub speaks TLS at
+/// its address with the certificate of its own authority.
+///
+/// # Errors
+/// If name, selector or address are not acceptable, or the folder cannot be written.
+pub async fn add_gateway(
+    data: &Path,
+    name: &str,
+    selector: &str,
+    address: &str,
+    is_own: bool,
+) -> Result<String, PeopleError> {
+    let store = open(data).await?;
+    let (count, now) = (store.gateways().await?.len(), Clock::System.now());
+    let way = join::Way::new(address, is_own, data)?;
+    let key = join::new_key()?;
+    let (made, effects) =
+        gateway::register(random::id(now), name, selector, key.public, count, &Actor::System, now)?;
+    store.commit(&effects, now).await?;
+    Ok(join::join_file(&hub_name(&store).await?, &made, &way, &key))
 }
 
 /// The secret of a new API token.

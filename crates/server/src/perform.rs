@@ -56,10 +56,9 @@ impl App {
 
     /// Publishes what is said about shadows, as far as anybody has subscribed to it.
     fn publish(&self, say: &[Spoken]) {
-        let Some(mqtt) = self.mqtt.get() else { return };
         for spoken in say {
-            for topic in shadow::topics(spoken).into_iter().filter(|topic| mqtt.is_heard(topic)) {
-                mqtt.publish(&topic, spoken.payload.to_string().as_bytes(), 1, false);
+            for topic in shadow::topics(spoken) {
+                self.publish_about(spoken.device, &topic, || spoken.payload.to_string().into_bytes());
             }
         }
     }

@@ -3,21 +3,23 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use motehub_domain::credential::{self, Stay};
 use motehub_domain::deployment::Target;
-use motehub_domain::device::{self, Dialect, Presence};
+use motehub_domain::device::{self, Dialect, Presence, Reach};
 use motehub_domain::effects::{Effects, Save};
-use motehub_domain::id::DeviceId;
+use motehub_domain::id::{DeviceId, GatewayId};
 use motehub_domain::message::Downlink;
 use motehub_domain::rollout;
 use motehub_domain::time::{Span, Time};
 use motehub_gateway::hub::{Connection, ConnectionId, Transport};
+use motehub_gateway::link::Down;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::gateways;
 use crate::perform::Failure;
 
 /// How many devices' presence is written in one transaction.
@@ -42,6 +44,8 @@ struct Table {
     heard: HashSet<DeviceId>,
     /// The last address of devices that went.
     left_from: HashMap<DeviceId, SocketAddr>,
+    /// Devices that were connected behind a gateway whose link is lost.
+    unreachable: HashMap<DeviceId, GatewayId>,
 }
 
 struct Link {
@@ -50,15 +54,48 @@ struct Link {
     transport: Transport,
     since: Time,
     silence_max: Option<Span>,
-    downlinks: mpsc::Sender<Downlink>,
+    way: Way,
+}
+
+/// How something gets to a connection.
+enum Way {
+    /// To a gateway in this process.
+    Here(mpsc::Sender<Downlink>),
+    /// Over the link of a gateway, which knows the connection by this number.
+    Behind(Arc<gateways::Link>, ConnectionId),
+}
+
+/// A device whose presence is to be written.
+struct Dirty {
+    device: DeviceId,
+    address: Option<SocketAddr>,
+    reach: Reach,
+    /// `None` if that is as it was.
+    gateway: Option<Option<GatewayId>>,
 }
 
 impl Connections {
     /// A device's connection begins.
     pub(crate) fn attach(&self, connection: &Connection, downlinks: mpsc::Sender<Downlink>, now: Time) {
+        self.enter(connection, Way::Here(downlinks), now);
+    }
+
+    /// A device's connection begins behind a gateway, which knows it by the number `theirs`.
+    pub(crate) fn attach_behind(
+        &self,
+        link: &Arc<gateways::Link>,
+        theirs: ConnectionId,
+        connection: &Connection,
+        now: Time,
+    ) {
+        self.enter(connection, Way::Behind(link.clone(), theirs), now);
+    }
+
+    fn enter(&self, connection: &Connection, way: Way, now: Time) {
         let mut table = self.table();
         let Connection { id, address, transport, silence_max, .. } = *connection;
-        let link = Link { id, address, transport, since: now, silence_max, downlinks };
+        let link = Link { id, address, transport, since: now, silence_max, way };
+        table.unreachable.remove(&connection.device);
         table.links.entry(connection.device).or_default().push(link);
         table.owners.insert(connection.id, connection.device);
         table.dirty.insert(connection.device);
@@ -83,6 +120,63 @@ impl Connections {
         self.changed.notify_one();
     }
 
+    /// The link of a gateway is over: its devices are unreachable, unless they are connected elsewhere too.
+    pub(crate) fn link_lost(&self, lost: &Arc<gateways::Link>) {
+        let mut table = self.table();
+        let is_behind = |link: &Link| matches!(&link.way, Way::Behind(link, _) if Arc::ptr_eq(link, lost));
+        let mut gone = Vec::new();
+        for (device, links) in &mut table.links {
+            let before = links.len();
+            let address = links.last().map(|link| link.address);
+            links.retain(|link| !is_behind(link));
+            if links.len() < before {
+                gone.push((*device, address.filter(|_| links.is_empty())));
+            }
+        }
+        for (device, address) in gone {
+            table.dirty.insert(device);
+            if let Some(address) = address {
+                table.links.remove(&device);
+                table.unreachable.insert(device, lost.gateway);
+                table.left_from.insert(device, address);
+            }
+        }
+        let Table { links, owners, .. } = &mut *table;
+        owners
+            .retain(|id, device| links.get(device).is_some_and(|links| links.iter().any(|it| it.id == *id)));
+        drop(table);
+        self.changed.notify_one();
+    }
+
+    /// A gateway is back and has said which devices are connected: those that were unreachable behind it are offline
+    /// if they are not among them. `stored`: what the store says of that.
+    pub(crate) fn settled(&self, gateway: GatewayId, stored: Vec<DeviceId>) {
+        let mut table = self.table();
+        let Table { unreachable, dirty, .. } = &mut *table;
+        unreachable.retain(|device, of| {
+            let is_settled = *of == gateway;
+            if is_settled {
+                dirty.insert(*device);
+            }
+            !is_settled
+        });
+        dirty.extend(stored);
+        drop(table);
+        self.changed.notify_one();
+    }
+
+    /// The links of gateways behind which a device is connected.
+    pub(crate) fn links_of(&self, device: DeviceId) -> Vec<Arc<gateways::Link>> {
+        let table = self.table();
+        let links = table.links.get(&device).into_iter().flatten();
+        links
+            .filter_map(|link| match &link.way {
+                Way::Behind(link, _) => Some(link.clone()),
+                Way::Here(_) => None,
+            })
+            .collect()
+    }
+
     /// Whether a device has a live connection.
     pub(crate) fn is_online(&self, device: DeviceId) -> bool {
         self.table().links.contains_key(&device)
@@ -91,8 +185,15 @@ impl Connections {
     /// Says something to every connection of a device. A full queue loses it: it is recomputed from stored state.
     pub(crate) fn send(&self, device: DeviceId, downlink: &Downlink) {
         for link in self.table().links.get(&device).into_iter().flatten() {
-            if link.downlinks.try_send(downlink.clone()).is_err() {
-                metrics::counter!("motehub_downlinks_dropped_total").increment(1);
+            match &link.way {
+                Way::Here(downlinks) => {
+                    if downlinks.try_send(downlink.clone()).is_err() {
+                        metrics::counter!("motehub_downlinks_dropped_total").increment(1);
+                    }
+                }
+                Way::Behind(link, connection) => {
+                    link.say(Down::Downlink { connection: *connection, downlink: downlink.clone() });
+                }
             }
         }
     }
@@ -101,8 +202,13 @@ impl Connections {
     pub(crate) fn disconnect(&self, device: DeviceId) {
         let table = self.table();
         let links = table.links.get(&device).into_iter().flatten();
-        let ended: Vec<ConnectionId> =
-            links.filter(|link| link.transport != Transport::Mqtt).map(|link| link.id).collect();
+        let links: Vec<&Link> = links.filter(|link| link.transport != Transport::Mqtt).collect();
+        for link in &links {
+            if let Way::Behind(link, connection) = &link.way {
+                link.say(Down::Ended { connection: *connection });
+            }
+        }
+        let ended: Vec<ConnectionId> = links.iter().map(|link| link.id).collect();
         drop(table);
         ended.into_iter().for_each(|id| self.detach(id));
     }
@@ -133,15 +239,31 @@ impl Connections {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_dirty(&self) -> Vec<(DeviceId, Option<SocketAddr>, bool)> {
+    fn take_dirty(&self) -> Vec<Dirty> {
         let mut table = self.table();
         let devices: Vec<DeviceId> = table.dirty.iter().copied().take(BATCH_MAX).collect();
         let mut taken = Vec::with_capacity(devices.len());
         for device in devices {
             table.dirty.remove(&device);
-            let link = table.links.get(&device).and_then(|links| links.last()).map(|link| link.address);
             let left = table.left_from.remove(&device);
-            taken.push((device, link.or(left), link.is_some()));
+            let dirty = match table.links.get(&device).and_then(|links| links.last()) {
+                Some(link) => {
+                    let gateway = match &link.way {
+                        Way::Here(_) => None,
+                        Way::Behind(link, _) => Some(link.gateway),
+                    };
+                    let address = Some(link.address);
+                    Dirty { device, address, reach: Reach::Online, gateway: Some(gateway) }
+                }
+                None => match table.unreachable.get(&device) {
+                    Some(of) => {
+                        let gateway = Some(Some(*of));
+                        Dirty { device, address: left, reach: Reach::Unreachable, gateway }
+                    }
+                    None => Dirty { device, address: left, reach: Reach::Offline, gateway: None },
+                },
+            };
+            taken.push(dirty);
         }
         if !table.dirty.is_empty() {
             self.changed.notify_one();
@@ -182,7 +304,7 @@ async fn write_changed(app: &App) {
     if batch.is_empty() {
         return;
     }
-    let devices: Vec<DeviceId> = batch.iter().map(|(device, ..)| *device).collect();
+    let devices: Vec<DeviceId> = batch.iter().map(|dirty| dirty.device).collect();
     match effects(app, batch).await {
         Ok(effects) => {
             if let Err(error) = app.perform(effects).await {
@@ -195,15 +317,18 @@ async fn write_changed(app: &App) {
     }
 }
 
-async fn effects(app: &App, batch: Vec<(DeviceId, Option<SocketAddr>, bool)>) -> Result<Effects, Failure> {
+async fn effects(app: &App, batch: Vec<Dirty>) -> Result<Effects, Failure> {
     let mut effects = Effects::none();
-    for (id, address, online) in batch {
+    for Dirty { device: id, address, reach, gateway } in batch {
         let Some(device) = app.store.device(id).await? else { continue };
         let was = app.store.presence(id).await?;
         let known = was.as_ref().map(|was| was.address.clone());
         let address =
             address.map(|address| address.ip().to_canonical().to_string()).or(known).unwrap_or_default();
-        let is = Presence { device: id, online, seen_at: app.now(), address };
+        let gateway = gateway.unwrap_or_else(|| was.as_ref().and_then(|was| was.gateway));
+        // Nothing was heard of one that cannot be reached.
+        let heard_at = was.as_ref().filter(|_| reach == Reach::Unreachable).map(|was| was.seen_at);
+        let is = Presence { device: id, reach, gateway, seen_at: heard_at.unwrap_or(app.now()), address };
         effects = effects.and(device::presence(&device, was.as_ref(), is));
     }
     Ok(effects)

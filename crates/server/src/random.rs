@@ -31,8 +31,7 @@ fn digits<const N: usize>() -> String {
     bytes::<N>().iter().map(|byte| char::from(DIGITS[usize::from(byte & 31)])).collect()
 }
 
-/// Random bytes.
-pub(crate) fn bytes<const N: usize>() -> [u8; N] {
+fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("because the operating system always has random numbers");
     bytes

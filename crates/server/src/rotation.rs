@@ -10,6 +10,7 @@ use motehub_domain::device::Device;
 use motehub_domain::effects::Effects;
 use motehub_domain::id::DeviceId;
 use motehub_domain::message::Secret;
+use motehub_gateway::link::Order;
 use motehub_store::StoreError;
 
 use crate::app::App;
@@ -58,9 +59,7 @@ impl App {
             Err(Failure::Store(error)) => return Err(error),
             Err(Failure::Rejected(rejection)) => return Err(StoreError::Unavailable(rejection.sentence)),
         }
-        if let Some(mqtt) = self.mqtt.get() {
-            mqtt.disconnect_device(device.id);
-        }
+        self.order(&Order::Disconnect(device.id));
         Ok(Some(device))
     }
 

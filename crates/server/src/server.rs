@@ -26,6 +26,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::app::{App, Parts};
 use crate::claims::Claims;
+use crate::gateways::{self, Gateways};
 use crate::inbox::{self, Knocks};
 use crate::ingest::{self, Intake};
 use crate::live::{self, Live};
@@ -33,8 +34,8 @@ use crate::presence::{self, Connections};
 use crate::rotation::Origins;
 use crate::settings::Settings;
 use crate::{
-    access_key, activity_file, api, assets, aws, backup, commands, hub, mdash, random, reports, retention,
-    rollouts, secrets, shadows, tls, usage,
+    activity_file, api, assets, backup, commands, hub, mdash, random, reports, retention, rollouts, secrets,
+    shadows, tls, usage,
 };
 
 /// How long the one-time set-up link works.
@@ -52,8 +53,8 @@ const STOP_MAX: Duration = Duration::from_secs(4);
 pub struct Server {
     app: App,
     http: TcpListener,
+    https: Option<(TcpListener, Arc<ServerConfig>)>,
     mdash: Option<TcpListener>,
-    aws: Option<(TcpListener, Arc<ServerConfig>)>,
     mqtt: mqtt::Gateway,
     addresses: Addresses,
     offered: tokio::sync::mpsc::Receiver<motehub_gateway::hub::Arrival>,
@@ -67,6 +68,8 @@ pub struct Server {
 pub struct Addresses {
     /// The API, the dashboard and device-facing HTTP.
     pub http: SocketAddr,
+    /// The same over TLS.
+    pub https: Option<SocketAddr>,
     /// MQTT over TCP.
     pub mqtt: SocketAddr,
     /// MQTT over TLS.
@@ -75,8 +78,6 @@ pub struct Addresses {
     pub mqtt_ws: Option<SocketAddr>,
     /// Mongoose OS devices, and the API that mDash has.
     pub mdash: Option<SocketAddr>,
-    /// The HTTP data plane of AWS IoT.
-    pub aws: Option<SocketAddr>,
 }
 
 impl Server {
@@ -96,19 +97,31 @@ impl Server {
         let needs_setup = store.admins().await.map_err(io::Error::other)? == 0;
         let setup_code = needs_setup.then(random::secret);
 
-        let http = listen("--http", settings.http).await?;
-        let mdash = match settings.mdash {
-            Some(address) => Some(listen("--mdash", address).await?),
+        let http = TcpListener::bind(settings.http)
+            .await
+            .map_err(|e| about(&format!("--http {}", settings.http), &e))?;
+        let https = match settings.https {
+            Some(address) => {
+                let bound = TcpListener::bind(address).await;
+                Some((
+                    bound.map_err(|e| about(&format!("--https {address}"), &e))?,
+                    tls::server_config(&settings)?,
+                ))
+            }
             None => None,
         };
-        let aws = match settings.aws {
-            Some(address) => Some((listen("--aws", address).await?, tls::server_config(&settings)?)),
+        let mdash = match settings.mdash {
+            Some(address) => {
+                let bound = TcpListener::bind(address).await;
+                Some(bound.map_err(|e| about(&format!("--mdash {address}"), &e))?)
+            }
             None => None,
         };
         let tls = match settings.mqtt_tls {
             Some(address) => Some((address, tls::server_config(&settings)?)),
             None => None,
         };
+        let gateways = Gateways::new(gateways::hub_name(&store).await.map_err(io::Error::other)?);
         let (intake, offered) = Intake::new();
         let setup = setup_code.as_ref().map(|code| (secrets::digest(code), now + SETUP_MAX));
         let app = App::new(Parts {
@@ -117,6 +130,7 @@ impl Server {
             started_at: now,
             live: Live::new(last_seq),
             connections: Connections::default(),
+            gateways,
             origins: Origins::default(),
             knocks: Knocks::new(knocks),
             intake,
@@ -125,7 +139,6 @@ impl Server {
             commands: commands::Commands::default(),
             shadows: shadows::Shadows::default(),
             retention: retention::Retention::default(),
-            access_keys: access_key::Origin::open(&settings.data)?,
             throttle: api::Throttle::default(),
             guesses: api::Throttle::default(),
             claims: Claims::default(),
@@ -156,14 +169,14 @@ impl Server {
         let missing = || io::Error::other("the MQTT listener has no address");
         let addresses = Addresses {
             http: http.local_addr()?,
+            https: https.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
             mqtt: bound.tcp.ok_or_else(missing)?,
             mqtt_tls: bound.tls,
             mqtt_ws: bound.ws,
             mdash: mdash.as_ref().map(TcpListener::local_addr).transpose()?,
-            aws: aws.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
         };
         let _ = app.bound.set(addresses);
-        Ok(Self { app, http, mdash, aws, mqtt, addresses, offered, setup_code, _lock: lock })
+        Ok(Self { app, http, https, mdash, mqtt, addresses, offered, setup_code, _lock: lock })
     }
 
     /// Where it listens.
@@ -179,7 +192,7 @@ impl Server {
 
     /// Runs until `shutdown`, then drains: sockets first, then the workers.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
-        let Self { app, http, mdash, aws, mqtt, offered, _lock, .. } = self;
+        let Self { app, http, https, mdash, mqtt, offered, _lock, .. } = self;
         let gateways = TaskTracker::new();
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
@@ -189,9 +202,9 @@ impl Server {
             let router = mdash::router(&app, shutdown.clone()).layer(CatchPanicLayer::custom(panicked));
             gateways.spawn(http::serve(mdash, router, hub.clone(), shutdown.clone()));
         }
-        if let Some((aws, tls)) = aws {
-            let router = aws::router(&app).layer(CatchPanicLayer::custom(panicked));
-            gateways.spawn(http::serve_tls(aws, tls, router, hub.clone(), shutdown.clone()));
+        if let Some((listener, tls)) = https {
+            let router = router(&app, shutdown.clone());
+            gateways.spawn(http::serve_tls(listener, tls, router, hub.clone(), shutdown.clone()));
         }
         gateways.spawn(http::serve(http, router(&app, shutdown.clone()), hub, shutdown.clone()));
         workers.spawn(presence::run(app.clone(), stop_workers.clone()));
@@ -261,8 +274,8 @@ fn router(app: &App, shutdown: CancellationToken) -> Router {
         .layer(axum::middleware::from_fn(api::answers))
         .layer(CompressionLayer::new())
         .layer(axum::middleware::from_fn(assets::with_headers));
-    let devices = http::nodemcu_routes(hub.clone()).merge(http::native_routes(hub, shutdown));
-    pages.merge(devices).layer(CatchPanicLayer::custom(panicked))
+    let devices = http::nodemcu_routes(hub.clone()).merge(http::native_routes(hub, shutdown.clone()));
+    pages.merge(devices).merge(gateways::routes(app, shutdown)).layer(CatchPanicLayer::custom(panicked))
 }
 
 /// A panic is a defect of ours: counted, logged, and answered without a word of what was inside.
@@ -333,10 +346,6 @@ fn lock(data: &std::path::Path) -> io::Result<std::fs::File> {
         io::Error::new(io::ErrorKind::AddrInUse, sentence)
     })?;
     Ok(file)
-}
-
-async fn listen(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|e| about(&format!("{setting} {address}"), &e))
 }
 
 fn about(what: &str, error: &io::Error) -> io::Error {

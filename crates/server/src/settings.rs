@@ -15,6 +15,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Where the API, the dashboard and device-facing HTTP listen.
     pub http: SocketAddr,
+    /// Where the same is served over TLS, if it is.
+    pub https: Option<SocketAddr>,
     /// Where MQTT over TCP listens.
     pub mqtt: SocketAddr,
     /// Where MQTT over TLS listens, if it does.
@@ -23,8 +25,6 @@ pub struct Settings {
     pub mqtt_ws: Option<SocketAddr>,
     /// Where Mongoose OS devices and the programs around mDash are served, if they are.
     pub mdash: Option<SocketAddr>,
-    /// Where the HTTP data plane of AWS IoT is served, over TLS, if it is.
-    pub aws: Option<SocketAddr>,
     /// Whether users of the original phone app are let in there, whose name is their password.
     pub mdash_app_users: bool,
     /// Topic filters open to MQTT clients without credentials; none by default.

@@ -101,6 +101,11 @@ pub(crate) fn issue(
     })
 }
 
+/// The authority of an install, PEM; it is made when the hub first listens with TLS.
+pub(crate) fn own_authority(data: &Path) -> io::Result<String> {
+    fs::read_to_string(data.join("tls/ca.pem"))
+}
+
 /// Makes the authority of this install if there is none.
 fn authority(settings: &Settings) -> io::Result<()> {
     let folder = settings.data.join("tls");
@@ -191,8 +196,10 @@ fn make_authority(
     names.extend(
         fs::read_to_string("/etc/hostname").ok().map(|name| name.trim().to_owned()).filter(|n| !n.is_empty()),
     );
-    let listens = [settings.mqtt_tls.map(|a| a.ip()), settings.aws.map(|a| a.ip()), Some(settings.mqtt.ip())];
-    names.extend(listens.into_iter().flatten().filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()));
+    let over_tls = [settings.mqtt_tls, settings.https];
+    let listens =
+        over_tls.map(|address| address.map(|a| a.ip())).into_iter().chain([Some(settings.mqtt.ip())]);
+    names.extend(listens.flatten().filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()));
     names.sort();
     names.dedup();
     let key = KeyPair::generate()?;

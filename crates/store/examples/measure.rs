@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use motehub_domain::artifact::{Artifact, ArtifactKind, Digest};
 use motehub_domain::deployment::TaskState;
-use motehub_domain::device::{Device, Dialect, Presence, Software};
+use motehub_domain::device::{Device, Dialect, Presence, Reach, Software};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
 use motehub_domain::script::{Language, Script};
@@ -82,8 +82,13 @@ async fn register(store: &Store) {
             revision: 1,
             ..Software::none(id(n))
         })));
-        let presence =
-            Presence { device: id(n), online: n % 3 > 0, seen_at: START, address: "192.0.2.1".into() };
+        let presence = Presence {
+            device: id(n),
+            reach: Reach::of(n % 3 > 0),
+            gateway: None,
+            seen_at: START,
+            address: "192.0.2.1".into(),
+        };
         save.push(Save::Presence(presence));
         save.push(Save::Credential(id(n), Some(Digest(std::array::from_fn(|i| (n >> (8 * (i % 8))) as u8)))));
     }

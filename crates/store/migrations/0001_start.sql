@@ -3,6 +3,21 @@
 -- and its size.
 -- Columns that end in _key hold the same in lower case, to search and sort by.
 
+-- Gateways in processes of their own. Keys are public halves, in hexadecimal digits; without key one is revoked.
+create table gateways (
+    id text primary key,
+    name text not null,
+    name_key text not null,
+    key text,
+    next_key text,
+    selector text not null,
+    seen_at bigint,
+    address text,
+    created_at bigint not null,
+    revision bigint not null
+);
+create unique index gateways_name on gateways (name_key);
+
 create table devices (
     id text primary key,
     name text not null,
@@ -107,8 +122,18 @@ create index software_firmware on software (firmware);
 create table presence (
     device text primary key references devices (id) on delete cascade,
     online bigint not null,
+    unreachable bigint not null,
+    gateway text references gateways (id) on delete set null,
     seen_at bigint not null,
     address text not null
+);
+create index presence_gateway on presence (gateway);
+
+-- The devices that showed their own credential through a gateway.
+create table gateway_devices (
+    gateway text not null references gateways (id) on delete cascade,
+    device text not null references devices (id) on delete cascade,
+    primary key (gateway, device)
 );
 
 -- Unknown devices that asked to be let in. Never holds a secret.
@@ -409,7 +434,6 @@ create table tokens (
     name text not null,
     role text not null,
     digest text not null,
-    has_access_key bigint not null,
     created_at bigint not null,
     expires_at bigint,
     last_used_at bigint

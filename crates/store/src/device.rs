@@ -1,7 +1,7 @@
 //! Devices with their credential, software, presence and assigned scripts.
 
 use motehub_domain::artifact::{Artifact, ArtifactKind};
-use motehub_domain::device::{Assignment, Device, Dialect, Presence, Software};
+use motehub_domain::device::{Assignment, Device, Dialect, Presence, Reach, Software};
 use motehub_domain::id::DeviceId;
 use motehub_domain::script::Script;
 use motehub_domain::time::Time;
@@ -72,21 +72,23 @@ sql! {
     ASSIGN = "insert into assignments (device, script) values ($1, $2)
         on conflict (device, script) do nothing";
     UNASSIGN = "delete from assignments where device = $1 and script = $2";
-    WRITE_PRESENCE = "insert into presence (device, online, seen_at, address) values ($1, $2, $3, $4)
-        on conflict (device) do update
-        set online = excluded.online, seen_at = excluded.seen_at, address = excluded.address";
-    SEEN = "insert into presence (device, online, seen_at, address)
-        select id, 0, cast($2 as bigint), '' from devices where id = $1
+    WRITE_PRESENCE = "insert into presence (device, online, unreachable, gateway, seen_at, address)
+        values ($1, $2, $3, $4, $5, $6)
+        on conflict (device) do update set online = excluded.online, unreachable = excluded.unreachable,
+        gateway = excluded.gateway, seen_at = excluded.seen_at, address = excluded.address";
+    SEEN = "insert into presence (device, online, unreachable, seen_at, address)
+        select id, 0, 0, cast($2 as bigint), '' from devices where id = $1
         on conflict (device) do update set seen_at = excluded.seen_at";
     ALL_OFFLINE = "update presence
-        set online = 0, seen_at = case when seen_at > $1 then $1 else seen_at end
+        set online = 0, unreachable = case when gateway is null then 0 else 1 end,
+        seen_at = case when seen_at > $1 then $1 else seen_at end
         where online = 1 returning device";
 
     BY_ID = concat!("select ", device_select!(), " from devices d where d.id = $1");
     BY_EXTERNAL_ID = concat!(
         "select ", device_select!(), " from devices d where d.external_id = $1 order by d.dialect");
     SOFTWARE = concat!("select ", software_select!(), " from software s where s.device = $1");
-    PRESENCE = "select device, online, seen_at, address from presence where device = $1";
+    PRESENCE = "select device, online, unreachable, gateway, seen_at, address from presence where device = $1";
     ASSIGNMENTS = concat!(
         "select ", script::script_select!(), ", case when s.active_script = c.id then 1 else 0 end
         from assignments a join scripts c on c.id = a.script
@@ -162,8 +164,24 @@ pub(crate) fn unassign(assignment: Assignment) -> Statement {
 }
 
 pub(crate) fn write_presence(presence: &Presence) -> Statement {
-    let Presence { device, online, seen_at, address } = presence;
-    Statement::new(WRITE_PRESENCE, [Value::id(device), (*online).into(), (*seen_at).into(), address.into()])
+    let Presence { device, reach, gateway, seen_at, address } = presence;
+    let values = [
+        Value::id(device),
+        (*reach == Reach::Online).into(),
+        (*reach == Reach::Unreachable).into(),
+        gateway.as_ref().map(ToString::to_string).as_ref().into(),
+        (*seen_at).into(),
+        address.into(),
+    ];
+    Statement::new(WRITE_PRESENCE, values)
+}
+
+pub(crate) fn reach(online: bool, unreachable: bool) -> Reach {
+    match (online, unreachable) {
+        (true, _) => Reach::Online,
+        (false, true) => Reach::Unreachable,
+        (false, false) => Reach::Offline,
+    }
 }
 
 pub(crate) fn seen(device: DeviceId, at: Time) -> Statement {
@@ -298,13 +316,15 @@ impl Store {
         let mut columns = Columns::of("presence", row);
         Ok(Some(Presence {
             device: columns.parsed()?,
-            online: columns.boolean()?,
+            reach: reach(columns.boolean()?, columns.boolean()?),
+            gateway: columns.maybe_parsed()?,
             seen_at: columns.time()?,
             address: columns.text()?,
         }))
     }
 
-    /// At the start of the program: who was online is offline, without a fact being stated. Nobody was last
+    /// At the start of the program: who was online is offline, or unreachable if it was so through a gateway in
+    /// another process, without a fact being stated. Nobody was last
     /// heard later than `now`. Returns how many were online.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use motehub_domain::id::{DeviceId, UserId};
 use motehub_domain::selector::Selector;
 use motehub_domain::time::Time;
 
-use crate::device::{device_columns, device_select, software_columns, software_select};
+use crate::device::{device_columns, device_select, reach, software_columns, software_select};
 use crate::engine::query::{Query, contains};
 use crate::engine::row::{Columns, Row, Value};
 use crate::selector::Context;
@@ -29,7 +29,7 @@ const VIEWS: &str = concat!(
     device_select!(),
     ", ",
     software_select!(),
-    ", p.online, p.seen_at, p.address,
+    ", p.online, p.unreachable, p.gateway, p.seen_at, p.address,
     case when c.device is null then 0 else 1 end, t.state, a.name, r.name, coalesce(w.name, wf.name),
     wf.version, wf.platform, f.name, f.version, f.platform,
     o.started_at, o.sent_at, c.shared_at, c.shared_from
@@ -116,11 +116,14 @@ fn view_of(row: Row) -> Result<DeviceView, StoreError> {
     let device = device_columns(&mut columns)?;
     let software = software_columns(&mut columns, device.id)?;
     let online = columns.maybe_integer()?;
+    let unreachable = columns.maybe_integer()?;
+    let gateway = columns.maybe_parsed()?;
     let seen_at = columns.maybe_time()?;
     let address = columns.maybe_text()?;
     let presence = match (online, seen_at, address) {
         (Some(online), Some(seen_at), Some(address)) => {
-            Some(Presence { device: device.id, online: online != 0, seen_at, address })
+            let reach = reach(online != 0, unreachable.is_some_and(|it| it != 0));
+            Some(Presence { device: device.id, reach, gateway, seen_at, address })
         }
         _ => None,
     };
@@ -199,6 +202,24 @@ impl Store {
             query.condition(&mut is_first).push("(d.search_key like ").bind(pattern).push(" escape '\\'");
             query.push(" or d.id = ").bind(text.trim().to_ascii_lowercase()).push(")");
         }
+    }
+
+    /// Whether one device satisfies a selector at a moment.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn is_selected(
+        &self,
+        device: DeviceId,
+        selector: &Selector,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        let mut query = Query::new(COUNT);
+        let wanted = DeviceQuery { selector: Some(selector.clone()), now, ..DeviceQuery::default() };
+        self.choose(&mut query, &wanted);
+        query.push(" and d.id = ").bind(Value::id(device));
+        let row = self.engine().ask(query).await?.pop();
+        row.map_or(Ok(0), |row| Columns::of("devices", row).integer()).map(|count| count > 0)
     }
 
     /// The ids of the devices that satisfy a selector at a moment, by name; `limit` of them at most.

@@ -25,6 +25,7 @@ mod device_list;
 mod engine;
 mod error;
 mod firmware;
+mod gateway;
 mod group;
 mod kept;
 mod knock;
@@ -51,6 +52,7 @@ pub use command::{CommandView, ExecutionView};
 pub use deployment::DeploymentFilter;
 pub use device_list::{DeviceQuery, DeviceView, Sort};
 pub use error::StoreError;
+pub use gateway::GatewayView;
 pub use overview::Overview;
 pub use report::Logged;
 pub use share::{Customer, Shared};
@@ -142,6 +144,7 @@ impl Store {
             deployment::SQL,
             device::SQL,
             kept::SQL,
+            gateway::SQL,
             group::SQL,
             knock::SQL,
             note::SQL,

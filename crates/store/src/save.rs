@@ -8,7 +8,7 @@ use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
     Store, StoreError, capability, certificate, change, command, credential, deployment, device, firmware,
-    group, knock, note, person, report, script, shadow, share, task, usage,
+    gateway, group, knock, note, person, report, script, shadow, share, task, usage,
 };
 
 impl Store {
@@ -109,6 +109,10 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::DeleteFirmware(id, digest) => firmware::delete(*id, *digest, transaction),
         Save::Group(group) => transaction.push(group::write(group)),
         Save::DeleteGroup(id) => transaction.push(group::delete(*id)),
+        Save::Gateway(gateway) => transaction.push(gateway::write(gateway)),
+        Save::DeleteGateway(id) => transaction.push(gateway::delete(*id)),
+        Save::GatewaySeen(id, at, address) => transaction.push(gateway::seen(*id, *at, address)),
+        Save::ShownThrough(id, device) => transaction.push(gateway::shown(*id, *device)),
         Save::Capability(capability) => transaction.push(capability::write(capability)),
         Save::DeleteCapability(name) => transaction.push(capability::delete(name)),
         Save::Announced(device, names) => capability::write_of(*device, "announced", names, transaction),

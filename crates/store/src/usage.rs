@@ -22,7 +22,8 @@ sql! {
     FIRST_AT = "select min(at) from changes";
     ONLINE = "select device from presence where online = 1";
     CAME = "select device, at, kind from changes
-        where at >= $1 and kind in ('device_online', 'device_offline') and device is not null order by seq";
+        where at >= $1 and kind in ('device_online', 'device_offline', 'device_unreachable')
+        and device is not null order by seq";
     REPORTS = "select r.reported, (select p.reported from shadow_revisions p where p.device = r.device
         and p.name = '' and p.revision < r.revision order by p.revision desc limit 1)
         from shadow_revisions r where r.at >= $1 and r.at < $2 and r.name = '' limit $3";

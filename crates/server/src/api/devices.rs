@@ -5,11 +5,12 @@ pub(crate) mod list;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use motehub_domain::artifact::Artifact;
-use motehub_domain::device::{self, Device, Dialect, Edit, Registration};
+use motehub_domain::device::{self, Device, Dialect, Edit, Reach, Registration};
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::share::Share;
+use motehub_gateway::link::Order;
 use motehub_store::DeviceView;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -47,6 +48,10 @@ pub(crate) struct DeviceDto {
     announced: Vec<String>,
     /// Whether it has a live connection.
     online: bool,
+    /// `online`, `offline`, or `unreachable`: the link to its gateway is lost.
+    reach: &'static str,
+    /// The gateway elsewhere through which it came last, if it was one.
+    gateway: Option<String>,
     /// When it was last heard.
     last_seen: Option<String>,
     /// From which address.
@@ -142,6 +147,7 @@ impl From<DeviceView> for DeviceDto {
             deployment: deployment.to_string(),
             task_state: task_state.as_str(),
         });
+        let reach = presence.as_ref().map_or(Reach::Offline, |presence| presence.reach);
         Self {
             id: device.id.to_string(),
             name: device.name,
@@ -151,7 +157,12 @@ impl From<DeviceView> for DeviceDto {
             tags: device.tags,
             capabilities: device.capabilities,
             announced: view.announced.clone(),
-            online: presence.as_ref().is_some_and(|presence| presence.online),
+            online: reach == Reach::Online,
+            reach: reach.as_str(),
+            gateway: presence
+                .as_ref()
+                .and_then(|presence| presence.gateway)
+                .map(|gateway| gateway.to_string()),
             last_seen: presence.as_ref().map(|presence| rfc3339(presence.seen_at)),
             address: presence.map(|presence| presence.address).filter(|address| !address.is_empty()),
             has_credential,
@@ -328,9 +339,7 @@ pub(crate) async fn delete(
     let device = load(&app, id("device", &path)?).await?;
     app.perform(device::delete(&device, &caller.actor())).await?;
     app.connections.disconnect(device.id);
-    if let Some(mqtt) = app.mqtt.get() {
-        mqtt.forget_principal(&Principal::Device(device.id));
-    }
+    app.order(&Order::Forget(Principal::Device(device.id)));
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -351,7 +360,5 @@ pub(crate) async fn view(app: &App, id: DeviceId) -> Result<DeviceDto, ApiError>
 /// Ends the connections of a device.
 pub(crate) fn disconnect(app: &App, id: DeviceId) {
     app.connections.disconnect(id);
-    if let Some(mqtt) = app.mqtt.get() {
-        mqtt.disconnect_device(id);
-    }
+    app.order(&Order::Disconnect(id));
 }

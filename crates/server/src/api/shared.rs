@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use motehub_domain::device::Reach;
 use motehub_domain::id::UserId;
 use motehub_domain::shadow::Shadow;
 use motehub_domain::share::{Right, Share};
@@ -133,7 +134,7 @@ impl SharedDevice {
             right: share.right.into(),
             until: share.until.map(rfc3339),
             shared_by: share.created_by,
-            online: view.presence.as_ref().is_some_and(|presence| presence.online),
+            online: view.presence.as_ref().is_some_and(|presence| presence.reach == Reach::Online),
             last_seen: view.presence.map(|presence| rfc3339(presence.seen_at)),
             model,
             firmware,

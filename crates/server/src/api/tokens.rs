@@ -8,6 +8,7 @@ use motehub_domain::kept::Principal;
 use motehub_domain::person;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::time::Time;
+use motehub_gateway::link::Order;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -28,8 +29,6 @@ pub(crate) struct Token {
     name: String,
     /// What the program may do.
     role: RoleName,
-    /// The id of its access key, if it has one.
-    access_key_id: Option<String>,
     /// When it was made.
     created_at: String,
     /// When it stops; never if null.
@@ -42,7 +41,6 @@ impl From<person::Token> for Token {
     fn from(token: person::Token) -> Self {
         Self {
             id: token.id.to_string(),
-            access_key_id: token.has_access_key.then(|| token.id.to_string()),
             name: token.name,
             role: token.role.into(),
             created_at: rfc3339(token.created_at),
@@ -72,9 +70,6 @@ pub(crate) struct NewToken {
     role: String,
     /// When it stops, as RFC 3339; never if left out.
     expires_at: Option<String>,
-    /// Whether it also has an access key, for programs that sign as AWS does (SigV4); no if left out.
-    #[serde(default)]
-    access_key: bool,
 }
 
 /// A new token, which is shown only now.
@@ -84,10 +79,6 @@ pub(crate) struct TokenCreated {
     id: String,
     /// For the header `Authorization: Bearer TOKEN`, and as an MQTT password.
     token: String,
-    /// Of its access key, if one was asked for.
-    access_key_id: Option<String>,
-    /// The secret of its access key.
-    secret_access_key: Option<String>,
 }
 
 /// All tokens.
@@ -114,7 +105,6 @@ pub(crate) async fn create(
         name: new.name,
         role: role(&new.role)?,
         digest: secrets::digest(&secret),
-        has_access_key: new.access_key,
         created_at: now,
         expires_at: new.expires_at.as_deref().map(expiry).transpose()?,
         last_used_at: None,
@@ -123,15 +113,8 @@ pub(crate) async fn create(
         let tokens = app.store.tokens().await?;
         Ok(person::create_token(&token, &tokens, &caller.actor(), now)?)
     });
-    let made = made.await?;
-    let id = made.id.to_string();
-    let created = TokenCreated {
-        access_key_id: made.has_access_key.then(|| id.clone()),
-        secret_access_key: made.has_access_key.then(|| app.access_keys.secret_of(&made)),
-        id,
-        token: secret,
-    };
-    Ok((StatusCode::CREATED, axum::Json(created)))
+    let id = made.await?.id.to_string();
+    Ok((StatusCode::CREATED, axum::Json(TokenCreated { id, token: secret })))
 }
 
 /// Revokes a token: it stops at once, and its MQTT connections and sessions end.
@@ -145,9 +128,7 @@ pub(crate) async fn delete(
     let id: TokenId = id("token", &path)?;
     let token = app.store.token(id).await?.ok_or_else(|| ApiError::not_found("token", id))?;
     app.perform(person::delete_token(&token, &caller.actor())).await?;
-    if let Some(mqtt) = app.mqtt.get() {
-        mqtt.forget_principal(&Principal::Token(id));
-    }
+    app.order(&Order::Forget(Principal::Token(id)));
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::{Extension, Path, State};
 use motehub_domain::access::Permission;
-use motehub_domain::device::{self, Device, Dialect, Edit, Registration};
+use motehub_domain::device::{self, Device, Dialect, Edit, Reach, Registration};
 use motehub_domain::kept::Principal;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::shadow::Shadow;
 use motehub_domain::share::{Right, Share};
+use motehub_gateway::link::Order;
 use motehub_store::{DeviceQuery, DeviceView, Shared};
 use serde_json::{Value, json};
 
@@ -144,9 +145,7 @@ pub(super) async fn delete(
     let device = known(app, &id).await?;
     app.perform(device::delete(&device, &caller.actor())).await?;
     app.connections.disconnect(device.id);
-    if let Some(mqtt) = app.mqtt.get() {
-        mqtt.forget_principal(&Principal::Device(device.id));
-    }
+    app.order(&Order::Forget(Principal::Device(device.id)));
     Ok(axum::Json(true))
 }
 
@@ -204,7 +203,7 @@ async fn shown(app: &App, view: &DeviceView) -> Result<Value, Refusal> {
     Ok(json!({
         "id": name_of(device),
         "name": device.name,
-        "online": presence.as_ref().is_some_and(|presence| presence.online),
+        "online": presence.as_ref().is_some_and(|presence| presence.reach == Reach::Online),
         "shadow": shadow,
         "created_at": rfc3339(device.created_at),
         "last_seen": seen_at,

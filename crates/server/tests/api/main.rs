@@ -7,7 +7,6 @@ mod support;
 
 mod access;
 mod activity;
-mod aws;
 mod bulk;
 mod commands;
 mod connections;
@@ -16,6 +15,7 @@ mod customers;
 mod deployments;
 mod devices;
 mod firmware;
+mod gateways;
 mod groups;
 mod history;
 mod hub;

@@ -1,6 +1,7 @@
 //! A hand-written MQTT 3.1.1 client that publishes with QoS 1 and waits for each PUBACK.
 
 use std::io;
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -17,6 +18,11 @@ impl Publisher {
     /// Connects; the error is the return code of the CONNACK, or that there was none.
     pub(crate) async fn connect(hub: &Hub, user: &str, password: &str) -> io::Result<Self> {
         Self::greet(TcpStream::connect(hub.mqtt).await?, 0b1100_0010, user, password).await
+    }
+
+    /// Connects to another broker than that of the hub.
+    pub(crate) async fn connect_at(at: SocketAddr, user: &str, password: &str) -> io::Result<Self> {
+        Self::greet(TcpStream::connect(at).await?, 0b1100_0010, user, password).await
     }
 
     /// Connects to a session that outlives the connection.

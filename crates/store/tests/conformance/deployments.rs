@@ -2,8 +2,9 @@
 
 use motehub_domain::command::{Command, Execution, ExecutionState};
 use motehub_domain::deployment::{Cause, Counts, DeploymentState, TaskState};
-use motehub_domain::device::{Assignment, Presence, Software};
+use motehub_domain::device::{Assignment, Presence, Reach, Software};
 use motehub_domain::effects::Save;
+use motehub_domain::id::DeviceId;
 use motehub_domain::script::{Script, ScriptVersion, Syntax};
 use motehub_domain::time::{Span, Time};
 use motehub_store::{DeploymentFilter, ExecutionView, Overview, StoreError};
@@ -153,7 +154,7 @@ pub(crate) async fn a_device_has_one_open_task(world: &mut World) {
 
 pub(crate) async fn targets_come_in_the_order_asked(world: &mut World) {
     let (lamp, fan) = (world.device(1).await, world.device(2).await);
-    let presence = Presence { device: lamp.id, online: true, seen_at: NOW, address: String::new() };
+    let presence = here(lamp.id);
     world.save([Save::Presence(presence), Save::Software(Box::new(software(lamp.id)))]).await.unwrap();
     let targets = world.store.targets(&[fan.id, id(77), lamp.id]).await.unwrap();
     assert_eq!(targets.len(), 2);
@@ -197,7 +198,7 @@ pub(crate) async fn the_overview_counts(world: &mut World) {
     world
         .save([
             Save::Device(Box::new(open)),
-            Save::Presence(Presence { device: lamp.id, online: true, seen_at: NOW, address: String::new() }),
+            Save::Presence(here(lamp.id)),
             Save::Software(Box::new(software(lamp.id))),
             Save::Deployment(Box::new(asked)),
             Save::Task(Box::new(task(id(1), id(2), TaskState::Applying))),
@@ -271,4 +272,8 @@ pub(crate) async fn commands_wait_are_due_and_end_with_their_device(world: &mut 
     assert_eq!(world.store.sweep_commands(NOW + Span(2), 10).await, Ok(1));
     assert_eq!(world.store.command(one.id).await, Ok(None));
     assert_eq!(world.store.execution(one.id, lamp.id).await, Ok(None));
+}
+
+fn here(device: DeviceId) -> Presence {
+    Presence { device, reach: Reach::Online, gateway: None, seen_at: NOW, address: String::new() }
 }

@@ -3,7 +3,7 @@
 use motehub_domain::certificate::Certificate;
 use motehub_domain::credential::Rotation;
 use motehub_domain::deployment::{Cause, TaskState};
-use motehub_domain::device::{Assignment, Device, Dialect, Presence, Software};
+use motehub_domain::device::{Assignment, Device, Dialect, Presence, Reach, Software};
 use motehub_domain::effects::Save;
 use motehub_domain::id::DeviceId;
 use motehub_domain::knock::{Knock, Said, Standing, Via};
@@ -14,7 +14,7 @@ use motehub_store::{DeviceQuery, Sort, StoreError};
 use crate::world::{NOW, World, artifact, deployment, device, digest, id, script, task};
 
 fn presence(device: DeviceId, online: bool, seen_at: Time) -> Presence {
-    Presence { device, online, seen_at, address: "192.0.2.1".into() }
+    Presence { device, reach: Reach::of(online), gateway: None, seen_at, address: "192.0.2.1".into() }
 }
 
 pub(crate) fn software(device: DeviceId) -> Software {
@@ -165,7 +165,7 @@ pub(crate) async fn presence_is_replaced_seen_and_ended(world: &mut World) {
         .await
         .unwrap();
     assert_eq!(world.store.presence(lamp).await, Ok(Some(presence(lamp, true, NOW + Span(9)))));
-    let quiet = Presence { device: fan, online: false, seen_at: NOW, address: String::new() };
+    let quiet = Presence { address: String::new(), ..presence(fan, false, NOW) };
     assert_eq!(world.store.presence(fan).await, Ok(Some(quiet)));
     assert_eq!(world.store.all_offline(NOW + Span(5)).await, Ok(1));
     assert_eq!(world.store.presence(lamp).await, Ok(Some(presence(lamp, false, NOW + Span(5)))));

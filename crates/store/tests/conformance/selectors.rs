@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use motehub_domain::capability::{Capability, Usage};
-use motehub_domain::device::{Device, Presence};
+use motehub_domain::device::{Device, Presence, Reach};
 use motehub_domain::effects::Save;
 use motehub_domain::group::Group;
 use motehub_domain::id::DeviceId;
@@ -70,7 +70,13 @@ async fn fleet(world: &mut World) -> Vec<Facts> {
             .await
             .unwrap();
         if let Some(seen_at) = seen {
-            let presence = Presence { device: device.id, online, seen_at, address: String::new() };
+            let presence = Presence {
+                device: device.id,
+                reach: Reach::of(online),
+                gateway: None,
+                seen_at,
+                address: String::new(),
+            };
             world.save([Save::Presence(presence)]).await.unwrap();
         }
         for (metric, value) in &measured_now {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use motehub_domain::change::{Actor, Change, ChangeKind};
-use motehub_domain::device::Presence;
+use motehub_domain::device::{Presence, Reach};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::report::{Announcement, Report};
 use motehub_domain::shadow::{Revision, Shadow};
@@ -35,7 +35,8 @@ pub(crate) async fn a_day_is_made_of_presence_reports_and_firmware(world: &mut W
     let (lamp, fan) = (world.device(1).await, world.device(2).await);
     assert_eq!(world.store.first_change().await, Ok(None));
     let presence = |device, online| {
-        Save::Presence(Presence { device, online, seen_at: NOW, address: "192.0.2.1".into() })
+        let address = "192.0.2.1".into();
+        Save::Presence(Presence { device, reach: Reach::of(online), gateway: None, seen_at: NOW, address })
     };
     let came = |kind| Change {
         actor: Actor::Device("Lamp".into()),

@@ -1079,6 +1079,61 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/gateways": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All gateways, by name. */
+        get: operations["gateways_list"];
+        put?: never;
+        /** Makes a gateway with a key. The join file is shown only now. */
+        post: operations["gateways_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/gateways/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One gateway. */
+        get: operations["gateways_get"];
+        put?: never;
+        post?: never;
+        /** Deletes a gateway and ends its link at once. Its devices stay. */
+        delete: operations["gateways_delete"];
+        options?: never;
+        head?: never;
+        /** Changes a gateway. For which devices it may speak changes at once. */
+        patch: operations["gateways_edit"];
+        trace?: never;
+    };
+    "/api/v1/gateways/{id}/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes a new key for a gateway. The key it has works until the new one was used. The join file is shown only now. */
+        post: operations["gateways_rotate"];
+        /** Revokes the keys of a gateway and ends its link at once. */
+        delete: operations["gateways_revoke"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/grants": {
         parameters: {
             query?: never;
@@ -1952,8 +2007,6 @@ export interface components {
             /** @enum {string} */
             kind: "delete";
         } | {
-            /** @description Id of the firmware, if it is one. */
-            firmware?: string | null;
             /**
              * Format: int64
              * @description How long a board must run it without trouble: 5 to 3600, 30 by default.
@@ -1961,11 +2014,11 @@ export interface components {
             health_window_seconds?: number | null;
             /** @enum {string} */
             kind: "deploy";
-            /** @description Id of the script, if it is one. */
-            script?: string | null;
+            /** @description Id of the script. */
+            script: string;
             /**
              * Format: int64
-             * @description Which version of the script; the newest by default.
+             * @description Which version; the newest by default.
              */
             version?: number | null;
         } | {
@@ -1988,7 +2041,7 @@ export interface components {
         BulkPreview: {
             /** @description How many devices are selected. */
             count: number;
-            /** @description For a deployment: how many lack what the script requires or have another platform, and are left out. */
+            /** @description For a deployment: how many lack a capability that the script requires, and are left out. */
             left_out: number;
             /** @description The names of the first 20, in order. */
             names: string[];
@@ -2331,8 +2384,6 @@ export interface components {
             left_out: components["schemas"]["LeftOut"][];
             /** @description How many there are of those. */
             left_out_total: number;
-            /** @description Stands for exactly these devices: send it with the deployment or the command. */
-            token: string;
         };
         /** @description A deployment with its tasks. */
         DeploymentWithTasks: components["schemas"]["Deployment"] & {
@@ -2358,6 +2409,8 @@ export interface components {
             /** @description Its own id, such as a chip id. */
             external_id?: string | null;
             firmware?: components["schemas"]["FirmwareRef"] | null;
+            /** @description The gateway elsewhere through which it came last, if it was one. */
+            gateway?: string | null;
             /** @description Whether it has a credential. */
             has_credential: boolean;
             /** @description Its id. */
@@ -2373,6 +2426,8 @@ export interface components {
             problem?: string | null;
             /** @description The versions that are not given to it any more; only for one device. */
             quarantined?: components["schemas"]["Quarantine"][];
+            /** @description `online`, `offline`, or `unreachable`: the link to its gateway is lost. */
+            reach: string;
             report?: components["schemas"]["Report"] | null;
             /**
              * Format: int64
@@ -2650,6 +2705,91 @@ export interface components {
             /** @description Its version. */
             version: string;
         };
+        /** @description A gateway in a process of its own. */
+        Gateway: {
+            /** @description From which address it came last. */
+            address?: string | null;
+            /** @description When it was made. */
+            created_at: string;
+            /**
+             * Format: int64
+             * @description How many of its devices are online.
+             */
+            devices_online: number;
+            /**
+             * Format: int64
+             * @description How many of its devices are unreachable.
+             */
+            devices_unreachable: number;
+            /** @description Its id. */
+            id: string;
+            /** @description The beginning of its public key; none if it is revoked. */
+            key?: string | null;
+            /** @description When its link was last made or lost. */
+            last_seen?: string | null;
+            link?: components["schemas"]["GatewayLink"] | null;
+            /** @description Unique without regard to case. */
+            name: string;
+            /** @description The beginning of the key that it was given and has not used yet. */
+            next_key?: string | null;
+            /** @description For which devices it may speak; empty for all that show their own credential to it. */
+            selector: string;
+            /** @description `linked`, `lost`, `new` (it never came) or `revoked`. */
+            state: string;
+        };
+        /** @description What changes a gateway; fields that are left out stay as they are. */
+        GatewayEdit: {
+            /** @description New name. */
+            name?: string | null;
+            /** @description For which devices it may speak. */
+            selector?: string | null;
+        };
+        /** @description A link while it lives. */
+        GatewayLink: {
+            /**
+             * Format: int64
+             * @description Messages that were dropped from its disk because they were too many or too old.
+             */
+            dropped: number;
+            /**
+             * Format: int64
+             * @description How often a link was made since the gateway started.
+             */
+            links: number;
+            /**
+             * Format: int64
+             * @description Messages of devices since the gateway started.
+             */
+            messages: number;
+            /**
+             * Format: int64
+             * @description How long its last beat took to be answered.
+             */
+            round_trip_ms: number;
+            /** @description What kinds of devices it serves. */
+            serves: string;
+            /** @description Since when. */
+            since: string;
+            /**
+             * Format: int64
+             * @description Messages that wait on its disk.
+             */
+            spooled: number;
+            /**
+             * Format: int64
+             * @description Bytes of those.
+             */
+            spooled_bytes: number;
+            /** @description The version of its program. */
+            version: string;
+        };
+        /** @description All gateways. */
+        GatewayList: {
+            /** @description By name. */
+            items: components["schemas"]["Gateway"][];
+            /** @description How many there are. */
+            total: number;
+        };
         /** @description A grant, to one device or to all devices with a tag. */
         Grant: {
             /** @description To this device. */
@@ -2821,6 +2961,23 @@ export interface components {
             /** @description How many there are. */
             total: number;
         };
+        /** @description How a gateway reaches the hub, for its join file. */
+        JoinWay: {
+            /** @description Where the gateway reaches this hub, such as `https://hub.example.org:8443`. */
+            hub: string;
+            /**
+             * @description Whether TLS is spoken there with the certificate of the hub's own authority, and not by a proxy or with a
+             *     certificate that machines know. By default if the hub listens by --https without a certificate of its own.
+             */
+            own_authority?: boolean | null;
+        };
+        /** @description A join file. It holds the private key, which is shown only now. */
+        Joining: {
+            /** @description The gateway. */
+            gateway: components["schemas"]["Gateway"];
+            /** @description For `motehub gateway … --key FILE`. */
+            join_file: string;
+        };
         /** @description Somebody unknown who asked to be let in. */
         Knock: {
             /** @description From which address it came last. */
@@ -2871,8 +3028,6 @@ export interface components {
         };
         /** @description Where the hub listens. */
         Listeners: {
-            /** @description The HTTP data plane of AWS IoT. */
-            aws?: string | null;
             /** @description The API, the dashboard and HTTP of devices. */
             http: string;
             /** @description Mongoose OS devices, and the API that mDash has. */
@@ -3079,8 +3234,6 @@ export interface components {
             name: string;
             /** @description A condition such as `tag=kitchen and online`. */
             selector?: string | null;
-            /** @description From the preview of deployments. A selection that changed since is refused. */
-            token?: string | null;
         };
         /** @description What begins a deployment. */
         NewDeployment: {
@@ -3097,8 +3250,6 @@ export interface components {
             script?: string | null;
             /** @description A condition such as `tag=kitchen and online`. */
             selector?: string | null;
-            /** @description From the preview. A selection that changed since is refused. */
-            token?: string | null;
             /**
              * Format: int64
              * @description Which version of the script; the newest by default.
@@ -3146,6 +3297,17 @@ export interface components {
             platform?: string | null;
             /** @description Such as `1.2.0`. */
             version?: string | null;
+        };
+        /** @description What makes a gateway. */
+        NewGateway: {
+            /** @description Where the gateway reaches this hub, such as `https://hub.example.org:8443`. */
+            hub: string;
+            /** @description Unique without regard to case, 1 to 80 characters. */
+            name: string;
+            /** @description As in the other calls that make a key. */
+            own_authority?: boolean | null;
+            /** @description For which devices it may speak; all that show their own credential to it if it is left out. */
+            selector?: string;
         };
         /** @description What adds a grant: exactly one of `device` and `tag`. */
         NewGrant: {
@@ -3202,8 +3364,6 @@ export interface components {
         };
         /** @description What makes a token. */
         NewToken: {
-            /** @description Whether it also has an access key, for programs that sign as AWS does (SigV4); no if left out. */
-            access_key?: boolean;
             /** @description When it stops, as RFC 3339; never if left out. */
             expires_at?: string | null;
             /** @description 1 to 80 characters, unique. */
@@ -3938,8 +4098,6 @@ export interface components {
         };
         /** @description An API token; its secret is not kept. */
         Token: {
-            /** @description The id of its access key, if it has one. */
-            access_key_id?: string | null;
             /** @description When it was made. */
             created_at: string;
             /** @description When it stops; never if null. */
@@ -3955,12 +4113,8 @@ export interface components {
         };
         /** @description A new token, which is shown only now. */
         TokenCreated: {
-            /** @description Of its access key, if one was asked for. */
-            access_key_id?: string | null;
             /** @description Its id. */
             id: string;
-            /** @description The secret of its access key. */
-            secret_access_key?: string | null;
             /** @description For the header `Authorization: Bearer TOKEN`, and as an MQTT password. */
             token: string;
         };
@@ -4426,14 +4580,6 @@ export interface operations {
                     "application/json": components["schemas"]["Problem"];
                 };
             };
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -4783,14 +4929,6 @@ export interface operations {
                 };
             };
             400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6999,6 +7137,229 @@ export interface operations {
                 content: {
                     "application/octet-stream": number[];
                 };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    gateways_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayList"];
+                };
+            };
+        };
+    };
+    gateways_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewGateway"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Joining"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    gateways_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Gateway"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    gateways_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    gateways_edit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GatewayEdit"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Gateway"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    gateways_rotate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JoinWay"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Joining"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    gateways_revoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             404: {
                 headers: {

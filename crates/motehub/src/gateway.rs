@@ -1,0 +1,165 @@
+//! `motehub gateway`: a gateway on another host than its hub, and the join file that lets it in.
+
+mod join;
+mod kept;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use motehub_gateway::hub::Hub;
+use motehub_gateway::link::{Ends, RemoteHub};
+use motehub_gateway::mqtt;
+use motehub_server::Clock;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{open_files, serve};
+use join::Join;
+
+/// Gateways on other hosts.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Register a gateway on the hub of a data folder, and print its join file on the standard output
+    New(NewOptions),
+    /// Serve MQTT clients here, for a hub elsewhere
+    Mqtt(MqttOptions),
+}
+
+/// What makes a join file.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  motehub gateway new cellar --hub https://10.0.0.5:8443 --data /var/lib/motehub > cellar.join\n\n\
+    The file holds the gateway's private key and is shown only now. For a hub on another machine:\n  \
+    motehub ctl gateway new"
+)]
+pub(crate) struct NewOptions {
+    /// A name that is not taken
+    name: String,
+    /// Where the gateway reaches the hub
+    #[arg(long, value_name = "URL")]
+    hub: String,
+    /// For which devices it may speak; without it for all that show their own credential to it
+    #[arg(long, value_name = "SELECTOR", default_value = "")]
+    selector: String,
+    /// The hub is reached through a proxy, or has a certificate that machines know: its own authority is not used
+    #[arg(long)]
+    public_certificate: bool,
+    /// The data folder of the hub
+    #[arg(long, value_name = "DIR", env = "MOTEHUB_DATA")]
+    data: PathBuf,
+}
+
+/// How the hub is reached.
+#[derive(clap::Args)]
+pub(crate) struct LinkOptions {
+    /// The join file of this gateway
+    #[arg(long, value_name = "FILE", env = "MOTEHUB_GATEWAY_KEY")]
+    key: PathBuf,
+    /// Where the hub is, if not where the join file says
+    #[arg(long, value_name = "URL", env = "MOTEHUB_HUB")]
+    hub: Option<String>,
+    /// Believe this authority (certificates in PEM) and no other [default: that of the join file, or those of this
+    /// machine]
+    #[arg(long, value_name = "FILE", env = "MOTEHUB_CA")]
+    ca: Option<PathBuf>,
+    /// The folder for what waits while the link is down [default: the name of the join file with .spool]
+    #[arg(long, value_name = "DIR", env = "MOTEHUB_SPOOL")]
+    spool: Option<PathBuf>,
+}
+
+/// Where MQTT clients are served.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  motehub gateway mqtt --key cellar.join --mqtt 0.0.0.0:1883\n\n\
+    When everything is bound, one line of JSON on the standard output says so, with the addresses.")]
+pub(crate) struct MqttOptions {
+    #[command(flatten)]
+    link: LinkOptions,
+    /// Where MQTT listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883", env = "MOTEHUB_MQTT")]
+    mqtt: String,
+    /// Where MQTT over WebSocket listens; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_MQTT_WS")]
+    mqtt_ws: Option<String>,
+}
+
+/// Runs a command about gateways.
+pub(crate) fn run(command: Command) -> anyhow::Result<()> {
+    let runtime = || tokio::runtime::Runtime::new();
+    match command {
+        Command::New(options) => runtime()?.block_on(new(options)),
+        Command::Mqtt(options) => {
+            serve::log_to_stderr();
+            runtime()?.block_on(serve_mqtt(options))
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the file is what the command is for")]
+async fn new(options: NewOptions) -> anyhow::Result<()> {
+    let NewOptions { name, hub, selector, public_certificate, data } = options;
+    let made = motehub_server::add_gateway(&data, &name, &selector, &hub, !public_certificate).await;
+    print!("{}", made.with_context(|| format!("making the gateway {name:?}"))?);
+    Ok(())
+}
+
+/// A gateway's end of the link, and the task that keeps it.
+struct Linked {
+    hub: RemoteHub,
+    ends: Ends,
+    shutdown: CancellationToken,
+}
+
+/// Reads the join file and opens the folder; nothing is reached yet.
+async fn linked(options: LinkOptions, serves: &str) -> anyhow::Result<Linked> {
+    let LinkOptions { key, hub, ca, spool } = options;
+    let folder = spool.unwrap_or_else(|| key.with_extension("spool"));
+    let join = Join::read(&key)?;
+    let notes = kept::OwnDisk::open(&folder).await?;
+    let settings = join.settings(hub, ca.as_deref(), serves, Box::new(notes))?;
+    let (hub, ends) = RemoteHub::new(settings);
+    Ok(Linked { hub, ends, shutdown: serve::on_signals()? })
+}
+
+async fn serve_mqtt(options: MqttOptions) -> anyhow::Result<()> {
+    let Linked { hub, mut ends, shutdown } = linked(options.link, "mqtt").await?;
+    let now = Clock::System.now();
+    let limits = mqtt::Limits::default();
+    open_files::raise(limits.connections_max);
+    let settings = mqtt::Settings {
+        tcp: Some(serve::address("mqtt", &options.mqtt)?),
+        ws: options.mqtt_ws.as_deref().map(|text| serve::address("mqtt-ws", text)).transpose()?,
+        limits,
+        now_ms: now.0.unsigned_abs(),
+        // Larger than any of a former life: identifiers that clients are given are made of it.
+        first_connection: now.0.unsigned_abs() << 10,
+        ..mqtt::Settings::default()
+    };
+    let mut orders = ends.take_orders();
+    let link = tokio::spawn(hub.clone().run(ends, shutdown.clone()));
+    let gateway = mqtt::Gateway::bind(settings, Arc::new(hub) as Arc<dyn Hub>).await?;
+    let handle = gateway.handle();
+    tokio::spawn(async move {
+        while let Some(order) = orders.recv().await {
+            order.obey(&handle);
+        }
+    });
+    let bound = gateway.addresses();
+    announce([("mqtt", bound.tcp), ("mqtt_ws", bound.ws)]);
+    gateway.run(shutdown).await;
+    link.await?;
+    Ok(())
+}
+
+/// One line of JSON that programs wait for.
+#[expect(clippy::print_stdout, reason = "the ready line is part of the command line's contract")]
+fn announce(addresses: impl IntoIterator<Item = (&'static str, Option<SocketAddr>)>) {
+    let mut line = json!({ "ready": true });
+    for (name, address) in addresses {
+        if let Some(address) = address {
+            line[name] = Value::from(address.to_string());
+        }
+    }
+    println!("{line}");
+}

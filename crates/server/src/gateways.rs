@@ -1,0 +1,222 @@
+//! Gateways in processes of their own, as far as they are linked: what the hub wants of them, and how they are.
+
+mod answers;
+mod door;
+pub(crate) mod join;
+mod session;
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use motehub_domain::effects::{Effects, Save};
+use motehub_domain::gateway;
+use motehub_domain::id::{DeviceId, GatewayId, TokenId};
+use motehub_domain::time::Time;
+use motehub_gateway::hub::ConnectionId;
+use motehub_gateway::link::{Down, Order, Status};
+use motehub_store::{Store, StoreError};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::random;
+
+pub(crate) use door::routes;
+
+/// Connections of devices behind gateways are numbered from here on, far from those of MQTT and HTTP.
+const FIRST_CONNECTION: u64 = 1 << 61;
+/// How much may wait to be said to a gateway. One that does not follow is cut: what it missed is said when it is back.
+const WAITING_MAX: usize = 10_000;
+/// How many may shake hands at once.
+const SHAKING_MAX: usize = 32;
+
+/// The hub's name for machines: made once.
+pub(crate) async fn hub_name(store: &Store) -> Result<String, StoreError> {
+    const NOTE: &str = "hub";
+    if let Some(name) = store.note(NOTE).await? {
+        return Ok(String::from_utf8_lossy(&name).into_owned());
+    }
+    let name = random::secret();
+    let save = vec![Save::Note(NOTE.to_owned(), Some(name.clone().into_bytes()))];
+    store.commit(&Effects { save, ..Effects::none() }, Time(0)).await?;
+    Ok(name)
+}
+
+/// The links of gateways.
+pub(crate) struct Gateways {
+    links: Mutex<HashMap<GatewayId, Arc<Link>>>,
+    next_connection: AtomicU64,
+    shaking: Arc<Semaphore>,
+    /// Programs that showed their token through a gateway since the hub started.
+    tokens: Mutex<HashSet<(GatewayId, TokenId)>>,
+    /// The hub's name for machines, which join files have.
+    pub(crate) hub: String,
+}
+
+/// A link of a gateway while it lives.
+pub(crate) struct Link {
+    /// Which gateway.
+    pub(crate) gateway: GatewayId,
+    /// From where it came.
+    pub(crate) address: IpAddr,
+    /// Since when.
+    pub(crate) since: Time,
+    /// What kinds of devices it serves.
+    pub(crate) serves: String,
+    /// The version of its program.
+    pub(crate) program: String,
+    says: mpsc::Sender<Down>,
+    cut: CancellationToken,
+    /// Why it was cut.
+    why: Mutex<Option<String>>,
+    status: Mutex<Status>,
+    /// Devices that it may speak for, as far as that was looked up.
+    allowed: Mutex<HashSet<DeviceId>>,
+}
+
+impl Link {
+    /// Says something; a gateway that does not follow is cut.
+    pub(crate) fn say(&self, down: Down) {
+        if self.says.try_send(down).is_err() {
+            self.cut("it does not follow what the hub says");
+        }
+    }
+
+    /// Ends it; the gateway is told why.
+    pub(crate) fn cut(&self, why: &str) {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.to_owned());
+        self.cut.cancel();
+    }
+
+    /// How the gateway is.
+    pub(crate) fn status(&self) -> Status {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn allowed(&self) -> MutexGuard<'_, HashSet<DeviceId>> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gateways {
+    /// No links yet, of the hub with this name.
+    pub(crate) fn new(hub: String) -> Self {
+        Self {
+            links: Mutex::default(),
+            next_connection: AtomicU64::new(FIRST_CONNECTION),
+            shaking: Arc::new(Semaphore::new(SHAKING_MAX)),
+            tokens: Mutex::default(),
+            hub,
+        }
+    }
+
+    /// The link of a gateway, if it has one.
+    pub(crate) fn link(&self, gateway: GatewayId) -> Option<Arc<Link>> {
+        self.links().get(&gateway).cloned()
+    }
+
+    /// Whether any gateway is linked.
+    pub(crate) fn are_linked(&self) -> bool {
+        !self.links().is_empty()
+    }
+
+    /// Ends the link of a gateway, if it has one.
+    pub(crate) fn cut(&self, gateway: GatewayId, why: &str) {
+        if let Some(link) = self.link(gateway) {
+            link.cut(why);
+        }
+    }
+
+    /// What devices may be spoken for is looked up anew: they changed, or the gateway did.
+    pub(crate) fn look_again(&self, devices: &[DeviceId]) {
+        for link in self.links().values() {
+            let mut allowed = link.allowed();
+            allowed.retain(|device| !devices.contains(device));
+        }
+    }
+
+    /// A program showed its token through a gateway.
+    fn token_shown(&self, gateway: GatewayId, token: TokenId) {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert((gateway, token));
+    }
+
+    fn has_shown_token(&self, gateway: GatewayId, token: TokenId) -> bool {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).contains(&(gateway, token))
+    }
+
+    fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The link of a gateway takes the place of the one before.
+    fn enter(&self, link: &Arc<Link>) {
+        if let Some(before) = self.links().insert(link.gateway, link.clone()) {
+            before.cut("the gateway made another link: does its key run twice?");
+        }
+    }
+
+    fn leave(&self, link: &Arc<Link>) {
+        let mut links = self.links();
+        if links.get(&link.gateway).is_some_and(|it| Arc::ptr_eq(it, link)) {
+            links.remove(&link.gateway);
+        }
+    }
+
+    fn links(&self) -> MutexGuard<'_, HashMap<GatewayId, Arc<Link>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl App {
+    /// Wants something of every MQTT broker, the own one and those behind links.
+    pub(crate) fn order(&self, order: &Order) {
+        if let Some(mqtt) = self.mqtt.get() {
+            order.obey(mqtt);
+        }
+        for link in self.gateways.links().values() {
+            link.say(Down::Order(order.clone()));
+        }
+    }
+
+    /// Publishes something about a device, as far as anybody has subscribed to it: here, and where it is connected.
+    pub(crate) fn publish_about(&self, device: DeviceId, topic: &str, payload: impl Fn() -> Vec<u8>) {
+        if let Some(mqtt) = self.mqtt.get()
+            && mqtt.is_heard(topic)
+        {
+            mqtt.publish(topic, &payload(), 1, false);
+        }
+        for link in self.connections.links_of(device) {
+            let (topic, payload) = (topic.to_owned(), payload().into());
+            link.say(Down::Order(Order::Publish { topic, payload, qos: 1, retain: false }));
+        }
+    }
+
+    /// The link of a gateway was made.
+    async fn gateway_linked(&self, link: &Link) {
+        let address = link.address.to_string();
+        let stated = self.attempt(|| async {
+            let found = self.store.gateway(link.gateway).await?;
+            let effects = found.map(|view| gateway::linked(&view.gateway, &address, self.now()));
+            Ok(((), effects.unwrap_or_default()))
+        });
+        if let Err(error) = stated.await {
+            tracing::warn!(%error, gateway = %link.gateway, "that a gateway came could not be recorded");
+        }
+    }
+
+    /// The link of a gateway is over: nobody knows how its devices are.
+    async fn gateway_lost(&self, link: &Arc<Link>, why: &str) {
+        self.connections.link_lost(link);
+        let address = link.address.to_string();
+        let stated = self.attempt(|| async {
+            let found = self.store.gateway(link.gateway).await?;
+            let effects = found.map(|view| gateway::lost(&view.gateway, &address, why, self.now()));
+            Ok(((), effects.unwrap_or_default()))
+        });
+        if let Err(error) = stated.await {
+            tracing::warn!(%error, gateway = %link.gateway, "that a gateway went could not be recorded");
+        }
+    }
+}
