@@ -230,6 +230,33 @@ async fn nothing_is_acknowledged_before_it_is_stored_and_then_everything_in_orde
 }
 
 #[tokio::test]
+async fn ten_requests_by_the_topics_of_aws_are_under_way_on_a_connection_and_the_others_are_told() {
+    let (gate, is_open) = watch::channel(false);
+    let house = house(Recorder::gated(is_open), Limits::default()).await;
+    let mut device = plain(&house, false, "a", "7").await;
+    for id in 1..=12 {
+        let what = if id % 2 == 0 { "shadow/get" } else { "jobs/get" };
+        device.say(&format!("PUBLISH qos=1 id={id} $aws/things/7/{what}")).await;
+    }
+    let mut other = plain(&house, false, "b", "8").await;
+    other.say("PUBLISH qos=1 id=1 $aws/things/8/jobs/get").await;
+    for (heard, times) in [("asked", 5), ("throttled", 1)] {
+        house.hub.hears(&format!("{heard} $aws/things/7/shadow/get"), times).await;
+        house.hub.hears(&format!("{heard} $aws/things/7/jobs/get"), times).await;
+    }
+    house.hub.hears("asked $aws/things/8/jobs/get", 1).await;
+    gate.send(true).unwrap();
+    for id in 1..=12 {
+        device.hear(&format!("PUBACK id={id}")).await;
+    }
+    other.hear("PUBACK id=1").await;
+    // Those are answered: there is room again.
+    device.say("PUBLISH qos=1 id=13 $aws/things/7/shadow/get").await;
+    device.hear("PUBACK id=13").await;
+    house.hub.hears("asked $aws/things/7/shadow/get", 6).await;
+}
+
+#[tokio::test]
 async fn a_client_that_floods_is_not_read_while_too_much_is_unacknowledged() {
     let (gate, is_open) = watch::channel(false);
     let limits = Limits { taken_unacknowledged_max: 8, ..Limits::default() };

@@ -92,6 +92,10 @@ impl Server {
         let store = Store::open(&settings.data.join(backup::DATABASE)).await.map_err(io::Error::other)?;
         let now = settings.clock.now();
         store.all_offline(now).await.map_err(io::Error::other)?;
+        let swept = store.sweep_artifacts().await.map_err(io::Error::other)?;
+        if swept > 0 {
+            tracing::info!(artifacts = swept, "bytes whose upload did not come to an end were removed");
+        }
         let last_seq = store.last_seq().await.map_err(io::Error::other)?;
         let knocks = store.knocks().await.map_err(io::Error::other)?;
         let needs_setup = store.admins().await.map_err(io::Error::other)? == 0;

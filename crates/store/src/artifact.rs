@@ -23,6 +23,9 @@ sql! {
     DROP_UNUSED = "delete from artifacts where digest = $1
         and not exists (select 1 from versions where digest = $1)
         and not exists (select 1 from firmware where digest = $1)";
+    SWEEP = "delete from artifacts
+        where not exists (select 1 from versions v where v.digest = artifacts.digest)
+        and not exists (select 1 from firmware f where f.digest = artifacts.digest) returning digest";
 }
 
 /// The four columns of an artifact: the id of a script and the number of its version, or the id of a firmware and no
@@ -82,6 +85,16 @@ impl Store {
         drop(bytes);
         self.engine().write(vec![whole, Statement::many(INSERT_PIECE, 4, pieces)].into()).await?;
         Ok(digest)
+    }
+
+    /// Removes bytes of which neither a version nor a firmware tells, because a hub ended before that was written.
+    /// Nobody may be between [`Self::put`] and that. Returns how many artifacts they were.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] or [`StoreError::Unavailable`].
+    pub async fn sweep_artifacts(&self) -> Result<usize, StoreError> {
+        let sweep = Statement::new(SWEEP, []);
+        Ok(self.engine().write(vec![sweep].into()).await?.len())
     }
 
     /// The bytes with this digest.

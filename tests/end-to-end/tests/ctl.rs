@@ -92,6 +92,48 @@ fn a_script_is_pushed_as_versions_and_an_error_names_its_line() {
 }
 
 #[test]
+fn a_firmware_is_pushed_looked_at_taken_out_deployed_and_deleted() {
+    let hub = Hub::start(&[]);
+    let file = |name: &str| hub.data().join("..").join(name).display().to_string();
+    let image: Vec<u8> = (0..600_000_u32).map(|i| (i % 251) as u8).collect();
+    fs::write(file("light.bin"), &image).unwrap();
+    let push = ["firmware", "push", &file("light.bin"), "--name", "light", "--version", "1.3"];
+    let (code, _, said) = ctl(&hub, &push);
+    assert!(code == 1 && said.contains("platform: say it"), "{said}");
+    let whole = [&push[..], &["--platform", "stm32", "--build-id", "b7", "--notes", "for the shop"]].concat();
+    assert!(done(&hub, &whole).contains("600000"));
+    let (code, _, said) = ctl(&hub, &whole);
+    assert!(code == 1 && said.contains("is there already"), "{said}");
+    let (code, _, said) = ctl(&hub, &["firmware", "push", &file("nothing")]);
+    assert!(code == 1 && said.contains("reading"), "{said}");
+    assert!(done(&hub, &["firmware", "list"]).contains("stm32"));
+    let list: Value = serde_json::from_str(&done(&hub, &["firmware", "list", "--json"])).unwrap();
+    let id = list["items"][0]["id"].as_str().unwrap();
+    let shown: Value = serde_json::from_str(&done(&hub, &["firmware", "show", id, "--json"])).unwrap();
+    assert_eq!((&shown["build_id"], &shown["notes"]), (&json!("b7"), &json!("for the shop")));
+    done(&hub, &["firmware", "download", id, &file("copy.bin")]);
+    assert!(fs::read(file("copy.bin")).unwrap() == image, "what comes out is what went in");
+    let (code, _, said) = ctl(&hub, &["firmware", "download", id, &file("copy.bin")]);
+    assert!(code == 1 && said.contains("exists"), "{said}");
+    let unknown = "01kabcdefghjkmnpqrstvwxyz0";
+    assert_eq!(ctl(&hub, &["firmware", "download", unknown, &file("none.bin")]).0, 1);
+    assert!(!fs::exists(file("none.bin")).unwrap(), "nothing is left of it");
+    for number in ["1", "2"] {
+        done(&hub, &["device", "add", &format!("Lamp {number}"), "--dialect", "native", "--tag", "hall"]);
+    }
+    done(&hub, &["deployment", "start", "--firmware", id, "--selector", "tag=hall"]);
+    let deployments: Value = serde_json::from_str(&done(&hub, &["deployment", "list", "--json"])).unwrap();
+    let begun = &deployments["items"][0];
+    assert_eq!((&begun["title"], &begun["total"]), (&json!("light 1.3"), &json!(2)));
+    let (code, _, said) = ctl(&hub, &["firmware", "delete", id]);
+    assert!(code == 1 && said.contains("2 devices run it"), "{said}");
+    done(&hub, &["deployment", "cancel", begun["id"].as_str().unwrap()]);
+    assert_eq!(done(&hub, &["firmware", "delete", id]), "deleted\n");
+    let (code, _, said) = ctl(&hub, &["firmware", "show", id]);
+    assert!(code == 1 && said.contains("there is no firmware"), "{said}");
+}
+
+#[test]
 fn a_deployment_is_started_by_names_shown_and_cancelled() {
     let hub = Hub::start(&[]);
     hub.api.board("Cellar", 901);

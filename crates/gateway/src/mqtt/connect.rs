@@ -15,7 +15,7 @@ use crate::hub::{Client, Connection, ConnectionId, Credentials, Knock, Refusal, 
 use motehub_domain::kept::{Message, Principal};
 use motehub_domain::time::Span;
 use motehub_domain::topic::check_topic_name;
-use motehub_protocol::shadow;
+use motehub_protocol::{aws, shadow};
 
 /// Of so many addresses the CONNECTs are counted within a minute.
 const CONNECTING_ADDRESSES_MAX: usize = 100_000;
@@ -292,8 +292,7 @@ fn checked_will(will: reply::Will, client: &Client) -> Result<Will, (u8, &'stati
         return Err((reason::NOT_AUTHORIZED, "the will is for a topic that may not be published to"));
     }
     // As a request it means nothing: whoever sent it is gone. Subscribers get it.
-    if shadow::is_reserved(&will.topic) && (will.retain || shadow::ask(&will.topic, &will.payload).is_none())
-    {
+    if shadow::is_reserved(&will.topic) && (will.retain || aws::ask(&will.topic, &will.payload).is_none()) {
         return Err((reason::NOT_AUTHORIZED, "a will under $aws/ is for a request and not retained"));
     }
     let message = Message {

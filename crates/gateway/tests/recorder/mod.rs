@@ -9,6 +9,7 @@ use bytes::Bytes;
 use motehub_domain::artifact::{ArtifactKind, Digest};
 use motehub_domain::device::Dialect;
 use motehub_domain::id::{DeviceId, ScriptId, TokenId};
+use motehub_domain::job;
 use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer, Uplink};
 use motehub_domain::shadow::{self, Shadow};
@@ -152,8 +153,15 @@ impl Hub for Recorder {
     }
 
     fn asked(&self, _: Principal, ask: Ask) -> Answer<'_, Result<Option<MqttMessage>, UplinkError>> {
+        let is_throttled = match &ask {
+            Ask::Shadow(ask) => ask.request == Err(shadow::Refusal::TooManyRequests),
+            Ask::Job(ask) => ask.request == Err(job::Refusal::RequestThrottled),
+        };
+        self.hear(format!("{} {}", if is_throttled { "throttled" } else { "asked" }, ask.topic()));
         Box::pin(async move {
-            self.hear(format!("asked {}", ask.topic()));
+            if let Some(mut gate) = self.gate.clone() {
+                let _ = gate.wait_for(|is_open| *is_open).await;
+            }
             Ok(None)
         })
     }

@@ -1,5 +1,6 @@
 //! `motehub ctl firmware`.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -26,9 +27,19 @@ pub(super) enum Verb {
         /// The hardware it is for, such as esp32; a zip says it itself
         #[arg(long)]
         platform: Option<String>,
+        /// Tells builds of one version apart; a zip says it itself
+        #[arg(long, value_name = "ID")]
+        build_id: Option<String>,
         /// In your words
         #[arg(long)]
         notes: Option<String>,
+    },
+    /// Take the file of a firmware out again
+    Download {
+        /// Its id
+        id: String,
+        /// Where to; no file of this name may be there
+        file: PathBuf,
     },
     /// Show a firmware
     Show {
@@ -48,11 +59,20 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
         Verb::List => caller.show(&find::all(caller, "/firmware", "")?, |list| {
             rows(list["items"].as_array().map(Vec::as_slice).unwrap_or_default())
         }),
-        Verb::Push { file, name, version, platform, notes } => {
-            let fields = [("name", name), ("version", version), ("platform", platform), ("notes", notes)];
+        Verb::Push { file, name, version, platform, build_id, notes } => {
+            let label = [("name", name), ("version", version), ("platform", platform)];
+            let fields = [&label[..], &[("build_id", build_id), ("notes", notes)]].concat();
             let fields = fields.iter().filter_map(|(field, text)| Some((*field, text.as_deref()?)));
             let made = push(caller, file, fields)?;
             caller.show(&made, |made| rows(std::slice::from_ref(made)))
+        }
+        Verb::Download { id, file } => {
+            let whole = format!("{}/file", path(id));
+            // Asked for first: what is not there leaves no empty file behind.
+            caller.get(&path(id))?;
+            let mut into = File::create_new(file).with_context(|| format!("writing {}", file.display()))?;
+            let bytes = caller.api.download(&whole, &mut into)?;
+            if caller.json { Ok(()) } else { out(&format!("{bytes} bytes in {}\n", file.display())) }
         }
         Verb::Show { id } => caller.show(&caller.get(&path(id))?, |one| rows(std::slice::from_ref(one))),
         Verb::Delete { id } => {

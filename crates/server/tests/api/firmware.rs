@@ -293,3 +293,33 @@ async fn a_device_of_another_platform_is_not_offered_it() {
     hub.post("/deployments", versioned).await.refuses("version", "leave it out");
     hub.post("/deployments", json!({ "firmware": NO_ID, "devices": [board] })).await.is(404, "not_found");
 }
+
+#[tokio::test]
+async fn what_devices_say_of_their_firmware_is_shown_and_selects_them() {
+    let hub = Hub::start().await;
+    let mut hall = Light::new(&hub, "hall", "esp8266").await;
+    let attributes =
+        json!({ "platform": "esp8266", "build": "20180904/0bb1be7@master+", "committed": false });
+    let said = json!({ "protocol": 1, "firmware": "light", "version": "1.3", "attributes": attributes });
+    hall.says("announce", said).await;
+    let shown = hub.get(&format!("/devices/{}", hall.id)).await.json();
+    let report = &shown["report"];
+    assert_eq!((&report["firmware"], &report["version"]), (&json!("light"), &json!("1.3")));
+    assert_eq!(report["attributes"], attributes);
+    Light::new(&hub, "porch", "esp32").await.announces("esp32", "1.3", Some(true)).await;
+    for (selector, expected) in [
+        ("reported.version=\"1.3\"", &["hall", "porch"][..]),
+        ("platform=esp8266", &["hall"]),
+        ("platform ~ esp", &["hall", "porch"]),
+        ("committed=false", &["hall"]),
+        ("reported.committed=true and firmware=light", &["porch"]),
+        ("build=\"20180904/0bb1be7@master+\"", &["hall"]),
+        ("platform=esp32 and not reported.version=\"1.3\"", &[]),
+    ] {
+        let path = selector.replace('+', "%2B").replace(' ', "%20").replace('"', "%22");
+        let found = hub.get(&format!("/devices?selector={path}")).await.json();
+        let names = found["items"].as_array().unwrap_or_else(|| panic!("{selector}: {found}"));
+        let names: Vec<&str> = names.iter().map(|device| device["name"].as_str().unwrap()).collect();
+        assert_eq!(names, expected, "{selector}");
+    }
+}

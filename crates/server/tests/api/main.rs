@@ -23,6 +23,7 @@ mod import;
 mod import_mdash;
 mod inbox;
 mod input;
+mod jobs;
 mod live;
 mod mdash;
 mod scripts;

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -76,6 +77,21 @@ impl Publisher {
         }
     }
 
+    /// Asks so often in one breath, and gives the payloads of as many answers.
+    pub(crate) async fn ask_at_once(&mut self, topic: &str, count: usize) -> io::Result<Vec<Value>> {
+        let mut body = Vec::new();
+        string(&mut body, topic);
+        self.stream.write_all(&packet(0x30, &body)?.repeat(count)).await?;
+        let mut answers = Vec::with_capacity(count);
+        while answers.len() < count {
+            let (kind, body) = self.packet().await?;
+            let end = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
+            let payload = &body[end + if kind & 0x06 == 0 { 0 } else { 2 }..];
+            answers.push(serde_json::from_slice(payload).map_err(io::Error::other)?);
+        }
+        Ok(answers)
+    }
+
     /// Publishes and waits for the acknowledgement; an error if the connection ends instead.
     pub(crate) async fn publish(&mut self, topic: &str, payload: &[u8]) -> io::Result<()> {
         let id = self.next_id;
@@ -92,27 +108,39 @@ impl Publisher {
     }
 
     async fn write(&mut self, kind: u8, body: &[u8]) -> io::Result<()> {
-        let mut packet = vec![kind];
-        let mut length = body.len();
-        loop {
-            let digit = u8::try_from(length % 128).map_err(io::Error::other)?;
-            length /= 128;
-            packet.push(if length > 0 { digit | 128 } else { digit });
-            if length == 0 {
-                break;
-            }
-        }
-        packet.extend(body);
-        self.stream.write_all(&packet).await
+        self.stream.write_all(&packet(kind, body)?).await
     }
 
     async fn packet(&mut self) -> io::Result<(u8, Vec<u8>)> {
-        let mut head = [0; 2];
-        self.stream.read_exact(&mut head).await?;
-        let mut body = vec![0; usize::from(head[1])];
+        let kind = self.stream.read_u8().await?;
+        let (mut length, mut shift) = (0, 0);
+        loop {
+            let digit = self.stream.read_u8().await?;
+            length |= usize::from(digit & 127) << shift;
+            shift += 7;
+            if digit < 128 {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
         self.stream.read_exact(&mut body).await?;
-        Ok((head[0], body))
+        Ok((kind, body))
     }
+}
+
+fn packet(kind: u8, body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut packet = vec![kind];
+    let mut length = body.len();
+    loop {
+        let digit = u8::try_from(length % 128).map_err(io::Error::other)?;
+        length /= 128;
+        packet.push(if length > 0 { digit | 128 } else { digit });
+        if length == 0 {
+            break;
+        }
+    }
+    packet.extend(body);
+    Ok(packet)
 }
 
 fn string(into: &mut Vec<u8>, text: &str) {

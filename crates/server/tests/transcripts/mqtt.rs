@@ -142,14 +142,20 @@ fn encode(is_v5: bool, line: &Line<'_>) -> Result<Vec<u8>, String> {
     let first = match line.kind {
         "CONNECT" => {
             let (user, password) = (line.get("user"), line.get("password"));
+            let will = line.get("will").and_then(|will| will.split_once(':'));
             let flags = u8::from(line.number("clean", 1) == 1) << 1
+                | u8::from(will.is_some()) << 2
                 | u8::from(user.is_some()) << 7
                 | u8::from(password.is_some()) << 6;
             body.extend([0, 4, b'M', b'Q', b'T', b'T', if is_v5 { 5 } else { 4 }, flags]);
             body.extend(line.number("keepalive", 120).to_be_bytes());
             body.extend(no_properties);
-            let fields = [Some(line.get("id").unwrap_or_default()), user, password];
-            fields.into_iter().flatten().for_each(|field| put(&mut body, field));
+            put(&mut body, line.get("id").unwrap_or_default());
+            if let Some((topic, message)) = will {
+                body.extend(no_properties);
+                [topic, message].into_iter().for_each(|field| put(&mut body, field));
+            }
+            [user, password].into_iter().flatten().for_each(|field| put(&mut body, field));
             0x10
         }
         "PUBLISH" => {

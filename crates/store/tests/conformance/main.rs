@@ -4,6 +4,7 @@
 
 mod deployments;
 mod devices;
+mod firmware;
 mod kept;
 mod people;
 mod reports;
@@ -78,6 +79,10 @@ scenarios! {
     deployments::tasks_are_due_by_their_deadline,
     deployments::the_overview_counts,
     deployments::commands_wait_are_due_and_end_with_their_device,
+    firmware::a_firmware_is_written_found_edited_and_deleted,
+    firmware::a_firmware_is_known_by_what_devices_say_and_by_who_uses_it,
+    firmware::a_part_of_an_artifact_is_read,
+    firmware::bytes_of_which_nothing_tells_are_swept,
     reports::the_last_announcement_counts,
     reports::the_newest_log_lines_are_kept,
     reports::versions_in_quarantine_are_kept_until_they_are_lifted,

@@ -50,13 +50,17 @@ impl World {
     }
 
     pub(crate) async fn script(&self, number: u128) -> Script {
+        self.script_of(number, digest(1)).await
+    }
+
+    pub(crate) async fn script_of(&self, number: u128, digest: Digest) -> Script {
         let script = script(number);
         let version = ScriptVersion {
             script: script.id,
             version: 1,
             author: "Ada".into(),
             created_at: NOW,
-            digest: digest(1),
+            digest,
             size_bytes: 10,
             comment: "first".into(),
             syntax: Syntax::Good,
