@@ -97,6 +97,8 @@ pub enum Downlink {
     Cancel(Digest),
     /// The device shall keep the firmware with this digest, which it runs on trial.
     Commit(Digest),
+    /// The device shall go back from the firmware with this digest, which it runs on trial, to the one before.
+    Revert(Digest),
     /// The device shall do something once.
     Command(Order),
     /// Something is desired of the device that it does not report.

@@ -26,8 +26,10 @@ enum Event {
     StartsForGood(&'static str),
     /// It says that it keeps what it runs.
     Commits,
-    /// It says that it does not take it.
+    /// It says that it does not take it, or does not go back.
     Fails,
+    /// A person wants it back on what it ran before.
+    AskedBack,
     /// It comes online.
     Comes,
     /// It goes away.
@@ -35,7 +37,9 @@ enum Event {
     /// So many seconds pass.
     Passes(i64),
 }
-use Event::{Comes, Commits, Fails, Goes, HasAll, Passes, Starts, StartsForGood, StartsOnTrial, Transfers};
+use Event::{
+    AskedBack, Comes, Commits, Fails, Goes, HasAll, Passes, Starts, StartsForGood, StartsOnTrial, Transfers,
+};
 
 struct World {
     now: Time,
@@ -94,6 +98,7 @@ impl World {
         self.said.extend(effects.send.iter().map(|(_, downlink)| match downlink {
             Downlink::Offer(_) => "offer",
             Downlink::Commit(_) => "commit",
+            Downlink::Revert(_) => "revert",
             Downlink::Cancel(_) => "cancel",
             Downlink::Credential(_) | Downlink::Command(_) | Downlink::Delta(_) | Downlink::Shadow(_) => {
                 "something else"
@@ -157,6 +162,10 @@ impl World {
             StartsForGood(version) => self.signal(&started(version, Some(true))),
             Commits => self.signal(&FirmwareSignal::Committed),
             Fails => self.signal(&FirmwareSignal::Failed("wrong platform".to_owned())),
+            AskedBack => {
+                let asked = firmware::revert(self.target(), &Actor::User("Ada".into()), self.now);
+                self.apply(asked.expect("it is on trial"));
+            }
             Comes => {
                 self.online = true;
                 self.apply(rollout::connected(self.target(), self.now));
@@ -184,7 +193,9 @@ type Story = (&'static str, &'static [Event], TaskState, &'static [&'static str]
 
 #[test]
 fn a_task_ends_as_what_the_device_shows_that_it_is() {
-    use TaskState::{Applying, Confirming, Done, Failed, Fetching, Offered, Reverted, TimedOut, Waiting};
+    use TaskState::{
+        Applying, Confirming, Done, Failed, Fetching, Offered, Reverted, RolledBack, TimedOut, Waiting,
+    };
     const MINUTE: i64 = 60;
     const WEEK: i64 = DEADLINE.0 / 1000;
     const STORIES: &[Story] = &[
@@ -222,6 +233,49 @@ fn a_task_ends_as_what_the_device_shows_that_it_is() {
             &[Transfers, HasAll, Goes, Comes, StartsOnTrial("1.2"), Passes(5), Commits],
             Done,
             &["offer"],
+            2,
+            "",
+        ),
+        (
+            "on trial, it is wanted back, and goes",
+            &[Transfers, HasAll, Goes, Comes, StartsOnTrial("1.2"), AskedBack, Goes, Comes, Starts("1.1")],
+            RolledBack,
+            &["offer", "revert"],
+            1,
+            "",
+        ),
+        (
+            "it starts with it once more: it is told again, and its word that it keeps it is none",
+            &[
+                Transfers,
+                HasAll,
+                StartsOnTrial("1.2"),
+                AskedBack,
+                Goes,
+                Comes,
+                StartsOnTrial("1.2"),
+                Commits,
+                Passes(MINUTE),
+                StartsForGood("1.1"),
+            ],
+            RolledBack,
+            &["offer", "revert", "revert", "revert"],
+            1,
+            "",
+        ),
+        (
+            "it does not go back, however often it is told",
+            &[Transfers, HasAll, StartsOnTrial("1.2"), AskedBack, Passes(5 * MINUTE)],
+            Failed,
+            &["offer", "revert", "revert", "revert"],
+            2,
+            "told to go back and did not",
+        ),
+        (
+            "it says that it does not go back",
+            &[Transfers, HasAll, StartsOnTrial("1.2"), AskedBack, Fails],
+            Failed,
+            &["offer", "revert"],
             2,
             "",
         ),
@@ -410,7 +464,7 @@ fn a_task_ends_as_what_the_device_shows_that_it_is() {
         assert!(reason.contains(why), "{story}: {reason:?}");
         let firmware = world.software.firmware.map_or(0, |artifact| artifact.digest.0[0]);
         assert_eq!(firmware, *runs, "{story}: what it runs");
-        let is_good = state.is_open() || *state == Done;
+        let is_good = state.is_open() || [Done, RolledBack].contains(state);
         assert_eq!(world.software.problem.is_none(), is_good, "{story}: {:?}", world.software.problem);
         assert_eq!(task.deadline.is_some(), state.is_open(), "{story}: a task that ended has no deadline");
     }
@@ -448,4 +502,21 @@ fn a_firmware_that_is_on_trial_is_not_cancelled() {
         assert!(refused.sentence.contains("roll it back instead"), "{refused}");
         world.happens(event);
     }
+}
+
+#[test]
+fn only_what_is_on_trial_can_be_told_to_go_back() {
+    let asks = |events: &[Event]| {
+        let mut world = World::new();
+        world.deploy(2);
+        events.iter().for_each(|event| world.happens(*event));
+        firmware::revert(world.target(), &Actor::User("Ada".into()), world.now)
+            .map_err(|refused| refused.code)
+    };
+    for events in [&[] as &[Event], &[Transfers, HasAll], &[Starts("1.2")], &[Starts("1.2"), Passes(30)]] {
+        assert_eq!(asks(events), Err("conflict"), "{events:?}");
+    }
+    let effects = asks(&[StartsOnTrial("1.2")]).expect("it is on trial");
+    let who: Vec<&str> = effects.changes.iter().map(|change| change.actor.name()).collect();
+    assert_eq!(who, ["Ada"], "the activity says who wanted that");
 }

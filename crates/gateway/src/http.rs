@@ -5,6 +5,7 @@
 //! (ADR 0008). The accept loop watches for that and reports [`Uplink::Fetched`].
 
 mod connection;
+mod file;
 mod mongoose;
 mod native;
 mod nodemcu;

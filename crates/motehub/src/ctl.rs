@@ -79,7 +79,7 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum Noun {
-    /// Devices: list, show, add, import, log, tag, untag, rotate, lift, delete
+    /// Devices: list, show, add, import, log, tag, untag, rotate, rollback, lift, delete
     #[command(subcommand)]
     Device(device::Verb),
     /// Groups, which are selectors with a name: list, members, add, set, delete

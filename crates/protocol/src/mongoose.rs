@@ -27,6 +27,8 @@ pub const DELTA: &str = "Shadow.Delta";
 
 /// The method by which a device is told to keep the firmware that it runs.
 pub const COMMIT: &str = "OTA.Commit";
+/// The method by which a device is told to go back to the firmware before that.
+pub const REVERT: &str = "OTA.Revert";
 
 /// A piece of a firmware as the parameters of `OTA.Write`.
 pub fn piece(bytes: &[u8]) -> Value {
@@ -46,6 +48,7 @@ pub fn downlink(downlink: &Downlink) -> Option<(String, Value)> {
         // Named shadows are unknown to it, and what it asks for is answered at once.
         Downlink::Delta(_) | Downlink::Shadow(_) => None,
         Downlink::Commit(_) => Some((COMMIT.to_owned(), Value::Null)),
+        Downlink::Revert(_) => Some((REVERT.to_owned(), Value::Null)),
         // Firmware is pushed by many calls; a credential is not changed over the air.
         Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => None,
     }

@@ -18,8 +18,8 @@ pub const UPLINKS: [&str; 9] =
     ["announce", "telemetry", "event", "log", "task", "reply", "shadow", "shadow-get", "shadow-delete"];
 
 /// The kinds of messages a device is sent.
-pub const DOWNLINKS: [&str; 7] =
-    ["offer", "command", "credential", "cancel", "commit", "delta", "shadow-document"];
+pub const DOWNLINKS: [&str; 8] =
+    ["offer", "command", "credential", "cancel", "commit", "revert", "delta", "shadow-document"];
 
 /// `devices/<id>` for each id the device is known by.
 pub fn own_prefixes(identity: &Identity) -> impl Iterator<Item = String> {
@@ -85,6 +85,7 @@ pub fn downlink(identity: &Identity, downlink: &Downlink) -> Option<(&'static st
         Downlink::Credential(secret) => Some(("credential", json!({ "secret": secret.0 }))),
         Downlink::Cancel(digest) => Some(("cancel", json!({ "digest": said::digest_text(*digest) }))),
         Downlink::Commit(digest) => Some(("commit", json!({ "digest": said::digest_text(*digest) }))),
+        Downlink::Revert(digest) => Some(("revert", json!({ "digest": said::digest_text(*digest) }))),
         Downlink::Delta(delta) => {
             let document = motehub_domain::shadow::delta_document(delta);
             Some(("delta", shadow::without_metadata(document, delta.shadow.as_ref())))

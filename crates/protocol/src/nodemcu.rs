@@ -33,6 +33,7 @@ pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Vec<MqttMessag
             Downlink::Offer(_)
             | Downlink::Cancel(_)
             | Downlink::Commit(_)
+            | Downlink::Revert(_)
             | Downlink::Command(_)
             | Downlink::Credential(_)
             | Downlink::Delta(_)

@@ -63,7 +63,7 @@ pub(crate) use access::{by_token, caller};
 pub(crate) use activity::line;
 pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
 pub(crate) use extract::rfc3339;
-pub(crate) use firmware::UPLOADS_AT_ONCE_MAX;
+pub(crate) use firmware::{Known as KnownFirmware, UPLOADS_AT_ONCE_MAX, keep as keep_firmware};
 pub(crate) use login::Throttle;
 pub(crate) use login::{admit, failed, owner_of_password};
 pub(crate) use problem::{ApiError, answers};
@@ -240,7 +240,7 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(deployments::tasks))
         .on(Needs(Operate), routes!(deployments::cancel))
         .on(Needs(Operate), routes!(deployments::retry))
-        .on(Needs(Operate), routes!(deployments::rollback))
+        .on(Needs(Operate), routes!(deployments::back::rollback))
         // Commands
         .on(Needs(See), routes!(commands::list))
         .on(Needs(Operate), routes!(commands::request))

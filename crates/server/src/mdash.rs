@@ -12,6 +12,7 @@ mod devices;
 mod keys;
 mod notices;
 mod shadows;
+mod updates;
 mod users;
 
 use std::sync::Arc;
@@ -61,6 +62,10 @@ pub(crate) fn router(app: &App, shutdown: CancellationToken) -> Router {
         );
     let table = table
         .route("/api/v2/devices/{id}/rpc/{method}", needs(Operate, get(calls::call).post(calls::call)))
+        .route(
+            "/api/v2/devices/{id}/ota",
+            needs(Build, post(updates::update).layer(DefaultBodyLimit::disable())),
+        )
         .route("/api/v2/devices/{id}/shadow", needs(See, get(shadows::get)))
         .route("/api/v2/devices/{id}/shadow", needs(Operate, post(shadows::change)))
         .route("/api/v2/devices/{id}/data", needs(See, get(shadows::data)))

@@ -14,11 +14,12 @@
 //!
 //! The truth is what the device says that it runs after a start. `Started` with the new version begins the health
 //! window (Confirming), at whose end the device must be there; if it said that it is not committed, it is told to
-//! commit, and that must be answered. `Started` with another version means that a transfer was cut off (it is offered
-//! again, [`TRIES_MAX`] times), or after the transfer that the device tried it and went back: Reverted. One that is
-//! not heard again is TimedOut.
+//! commit, and that must be answered. A person may have it go back instead, by `Downlink::Revert`; then the task is
+//! RolledBack when it says that it runs the former version. Otherwise `Started` with another version means that a
+//! transfer was cut off (it is offered again, [`TRIES_MAX`] times), or after the transfer that the device tried it and
+//! went back: Reverted. One that is not heard again is TimedOut.
 
-use super::{bumped, ended, patience, save_software, to};
+use super::{bumped, ended, moved, patience, save_software, to};
 use crate::artifact::Artifact;
 use crate::change::Actor;
 use crate::deployment::{DEADLINE, Target, Task, TaskState};
@@ -26,6 +27,7 @@ use crate::device::{Device, Software};
 use crate::effects::Effects;
 use crate::firmware::Firmware;
 use crate::message::{Downlink, FirmwareSignal, Offer};
+use crate::rejection::Rejection;
 use crate::time::{Span, Time};
 
 /// How often a device may begin to take one firmware before somebody has to look at it.
@@ -42,11 +44,14 @@ pub const START_MAX: Span = Span::minutes(15);
 pub const FORMER_MAX: Span = Span::seconds(30);
 /// How long a device may take to answer that it committed, before it is told again.
 pub const COMMIT_AGAIN: Span = Span::seconds(30);
-/// How often it is told, and how often it may start within the health window.
+/// How long a device may take to come back with its former firmware, before it is told again to go back.
+pub const REVERT_AGAIN: Span = Span::seconds(60);
+/// How often it is told either, and how often it may start within the health window.
 pub const CONFIRM_TRIES_MAX: i64 = 3;
 
 const FORMER: &str = "the device is there with its former version";
 const ON_TRIAL: &str = "the device runs it on trial; at the end of the health window it is told to commit";
+const GOES_BACK: &str = "the device was told to go back to its former firmware";
 
 /// The device said something about its firmware. `of` is the firmware of its open task; `found` the one of ours that
 /// it says it runs, if it is one.
@@ -84,6 +89,28 @@ pub fn signalled(
         FirmwareSignal::Failed(why) => way.failed(TaskState::Failed, why),
     };
     noticed.and(follows)
+}
+
+/// Whether a device goes back by itself if it is told to: it runs what the task brought on trial.
+pub fn is_on_trial(task: &Task) -> bool {
+    task.state == TaskState::Confirming
+        && task.artifact.firmware().is_some()
+        && matches!(task.reason.as_deref(), Some(ON_TRIAL | GOES_BACK))
+}
+
+/// A person wants a device back on the firmware that it ran before the one on trial.
+///
+/// # Errors
+/// `conflict` if it runs none on trial.
+pub fn revert(target: Target, actor: &Actor, now: Time) -> Result<Effects, Rejection> {
+    let Target { device, software, open, .. } = target;
+    let task = open.filter(is_on_trial).ok_or_else(|| {
+        Rejection::conflict("conflict", "the device runs no firmware on trial: roll the deployment back")
+    })?;
+    let asked = moved(&device, &task, task.state, Some("to go back to its former firmware"), actor);
+    let mut effects = Way { device, software, task, now }.goes_back();
+    effects.changes.push(asked);
+    Ok(effects)
 }
 
 /// The device came online: what waits for it is offered. If it had begun to take it, that may be done, which only is
@@ -193,6 +220,9 @@ impl Way {
             // It keeps it; that it answered so to the commit was lost.
             return self.done();
         }
+        if self.is_going_back() {
+            return self.goes_back();
+        }
         let mut next = self.task.clone();
         next.tries = if self.task.state == TaskState::Confirming { self.task.tries + 1 } else { 1 };
         if next.tries > CONFIRM_TRIES_MAX {
@@ -218,6 +248,7 @@ impl Way {
                 next.deadline = Some(self.now + FORMER_MAX);
                 self.moves(next, TaskState::Applying, Some(FORMER))
             }
+            TaskState::Confirming if self.is_going_back() => self.went_back(),
             TaskState::Confirming => {
                 let why = format!("the device started with it and is back on {version}");
                 self.failed(TaskState::Reverted, &why)
@@ -235,7 +266,7 @@ impl Way {
     }
 
     fn committed(self) -> Effects {
-        if self.task.state == TaskState::Confirming {
+        if self.task.state == TaskState::Confirming && !self.is_going_back() {
             return self.done();
         }
         // No end here: the device has not said, after a start, that it runs the new version.
@@ -253,6 +284,9 @@ impl Way {
             let reason = self.task.reason.clone();
             return self.moves(next, TaskState::Confirming, reason.as_deref());
         }
+        if self.is_going_back() {
+            return self.goes_back();
+        }
         if self.task.reason.as_deref() != Some(ON_TRIAL) {
             return self.done();
         }
@@ -264,6 +298,29 @@ impl Way {
         let mut effects = self.moves(next, TaskState::Confirming, Some(ON_TRIAL));
         effects.send.push((self.device.id, Downlink::Commit(self.task.artifact.digest)));
         effects
+    }
+
+    fn is_going_back(&self) -> bool {
+        self.task.reason.as_deref() == Some(GOES_BACK)
+    }
+
+    fn goes_back(self) -> Effects {
+        let mut next = self.task.clone();
+        next.tries = if self.is_going_back() { self.task.tries + 1 } else { 1 };
+        if next.tries > CONFIRM_TRIES_MAX {
+            return self.failed(TaskState::Failed, "the device was told to go back and did not");
+        }
+        next.deadline = Some(self.now + REVERT_AGAIN);
+        let mut effects = self.moves(next, TaskState::Confirming, Some(GOES_BACK));
+        effects.send.push((self.device.id, Downlink::Revert(self.task.artifact.digest)));
+        effects
+    }
+
+    fn went_back(mut self) -> Effects {
+        let ended = ended(&self.device, &self.task, TaskState::RolledBack, None, &Actor::System, self.now);
+        self.software.pending = None;
+        self.software.problem = None;
+        ended.and(save_software(bumped(self.software)))
     }
 
     fn done(mut self) -> Effects {

@@ -3,7 +3,9 @@
 //! of their firmware sends others.
 
 mod calls;
+mod links;
 mod session;
+mod taking;
 mod transfer;
 mod visitors;
 
@@ -26,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::{Connection, ConnectionId, Credentials, Hub, Knock, Refusal, Transport};
+use links::Links;
 use session::Session;
 use visitors::Visitors;
 
@@ -51,17 +54,21 @@ impl Default for Pace {
     }
 }
 
-/// The route. Connections end with `shutdown`.
+/// The routes. Connections end with `shutdown`.
 pub fn routes(hub: Arc<dyn Hub>, pace: Pace, shutdown: CancellationToken) -> Router {
     let door = Door {
         hub,
         pace,
         shutdown,
         visitors: Visitors::default(),
+        links: Links::default(),
         next: AtomicU64::new(FIRST_CONNECTION),
         live: Mutex::default(),
     };
-    Router::new().route("/api/v2/rpc", get(open)).with_state(Arc::new(door))
+    Router::new()
+        .route("/api/v2/rpc", get(open))
+        .route("/api/v2/firmware/{name}", get(links::fetch))
+        .with_state(Arc::new(door))
 }
 
 /// What all connections share.
@@ -70,6 +77,8 @@ struct Door {
     pace: Pace,
     shutdown: CancellationToken,
     visitors: Visitors,
+    /// Where devices fetch firmware that cannot be pushed into them.
+    links: Links,
     next: AtomicU64,
     /// The newest connection of each device; a later one ends it.
     live: Mutex<HashMap<DeviceId, (ConnectionId, CancellationToken)>>,
@@ -109,7 +118,15 @@ async fn open(
     let first = offered.and_then(|names| names.split(',').next()).map(|name| name.trim().to_owned());
     let upgrade = upgrade.protocols(first);
     let upgrade = upgrade.max_message_size(mongoose::BYTES_MAX).max_frame_size(mongoose::BYTES_MAX);
-    upgrade.on_upgrade(move |socket| serve(door, peer, device, socket))
+    let origin = origin(&headers);
+    upgrade.on_upgrade(move |socket| serve(door, peer, device, origin, socket))
+}
+
+/// Where the device reached us, so that it reaches us there again; behind a proxy, that says whether it does TLS.
+fn origin(headers: &HeaderMap) -> Option<String> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_tls = text("x-forwarded-proto").is_some_and(|proto| ["https", "wss"].contains(&proto.trim()));
+    Some(format!("{}://{}", if is_tls { "https" } else { "http" }, text("host")?))
 }
 
 async fn admitted(door: &Door, address: SocketAddr, headers: &HeaderMap) -> Result<Identity, StatusCode> {
@@ -156,7 +173,13 @@ fn refusal(status: StatusCode) -> Response {
     response
 }
 
-async fn serve(door: Arc<Door>, address: SocketAddr, identity: Identity, socket: WebSocket) {
+async fn serve(
+    door: Arc<Door>,
+    address: SocketAddr,
+    identity: Identity,
+    origin: Option<String>,
+    socket: WebSocket,
+) {
     let (sender, downlinks) = mpsc::channel(QUEUE_MAX);
     let id = ConnectionId(door.next.fetch_add(1, Ordering::Relaxed));
     let device = identity.device;
@@ -167,7 +190,7 @@ async fn serve(door: Arc<Door>, address: SocketAddr, identity: Identity, socket:
     door.hub.attach(connection, sender).await;
     let replaced = door.begin(device, id);
     door.hub.listens(device).await;
-    Session::new(door.clone(), device, socket).run(downlinks, replaced).await;
+    Session::new(door.clone(), device, origin, socket).run(downlinks, replaced).await;
     door.end(device, id);
     door.hub.detach(id).await;
 }

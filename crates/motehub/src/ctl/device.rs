@@ -59,6 +59,11 @@ pub(super) enum Verb {
         #[arg(long)]
         yes: bool,
     },
+    /// Return a device to what it ran before; one with firmware on trial goes back by itself
+    Rollback {
+        /// Its id, name or external id
+        device: String,
+    },
     /// Print the newest lines of a device's log
     Log {
         /// Its id, name or external id
@@ -147,6 +152,11 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
                 true => "sent: the old one stops when the new one is used\n".to_owned(),
                 false => "it is sent when the device is there\n".to_owned(),
             })
+        }
+        Verb::Rollback { device } => {
+            let id = find::id(caller, "device", device)?;
+            let begun = caller.post(&format!("/devices/{id}/rollback"), &json!({}))?;
+            caller.show(&begun, |begun| format!("see deployment {}\n", cell(&begun["id"])))
         }
         Verb::Log { device, last, tail } => report::log(caller, device, *last, *tail),
         Verb::Lift { device, digest } => report::lift(caller, device, digest.as_deref()),

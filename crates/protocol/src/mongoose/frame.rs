@@ -43,6 +43,11 @@ impl Fault {
     pub fn new(code: i64, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
+
+    /// Whether the device has no such method: so say Mongoose OS and, in the codes of JSON-RPC, others.
+    pub fn is_unknown_method(&self) -> bool {
+        matches!(self.code, 404 | -32601)
+    }
 }
 
 impl Frame {

@@ -1,5 +1,6 @@
-//! Deployments: begin, look at, cancel, try again, roll back.
+//! Deployments: begin, look at, cancel, try again.
 
+pub(crate) mod back;
 mod brought;
 mod meant;
 pub(crate) mod preview;
@@ -11,9 +12,7 @@ use std::collections::HashMap;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use motehub_domain::artifact::Artifact;
-use motehub_domain::deployment::{
-    self, Cause, Deployment, DeploymentState, Request, Target, Task, TaskState,
-};
+use motehub_domain::deployment::{self, Cause, DeploymentState, Request, Target, TaskState};
 use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::script::{Script, Syntax};
@@ -32,6 +31,7 @@ use brought::{Brought, able};
 use meant::{all_tasks, chosen, load_deployment, meant, with_targets};
 use view::{DeploymentDto, DeploymentList, Names};
 
+pub(crate) use back::{rollback_request, tell_to_go_back};
 pub(crate) use meant::resolve;
 pub(crate) use requirements::lacking as lacking_of;
 pub(crate) use view::{TaskDto, TaskList};
@@ -178,16 +178,6 @@ pub(crate) async fn start(
 /// What the deployment of a version is called.
 pub(crate) fn title(script: &Script, version: i64) -> String {
     format!("{} v{version}", script.name)
-}
-
-/// The way back from a deployment; as much is asked of it as of the way there.
-pub(crate) fn rollback_request(of: &Deployment) -> Request {
-    Request {
-        title: format!("back from {}", of.title),
-        cause: Cause::Rollback(of.id),
-        selector: None,
-        health_window: Some(of.health_window),
-    }
 }
 
 /// A version that can be deployed.
@@ -345,39 +335,4 @@ pub(crate) async fn retry(
         })
         .await?;
     Ok(axum::Json(Retried { tasks }))
-}
-
-/// Returns devices to what they ran before this deployment.
-#[utoipa::path(post, path = "/api/v1/deployments/{id}/rollback", tag = "deployments", request_body = Option<Which>,
-    responses((status = 201, body = Begun), (status = 409, body = Problem)))]
-pub(crate) async fn rollback(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Path(path): Path<String>,
-    body: axum::body::Bytes,
-) -> Result<(StatusCode, axum::Json<Begun>), ApiError> {
-    let (id, meant) = (id("deployment", &path)?, meant(&body)?);
-    let deployment = load_deployment(&app, id).await?;
-    let tasks: HashMap<DeviceId, Task> =
-        chosen(&app, id, meant.as_deref()).await?.into_iter().map(|task| (task.device, task)).collect();
-    if deployment.state == DeploymentState::Running
-        && tasks.values().any(|task| task.state.is_open())
-        && meant.is_none()
-    {
-        let _ = cancel(State(app.clone()), Extension(caller.clone()), Path(path)).await?;
-    }
-    let devices: Vec<DeviceId> = tasks.keys().copied().collect();
-    let request = rollback_request(&deployment);
-    let back = |target: &Target| {
-        tasks.get(&target.device.id).and_then(|task| deployment::way_back(task, &target.software))
-    };
-    let begun = begin(&app, &caller, &request, &devices, &HashMap::new(), back).await;
-    let begun = begun.map_err(|error| match error.is_invalid() {
-        true => {
-            Rejection::conflict("conflict", "none of its devices ran anything before: there is no way back")
-                .into()
-        }
-        false => error,
-    })?;
-    Ok((StatusCode::CREATED, axum::Json(begun)))
 }

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::Caller;
-use super::deployments::{Begun, TaskDto, TaskList, artifact_of, lacking_of, rollback_request, title};
+use super::deployments::{
+    Begun, TaskDto, TaskList, artifact_of, lacking_of, rollback_request, tell_to_go_back, title,
+};
 use super::devices::load;
 use super::extract::{Body, id};
 use super::problem::{ApiError, Problem};
@@ -190,7 +192,8 @@ pub(crate) async fn cancel(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Returns a device to what it ran before.
+/// Returns a device to what it ran before. A device with firmware on trial goes back by itself; then the answer names
+/// the deployment that brought it.
 #[utoipa::path(post, path = "/api/v1/devices/{id}/rollback", tag = "devices",
     responses((status = 201, body = Begun), (status = 409, body = Problem)))]
 pub(crate) async fn rollback(
@@ -201,6 +204,12 @@ pub(crate) async fn rollback(
     let device = load(&app, id("device", &path)?).await?;
     let software = app.store.software(device.id).await?;
     let tasks = app.store.tasks_of(device.id, TASKS_MAX).await?;
+    if let Some(open) = tasks.iter().find(|task| task.state.is_open())
+        && !tell_to_go_back(&app, open.deployment, &[device.id], &caller.actor()).await?.is_empty()
+    {
+        let id = open.deployment.to_string();
+        return Ok((StatusCode::CREATED, axum::Json(Begun { id, total: 1 })));
+    }
     let back = tasks
         .iter()
         .find_map(|task| deployment::way_back(task, &software).map(|back| (task.deployment, back)));

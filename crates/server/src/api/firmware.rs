@@ -25,7 +25,7 @@ use super::problem::{ApiError, Problem};
 use crate::app::App;
 use crate::perform::Failure;
 
-pub(crate) use upload::{AT_ONCE_MAX as UPLOADS_AT_ONCE_MAX, upload};
+pub(crate) use upload::{AT_ONCE_MAX as UPLOADS_AT_ONCE_MAX, Known, keep, upload};
 // The description of the route is found beside its handler.
 pub(crate) use upload::__path_upload;
 

@@ -10,12 +10,12 @@ const NO_ID: &str = "01kabcdefghjkmnpqrstvwxyz0";
 const BOUNDARY: &str = "------------------------motehub";
 
 /// Made by Python's zipfile.
-fn sample(name: &str) -> Vec<u8> {
+pub(crate) fn sample(name: &str) -> Vec<u8> {
     let path = format!("{}/../../tests/firmware/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(path).unwrap()
 }
 
-fn form(file: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn form(file: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, value) in fields {
         let part =
@@ -37,7 +37,7 @@ async fn upload(hub: &Hub, file: &[u8], fields: &[(&str, &str)]) -> Answer {
     hub.raw("POST", "/api/v1/firmware", &hub.ada, &headers, &form(file, fields)).await
 }
 
-async fn uploaded(hub: &Hub, file: &str) -> String {
+pub(crate) async fn uploaded(hub: &Hub, file: &str) -> String {
     let made = upload(hub, &sample(file), &[]).await;
     assert_eq!(made.status, 201, "{made:?}");
     made.string("id")

@@ -26,6 +26,7 @@ mod input;
 mod jobs;
 mod live;
 mod mdash;
+mod mdash_updates;
 mod scripts;
 mod selectors;
 mod shadows;

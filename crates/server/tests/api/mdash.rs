@@ -12,7 +12,7 @@ pub(crate) fn basic(name: &str, password: &str) -> String {
 }
 
 /// Registers a light. Gives its id with mDash and its token.
-async fn light(hub: &Hub, name: &str) -> (String, String) {
+pub(crate) async fn light(hub: &Hub, name: &str) -> (String, String) {
     let made = hub.axios("POST", "/api/v2/devices", &hub.key(), Some(&json!({ "name": name }))).await;
     assert_eq!(made.status, 200, "{made:?}");
     (made.string("id"), made.string("token"))

@@ -30,6 +30,27 @@ impl Hub {
         self.mdash_call(method, path, auth, CURL, body).await
     }
 
+    /// Sends a form with a file as `curl -F` does.
+    pub(crate) async fn mdash_form(&self, path: &str, auth: &str, form: &[u8]) -> Answer {
+        let auth = if auth.is_empty() { String::new() } else { format!("Authorization: {auth}\r\n") };
+        let boundary = form.split(|byte| *byte == b'\r').next().and_then(|line| line.strip_prefix(b"--"));
+        let boundary = String::from_utf8(boundary.unwrap().to_vec()).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: dash:8001\r\nConnection: close\r\n{auth}\
+             Content-Type: multipart/form-data; boundary={boundary}\r\nContent-Length: {}\r\n\r\n",
+            form.len()
+        );
+        Self::exchange_with(self.mdash, &[head.as_bytes(), form].concat()).await
+    }
+
+    /// Fetches from an address of the listener as a device does: without a word of who it is.
+    pub(crate) async fn mdash_get(&self, url: &str, headers: &str) -> Answer {
+        let here = format!("http://{}", self.mdash);
+        let path = url.strip_prefix(&here).unwrap_or_else(|| panic!("{url} is not at {here}"));
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n{headers}\r\n", self.mdash);
+        Self::exchange_with(self.mdash, request.as_bytes()).await
+    }
+
     async fn mdash_call(
         &self,
         method: &str,

@@ -10,7 +10,8 @@
 //!   `> {…}` and `< {…}` are text frames, `> (characters) {…}` one frame per character.
 //! - `api POST /path {…} => 201 board=id` a person asks; `board` is remembered. `nobody …` the same without a token.
 //!   A word behind the status is the problem's code.
-//! - `api UPLOAD /firmware name=light version=1.3 platform=stm32 => 201 light=id digest=digest` uploads an image.
+//! - `api UPLOAD /firmware name=light version=1.3 platform=stm32 => 201 light=id digest=digest` uploads an image; `file=` its
+//!   bytes.
 //! - `{board}` stands for what was remembered, `{x*1000}` for a thousand x, `\xNN` for a byte of a path. What a device
 //!   is told at `"…secret"` is remembered as `secret`.
 //! - `~ …` what the product understood, waited for: see `facts.rs`.

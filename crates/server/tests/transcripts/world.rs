@@ -267,18 +267,21 @@ impl World {
     }
 }
 
-/// The fields `name=light version=1.3` and, as the file, the same text.
+/// The fields `name=light version=1.3` and, as the file, what `file=` says, or the same text.
 fn form(text: &str) -> Result<String, String> {
     let mut form = String::new();
     let mut part = |name: &str, value: &str| {
         let head = format!("--transcript\r\nContent-Disposition: form-data; name=\"{name}\"");
         form.push_str(&format!("{head}\r\n\r\n{value}\r\n"));
     };
+    let mut file = text;
     for field in text.split(' ') {
-        let (name, value) = field.split_once('=').ok_or("a field is name=value")?;
-        part(name, value);
+        match field.split_once('=').ok_or("a field is name=value")? {
+            ("file", bytes) => file = bytes,
+            (name, value) => part(name, value),
+        }
     }
-    part("file\"; filename=\"image", text);
+    part("file\"; filename=\"image", file);
     form.push_str("--transcript--\r\n");
     Ok(form)
 }

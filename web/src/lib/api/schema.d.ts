@@ -346,7 +346,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Returns devices to what they ran before this deployment. */
+        /**
+         * Returns devices to what they ran before this deployment. The answer names the deployment in which that is seen: a
+         *     new one, or this one if its devices have its firmware on trial and go back by themselves.
+         */
         post: operations["deployments_rollback"];
         delete?: never;
         options?: never;
@@ -765,7 +768,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Returns a device to what it ran before. */
+        /**
+         * Returns a device to what it ran before. A device with firmware on trial goes back by itself; then the answer names
+         *     the deployment that brought it.
+         */
         post: operations["devices_rollback"];
         delete?: never;
         options?: never;

@@ -25,6 +25,8 @@ pub(super) enum About {
     Transfer,
     /// The device was told to keep the firmware that it runs.
     Commit,
+    /// The device was told to go back to the firmware before that.
+    Revert,
     /// The device was told what is desired of it.
     Delta,
     /// A command.
@@ -70,12 +72,22 @@ impl Calls {
         self.open.retain(|_, (_, until)| *until > now);
     }
 
+    /// The answers to calls about this are of no concern any more.
+    pub(super) fn forget(&mut self, about: About) {
+        self.open.retain(|_, (open, _)| *open != about);
+    }
+
     /// The connection is over: what the open calls come to.
     pub(super) fn abandoned(&mut self) -> Vec<Uplink> {
         let open = std::mem::take(&mut self.open);
         let commands = open.into_values().filter_map(|(about, _)| match about {
             About::Command(command) => Some(command),
-            About::Introduction | About::BootState | About::Transfer | About::Commit | About::Delta => None,
+            About::Introduction
+            | About::BootState
+            | About::Transfer
+            | About::Commit
+            | About::Revert
+            | About::Delta => None,
         });
         let why = "the connection ended before the device answered: whether it was done is not known";
         commands.map(|command| Uplink::Reply { command, outcome: Outcome::Failed(why.to_owned()) }).collect()
@@ -94,6 +106,11 @@ pub(super) fn meaning(about: About, outcome: Result<Value, Fault>) -> Option<Upl
             }
             Err(_) => None,
         },
+        // That it went back is seen when it comes again and says what it runs.
+        About::Revert => outcome.err().map(|Fault { code, message }| {
+            let why = format!("the device did not go back to its former firmware: {message} (code {code})");
+            Uplink::Firmware(FirmwareSignal::Failed(why))
+        }),
         // Some say what they applied and report nothing beside that.
         About::Delta => match outcome {
             Ok(applied @ Value::Object(_)) => mongoose::reported(&applied).ok().map(Uplink::Shadow),

@@ -11,17 +11,17 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use motehub_domain::id::DeviceId;
 use motehub_domain::message::{Downlink, Offer, Outcome, Uplink};
-use motehub_domain::shadow::{self, Deed, Refusal, Request, Shadow};
 use motehub_protocol::mongoose::{self, Buffer, Fault, Frame, Heard};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Door;
 use super::calls::{self, About, Calls};
-use super::transfer::{self, Next, Transfer};
-use crate::hub::{Arrival, Hub, UplinkError};
+use super::taking::{Taken, Waiting, take};
+use super::transfer::{Next, Transfer};
+use crate::hub::Hub;
 
 /// How many messages of a device wait to be taken; reading pauses then.
 const WAITING_MAX: usize = 64;
@@ -33,11 +33,8 @@ const INTRODUCTION_MAX: Duration = Duration::from_secs(10);
 const DELTA_MAX: Duration = Duration::from_secs(10);
 /// How long it may take to say that it keeps its firmware.
 const COMMIT_MAX: Duration = Duration::from_secs(20);
-/// A call that means nothing is answered with this code, one that is not taken with the next.
+/// A call that means nothing is answered with this code.
 const CODE_INVALID: i64 = 400;
-const CODE_FAILED: i64 = 500;
-/// It cannot be stored at present.
-const CODE_UNAVAILABLE: i64 = 503;
 
 /// One connection.
 pub(super) struct Session {
@@ -49,30 +46,21 @@ pub(super) struct Session {
     waiting: VecDeque<Waiting>,
     /// What the device said it is, until it said whether it keeps its firmware.
     info: Option<Value>,
+    /// Where it reached us.
+    origin: Option<String>,
+    /// The firmware that it is offered.
+    offered: Option<Offer>,
     /// The firmware that it is given.
     transfer: Option<Transfer>,
     heard_at: Instant,
     pinged_at: Instant,
 }
 
-/// Something a device said that is not taken yet.
-struct Waiting {
-    /// With which id it wants an answer, if it wants one.
-    id: Option<Value>,
-    said: Heard,
-}
-
-impl From<Uplink> for Waiting {
-    fn from(uplink: Uplink) -> Self {
-        Self { id: None, said: Heard::Said(uplink) }
-    }
-}
-
 /// The connection is over.
 struct Over;
 
 impl Session {
-    pub(super) fn new(door: Arc<Door>, device: DeviceId, socket: WebSocket) -> Self {
+    pub(super) fn new(door: Arc<Door>, device: DeviceId, origin: Option<String>, socket: WebSocket) -> Self {
         let now = Instant::now();
         Self {
             door,
@@ -82,6 +70,8 @@ impl Session {
             calls: Calls::default(),
             waiting: VecDeque::new(),
             info: None,
+            origin,
+            offered: None,
             transfer: None,
             heard_at: now,
             pinged_at: now,
@@ -116,6 +106,9 @@ impl Session {
     ) -> Result<(), Over> {
         self.call(mongoose::GET_INFO, &Value::Null, About::Introduction, INTRODUCTION_MAX).await?;
         loop {
+            if taking.is_empty() && self.is_introduced() {
+                self.take_up_offer().await?;
+            }
             if taking.is_empty() && !self.waiting.is_empty() {
                 let waiting = self.waiting.drain(..).collect();
                 taking.push(Box::pin(take(hub, self.device, waiting)));
@@ -205,16 +198,47 @@ impl Session {
         Ok(())
     }
 
+    /// Whether the device has said what it runs, or says nothing of that.
+    fn is_introduced(&self) -> bool {
+        let is_announcement = |waiting: &Waiting| matches!(waiting.said, Heard::Said(Uplink::Announced(_)));
+        let is_asked = self.calls.has(About::Introduction) || self.calls.has(About::BootState);
+        !is_asked && !self.waiting.iter().any(is_announcement)
+    }
+
+    /// A firmware that was offered to a device is given to it once that is introduced, if it does not run it already:
+    /// its introduction in the middle of a transfer would look as if the transfer had been cut off.
+    async fn take_up_offer(&mut self) -> Result<(), Over> {
+        let Some(offer) = self.offered.take() else { return Ok(()) };
+        let pending = self.door.hub.pending(self.device).await.map_err(|_| Over)?;
+        match pending.is_some_and(|pending| pending.digest == offer.digest) {
+            true => self.transfer(&offer).await,
+            false => Ok(()),
+        }
+    }
+
     /// A firmware is given to the device, unless that goes on already.
     async fn transfer(&mut self, offer: &Offer) -> Result<(), Over> {
         let is_under_way = self.transfer.as_ref().is_some_and(|transfer| transfer.digest() == offer.digest);
         if is_under_way && self.calls.has(About::Transfer) {
             return Ok(());
         }
-        let begun = Transfer::begin(self.door.hub.as_ref(), self.device, offer).await.map_err(|_| Over)?;
-        self.transfer = begun;
-        let Some((method, params)) = self.transfer.as_ref().map(Transfer::first) else { return Ok(()) };
-        self.call(method, &params, About::Transfer, transfer::CALL_MAX).await.map(drop)
+        let (door, origin) = (self.door.clone(), self.origin.as_deref());
+        let begun = Transfer::begin(door.hub.as_ref(), self.device, offer, origin, &door.links).await;
+        self.transfer = None;
+        self.calls.forget(About::Transfer);
+        let Some(transfer) = begun.map_err(|_| Over)? else { return Ok(()) };
+        let first = transfer.first();
+        self.goes_on(transfer, first).await
+    }
+
+    async fn goes_on(&mut self, transfer: Transfer, next: Next) -> Result<(), Over> {
+        self.transfer = Some(transfer).filter(|_| !matches!(next, Next::Over));
+        match next {
+            Next::Call(method, params, wait) => {
+                self.call(method, &params, About::Transfer, wait).await.map(drop)
+            }
+            Next::Watch | Next::Over => Ok(()),
+        }
     }
 
     async fn transferred(&mut self, outcome: Result<Value, Fault>) -> Result<(), Over> {
@@ -223,11 +247,7 @@ impl Session {
         // What cannot be read now is offered again when the device comes back.
         let (signal, next) = transfer.answered(door.hub.as_ref(), outcome).await.map_err(|_| Over)?;
         self.waiting.extend(signal.map(|signal| Uplink::Firmware(signal).into()));
-        if let Next::Call(method, params) = next {
-            self.transfer = Some(transfer);
-            self.call(method, &params, About::Transfer, transfer::CALL_MAX).await?;
-        }
-        Ok(())
+        self.goes_on(transfer, next).await
     }
 
     async fn called(&mut self, id: Option<Value>, method: &str, params: Value) -> Result<(), Over> {
@@ -247,8 +267,12 @@ impl Session {
 
     async fn say(&mut self, downlink: Downlink) -> Result<(), Over> {
         match &downlink {
-            Downlink::Offer(offer) => return self.transfer(offer).await,
+            Downlink::Offer(offer) => {
+                self.offered = Some(offer.clone());
+                return Ok(());
+            }
             Downlink::Cancel(digest) => {
+                self.offered.take_if(|offer| offer.digest == *digest);
                 // What the device has of it, it gives up by itself.
                 self.transfer.take_if(|transfer| transfer.digest() == *digest);
                 return Ok(());
@@ -256,6 +280,7 @@ impl Session {
             Downlink::Command(_)
             | Downlink::Delta(_)
             | Downlink::Commit(_)
+            | Downlink::Revert(_)
             | Downlink::Shadow(_)
             | Downlink::Credential(_) => {}
         }
@@ -276,6 +301,7 @@ impl Session {
             // One that cannot be said now is said again later.
             Downlink::Delta(_) => self.call(&method, &params, About::Delta, DELTA_MAX).await.map(drop),
             Downlink::Commit(_) => self.call(&method, &params, About::Commit, COMMIT_MAX).await.map(drop),
+            Downlink::Revert(_) => self.call(&method, &params, About::Revert, COMMIT_MAX).await.map(drop),
             Downlink::Shadow(_) | Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => {
                 Ok(())
             }
@@ -306,57 +332,5 @@ impl Session {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Over),
         }
-    }
-}
-
-/// What came of messages of a device.
-struct Taken {
-    /// To send to it.
-    answers: Vec<String>,
-    /// Whether something that it wants no answer to could not be stored at present.
-    is_lost: bool,
-}
-
-/// Takes messages in their order.
-async fn take(hub: &dyn Hub, device: DeviceId, waiting: Vec<Waiting>) -> Taken {
-    let mut taken = Taken { answers: Vec::new(), is_lost: false };
-    for Waiting { id, said } in waiting {
-        let done = match (said, &id) {
-            (Heard::Shadow(request), Some(_)) => asked(hub, device, request).await,
-            (Heard::Shadow(request), None) => told(hub, device, Uplink::Shadow(request)).await,
-            (Heard::Said(uplink), _) => told(hub, device, uplink).await,
-        };
-        match (id, done) {
-            (Some(id), Ok(result)) => taken.answers.push(mongoose::result(&id, &result)),
-            (Some(id), Err(fault)) => taken.answers.push(mongoose::error(&id, &fault)),
-            (None, Err(fault)) => taken.is_lost |= fault.code == CODE_UNAVAILABLE,
-            (None, Ok(_)) => {}
-        }
-    }
-    taken
-}
-
-async fn told(hub: &dyn Hub, device: DeviceId, uplink: Uplink) -> Result<Value, Fault> {
-    let arrival = Arrival { device, uplink, mark: None, again: false };
-    match hub.uplink(vec![arrival]).await.pop() {
-        Some(Ok(())) => Ok(json!(true)),
-        Some(Err(UplinkError::Refused(why))) => Err(Fault::new(CODE_FAILED, why)),
-        Some(Err(UplinkError::Unavailable(why))) => Err(Fault::new(CODE_UNAVAILABLE, why)),
-        None => Err(Fault::new(CODE_UNAVAILABLE, "the hub gave no answer")),
-    }
-}
-
-/// The whole shadow for who asks for it, `true` for who changed it. One that was never written is empty.
-async fn asked(hub: &dyn Hub, device: DeviceId, request: Request) -> Result<Value, Fault> {
-    let is_get = matches!(request.deed, Deed::Get(_));
-    match hub.shadow(device, request).await {
-        Ok(Ok(shadow)) if is_get => Ok(shadow::document(&shadow, None, shadow.updated_at)),
-        Ok(Ok(_)) => Ok(json!(true)),
-        Ok(Err(Refusal::NoShadow(_))) if is_get => {
-            let none = Shadow::none(device, None);
-            Ok(shadow::document(&none, None, none.updated_at))
-        }
-        Ok(Err(refusal)) => Err(Fault::new(i64::from(refusal.code()), refusal.to_string())),
-        Err(error) => Err(Fault::new(CODE_UNAVAILABLE, error.to_string())),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{Extension, FromRequest, Request, State};
 use axum::http::{StatusCode, header};
+use motehub_domain::change::Actor;
 use motehub_domain::firmware::{self, Firmware, Label};
 use motehub_domain::rejection::Rejection;
 use motehub_protocol::DecodeError;
@@ -16,7 +17,7 @@ use super::super::extract::{MIB, THROWN_AWAY_MAX};
 use super::super::problem::{ApiError, Problem};
 use super::FirmwareDto;
 use crate::app::App;
-use crate::random;
+use crate::{random, secrets};
 
 /// How many files are received at once: each is in memory until it is kept.
 pub(crate) const AT_ONCE_MAX: u32 = 2;
@@ -56,13 +57,33 @@ pub(crate) async fn upload(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<(StatusCode, axum::Json<FirmwareDto>), ApiError> {
+    let firmware = keep(&app, request, &caller.actor(), Known::Refused).await?;
+    Ok((StatusCode::CREATED, axum::Json(FirmwareDto::new(firmware, 0))))
+}
+
+/// What becomes of a firmware that is here already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It is refused.
+    Refused,
+    /// The one that is here is meant, if it is the same to the last byte.
+    Meant,
+}
+
+/// Keeps the firmware that comes with a request.
+pub(crate) async fn keep(
+    app: &App,
+    request: Request,
+    actor: &Actor,
+    known: Known,
+) -> Result<Firmware, ApiError> {
     let bytes_max = app.settings.firmware_bytes_max;
     refuse_early(&request, bytes_max)?;
     let _place = app.uploads.try_acquire().map_err(|_| {
         let detail = "other files are being uploaded: try again when they are there";
         ApiError::new(StatusCode::CONFLICT, "busy", detail)
     })?;
-    let form = Multipart::from_request(request, &app).await.map_err(|_| {
+    let form = Multipart::from_request(request, app).await.map_err(|_| {
         let detail = "send the file as multipart/form-data, in the field \"file\"";
         ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid", detail)
     })?;
@@ -80,6 +101,10 @@ pub(crate) async fn upload(
         image::check_plain(&label.platform, &form.file).map_err(|error| refused(&error))?;
     }
     if let Some(there) = app.store.firmware_labelled(&label).await? {
+        let found = app.store.firmware(there).await?.filter(|_| known == Known::Meant);
+        if let Some(same) = found.filter(|found| found.digest == secrets::digest(&form.file)) {
+            return Ok(same);
+        }
         let detail = format!("{} for {} is there already, as {there}", label.version, label.platform);
         return Err(Rejection::conflict("name_taken", format!("{} {detail}", label.name)).into());
     }
@@ -92,13 +117,13 @@ pub(crate) async fn upload(
         size_bytes,
         manifest: manifest.map(|manifest| manifest.json),
         notes: form.notes,
-        created_by: caller.actor().name().to_owned(),
+        created_by: actor.name().to_owned(),
         created_at: now,
         revision: 1,
     };
     firmware.digest = app.store.put(form.file.into()).await?;
-    app.perform(firmware::create(&firmware, &caller.actor(), now)?).await?;
-    Ok((StatusCode::CREATED, axum::Json(FirmwareDto::new(firmware, 0))))
+    app.perform(firmware::create(&firmware, actor, now)?).await?;
+    Ok(firmware)
 }
 
 /// One that is too large is refused at once if the sender waits to be told so, or sends very much.
