@@ -11,17 +11,20 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use motehub_domain::kept::Principal;
+use motehub_gateway::http;
 use motehub_gateway::mqtt::{Gateway, Handle, Limits, Listener, Settings, Version, Wanted};
 use recorder::{PASSWORD, Recorder, device_of};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 
 /// Long enough for a loaded machine; nothing waits for it unless it fails.
@@ -381,4 +384,54 @@ async fn connections_beyond_the_limit_are_closed_and_places_come_back() {
         }
     });
     assert!(again.await.is_ok());
+}
+
+/// A light on a listener for Mongoose OS with this pace; and who listens.
+async fn lit(
+    pace: http::Pace,
+) -> (Arc<Recorder>, WebSocketStream<MaybeTlsStream<TcpStream>>, CancellationToken) {
+    let hub = Arc::new(Recorder::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let router = http::mongoose_routes(hub.clone(), pace, shutdown.clone());
+    tokio::spawn(http::serve(listener, router, hub.clone(), shutdown.clone()));
+    let mut request = format!("ws://{address}/api/v2/rpc").into_client_request().unwrap();
+    let bearer = HeaderValue::try_from(format!("Bearer {PASSWORD}")).unwrap();
+    request.headers_mut().insert("Authorization", bearer);
+    let (light, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    hub.hears(&format!("attached {}", device_of("light")), 1).await;
+    (hub, light, shutdown)
+}
+
+/// Every thirty seconds, and for ninety; here in the tenth part of that.
+#[tokio::test]
+async fn a_light_that_does_not_answer_to_pings_is_given_up_and_one_that_does_is_not() {
+    let usual = http::Pace::default();
+    assert_eq!((usual.ping_every.as_secs(), usual.silence_max.as_secs()), (30, 90));
+    let pace = http::Pace { ping_every: usual.ping_every / 10, silence_max: usual.silence_max / 10 };
+    let (talks, silent) = tokio::join!(lit(pace), lit(pace));
+    let answering = async {
+        let (hub, mut light, shutdown) = talks;
+        let mut pings = 0;
+        // Longer than a silent one may be.
+        while pings < 4 {
+            let message = timeout(WAIT_MAX, light.next()).await.expect("nothing was heard");
+            pings += usize::from(matches!(message.unwrap().unwrap(), Message::Ping(_)));
+        }
+        assert!(hub.heard().iter().all(|heard| !heard.starts_with("detached")), "{:?}", hub.heard());
+        shutdown.cancel();
+    };
+    let falling = async {
+        let (hub, mut light, shutdown) = silent;
+        hub.hears_of("detached").await;
+        let mut said = Vec::new();
+        while let Some(Ok(message)) = timeout(WAIT_MAX, light.next()).await.expect("nothing was heard") {
+            said.push(message);
+        }
+        let pings = said.iter().filter(|message| message.is_ping()).count();
+        assert!(pings > 0, "{said:?}");
+        shutdown.cancel();
+    };
+    tokio::join!(answering, falling);
 }

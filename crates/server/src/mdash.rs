@@ -39,13 +39,20 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 pub(crate) struct Front {
     app: App,
     known: Known,
+    /// How long who says nothing is listened to.
+    pace: Pace,
     /// Connections that only listen end with it.
     shutdown: CancellationToken,
 }
 
 /// The routes of mDash.
 pub(crate) fn router(app: &App, shutdown: CancellationToken) -> Router {
-    let front = Arc::new(Front { app: app.clone(), known: Known::default(), shutdown: shutdown.clone() });
+    let front = Arc::new(Front {
+        app: app.clone(),
+        known: Known::default(),
+        pace: Pace::default(),
+        shutdown: shutdown.clone(),
+    });
     let hub: Arc<dyn Hub> = Arc::new(app.clone());
     let on = |access: Access, route: MethodRouter<Arc<Front>>| {
         route.layer(from_fn_with_state((front.clone(), access), caller::guard))

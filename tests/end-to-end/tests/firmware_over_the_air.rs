@@ -196,3 +196,22 @@ fn every_task_ends_as_its_light_knows_that_it_did() {
         assert!(kinds.contains_key(kind), "{kind:?} did not happen: {kinds:?}");
     }
 }
+
+/// One that was never there has not said what it is, so it is offered what is not for it.
+#[test]
+fn a_light_says_itself_that_a_firmware_is_for_another_board() {
+    let hub = Hub::start(&["--mdash", "127.0.0.1:0"]);
+    let device = json!({ "name": "other", "dialect": "mongoose", "external_id": "other" });
+    let made = hub.api.post("/devices", &device);
+    let token = made["credential"].as_str().expect("a credential").to_owned();
+    let new = json!({ "firmware": hub.api.firmware(&firmware("1.1"), &[]), "devices": [made["id"]] });
+    let deployment = hub.api.post("/deployments", &new)["id"].as_str().expect("an id").to_owned();
+    let arguments = ["--fault", "wrong-platform=100", "--reconnect-ms", "200"];
+    let fleet = Lights::start(&hub, &[("other".to_owned(), token)], &arguments);
+    let task = until_within(ALL_MAX, "the light has refused it", || {
+        let task = hub.api.get(&format!("/deployments/{deployment}"))["tasks"][0].clone();
+        (task["state"] == "Failed").then_some(task)
+    });
+    assert_eq!(task["reason"], "Wrong platform (code 500)");
+    assert_eq!(fleet.truth()["other"].version, "1.0");
+}

@@ -26,11 +26,10 @@ use crate::live::News;
 
 /// How long a notification may take to be written; who does not read is cut off.
 const WRITE_MAX: Duration = Duration::from_secs(10);
-/// How often a silent reader is pinged, and when it is given up.
-const PING_EVERY: Duration = Duration::from_secs(30);
-const SILENCE_MAX: Duration = Duration::from_secs(90);
 /// How many stored notifications are given at once.
 const STORED_MAX: usize = 1_000;
+/// What customers hear of their devices.
+const OF_CUSTOMERS: [&str; 5] = ["online", "offline", "created", "updated", "rpc.out.Dash.Shadow.Update"];
 /// Readers say nothing that is listened to, so little is read.
 const FRAME_BYTES_MAX: usize = 4 * 1024;
 
@@ -43,7 +42,9 @@ pub(super) async fn open(
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Refusal> {
     let caller = caller(&front, peer, &headers, &uri).await?;
-    caller.must(Permission::See)?;
+    if !caller.is_customer() {
+        caller.must(Permission::See)?;
+    }
     let upgrade = upgrade.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX);
     Ok(upgrade.on_upgrade(move |socket| async move {
         let why = read(&front, &caller, socket).await;
@@ -52,7 +53,7 @@ pub(super) async fn open(
 }
 
 /// Passes on what happens until the reader goes or cannot follow. Returns why it ended.
-async fn read(front: &Front, _caller: &Caller, mut socket: WebSocket) -> &'static str {
+async fn read(front: &Front, caller: &Caller, mut socket: WebSocket) -> &'static str {
     let app = &front.app;
     let mut news = app.live.subscribe();
     let _wanted = app.live.watch_all();
@@ -70,10 +71,20 @@ async fn read(front: &Front, _caller: &Caller, mut socket: WebSocket) -> &'stati
                     notices
                 }
                 Ok(News::Log(lines)) => {
-                    let mut notices = Vec::new();
+                    let mut notices: Vec<Notice> = Vec::new();
                     for (device, _, line) in lines.iter() {
                         let data = json!({ "fd": 1, "data": line.text });
-                        notices.extend(about(app, *device, "rpc.out.Log", Some(data)).await);
+                        // Many lines come at once from one device, which is looked up once.
+                        let same = notices.last().filter(|(last, _)| last == device);
+                        let more = same.map(|(_, last)| {
+                            let mut notice = last.clone();
+                            notice["data"] = data.clone();
+                            (*device, notice)
+                        });
+                        match more {
+                            Some(more) => notices.push(more),
+                            None => notices.extend(about(app, *device, "rpc.out.Log", Some(data)).await),
+                        }
                     }
                     notices
                 }
@@ -88,8 +99,8 @@ async fn read(front: &Front, _caller: &Caller, mut socket: WebSocket) -> &'stati
                     continue;
                 }
             },
-            () = tokio::time::sleep_until(heard_at.max(pinged_at) + PING_EVERY) => {
-                if heard_at.elapsed() >= SILENCE_MAX {
+            () = tokio::time::sleep_until(heard_at.max(pinged_at) + front.pace.ping_every) => {
+                if heard_at.elapsed() >= front.pace.silence_max {
                     return "silent";
                 }
                 pinged_at = Instant::now();
@@ -100,7 +111,10 @@ async fn read(front: &Front, _caller: &Caller, mut socket: WebSocket) -> &'stati
             }
             () = front.shutdown.cancelled() => return "shutdown",
         };
-        for notice in notices {
+        for (device, notice) in notices {
+            if !may_hear(app, caller, device, &notice).await {
+                continue;
+            }
             if !written(&mut socket, Message::Text(notice.to_string().into())).await {
                 return "too_slow";
             }
@@ -112,13 +126,31 @@ async fn written(socket: &mut WebSocket, message: Message) -> bool {
     matches!(timeout(WRITE_MAX, socket.send(message)).await, Ok(Ok(())))
 }
 
-async fn of_changes(app: &App, changes: &[Recorded]) -> Vec<Value> {
+/// Customers hear of devices that are shared with them, and of those not what is the vendor's, such as log lines.
+async fn may_hear(app: &App, caller: &Caller, device: DeviceId, notice: &Value) -> bool {
+    if !caller.is_customer() {
+        return true;
+    }
+    let is_theirs = notice["name"].as_str().is_some_and(|name| OF_CUSTOMERS.contains(&name));
+    let Some(user) = caller.user.filter(|_| is_theirs) else { return false };
+    let share = app.store.share(device, user).await.ok().flatten();
+    share.is_some_and(|share| !share.has_ended(app.now()))
+}
+
+/// A notification, and which device it is about.
+type Notice = (DeviceId, Value);
+
+async fn of_changes(app: &App, changes: &[Recorded]) -> Vec<Notice> {
     let mut notices = Vec::new();
     for change in changes {
+        if change.change.kind == ChangeKind::CommandRequested {
+            notices.extend(called(app, change).await);
+            continue;
+        }
         let Some((device, names)) = change.change.device.zip(names_of(change)) else { continue };
         for (name, data) in names {
             match change.change.kind {
-                ChangeKind::DeviceDeleted => notices.push(deleted(change)),
+                ChangeKind::DeviceDeleted => notices.push((device, deleted(change))),
                 _ => notices.extend(about(app, device, &name, data).await),
             }
         }
@@ -151,15 +183,25 @@ fn names_of(change: &Recorded) -> Option<Vec<Named>> {
     }
 }
 
-async fn about(app: &App, device: DeviceId, name: &str, data: Option<Value>) -> Option<Value> {
+/// The devices that were told a command as soon as it was requested; those that were away are stated one by one.
+async fn called(app: &App, change: &Recorded) -> Vec<Notice> {
+    let Ok(command) = change.change.subject.parse() else { return Vec::new() };
+    let found = app.store.executions(command, &[], 0, STORED_MAX).await;
+    let told =
+        found.map(|(views, _)| views).unwrap_or_default().into_iter().filter(|it| it.execution.tries > 0);
+    let name = format!("rpc.in.{}", change.change.subject_name);
+    told.map(|it| (it.device.id, json!({ "name": name, "id": name_of(&it.device) }))).collect()
+}
+
+async fn about(app: &App, device: DeviceId, name: &str, data: Option<Value>) -> Option<Notice> {
     // One that was deleted meanwhile has only our id left.
-    let id =
-        app.store.device(device).await.ok()?.map_or_else(|| device.to_string(), |device| name_of(&device));
+    let found = app.store.device(device).await.ok()?;
+    let id = found.map_or_else(|| device.to_string(), |device| name_of(&device));
     let mut notice = json!({ "name": name, "id": id });
     if let Some(data) = data {
         notice["data"] = data;
     }
-    Some(notice)
+    Some((device, notice))
 }
 
 /// It cannot be looked up any more.
@@ -180,7 +222,7 @@ pub(super) async fn stored(
     let changes = front.app.store.changes(query).await?;
     let mut stored = Vec::new();
     for change in &changes {
-        for mut notice in of_changes(&front.app, std::slice::from_ref(change)).await {
+        for (_, mut notice) in of_changes(&front.app, std::slice::from_ref(change)).await {
             notice["seq"] = json!(change.seq);
             notice["timestamp"] = json!(change.at.0.div_euclid(1000));
             stored.push(notice);

@@ -1,11 +1,14 @@
 //! The API of mDash: programs that were made for it work as they are, and get no further than they may.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use motehub_domain::time::Span;
 use serde_json::{Value, json};
 
-use crate::support::Hub;
 use crate::support::mdash::Socket;
+use crate::support::{Caller, Hub};
 
 pub(crate) fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{password}")))
@@ -116,7 +119,16 @@ async fn a_call_is_answered_as_the_device_answers_it() {
     let device = hub.get(&format!("/devices?selector=external_id%3D{id}")).await.json()["items"][0].clone();
     let kept = hub.get(&format!("/devices/{}/commands", device["id"].as_str().unwrap())).await.text();
     assert!(kept.contains("(not kept)") && !kept.contains("s3cret"), "{kept}");
-    // One that goes in the middle of it is not waited for.
+    // One that does not answer is not waited for for ever, and one that goes in the middle of it not at all.
+    let mut observer = Socket::open(&hub, "/api/v2/notify", &hub.key()).await.unwrap();
+    let (got, ()) = tokio::join!(call(None), async {
+        let asked = light.await_frame(|frame| frame["method"] == "Config.Get").await;
+        let notice = observer.await_frame(|frame| frame["name"] == "rpc.in.Config.Get").await;
+        assert_eq!(notice["id"], json!(id));
+        hub.clock.advance(Span::seconds(11));
+        light.say(&json!({ "id": asked["id"], "result": "too late" })).await;
+    });
+    assert_eq!(got.status, 504, "{got:?}");
     let (got, ()) = tokio::join!(call(None), async {
         light.await_frame(|frame| frame["method"] == "Config.Get").await;
         drop(light);
@@ -242,6 +254,69 @@ async fn a_light_is_switched_and_everybody_who_may_is_notified() {
     observer.await_frame(|frame| frame["name"] == "deleted").await;
     let stored = hub.axios("POST", "/api/v2/logs", &hub.key(), Some(&json!({ "start": 0 }))).await.text();
     assert!(stored.contains("\"created\"") && stored.contains("\"deleted\""), "{stored}");
+    hub.is_well().await;
+}
+
+#[tokio::test]
+async fn a_customer_hears_of_the_own_light_and_of_no_other() {
+    let hub = Hub::start_with_app_users().await;
+    let ((own, token), (_, other)) = (light(&hub, "Hall").await, light(&hub, "Desk").await);
+    let (name, user) = ("mos_app_k2j4h5g6f", basic("mos_app_k2j4h5g6f", "mos_app_k2j4h5g6f"));
+    let add = json!({ "name": name, "pass": name });
+    assert_eq!(hub.axios("POST", "/api/v2/user/add", &hub.key(), Some(&add)).await.status, 200);
+    let pair = json!({ "shared_with": format!("email_{name}"), "name": "Mine" });
+    let path = format!("/api/v2/devices/{own}");
+    assert_eq!(hub.axios("PUT", &path, &hub.key(), Some(&pair)).await.status, 200);
+    let mut vendor = Socket::open(&hub, "/api/v2/notify", &hub.key()).await.unwrap();
+    let mut customer = Socket::open(&hub, "/api/v2/notify", &user).await.unwrap();
+    let mut other = Socket::device(&hub, &other).await;
+    let mut light = Socket::device(&hub, &token).await;
+    for light in [&mut other, &mut light] {
+        light.say(&json!({ "method": "Log", "params": { "fd": 1, "data": "hello" } })).await;
+        vendor.await_frame(|frame| frame["name"] == "rpc.out.Log").await;
+    }
+    let report = json!({ "state": { "reported": { "on": true } } });
+    light.say(&json!({ "method": "Dash.Shadow.Update", "params": report })).await;
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|name| name != "rpc.out.Dash.Shadow.Update") {
+        let notice = customer.next().await.unwrap();
+        assert_eq!(notice["id"], json!(own), "{notice}");
+        heard.push(notice["name"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(heard[..2], ["online", "updated"], "{heard:?}");
+    assert!(!heard.contains(&"rpc.out.Log".to_owned()), "{heard:?}");
+}
+
+#[tokio::test]
+async fn an_observer_that_never_reads_is_cut_off_and_others_notice_nothing() {
+    let hub = Hub::start().await;
+    let (id, token) = light(&hub, "Hall").await;
+    let path = format!("/api/v2/notify?access_token={}", hub.ada.token.clone().unwrap());
+    let deaf = Socket::deaf(&hub, &path).await;
+    let mut observer = Socket::open(&hub, &path, "").await.unwrap();
+    let mut light = Socket::device(&hub, &token).await;
+    observer.await_frame(|frame| frame["name"] == "online").await;
+    let cut = || async {
+        let metrics = hub.send("GET", "/metrics", &Caller::default(), &[], None).await.text();
+        let counter = r#"motehub_mdash_notify_ended_total{reason="too_slow"} "#;
+        metrics.lines().find_map(|line| line.strip_prefix(counter)?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let before = cut().await;
+    // What the system keeps for a reader is some megabytes; then it is waited for a while, and no longer.
+    let lines = vec!["x".repeat(900); 60].join("\n");
+    let flood = async {
+        for number in 0.. {
+            let (text, last) = (format!("{lines}\nline {number}"), json!(format!("line {number}")));
+            light.say(&json!({ "method": "Log", "params": { "fd": 1, "data": text } })).await;
+            let notice = observer.await_frame(|frame| frame["data"]["data"] == last).await;
+            assert_eq!((&notice["name"], &notice["id"]), (&json!("rpc.out.Log"), &json!(id)));
+            if cut().await > before {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), flood).await.expect("the deaf observer is cut off");
+    drop(deaf);
     hub.is_well().await;
 }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use motehub_domain::time::Span;
 use serde_json::{Value, json};
 
 use crate::firmware::{form, sample, uploaded};
@@ -198,6 +199,7 @@ async fn a_light_that_knows_no_call_for_it_is_told_in_a_delta() {
     light.starts_with("1.2").await;
     light.is_at("Confirming").await;
     // One that takes none of the ways cannot be updated over the air.
+    hub.clock.advance(Span::seconds(1));
     assert_eq!(hub.post("/deployments", wanted).await.status, 201);
     for method in ["OTA.Begin", "OTA.Update", "Shadow.Delta"] {
         light.answers(method, unknown()).await;
