@@ -231,6 +231,7 @@ fn downlink() -> impl Strategy<Value = Downlink> {
         offer.prop_map(Downlink::Offer),
         digest().prop_map(Downlink::Cancel),
         digest().prop_map(Downlink::Commit),
+        digest().prop_map(Downlink::Revert),
         order.prop_map(Downlink::Command),
         delta.prop_map(|delta| Downlink::Delta(Box::new(delta))),
         shadow().prop_map(|shadow| Downlink::Shadow(Box::new(shadow))),

@@ -71,6 +71,7 @@ crate::wire! {
         4 = Command(order),
         5 = Delta(delta),
         6 = Shadow(shadow),
+        7 = Revert(digest),
     }
     enum PointValue { 0 = Number(number), 1 = Boolean(truth), 2 = Text(text), 3 = Json(text) }
     enum When { 0 = At(time), 1 = Before(span) }
