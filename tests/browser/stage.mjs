@@ -96,7 +96,11 @@ export async function shoot(name) {
   for (const [colorScheme, { width, height }] of looks) {
     await page.emulateMedia({ colorScheme });
     await page.setViewportSize({ width, height });
-    await page.screenshot({ path: `${where}/${name}-${colorScheme}-${width}.png`, fullPage: true });
+    await page.screenshot({
+      path: `${where}/${name}-${colorScheme}-${width}.png`,
+      fullPage: true,
+      animations: 'disabled',
+    });
   }
   await page.setViewportSize(size);
 }

@@ -170,8 +170,10 @@ pub fn edit(firmware: &Firmware, notes: &str, actor: &Actor) -> Result<Effects, 
 /// `in_use`.
 pub fn delete(firmware: &Firmware, used_by: i64, actor: &Actor) -> Result<Effects, Rejection> {
     if used_by > 0 {
-        let sentence =
-            format!("{used_by} devices run it, await it or return to it: give them another one first");
+        let sentence = match used_by {
+            1 => "one device runs it, awaits it or returns to it: give it another one first".to_owned(),
+            _ => format!("{used_by} devices run it, await it or return to it: give them another one first"),
+        };
         return Err(Rejection::conflict("in_use", sentence));
     }
     let before = json!({ "version": firmware.label.version, "platform": firmware.label.platform });

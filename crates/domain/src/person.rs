@@ -85,6 +85,8 @@ pub struct Token {
     pub role: Role,
     /// SHA-256 of the token.
     pub digest: Digest,
+    /// Whether it has an access key beside its secret, with which requests are signed.
+    pub has_access_key: bool,
     /// When it was made.
     pub created_at: Time,
     /// When it stops; `None` never.
@@ -261,7 +263,9 @@ pub fn create_token(
             "a token expires in the future, or never if it is left out",
         ));
     }
-    let after = json!({ "role": token.role.as_str(), "expires": token.expires_at.is_some() });
+    let expires = token.expires_at.is_some();
+    let after =
+        json!({ "role": token.role.as_str(), "expires": expires, "access_key": token.has_access_key });
     let change = fact(ChangeKind::TokenCreated, &token.id, &token.name, actor).after(after);
     let effects = saving(Save::Token(token.clone()), change);
     Ok((token, effects))
@@ -411,6 +415,7 @@ mod tests {
             name: name.to_owned(),
             role: Role::Viewer,
             digest,
+            has_access_key: false,
             created_at: NOW,
             expires_at,
             last_used_at: None,

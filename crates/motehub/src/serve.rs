@@ -51,6 +51,9 @@ pub(crate) struct Options {
     /// Where Mongoose OS devices and programs made for mDash are served; off without it
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_MDASH")]
     pub(crate) mdash: Option<String>,
+    /// Where the HTTP data plane of AWS IoT is served, over TLS (shadows); off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_AWS")]
+    pub(crate) aws: Option<String>,
     /// Let the users of the original phone app in at --mdash, whose name is their password, and let it pair devices
     /// without a proof of possession (a weakness that the dashboard shows)
     #[arg(long, env = "MOTEHUB_MDASH_APP_USERS")]
@@ -98,6 +101,7 @@ struct File {
     mqtt_tls: Option<String>,
     mqtt_ws: Option<String>,
     mdash: Option<String>,
+    aws: Option<String>,
     #[serde(default)]
     mdash_app_users: bool,
     #[serde(default)]
@@ -158,6 +162,9 @@ fn announce(server: &Server) {
     if let Some(address) = addresses.mdash {
         line["mdash"] = json!(address.to_string());
     }
+    if let Some(address) = addresses.aws {
+        line["aws"] = json!(address.to_string());
+    }
     println!("{line}");
     if let Some(link) = server.setup_link() {
         eprintln!(
@@ -183,6 +190,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     let mqtt_tls = options.mqtt_tls.or(file.mqtt_tls);
     let mqtt_ws = options.mqtt_ws.or(file.mqtt_ws);
     let mdash = options.mdash.or(file.mdash);
+    let aws = options.aws.or(file.aws);
     let open = if options.mqtt_anonymous.is_empty() { file.mqtt_anonymous } else { options.mqtt_anonymous };
     let mqtt_anonymous = open.iter().map(|text| filter(text)).collect::<Result<_, _>>()?;
     let certificate = options.tls_certificate.or(file.tls_certificate);
@@ -211,6 +219,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         mqtt_tls: mqtt_tls.map(|text| address("mqtt-tls", &text)).transpose()?,
         mqtt_ws: mqtt_ws.map(|text| address("mqtt-ws", &text)).transpose()?,
         mdash: mdash.map(|text| address("mdash", &text)).transpose()?,
+        aws: aws.map(|text| address("aws", &text)).transpose()?,
         mdash_app_users: options.mdash_app_users || file.mdash_app_users,
         mqtt_anonymous,
         mqtt_limits: crate::limits::limits(&file.mqtt_limits)?,

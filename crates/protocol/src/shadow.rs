@@ -38,6 +38,13 @@ pub fn ask(topic: &str, payload: &[u8]) -> Option<Ask> {
     if !matches!(verb, "get" | "update" | "delete") || thing.contains('/') {
         return None;
     }
+    let (token, request) = request(verb, name, payload);
+    Some(Ask { topic: topic.to_owned(), thing: thing.to_owned(), token, request })
+}
+
+/// What is asked of a shadow: `verb` is `get`, `update` or `delete`. Gives the client token, which comes back in the
+/// answer, and the request.
+pub fn request(verb: &str, name: Option<&str>, payload: &[u8]) -> (Option<String>, Result<Request, Refusal>) {
     let shadow = name.map(|name| ShadowName::parse(name).ok_or(Refusal::InvalidName)).transpose();
     let body = match verb {
         "update" => read(payload),
@@ -53,7 +60,7 @@ pub fn ask(topic: &str, payload: &[u8]) -> Option<Ask> {
         _ => Ok(Deed::Delete(token.clone())),
     };
     let request = shadow.and_then(|shadow| Ok(Request { shadow, deed: body.and_then(deed)? }));
-    Some(Ask { topic: topic.to_owned(), thing: thing.to_owned(), token, request })
+    (token, request)
 }
 
 fn token(body: &Value) -> Option<String> {

@@ -59,7 +59,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use access::Access::{self, Customer, Known, Listed, Needs, Open, Shared};
 
-pub(crate) use access::{by_token, caller};
+pub(crate) use access::{by_token, caller, used};
 pub(crate) use activity::line;
 pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
 pub(crate) use extract::rfc3339;

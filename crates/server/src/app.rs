@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use crate::access_key;
 use crate::api::Throttle;
 use crate::claims::Claims;
 use crate::clock::Clock;
@@ -58,6 +59,8 @@ pub(crate) struct Parts {
     pub(crate) shadows: Shadows,
     /// How the worker is doing that removes old telemetry.
     pub(crate) retention: Retention,
+    /// From what the secrets of access keys are derived.
+    pub(crate) access_keys: access_key::Origin,
     /// Slows down whoever guesses passwords.
     pub(crate) throttle: Throttle,
     /// Slows down whoever guesses claim codes and invitations.

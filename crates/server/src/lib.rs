@@ -3,11 +3,13 @@
 //! Bytes become an `Uplink` in a gateway; `ingest` gives it to a pure verb; `perform` is the only interpreter of
 //! the `Effects` that come back: commit, then publish, then send.
 
+mod access_key;
 mod activity_file;
 mod api;
 mod app;
 mod asks;
 mod assets;
+mod aws;
 mod backup;
 mod claims;
 mod clock;

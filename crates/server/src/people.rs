@@ -66,6 +66,7 @@ pub async fn add_token(data: &Path, name: &str, role: Role) -> Result<String, Pe
         name: name.to_owned(),
         role,
         digest: secrets::digest(&secret),
+        has_access_key: false,
         created_at: now,
         expires_at: None,
         last_used_at: None,

@@ -31,7 +31,8 @@ fn digits<const N: usize>() -> String {
     bytes::<N>().iter().map(|byte| char::from(DIGITS[usize::from(byte & 31)])).collect()
 }
 
-fn bytes<const N: usize>() -> [u8; N] {
+/// Random bytes.
+pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("because the operating system always has random numbers");
     bytes

@@ -34,8 +34,8 @@ use crate::presence::{self, Connections};
 use crate::rotation::Origins;
 use crate::settings::Settings;
 use crate::{
-    activity_file, api, assets, backup, commands, hub, mdash, random, reports, retention, rollouts, secrets,
-    shadows, tls, usage,
+    access_key, activity_file, api, assets, aws, backup, commands, hub, mdash, random, reports, retention,
+    rollouts, secrets, shadows, tls, usage,
 };
 
 /// How long the one-time set-up link works.
@@ -55,6 +55,7 @@ pub struct Server {
     http: TcpListener,
     https: Option<(TcpListener, Arc<ServerConfig>)>,
     mdash: Option<TcpListener>,
+    aws: Option<(TcpListener, Arc<ServerConfig>)>,
     mqtt: mqtt::Gateway,
     addresses: Addresses,
     offered: tokio::sync::mpsc::Receiver<motehub_gateway::hub::Arrival>,
@@ -78,6 +79,8 @@ pub struct Addresses {
     pub mqtt_ws: Option<SocketAddr>,
     /// Mongoose OS devices, and the API that mDash has.
     pub mdash: Option<SocketAddr>,
+    /// The HTTP data plane of AWS IoT.
+    pub aws: Option<SocketAddr>,
 }
 
 impl Server {
@@ -101,24 +104,17 @@ impl Server {
         let needs_setup = store.admins().await.map_err(io::Error::other)? == 0;
         let setup_code = needs_setup.then(random::secret);
 
-        let http = TcpListener::bind(settings.http)
-            .await
-            .map_err(|e| about(&format!("--http {}", settings.http), &e))?;
+        let http = listen("--http", settings.http).await?;
         let https = match settings.https {
-            Some(address) => {
-                let bound = TcpListener::bind(address).await;
-                Some((
-                    bound.map_err(|e| about(&format!("--https {address}"), &e))?,
-                    tls::server_config(&settings)?,
-                ))
-            }
+            Some(address) => Some((listen("--https", address).await?, tls::server_config(&settings)?)),
             None => None,
         };
         let mdash = match settings.mdash {
-            Some(address) => {
-                let bound = TcpListener::bind(address).await;
-                Some(bound.map_err(|e| about(&format!("--mdash {address}"), &e))?)
-            }
+            Some(address) => Some(listen("--mdash", address).await?),
+            None => None,
+        };
+        let aws = match settings.aws {
+            Some(address) => Some((listen("--aws", address).await?, tls::server_config(&settings)?)),
             None => None,
         };
         let tls = match settings.mqtt_tls {
@@ -143,6 +139,7 @@ impl Server {
             commands: commands::Commands::default(),
             shadows: shadows::Shadows::default(),
             retention: retention::Retention::default(),
+            access_keys: access_key::Origin::open(&settings.data)?,
             throttle: api::Throttle::default(),
             guesses: api::Throttle::default(),
             claims: Claims::default(),
@@ -178,9 +175,10 @@ impl Server {
             mqtt_tls: bound.tls,
             mqtt_ws: bound.ws,
             mdash: mdash.as_ref().map(TcpListener::local_addr).transpose()?,
+            aws: aws.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
         };
         let _ = app.bound.set(addresses);
-        Ok(Self { app, http, https, mdash, mqtt, addresses, offered, setup_code, _lock: lock })
+        Ok(Self { app, http, https, mdash, aws, mqtt, addresses, offered, setup_code, _lock: lock })
     }
 
     /// Where it listens.
@@ -196,7 +194,7 @@ impl Server {
 
     /// Runs until `shutdown`, then drains: sockets first, then the workers.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
-        let Self { app, http, https, mdash, mqtt, offered, _lock, .. } = self;
+        let Self { app, http, https, mdash, aws, mqtt, offered, _lock, .. } = self;
         let gateways = TaskTracker::new();
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
@@ -205,6 +203,10 @@ impl Server {
         if let Some(mdash) = mdash {
             let router = mdash::router(&app, shutdown.clone()).layer(CatchPanicLayer::custom(panicked));
             gateways.spawn(http::serve(mdash, router, hub.clone(), shutdown.clone()));
+        }
+        if let Some((aws, tls)) = aws {
+            let router = aws::router(&app).layer(CatchPanicLayer::custom(panicked));
+            gateways.spawn(http::serve_tls(aws, tls, router, hub.clone(), shutdown.clone()));
         }
         if let Some((listener, tls)) = https {
             let router = router(&app, shutdown.clone());
@@ -350,6 +352,10 @@ fn lock(data: &std::path::Path) -> io::Result<std::fs::File> {
         io::Error::new(io::ErrorKind::AddrInUse, sentence)
     })?;
     Ok(file)
+}
+
+async fn listen(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| about(&format!("{setting} {address}"), &e))
 }
 
 fn about(what: &str, error: &io::Error) -> io::Error {

@@ -25,6 +25,8 @@ pub struct Settings {
     pub mqtt_ws: Option<SocketAddr>,
     /// Where Mongoose OS devices and the programs around mDash are served, if they are.
     pub mdash: Option<SocketAddr>,
+    /// Where the HTTP data plane of AWS IoT is served, over TLS, if it is.
+    pub aws: Option<SocketAddr>,
     /// Whether users of the original phone app are let in there, whose name is their password.
     pub mdash_app_users: bool,
     /// Topic filters open to MQTT clients without credentials; none by default.

@@ -196,7 +196,7 @@ fn make_authority(
     names.extend(
         fs::read_to_string("/etc/hostname").ok().map(|name| name.trim().to_owned()).filter(|n| !n.is_empty()),
     );
-    let over_tls = [settings.mqtt_tls, settings.https];
+    let over_tls = [settings.mqtt_tls, settings.https, settings.aws];
     let listens =
         over_tls.map(|address| address.map(|a| a.ip())).into_iter().chain([Some(settings.mqtt.ip())]);
     names.extend(listens.flatten().filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string()));

@@ -61,6 +61,7 @@ impl Hub {
             mqtt_tls: None,
             mqtt_ws: None,
             mdash: None,
+            aws: None,
             mdash_app_users: false,
             mqtt_anonymous: Vec::new(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),

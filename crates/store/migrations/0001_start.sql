@@ -434,6 +434,7 @@ create table tokens (
     name text not null,
     role text not null,
     digest text not null,
+    has_access_key bigint not null,
     created_at bigint not null,
     expires_at bigint,
     last_used_at bigint

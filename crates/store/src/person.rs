@@ -25,7 +25,7 @@ pub(crate) use user_select;
 /// The columns of a token, in the order in which [`token_of`] reads them.
 macro_rules! token_select {
     () => {
-        "select id, name, role, digest, created_at, expires_at, last_used_at from tokens"
+        "select id, name, role, digest, has_access_key, created_at, expires_at, last_used_at from tokens"
     };
 }
 
@@ -46,8 +46,8 @@ sql! {
     END_OTHER_LOGINS_OF = "delete from logins where user_id = $1 and digest <> $2";
     LOGIN_SEEN = "update logins set seen_at = $2 where digest = $1";
     SWEEP_LOGINS = "delete from logins where seen_at < $1 or created_at < $2 returning digest";
-    INSERT_TOKEN = "insert into tokens (id, name, role, digest, created_at, expires_at, last_used_at)
-        values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do nothing";
+    INSERT_TOKEN = "insert into tokens (id, name, role, digest, has_access_key, created_at, expires_at, last_used_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do nothing";
     DELETE_TOKEN = "delete from tokens where id = $1";
     TOKEN_USED = "update tokens set last_used_at = $2 where id = $1";
     INSERT_GRANT = "insert into grants (id, device, tag, filter, publish, subscribe)
@@ -125,6 +125,7 @@ pub(crate) fn write_token(token: &Token) -> Statement {
         (&token.name).into(),
         token.role.as_str().into(),
         Value::id(token.digest),
+        token.has_access_key.into(),
         token.created_at.into(),
         token.expires_at.into(),
         token.last_used_at.into(),
@@ -186,6 +187,7 @@ fn token_of(row: Row) -> Result<Token, StoreError> {
         name: columns.text()?,
         role: columns.word(Role::parse)?,
         digest: columns.digest()?,
+        has_access_key: columns.boolean()?,
         created_at: columns.time()?,
         expires_at: columns.maybe_time()?,
         last_used_at: columns.maybe_time()?,

@@ -1,5 +1,6 @@
 //! Programs of other people against the real hub: Eclipse paho and the mosquitto clients, for MQTT 3.1.1 and 5.0,
-//! plain, with TLS and with WebSocket; the device SDKs of AWS IoT with a certificate of the hub, and one that is revoked.
+//! plain, with TLS and with WebSocket; the device SDKs of AWS IoT with a certificate of the hub, and one that is revoked;
+//! boto3 with an access key.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -151,4 +152,21 @@ fn a_revoked_certificate_ends_the_connection_and_is_refused() {
         arguments.extend(["--fingerprint".to_owned(), fingerprint]);
         python("revoked_certificate.py", &arguments);
     });
+}
+
+#[test]
+fn boto3_works() {
+    let hub = Hub::start(&["--aws", "127.0.0.1:0"]);
+    hub.api.post("/devices", &json!({ "name": "lamp", "dialect": "native", "external_id": "lamp-1" }));
+    let address = |key: &str| hub.ready[key].as_str().expect("an address").to_owned();
+    let pairs = [
+        ("--endpoint", format!("https://{}", address("aws"))),
+        ("--ca", hub.data().join("tls/ca.pem").display().to_string()),
+        ("--thing", "lamp-1".to_owned()),
+        ("--http", address("http")),
+        ("--token", hub.api.token.clone()),
+    ];
+    let arguments: Vec<String> =
+        pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+    python("boto3_shadow.py", &arguments);
 }

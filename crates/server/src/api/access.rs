@@ -11,6 +11,7 @@ use motehub_domain::artifact::Digest;
 use motehub_domain::change::Actor;
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::{DeviceId, UserId};
+use motehub_domain::person::Token;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::share::{Right, Share};
 use motehub_domain::time::Span;
@@ -18,6 +19,7 @@ use motehub_domain::time::Span;
 use super::extract::id;
 use super::problem::ApiError;
 use crate::app::App;
+use crate::perform::Failure;
 use crate::secrets;
 
 /// The cookie of a person's login.
@@ -224,15 +226,20 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 pub(crate) async fn by_token(app: &App, secret: &str) -> Result<Caller, ApiError> {
     let token = app.store.token_by_digest(secrets::digest(secret)).await?;
+    let token = token.filter(|token| token.expires_at.is_none_or(|at| at > app.now()));
+    let token = token.ok_or_else(ApiError::unauthenticated)?;
+    used(app, &token).await?;
+    Ok(Caller { name: token.name, role: token.role, proof: Proof::Token })
+}
+
+/// A token was used: that is noted, to the minute.
+pub(crate) async fn used(app: &App, token: &Token) -> Result<(), Failure> {
     let now = app.now();
-    let token = token
-        .filter(|token| token.expires_at.is_none_or(|at| at > now))
-        .ok_or_else(ApiError::unauthenticated)?;
     if token.last_used_at.is_none_or(|at| now - at > USE_RESOLUTION) {
         let save = vec![Save::TokenUsed(token.id, now)];
         app.perform(Effects { save, ..Effects::none() }).await?;
     }
-    Ok(Caller { name: token.name, role: token.role, proof: Proof::Token })
+    Ok(())
 }
 
 async fn by_cookie(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {

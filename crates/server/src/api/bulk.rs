@@ -29,12 +29,10 @@ use super::access::Caller;
 use super::commands;
 use super::credentials;
 use super::deployments::{self, Meant, NewDeployment};
-use super::device_scripts::load_script;
-use super::extract::{Body, id};
+use super::extract::Body;
 use super::problem::{ApiError, Problem};
 use crate::app::App;
 use crate::perform::Failure;
-use crate::secrets;
 
 /// How many devices are written in one transaction.
 const BATCH: usize = 100;
@@ -70,7 +68,7 @@ pub(crate) struct BulkPreview {
     names: Vec<String>,
     /// Of these, how many are online.
     online: usize,
-    /// For a deployment: how many lack a capability that the script requires, and are left out.
+    /// For a deployment: how many lack what the script requires or have another platform, and are left out.
     left_out: usize,
     /// Stands for exactly these devices: send it with the action.
     token: String,
@@ -132,10 +130,7 @@ pub(crate) async fn bulk_preview(
     let meant = Meant::new(selector, devices);
     let ids = resolve(&app, &meant).await?;
     let left_out = match act(action, meant.selector.as_deref())? {
-        Act::Deploy { script, .. } => {
-            let script = load_script(&app, id("script", &script)?).await?;
-            deployments::lacking_of(&app, &script, &ids).await?.len()
-        }
+        Act::Deploy(order) => order.left_out(&app, &ids).await?,
         Act::Command(_) | Act::InBatches(_) => 0,
     };
     let mut names = Vec::new();
@@ -143,7 +138,7 @@ pub(crate) async fn bulk_preview(
         names.push(target.device.name);
     }
     let online = ids.iter().filter(|id| app.connections.is_online(**id)).count();
-    Ok(axum::Json(BulkPreview { count: ids.len(), names, online, left_out, token: token(&ids) }))
+    Ok(axum::Json(BulkPreview { count: ids.len(), names, online, left_out, token: deployments::token(&ids) }))
 }
 
 /// Does something to many devices. The answer is a line of JSON for every 100 devices; the last has `end`.
@@ -164,24 +159,14 @@ pub(crate) async fn bulk(
             Rejection::invalid("devices", "no device is meant: name some, or widen the selector").into()
         );
     }
-    match expected {
-        Some(expected) if expected == token(&ids) => {}
-        Some(_) => {
-            let why = format!(
-                "the selection has changed since the preview: it is {} now; look again",
-                of(ids.len())
-            );
-            return Err(Rejection::conflict("selection_changed", why).into());
-        }
-        None if is_selected => {
-            let why = "send the token of POST /api/v1/devices/bulk/preview, so that you hit whom you saw";
-            return Err(Rejection::invalid("token", why).into());
-        }
-        None => {}
+    if is_selected && expected.is_none() {
+        let why = "send the token of POST /api/v1/devices/bulk/preview, so that you hit whom you saw";
+        return Err(Rejection::invalid("token", why).into());
     }
+    deployments::check_seen(&ids, expected.as_deref())?;
     let work = match act(action, meant.selector.as_deref())? {
-        Act::Deploy { script, version, health_window_seconds } => {
-            let order = NewDeployment::new(script, version, &meant, health_window_seconds);
+        Act::Deploy(order) => {
+            let order = NewDeployment { selector: meant.selector, ..*order };
             let begun = deployments::start(&app, &caller, order, ids.clone()).await?;
             let deployment = Some(begun.id);
             return Ok(at_once(ids.len(), begun.total, |last| BulkProgress { deployment, ..last }));
@@ -229,18 +214,6 @@ async fn resolve(app: &App, meant: &Meant) -> Result<Vec<DeviceId>, ApiError> {
         return Err(Rejection::too_large("devices", why).into());
     }
     Ok(ids)
-}
-
-/// Stands for a set of devices, in any order.
-fn token(ids: &[DeviceId]) -> String {
-    let mut ids: Vec<String> = ids.iter().map(DeviceId::to_string).collect();
-    ids.sort();
-    let digest = secrets::digest(ids.join(" ")).to_string();
-    format!("{}-{}", ids.len(), &digest[..16])
-}
-
-fn of(count: usize) -> String {
-    if count == 1 { "one device".to_owned() } else { format!("{count} devices") }
 }
 
 async fn run(

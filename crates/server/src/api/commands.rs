@@ -15,7 +15,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
-use super::deployments::{Meant, resolve};
+use super::deployments::{Meant, check_seen, resolve};
 use super::devices;
 use super::extract::{Body, Page, Query, id, rfc3339};
 use super::problem::{ApiError, Problem};
@@ -41,6 +41,8 @@ pub(crate) struct NewCommand {
     device: Option<String>,
     /// How long it may wait for a device: 1 to 604800, 300 by default.
     expires_in_seconds: Option<i64>,
+    /// From the preview of deployments. A selection that changed since is refused.
+    token: Option<String>,
 }
 
 /// A command that was asked.
@@ -174,7 +176,8 @@ pub(crate) async fn list(
 /// Asks one device, some, or all that a selector picks, to do something. Each answers for itself; those that are
 /// away get it when they come, until it expires.
 #[utoipa::path(post, path = "/api/v1/commands", tag = "commands", request_body = NewCommand,
-    responses((status = 201, body = Requested), (status = 400, body = Problem), (status = 413, body = Problem)))]
+    responses((status = 201, body = Requested), (status = 400, body = Problem), (status = 409, body = Problem),
+        (status = 413, body = Problem)))]
 pub(crate) async fn request(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -189,6 +192,7 @@ pub(crate) async fn request(
     };
     let meant = Meant { selector: new.selector, devices };
     let ids = resolve(&app, &meant).await?;
+    check_seen(&ids, new.token.as_deref())?;
     let request = Request {
         name: new.name,
         arguments: new.args,

@@ -32,7 +32,7 @@ use meant::{all_tasks, chosen, load_deployment, meant, with_targets};
 use view::{DeploymentDto, DeploymentList, Names};
 
 pub(crate) use back::{rollback_request, tell_to_go_back};
-pub(crate) use meant::resolve;
+pub(crate) use meant::{check_seen, resolve, token};
 pub(crate) use requirements::lacking as lacking_of;
 pub(crate) use view::{TaskDto, TaskList};
 
@@ -101,32 +101,30 @@ impl Meant {
 }
 
 /// What begins a deployment.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewDeployment {
     /// Id of the script, if it brings one.
-    script: Option<String>,
+    pub(super) script: Option<String>,
     /// Which version of the script; the newest by default.
-    version: Option<i64>,
+    pub(super) version: Option<i64>,
     /// Id of the firmware, if it brings one.
-    firmware: Option<String>,
+    pub(super) firmware: Option<String>,
     /// A condition such as `tag=kitchen and online`.
-    selector: Option<String>,
+    pub(super) selector: Option<String>,
     /// Ids of devices.
-    devices: Option<Vec<String>>,
+    pub(super) devices: Option<Vec<String>>,
     /// How long a board must run it without trouble: 5 to 3600, 30 by default.
-    health_window_seconds: Option<i64>,
+    pub(super) health_window_seconds: Option<i64>,
+    /// From the preview. A selection that changed since is refused.
+    pub(super) token: Option<String>,
 }
 
 impl NewDeployment {
-    pub(crate) fn new(
-        script: String,
-        version: Option<i64>,
-        meant: &Meant,
-        health_window_seconds: Option<i64>,
-    ) -> Self {
-        let (selector, devices) = (meant.selector.clone(), meant.devices.clone());
-        Self { script: Some(script), version, firmware: None, selector, devices, health_window_seconds }
+    /// How many of the devices would not be offered it.
+    pub(crate) async fn left_out(&self, app: &App, devices: &[DeviceId]) -> Result<usize, ApiError> {
+        let brought = Brought::asked(app, self.script.as_deref(), self.firmware.as_deref()).await?;
+        Ok(brought.refused(app, devices).await?.len())
     }
 }
 
@@ -141,7 +139,8 @@ pub(crate) struct Begun {
 
 /// Begins a deployment of a version to devices.
 #[utoipa::path(post, path = "/api/v1/deployments", tag = "deployments", request_body = NewDeployment,
-    responses((status = 201, body = Begun), (status = 400, body = Problem), (status = 422, body = Problem)))]
+    responses((status = 201, body = Begun), (status = 400, body = Problem), (status = 409, body = Problem),
+        (status = 422, body = Problem)))]
 pub(crate) async fn create(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -149,6 +148,7 @@ pub(crate) async fn create(
 ) -> Result<(StatusCode, axum::Json<Begun>), ApiError> {
     let meant = Meant { selector: new.selector.clone(), devices: new.devices.clone() };
     let devices = resolve(&app, &meant).await?;
+    check_seen(&devices, new.token.as_deref())?;
     Ok((StatusCode::CREATED, axum::Json(start(&app, &caller, new, devices).await?)))
 }
 

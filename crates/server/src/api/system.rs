@@ -43,6 +43,8 @@ pub(crate) struct Listeners {
     mqtt_ws: Option<String>,
     /// Mongoose OS devices, and the API that mDash has.
     mdash: Option<String>,
+    /// The HTTP data plane of AWS IoT.
+    aws: Option<String>,
 }
 
 /// The disk that the data folder is on.
@@ -93,7 +95,7 @@ pub(crate) async fn system(State(app): State<App>) -> Result<axum::Json<SystemDt
         ..ChangeQuery::default()
     };
     let last_backup = app.store.changes(query).await?.into_iter().next();
-    let expires_at = match app.addresses().mqtt_tls {
+    let expires_at = match app.addresses().mqtt_tls.or(app.addresses().aws) {
         Some(_) => tls::expires_at(&app.settings),
         None => None,
     };
@@ -111,6 +113,7 @@ pub(crate) async fn system(State(app): State<App>) -> Result<axum::Json<SystemDt
             mqtt_tls: addresses.mqtt_tls.map(text),
             mqtt_ws: addresses.mqtt_ws.map(text),
             mdash: addresses.mdash.map(text),
+            aws: addresses.aws.map(text),
         },
         disk,
         tls_expires_at: expires_at.map(rfc3339),

@@ -29,6 +29,8 @@ pub(crate) struct Token {
     name: String,
     /// What the program may do.
     role: RoleName,
+    /// The id of its access key, if it has one.
+    access_key_id: Option<String>,
     /// When it was made.
     created_at: String,
     /// When it stops; never if null.
@@ -41,6 +43,7 @@ impl From<person::Token> for Token {
     fn from(token: person::Token) -> Self {
         Self {
             id: token.id.to_string(),
+            access_key_id: token.has_access_key.then(|| token.id.to_string()),
             name: token.name,
             role: token.role.into(),
             created_at: rfc3339(token.created_at),
@@ -70,6 +73,9 @@ pub(crate) struct NewToken {
     role: String,
     /// When it stops, as RFC 3339; never if left out.
     expires_at: Option<String>,
+    /// Whether it also has an access key, for programs that sign as AWS does (SigV4); no if left out.
+    #[serde(default)]
+    access_key: bool,
 }
 
 /// A new token, which is shown only now.
@@ -79,6 +85,10 @@ pub(crate) struct TokenCreated {
     id: String,
     /// For the header `Authorization: Bearer TOKEN`, and as an MQTT password.
     token: String,
+    /// Of its access key, if one was asked for.
+    access_key_id: Option<String>,
+    /// The secret of its access key.
+    secret_access_key: Option<String>,
 }
 
 /// All tokens.
@@ -105,6 +115,7 @@ pub(crate) async fn create(
         name: new.name,
         role: role(&new.role)?,
         digest: secrets::digest(&secret),
+        has_access_key: new.access_key,
         created_at: now,
         expires_at: new.expires_at.as_deref().map(expiry).transpose()?,
         last_used_at: None,
@@ -113,8 +124,15 @@ pub(crate) async fn create(
         let tokens = app.store.tokens().await?;
         Ok(person::create_token(&token, &tokens, &caller.actor(), now)?)
     });
-    let id = made.await?.id.to_string();
-    Ok((StatusCode::CREATED, axum::Json(TokenCreated { id, token: secret })))
+    let made = made.await?;
+    let id = made.id.to_string();
+    let created = TokenCreated {
+        access_key_id: made.has_access_key.then(|| id.clone()),
+        secret_access_key: made.has_access_key.then(|| app.access_keys.secret_of(&made)),
+        id,
+        token: secret,
+    };
+    Ok((StatusCode::CREATED, axum::Json(created)))
 }
 
 /// Revokes a token: it stops at once, and its MQTT connections and sessions end.

@@ -46,7 +46,16 @@ pub(super) async fn create(
     };
     let id = random::id(now);
     let digest = secrets::digest(&secret);
-    let token = Token { id, name, role, digest, created_at: now, expires_at: None, last_used_at: None };
+    let token = Token {
+        id,
+        name,
+        role,
+        digest,
+        has_access_key: false,
+        created_at: now,
+        expires_at: None,
+        last_used_at: None,
+    };
     let made = app.attempt(|| async {
         let tokens = app.store.tokens().await?;
         Ok(person::create_token(&token, &tokens, &caller.actor(), now)?)

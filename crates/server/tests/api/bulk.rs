@@ -174,6 +174,29 @@ async fn a_command_goes_to_the_selection_that_was_seen() {
 }
 
 #[tokio::test]
+async fn what_is_sent_after_a_preview_goes_to_those_who_were_seen() {
+    let hub = Hub::start().await;
+    let script = hub.script("water", "print(1)").await;
+    hub.board("Pump", 1, &["hall"]).await;
+    let seen = async || {
+        let seen = hub.post("/deployments/preview", json!({ "selector": "tag=hall" })).await;
+        seen.string("token")
+    };
+    let before = seen().await;
+    hub.board("Lamp", 2, &["hall"]).await;
+    for (path, mut order) in [
+        ("/deployments", json!({ "selector": "tag=hall", "script": script })),
+        ("/commands", json!({ "selector": "tag=hall", "name": "relay" })),
+    ] {
+        order["token"] = json!(before);
+        hub.post(path, order.clone()).await.is(409, "selection_changed");
+        assert_eq!(hub.get(path).await.json()["total"], 0, "nobody was told");
+        order["token"] = json!(seen().await);
+        assert_eq!(hub.post(path, order).await.status, 201);
+    }
+}
+
+#[tokio::test]
 async fn the_library_tells_who_has_and_needs_what() {
     let hub = Hub::start().await;
     let (lamp, _) = hub.board("Lamp", 1, &[]).await;

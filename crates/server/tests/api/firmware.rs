@@ -83,6 +83,29 @@ async fn a_plain_image_is_what_the_caller_says() {
 }
 
 #[tokio::test]
+async fn a_selection_is_given_a_firmware_in_one_go() {
+    let hub = Hub::start().await;
+    let firmware = uploaded(&hub, "light-1.2.zip").await;
+    for name in ["Hall", "Attic"] {
+        let light = json!({ "name": name, "dialect": "mongoose", "external_id": name, "tags": ["light"] });
+        assert_eq!(hub.post("/devices", light).await.status, 201);
+    }
+    let action = json!({ "kind": "deploy", "firmware": firmware });
+    let mut order = json!({ "selector": "tag=light", "action": action });
+    let seen = hub.post("/devices/bulk/preview", order.clone()).await.json();
+    assert_eq!((&seen["count"], &seen["left_out"]), (&json!(2), &json!(0)));
+    order["token"] = seen["token"].clone();
+    let last = hub.post("/devices/bulk", order).await.json();
+    let begun = hub.get(&format!("/deployments/{}", last["deployment"].as_str().unwrap())).await.json();
+    assert_eq!((&begun["title"], &begun["total"]), (&json!("light 1.2"), &json!(2)));
+    let refused = hub.delete(&format!("/firmware/{firmware}")).await;
+    assert_eq!(
+        refused.json()["detail"],
+        "2 devices run it, await it or return to it: give them another one first"
+    );
+}
+
+#[tokio::test]
 async fn what_is_no_firmware_is_refused_and_nothing_is_kept() {
     let hub = Hub::start().await;
     let good = sample("light-1.2.zip");

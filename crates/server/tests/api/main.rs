@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod activity;
+mod aws;
 mod bulk;
 mod commands;
 mod connections;

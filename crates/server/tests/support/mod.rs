@@ -1,6 +1,7 @@
 //! A real hub on its own data folder with a clock that is moved by hand, and small clients written by hand: they
 //! send exactly the bytes that a test says, also wrong ones.
 
+pub(crate) mod aws;
 pub(crate) mod gateway;
 pub(crate) mod live;
 pub(crate) mod mdash;
@@ -17,7 +18,7 @@ use motehub_domain::topic::TopicFilter;
 use motehub_server::{Clock, Server, Settings, add_token};
 use motehub_store::Store;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,7 @@ pub(crate) struct Hub {
     pub(crate) http: SocketAddr,
     pub(crate) mqtt: SocketAddr,
     pub(crate) mdash: SocketAddr,
+    pub(crate) aws: SocketAddr,
     pub(crate) clock: Clock,
     pub(crate) ada: Caller,
     pub(crate) setup_code: String,
@@ -85,6 +87,7 @@ impl Hub {
             mqtt_tls: None,
             mqtt_ws: None,
             mdash: Some(free),
+            aws: Some(free),
             mdash_app_users,
             mqtt_anonymous: filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
@@ -102,8 +105,14 @@ impl Hub {
         let shutdown = CancellationToken::new();
         tokio::spawn(server.run(shutdown.clone()));
         let ada = Caller::token(add_token(data.path(), "ada", Role::Admin).await.unwrap());
-        let (http, mqtt, mdash) = (addresses.http, addresses.mqtt, addresses.mdash.unwrap());
-        Self { http, mqtt, mdash, clock, ada, setup_code, data, shutdown }
+        let (http, mqtt) = (addresses.http, addresses.mqtt);
+        let (mdash, aws) = (addresses.mdash.unwrap(), addresses.aws.unwrap());
+        Self { http, mqtt, mdash, aws, clock, ada, setup_code, data, shutdown }
+    }
+
+    /// Its data folder.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.data.path()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -189,7 +198,12 @@ impl Hub {
 
     /// The same with another listener.
     async fn exchange_with(address: SocketAddr, bytes: &[u8]) -> Answer {
-        let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
+        Self::exchange_over(TcpStream::connect(address).await.unwrap(), bytes).await
+    }
+
+    /// The same on a connection.
+    async fn exchange_over(stream: impl AsyncRead + AsyncWrite + Send + 'static, bytes: &[u8]) -> Answer {
+        let (mut reader, mut writer) = tokio::io::split(stream);
         let bytes = bytes.to_vec();
         let sending = tokio::spawn(async move {
             let _ = writer.write_all(&bytes).await;

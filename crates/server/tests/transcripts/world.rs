@@ -53,6 +53,7 @@ impl World {
             mqtt_tls: None,
             mqtt_ws: None,
             mdash: Some(free),
+            aws: None,
             mdash_app_users: false,
             mqtt_anonymous: Vec::new(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),

@@ -91,6 +91,7 @@ pub(crate) async fn tokens_are_found_by_digest(world: &mut World) {
         name: "backup".into(),
         role: Role::Viewer,
         digest: digest(1),
+        has_access_key: true,
         created_at: NOW,
         expires_at: Some(NOW + Span::days(1)),
         last_used_at: None,

@@ -255,7 +255,7 @@ export const firmware = {
 };
 
 /** What a deployment brings. */
-type Brought = { script: string; version?: number } | { firmware: string };
+type Brought = { script?: string; version?: number; firmware?: string };
 
 export const deployments = {
   list: (query: Query, signal?: Signal) => get<List<Deployment>>('/deployments', query, signal),
@@ -263,7 +263,7 @@ export const deployments = {
     get<Deployment & { tasks: Task[] }>(`/deployments/${id(deployment)}`, {}, signal),
   tasks: (deployment: string, query: Query & Page, signal?: Signal) =>
     get<List<Task>>(`/deployments/${id(deployment)}/tasks`, query, signal),
-  start: (order: Target & Brought & { health_window_seconds?: number }) =>
+  start: (order: Target & Brought & { token: string; health_window_seconds?: number }) =>
     post<{ id: string; total: number }>('/deployments', order),
   preview: (target: Target & { script?: string; firmware?: string }, signal?: Signal) =>
     post<Reach>('/deployments/preview', target, signal),
@@ -284,7 +284,7 @@ export const commands = {
     get<List<Execution>>(`/commands/${id(command)}/executions`, query, signal),
   ofDevice: (device: string, query: Query, signal?: Signal) =>
     get<List<Execution>>(`/devices/${id(device)}/commands`, query, signal),
-  send: (order: Target & { name: string; args: unknown; expires_in_seconds: number }) =>
+  send: (order: Target & { token: string; name: string; args: unknown; expires_in_seconds: number }) =>
     post<{ id: string; devices: number }>('/commands', order),
   cancel: (command: string) => post<void>(`/commands/${id(command)}/cancel`),
   /** Asks a device that is there, and waits for what it answers. */

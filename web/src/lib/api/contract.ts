@@ -156,11 +156,14 @@ export type Execution = Told<
 /** Which devices: a selector or a list of device ids. */
 export type Target = { selector: string } | { devices: string[] };
 
-/** Whom a deployment would reach, and who lacks something that the script requires. */
+/** Whom a deployment would reach, and who cannot have it; the token stands for exactly these devices. */
 export type Reach = List<Device> & {
   left_out: { device: string; name: string; reason: string }[];
   left_out_total: number;
+  token: string;
 };
+/** Who was seen, and what of a request reaches exactly them. */
+export type Seen = { reach: Reach; to: Target & { token: string } } | null;
 
 export type Group = Told<Known['Group'], { members: number | null }>;
 export type NewGroup = Known['NewGroup'];

@@ -2013,6 +2013,8 @@ export interface components {
             /** @enum {string} */
             kind: "delete";
         } | {
+            /** @description Id of the firmware, if it is one. */
+            firmware?: string | null;
             /**
              * Format: int64
              * @description How long a board must run it without trouble: 5 to 3600, 30 by default.
@@ -2020,11 +2022,11 @@ export interface components {
             health_window_seconds?: number | null;
             /** @enum {string} */
             kind: "deploy";
-            /** @description Id of the script. */
-            script: string;
+            /** @description Id of the script, if it is one. */
+            script?: string | null;
             /**
              * Format: int64
-             * @description Which version; the newest by default.
+             * @description Which version of the script; the newest by default.
              */
             version?: number | null;
         } | {
@@ -2047,7 +2049,7 @@ export interface components {
         BulkPreview: {
             /** @description How many devices are selected. */
             count: number;
-            /** @description For a deployment: how many lack a capability that the script requires, and are left out. */
+            /** @description For a deployment: how many lack what the script requires or have another platform, and are left out. */
             left_out: number;
             /** @description The names of the first 20, in order. */
             names: string[];
@@ -2390,6 +2392,8 @@ export interface components {
             left_out: components["schemas"]["LeftOut"][];
             /** @description How many there are of those. */
             left_out_total: number;
+            /** @description Stands for exactly these devices: send it with the deployment or the command. */
+            token: string;
         };
         /** @description A deployment with its tasks. */
         DeploymentWithTasks: components["schemas"]["Deployment"] & {
@@ -3034,6 +3038,8 @@ export interface components {
         };
         /** @description Where the hub listens. */
         Listeners: {
+            /** @description The HTTP data plane of AWS IoT. */
+            aws?: string | null;
             /** @description The API, the dashboard and HTTP of devices. */
             http: string;
             /** @description Mongoose OS devices, and the API that mDash has. */
@@ -3240,6 +3246,8 @@ export interface components {
             name: string;
             /** @description A condition such as `tag=kitchen and online`. */
             selector?: string | null;
+            /** @description From the preview of deployments. A selection that changed since is refused. */
+            token?: string | null;
         };
         /** @description What begins a deployment. */
         NewDeployment: {
@@ -3256,6 +3264,8 @@ export interface components {
             script?: string | null;
             /** @description A condition such as `tag=kitchen and online`. */
             selector?: string | null;
+            /** @description From the preview. A selection that changed since is refused. */
+            token?: string | null;
             /**
              * Format: int64
              * @description Which version of the script; the newest by default.
@@ -3370,6 +3380,8 @@ export interface components {
         };
         /** @description What makes a token. */
         NewToken: {
+            /** @description Whether it also has an access key, for programs that sign as AWS does (SigV4); no if left out. */
+            access_key?: boolean;
             /** @description When it stops, as RFC 3339; never if left out. */
             expires_at?: string | null;
             /** @description 1 to 80 characters, unique. */
@@ -4104,6 +4116,8 @@ export interface components {
         };
         /** @description An API token; its secret is not kept. */
         Token: {
+            /** @description The id of its access key, if it has one. */
+            access_key_id?: string | null;
             /** @description When it was made. */
             created_at: string;
             /** @description When it stops; never if null. */
@@ -4119,8 +4133,12 @@ export interface components {
         };
         /** @description A new token, which is shown only now. */
         TokenCreated: {
+            /** @description Of its access key, if one was asked for. */
+            access_key_id?: string | null;
             /** @description Its id. */
             id: string;
+            /** @description The secret of its access key. */
+            secret_access_key?: string | null;
             /** @description For the header `Authorization: Bearer TOKEN`, and as an MQTT password. */
             token: string;
         };
@@ -4586,6 +4604,14 @@ export interface operations {
                     "application/json": components["schemas"]["Problem"];
                 };
             };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -4935,6 +4961,14 @@ export interface operations {
                 };
             };
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -7,6 +7,8 @@ use motehub_domain::time::Span;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::super::deployments::NewDeployment;
+
 /// What is done to each device.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -33,12 +35,14 @@ pub(crate) enum BulkAction {
     },
     /// Delete the devices with their telemetry.
     Delete,
-    /// Deploy a script.
+    /// Deploy a script or a firmware.
     Deploy {
-        /// Id of the script.
-        script: String,
-        /// Which version; the newest by default.
+        /// Id of the script, if it is one.
+        script: Option<String>,
+        /// Which version of the script; the newest by default.
         version: Option<i64>,
+        /// Id of the firmware, if it is one.
+        firmware: Option<String>,
         /// How long a board must run it without trouble: 5 to 3600, 30 by default.
         health_window_seconds: Option<i64>,
     },
@@ -67,7 +71,7 @@ pub(super) enum Work {
 /// What an action comes down to.
 pub(super) enum Act {
     /// A deployment.
-    Deploy { script: String, version: Option<i64>, health_window_seconds: Option<i64> },
+    Deploy(Box<NewDeployment>),
     /// A command.
     Command(Request),
     /// A hundred devices at a time.
@@ -80,8 +84,10 @@ pub(super) enum Act {
 /// For what could be done to no device at all.
 pub(super) fn act(action: BulkAction, selector: Option<&str>) -> Result<Act, Rejection> {
     let deed = match action {
-        BulkAction::Deploy { script, version, health_window_seconds } => {
-            return Ok(Act::Deploy { script, version, health_window_seconds });
+        BulkAction::Deploy { script, version, firmware, health_window_seconds } => {
+            let order =
+                NewDeployment { script, version, firmware, health_window_seconds, ..Default::default() };
+            return Ok(Act::Deploy(Box::new(order)));
         }
         BulkAction::Command { name, args: arguments, expires_in_seconds } => {
             let expires_in = expires_in_seconds.map(Span::seconds);

@@ -13,6 +13,7 @@ use super::super::selectors;
 use super::{Meant, Which};
 use crate::app::App;
 use crate::perform::Failure;
+use crate::secrets;
 
 /// Of more devices than these, all tasks of the deployment are read at once.
 const TASKS_ONE_BY_ONE_MAX: usize = 50;
@@ -43,6 +44,24 @@ pub(crate) async fn resolve(app: &App, meant: &Meant) -> Result<Vec<DeviceId>, A
         )
         .into()),
     }
+}
+
+/// Stands for a set of devices, in any order.
+pub(crate) fn token(ids: &[DeviceId]) -> String {
+    let mut ids: Vec<String> = ids.iter().map(DeviceId::to_string).collect();
+    ids.sort();
+    let digest = secrets::digest(ids.join(" ")).to_string();
+    format!("{}-{}", ids.len(), &digest[..16])
+}
+
+/// Whether these are the devices of the preview that gave the token; without one nobody looked before.
+pub(crate) fn check_seen(ids: &[DeviceId], expected: Option<&str>) -> Result<(), Rejection> {
+    if expected.is_none_or(|expected| expected == token(ids)) {
+        return Ok(());
+    }
+    let now = if ids.len() == 1 { "one device".to_owned() } else { format!("{} devices", ids.len()) };
+    let why = format!("the selection has changed since the preview: it is {now} now; look again");
+    Err(Rejection::conflict("selection_changed", why))
 }
 
 pub(super) fn meant(body: &[u8]) -> Result<Option<Vec<DeviceId>>, ApiError> {

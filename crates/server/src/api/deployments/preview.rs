@@ -14,7 +14,7 @@ use super::super::extract::Body;
 use super::super::problem::{ApiError, Problem};
 use super::super::selectors;
 use super::brought::Brought;
-use super::{Meant, resolve};
+use super::{Meant, resolve, token};
 use crate::app::App;
 
 /// How many devices a preview shows.
@@ -41,6 +41,8 @@ pub(crate) struct DeploymentPreview {
     left_out: Vec<LeftOut>,
     /// How many there are of those.
     left_out_total: usize,
+    /// Stands for exactly these devices: send it with the deployment or the command.
+    token: String,
 }
 
 /// The first of the devices that lack something, with their names, in the order of `devices`.
@@ -92,7 +94,7 @@ pub(crate) async fn preview(
     };
     let left_out = named(&app, &ids, &lacking, PREVIEW_SHOWN).await?;
     let devices = previewed(&app, &meant, &ids).await?;
-    Ok(axum::Json(DeploymentPreview { devices, left_out, left_out_total: lacking.len() }))
+    Ok(axum::Json(DeploymentPreview { devices, left_out, left_out_total: lacking.len(), token: token(&ids) }))
 }
 
 async fn previewed(app: &App, meant: &Meant, ids: &[DeviceId]) -> Result<DeviceList, ApiError> {

@@ -136,6 +136,7 @@ impl Plan<'_> {
             name: name.to_owned(),
             role: user.role,
             digest,
+            has_access_key: false,
             created_at: self.now,
             expires_at: None,
             last_used_at: None,
