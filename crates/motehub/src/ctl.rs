@@ -4,6 +4,7 @@ mod account;
 mod backup;
 mod bulk;
 mod capability;
+mod certificate;
 mod command;
 mod connection;
 mod customer;
@@ -25,6 +26,7 @@ mod report;
 mod script;
 mod shadow;
 mod telemetry;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,6 +87,9 @@ enum Noun {
     /// Groups, which are selectors with a name: list, members, add, set, delete
     #[command(subcommand)]
     Group(group::Verb),
+    /// Client certificates of devices: issue, list, revoke, authority
+    #[command(subcommand)]
+    Certificate(certificate::Verb),
     /// What devices can do: list, describe, delete, assign, unassign
     #[command(subcommand)]
     Capability(capability::Verb),
@@ -134,6 +139,9 @@ enum Noun {
     /// Import what another product keeps: mdash
     #[command(subcommand)]
     Import(mdash::Verb),
+    /// API tokens, and access keys for programs that sign as AWS does: list, add, revoke
+    #[command(subcommand)]
+    Token(token::Verb),
     /// Write everything that the hub keeps to a file here, for `motehub restore`; needs the role admin
     Backup(backup::Options),
     /// Check that the hub is reached, its clock, disk, listeners and backups, and what is wrong with the fleet
@@ -197,6 +205,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
     match &options.noun {
         Noun::Device(verb) => device::run(&caller()?, verb),
         Noun::Group(verb) => group::run(&caller()?, verb),
+        Noun::Certificate(verb) => certificate::run(&caller()?, verb),
         Noun::Capability(verb) => capability::run(&caller()?, verb),
         Noun::Inbox(verb) => inbox::run(&caller()?, verb),
         Noun::Script(verb) => script::run(&caller()?, verb),
@@ -214,6 +223,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Metric(verb) => metric::run(&caller()?, verb),
         Noun::Activity(verb) => look::activity(&caller()?, verb),
         Noun::Import(verb) => mdash::run(&caller()?, verb),
+        Noun::Token(verb) => token::run(&caller()?, verb),
         Noun::Backup(options) => backup::run(&caller()?, options),
         Noun::Doctor => doctor::run(&caller()?),
         Noun::Login => account::login(options),

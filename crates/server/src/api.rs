@@ -181,6 +181,7 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Administer), routes!(gateways::rotate))
         .on(Needs(Administer), routes!(gateways::revoke))
         // Client certificates
+        .on(Needs(See), routes!(certificates::authority))
         .on(Needs(Build), routes!(certificates::issue))
         .on(Needs(See), routes!(certificates::list))
         .on(Needs(Build), routes!(certificates::revoke))

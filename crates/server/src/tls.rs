@@ -1,4 +1,5 @@
-//! TLS for the device listeners: certificate and key from files, or from an authority of this install's own.
+//! TLS for the device listeners: certificate and key from files, or from an authority of this install's own, which also
+//! issues the client certificates of devices.
 
 use std::fs;
 use std::io;
@@ -8,19 +9,26 @@ use std::sync::Arc;
 
 use motehub_domain::certificate::VALID_YEARS;
 use motehub_domain::id::DeviceId;
+use motehub_domain::rejection::Rejection;
 use motehub_domain::time::Time;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SubjectPublicKeyInfo,
 };
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer;
 
 use crate::settings::Settings;
+
+/// Largest request for a certificate in bytes: one with an RSA key of 8192 bits and a long name.
+const CSR_BYTES_MAX: usize = 8 * 1024;
 
 /// What the device listeners present.
 pub(crate) fn server_config(settings: &Settings) -> io::Result<Arc<ServerConfig>> {
@@ -59,29 +67,27 @@ fn client_verifier(
     builder.allow_unauthenticated().build().map_err(io::Error::other)
 }
 
-/// A certificate with its key.
+/// A certificate, and what goes with it.
 pub(crate) struct Issued {
     /// PEM.
     pub(crate) certificate: String,
-    /// PEM.
-    pub(crate) private_key: String,
-    /// Of the authority, PEM.
-    pub(crate) authority: String,
+    /// PEM; none if the device made its key itself.
+    pub(crate) private_key: Option<String>,
     /// The certificate in DER.
     pub(crate) der: Vec<u8>,
     /// When it ends.
     pub(crate) expires_at: Time,
 }
 
-/// Makes a client certificate for a device.
+/// Makes a client certificate for a device: for a key of its own, or with a new one.
 pub(crate) fn issue(
     settings: &Settings,
     device: DeviceId,
+    own: Option<&SubjectPublicKeyInfo>,
     now: Time,
 ) -> Result<Issued, Box<dyn std::error::Error + Send + Sync>> {
     authority(settings)?;
-    let folder = settings.data.join("tls");
-    let ca_key = KeyPair::from_pem(&fs::read_to_string(folder.join("ca.key"))?)?;
+    let ca_key = KeyPair::from_pem(&fs::read_to_string(settings.data.join("tls/ca.key"))?)?;
     let issuer = Issuer::new(authority_params()?, ca_key);
     let mut client = CertificateParams::new(Vec::<String>::new())?;
     client.distinguished_name.push(DnType::CommonName, device.to_string());
@@ -90,18 +96,47 @@ pub(crate) fn issue(
     let end = i32::from(today.year() + VALID_YEARS);
     client.not_after =
         rcgen::date_time_ymd(end, today.month().unsigned_abs(), today.day().unsigned_abs().min(28));
-    let key = KeyPair::generate()?;
-    let made = client.signed_by(&key, &issuer)?;
+    let (made, private_key) = match own {
+        Some(own) => (client.signed_by(own, &issuer)?, None),
+        None => {
+            let key = KeyPair::generate()?;
+            (client.signed_by(&key, &issuer)?, Some(key.serialize_pem()))
+        }
+    };
     Ok(Issued {
         certificate: made.pem(),
-        private_key: key.serialize_pem(),
-        authority: fs::read_to_string(folder.join("ca.pem"))?,
+        private_key,
         expires_at: not_after(made.der()).ok_or("a certificate that says when it ends")?,
         der: made.der().to_vec(),
     })
 }
 
-/// The authority of an install, PEM; it is made when the hub first listens with TLS.
+/// The key in a request for a certificate (PKCS #10, PEM), whose sender has shown to have its private part. Whom the
+/// request names and what it wants to be allowed is not looked at.
+pub(crate) fn requested_key(pem: &str) -> Result<SubjectPublicKeyInfo, Rejection> {
+    let wrong = |why: &str| Rejection::invalid("csr", why);
+    if pem.len() > CSR_BYTES_MAX {
+        return Err(Rejection::too_large("csr", format!("a request has at most {CSR_BYTES_MAX} bytes")));
+    }
+    let none = "a CERTIFICATE REQUEST in PEM is expected, as `openssl req -new` writes it";
+    let der = CertificateSigningRequestDer::from_pem_slice(pem.as_bytes()).map_err(|_| wrong(none))?;
+    let (behind, request) = X509CertificationRequest::from_der(&der).map_err(|_| wrong(none))?;
+    let key = SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw);
+    let key =
+        key.map_err(|_| wrong("its key is of a kind that is not known: use ECDSA P-256, Ed25519 or RSA"))?;
+    let is_proof = behind.is_empty() && request.verify_signature().is_ok();
+    is_proof.then_some(key).ok_or_else(|| {
+        wrong("it is not signed with its own key, by which the device shows that it has it, or the key is too short")
+    })
+}
+
+/// The certificate of the authority, PEM, by which devices know the hub.
+pub(crate) fn authority_pem(settings: &Settings) -> io::Result<String> {
+    authority(settings)?;
+    own_authority(&settings.data)
+}
+
+/// The same of an install that has one: it is made when the hub first listens with TLS, or issues a certificate.
 pub(crate) fn own_authority(data: &Path) -> io::Result<String> {
     fs::read_to_string(data.join("tls/ca.pem"))
 }
@@ -136,50 +171,10 @@ pub(crate) fn expires_at(settings: &Settings) -> Option<Time> {
     not_after(&CertificateDer::pem_file_iter(chain).ok()?.next()?.ok()?)
 }
 
-/// The end of the validity of a certificate (RFC 5280, section 4.1): the second time in the fifth or, if the version
-/// is given, sixth part of its first part.
+/// The end of the validity of a certificate.
 fn not_after(certificate: &[u8]) -> Option<Time> {
-    /// Of a version in a certificate.
-    const VERSION: u8 = 0xa0;
-    let (_, whole, _) = part(certificate)?;
-    let (_, mut rest, _) = part(whole)?;
-    if let Some((VERSION, _, after)) = part(rest) {
-        rest = after;
-    }
-    // Serial number, signature algorithm, issuer.
-    for _ in 0..3 {
-        rest = part(rest)?.2;
-    }
-    let (_, validity, _) = part(rest)?;
-    let (kind, end, _) = part(part(validity)?.2)?;
-    time(kind, std::str::from_utf8(end).ok()?)
-}
-
-/// Kind and content of the first part (DER), and what comes behind it.
-fn part(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (kind, rest) = bytes.split_first()?;
-    let (first, rest) = rest.split_first()?;
-    let (length, rest) = match usize::from(*first) {
-        short @ 0..=127 => (short, rest),
-        long => {
-            let (digits, rest) = rest.split_at_checked(long - 128).filter(|(digits, _)| digits.len() <= 4)?;
-            (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
-        }
-    };
-    let (content, behind) = rest.split_at_checked(length)?;
-    Some((*kind, content, behind))
-}
-
-/// `YYMMDDHHMMSSZ` with kind 23, or `YYYYMMDDHHMMSSZ`.
-fn time(kind: u8, text: &str) -> Option<Time> {
-    let full = match kind {
-        23 if text.starts_with(|digit: char| digit >= '5') => format!("19{text}"),
-        23 => format!("20{text}"),
-        _ => text.to_owned(),
-    };
-    let at = jiff::fmt::strtime::parse("%Y%m%d%H%M%SZ", full).ok()?.to_datetime().ok()?;
-    let at = at.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-    Some(Time(at.timestamp().as_millisecond()))
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(Time(certificate.validity().not_after.timestamp() * 1000))
 }
 
 fn make_authority(
@@ -230,10 +225,44 @@ mod tests {
             params.not_after = rcgen::date_time_ymd(year, 1, 1);
             let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
             assert_eq!(not_after(made.der()), Some(Time(expected)), "{year}");
-            for end in 0..made.der().len() {
-                // Whatever is cut off, it is no panic.
-                let _ = not_after(&made.der()[..end]);
-            }
         }
+    }
+
+    #[test]
+    fn a_request_shows_that_its_sender_has_the_key() {
+        let algorithms =
+            [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519];
+        for algorithm in algorithms {
+            let key = KeyPair::generate_for(algorithm).unwrap();
+            // What it asks for beside that does not matter.
+            let mut params = CertificateParams::new(vec!["hub.example".to_owned()]).unwrap();
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+            let request = params.serialize_request(&key).unwrap();
+            let own = requested_key(&request.pem().unwrap()).unwrap();
+            assert_eq!(rcgen::PublicKeyData::der_bytes(&own), key.public_key_raw(), "{algorithm:?}");
+            let der = request.der().to_vec();
+            let mut other = der.clone();
+            *other.last_mut().unwrap() ^= 1;
+            for end in [0, 1, der.len() / 2, der.len() - 1] {
+                assert!(requested_key(&pem(&der[..end])).is_err(), "cut off at {end}");
+            }
+            assert!(requested_key(&pem(&other)).is_err(), "signed by somebody else");
+            assert!(requested_key(&pem(&[&der[..], b"more"].concat())).is_err());
+        }
+        for text in
+            ["", "-----BEGIN CERTIFICATE REQUEST-----", &"x".repeat(CSR_BYTES_MAX + 1), &pem(b"no DER")]
+        {
+            assert!(requested_key(text).is_err(), "{text:.40}");
+        }
+    }
+
+    fn pem(der: &[u8]) -> String {
+        use base64::Engine;
+        let text = base64::prelude::BASE64_STANDARD.encode(der);
+        let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+        format!(
+            "-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n",
+            lines.join("\n")
+        )
     }
 }

@@ -285,3 +285,47 @@ fn what_mdash_keeps_is_looked_at_and_imported() {
     assert_eq!((&again["made"]["devices"], &again["known"]), (&json!(0), &json!(6)), "{again}");
     assert!(done(&hub, &["device", "list"]).contains("Desk"));
 }
+
+#[test]
+fn certificates_are_issued_also_for_a_key_of_the_device_and_revoked() {
+    let hub = Hub::start(&[]);
+    done(&hub, &["device", "add", "Lamp", "--dialect", "native", "--external-id", "lamp-1"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let read = |name: &str| fs::read_to_string(at(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let issued = done(&hub, &["certificate", "issue", "Lamp", "--out", &at("first")]);
+    assert!(read("first/private_key.pem").contains("PRIVATE KEY"));
+    assert_eq!(read("first/authority.pem"), done(&hub, &["certificate", "authority"]));
+    let again = ctl(&hub, &["certificate", "issue", "Lamp", "--out", &at("first")]);
+    assert!(again.0 == 1 && again.2.contains("private_key.pem"), "{again:?}");
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let request = rcgen::CertificateParams::default().serialize_request(&key).expect("a request");
+    fs::write(at("lamp.csr"), request.pem().expect("PEM")).expect("because the folder is ours");
+    done(&hub, &["certificate", "issue", "lamp-1", "--csr", &at("lamp.csr"), "--out", &at("second")]);
+    assert!(
+        read("second/certificate.pem").contains("CERTIFICATE")
+            && !folder.path().join("second/private_key.pem").exists()
+    );
+    let wrong = ctl(
+        &hub,
+        &["certificate", "issue", "Lamp", "--csr", &at("first/certificate.pem"), "--out", &at("third")],
+    );
+    assert!(wrong.0 == 1 && wrong.2.contains("csr"), "{wrong:?}");
+    assert_eq!(fs::read_dir(at("third")).expect("a folder").count(), 0, "no empty files are left");
+    assert_eq!(done(&hub, &["certificate", "list", "Lamp"]).lines().count(), 3);
+    let fingerprint = issued.split_whitespace().nth(1).expect("a fingerprint");
+    assert_eq!(ctl(&hub, &["certificate", "revoke", "Lamp", ""]).0, 1, "it has to be one");
+    done(&hub, &["certificate", "revoke", "Lamp", &fingerprint[..16]]);
+    assert!(!done(&hub, &["certificate", "list", "Lamp"]).contains(fingerprint));
+}
+
+#[test]
+fn tokens_are_made_with_an_access_key_and_revoked() {
+    let hub = Hub::start(&[]);
+    let made = done(&hub, &["token", "add", "lights", "--role", "manager", "--access-key"]);
+    assert!(made.contains("token") && made.contains("secret access key"), "{made}");
+    assert!(!done(&hub, &["token", "add", "plain", "--role", "viewer"]).contains("access key"));
+    assert!(done(&hub, &["token", "list"]).contains("lights"));
+    done(&hub, &["token", "revoke", "lights"]);
+    assert!(!done(&hub, &["token", "list"]).contains("lights"));
+}

@@ -181,7 +181,7 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
 }
 
 /// A file that only its owner can read, because it will hold a credential; an existing one is left alone.
-fn new_private_file(path: &Path) -> anyhow::Result<std::fs::File> {
+pub(super) fn new_private_file(path: &Path) -> anyhow::Result<std::fs::File> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     file.with_context(|| format!("making {}", path.display()))
 }

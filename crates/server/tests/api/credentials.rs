@@ -4,6 +4,7 @@ use motehub_domain::time::Span;
 use serde_json::{Value, json};
 
 use crate::support::Hub;
+use crate::support::aws::Proof;
 use crate::support::mqtt::Publisher;
 
 async fn lamp(hub: &Hub, name: &str) -> (String, String) {
@@ -172,5 +173,36 @@ async fn certificates_are_issued_listed_and_revoked() {
     assert_eq!(hub.post(&format!("{path}/certificate"), json!({})).await.status, 201);
     let facts = hub.get("/activity?kind=certificate_revoked").await.json();
     assert_eq!(facts["items"][0]["before"]["fingerprint"], fingerprints[0].as_str());
+    let authority = hub.get("/authority").await;
+    assert_eq!(authority.header("content-type"), Some("application/x-pem-file"));
+    assert!(authority.text().starts_with("-----BEGIN CERTIFICATE-----"));
     hub.is_well().await;
+}
+
+#[tokio::test]
+async fn a_device_that_made_its_key_itself_gets_a_certificate_for_it() {
+    let hub = Hub::start().await;
+    let (lamp, _) = hub.board("Lamp", 1, &[]).await;
+    let path = format!("/devices/{lamp}/certificate");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let request = rcgen::CertificateParams::new(vec!["somebody-else".to_owned()]).unwrap();
+    let csr = request.serialize_request(&key).unwrap().pem().unwrap();
+    let made = hub.post(&path, json!({ "csr": csr })).await;
+    assert_eq!((made.status, &made.json()["private_key"]), (201, &Value::Null), "{made:?}");
+    let plain = hub.raw("POST", &format!("/api/v1{path}"), &hub.ada, &[], csr.as_bytes()).await;
+    assert_eq!(plain.status, 201, "{plain:?}");
+    let proof = Proof::Certificate(made.string("certificate"), key.serialize_pem());
+    let own = hub.aws("GET", &format!("/things/{lamp}/shadow"), &proof, b"").await;
+    own.is_aws(404, "ResourceNotFoundException");
+    let other = hub.aws("GET", "/things/somebody-else/shadow", &proof, b"").await;
+    other.is_aws(403, "ForbiddenException");
+    for wrong in
+        [json!({ "csr": "" }), json!({ "csr": "no PEM" }), json!({ "csr": made.string("certificate") })]
+    {
+        hub.post(&path, wrong).await.refuses("csr", "openssl req");
+    }
+    hub.post(&path, json!({ "key": 1 })).await.refuses("csr", "unknown field");
+    hub.post(&path, json!({ "csr": "x".repeat(9000) })).await.is(413, "too_large");
+    let list = hub.get(&format!("/devices/{lamp}/certificates")).await.json();
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(2), "what is refused issues nothing");
 }

@@ -6,6 +6,7 @@ import type {
   BulkPreview,
   BulkProgress,
   Capability,
+  Certificate,
   BrokerTotals,
   Change,
   ChangePage,
@@ -33,8 +34,10 @@ import type {
   Metric,
   MetricEdit,
   MetricInfo,
+  NewCertificate,
   NewDevice,
   NewGroup,
+  NewToken,
   Overview,
   Reach,
   Retention,
@@ -42,6 +45,7 @@ import type {
   Script,
   SecretCode,
   SelectorWords,
+  ShadowRevision,
   ShareInfo,
   Syntax,
   System,
@@ -93,10 +97,11 @@ export const users = {
 
 export const tokens = {
   list: (signal?: Signal) => get<List<Token>>('/tokens', { limit: 1000 }, signal),
-  add: (name: string, role: Role, expiresAt: string | null) =>
-    post<{ id: string; token: string }>('/tokens', {
+  add: (name: string, role: Role, expiresAt: string | null, accessKey: boolean) =>
+    post<NewToken>('/tokens', {
       name,
       role,
+      access_key: accessKey,
       ...(expiresAt ? { expires_at: expiresAt } : {}),
     }),
   delete: (token: string) => remove(`/tokens/${id(token)}`),
@@ -142,8 +147,18 @@ export const devices = {
     postLines<BulkProgress>('/devices/bulk', { ...target, action, token }, tell),
 };
 
-const shadowOf = (device: string, name: string | null): string =>
-  `/devices/${id(device)}/shadow${name === null ? '' : `?name=${id(name)}`}`;
+export const certificates = {
+  list: (device: string, signal?: Signal) =>
+    get<Items<Certificate>>(`/devices/${id(device)}/certificates`, {}, signal),
+  issue: (device: string, csr: string | null) =>
+    post<NewCertificate>(`/devices/${id(device)}/certificate`, { csr }),
+  revoke: (device: string, fingerprint: string) =>
+    remove(`/devices/${id(device)}/certificates/${id(fingerprint)}`),
+};
+
+const shadowOf = (device: string, name: string | null, part = ''): string =>
+  `/devices/${id(device)}/shadow${part}${name === null ? '' : `?name=${id(name)}`}`;
+const named = (name: string | null): Query => (name === null ? {} : { name });
 
 export const shadows = {
   list: (device: string, signal?: Signal) =>
@@ -152,6 +167,12 @@ export const shadows = {
     get<Shadow>(shadowOf(device, name), {}, signal),
   edit: (device: string, name: string | null, update: { state: { desired: unknown } }) =>
     patch<Shadow>(shadowOf(device, name), update),
+  history: (device: string, name: string | null, limit: number, signal?: Signal) =>
+    get<Items<ShadowRevision>>(`/devices/${id(device)}/shadow/history`, { ...named(name), limit }, signal),
+  at: (device: string, name: string | null, time: string) =>
+    get<ShadowRevision>(`/devices/${id(device)}/shadow/at`, { ...named(name), time }),
+  restore: (device: string, name: string | null, revision: number) =>
+    post<Shadow>(shadowOf(device, name, '/restore'), { revision }),
 };
 
 export const shares = {

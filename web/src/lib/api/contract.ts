@@ -13,6 +13,11 @@ export type Me = Known['Me'];
 export type User = Required<Known['User']>;
 export type Token = Required<Known['Token']>;
 
+/** A token with what is shown of it only now; the last two if it has an access key. */
+export type NewToken = Required<Known['TokenCreated']>;
+export type Certificate = Required<Known['CertificateEntry']>;
+export type NewCertificate = Required<Known['NewCertificate']>;
+
 export type Problem = Pick<Known['Problem'], 'title' | 'status' | 'code' | 'detail'> & {
   field?: string;
   line?: number;
@@ -63,11 +68,11 @@ export type SharedDevice = Told<
     shadow: { desired: Record<string, unknown>; reported: Record<string, unknown>; version: number } | null;
   }
 >;
-/** What a shadow became, as a customer is told. */
+/** What a shadow became, and by whom: customers are told `you` and `vendor`, and never `token`. */
 export type ShadowRevision = Told<
   Known['ShadowRevision'],
   {
-    actor_kind: 'you' | 'vendor' | 'user' | 'device' | 'system';
+    actor_kind: 'you' | 'vendor' | 'user' | 'token' | 'device' | 'system';
     desired: Record<string, unknown>;
     reported: Record<string, unknown>;
   }

@@ -38,6 +38,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/authority": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The certificate of the hub's own authority, by which devices know the hub, PEM. */
+        get: operations["certificates_authority"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/backup": {
         parameters: {
             query?: never;
@@ -528,7 +545,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Issues a certificate with which a device proves who it is in TLS, beside those it has. */
+        /**
+         * Issues a certificate with which a device proves who it is in TLS, beside those it has. The body may be left out, or
+         *     be the request for the certificate itself, in PEM.
+         */
         post: operations["certificates_issue"];
         delete?: never;
         options?: never;
@@ -2133,6 +2153,14 @@ export interface components {
         CertificateList: {
             items: components["schemas"]["CertificateEntry"][];
         };
+        /** @description What a certificate is issued for. */
+        CertificateWanted: {
+            /**
+             * @description A request for a certificate (PKCS #10, PEM), if the device made its key itself. It has to be signed with that
+             *     key; whom it names does not matter. Left out, the hub makes the key.
+             */
+            csr?: string | null;
+        };
         /** @description A fact about our own state. */
         Change: {
             /** @description Who did it. */
@@ -3217,7 +3245,7 @@ export interface components {
         MetricList: {
             items: components["schemas"]["MetricDto"][];
         };
-        /** @description A certificate with its private key, which is shown only now. */
+        /** @description A new certificate. */
         NewCertificate: {
             /** @description The authority by which the device knows the hub, PEM. */
             authority: string;
@@ -3226,8 +3254,8 @@ export interface components {
             expires_at: string;
             /** @description SHA-256 of the certificate. */
             fingerprint: string;
-            /** @description Its key, PEM. */
-            private_key: string;
+            /** @description Its key, PEM, which is shown only now; null if the device has it. */
+            private_key?: string | null;
         };
         /** @description What devices are asked to do. */
         NewCommand: {
@@ -4364,6 +4392,25 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    certificates_authority: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-pem-file": string;
                 };
             };
         };
@@ -5616,7 +5663,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["CertificateWanted"] | null;
+            };
+        };
         responses: {
             201: {
                 headers: {
@@ -5624,6 +5675,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["NewCertificate"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             404: {
@@ -5635,6 +5694,14 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };

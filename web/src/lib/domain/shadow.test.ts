@@ -1,6 +1,7 @@
 //! Tests of shadow: rows, controls and wishes.
 import { expect, test } from 'vitest';
-import { kindOf, rowsOf, typedWish, wishFor, type Shadow } from './shadow';
+import type { ShadowRevision } from '../api/contract';
+import { kindOf, revisionsOf, rowsOf, typedWish, wishFor, type Shadow } from './shadow';
 
 const at = (timestamp: number) => ({ timestamp });
 const SHADOW: Shadow = {
@@ -56,4 +57,36 @@ test('what is typed is JSON, or else a text', () => {
   expect(typedWish('colour.hue', '5')).toEqual({ path: ['colour', 'hue'], value: 5 });
   expect(typedWish('room', 'kitchen')).toEqual({ path: ['room'], value: 'kitchen' });
   expect(typedWish('a..b', '1')).toHaveProperty('error');
+});
+
+test('each revision shows what it changed since the one before', () => {
+  const revision = (number: number, desired: object, reported: object): ShadowRevision => ({
+    revision: number,
+    version: number,
+    at: '2026-11-28T00:00:00Z',
+    actor_kind: 'user',
+    actor: 'ada',
+    desired: { ...desired },
+    reported: { ...reported },
+    is_deleted: false,
+  });
+  const rows = revisionsOf([
+    revision(3, { on: true }, { on: true }),
+    revision(2, { on: true, colour: { hue: 1 } }, { on: false }),
+    revision(1, { on: true, colour: { hue: 2 } }, {}),
+  ]);
+  expect(rows.map(({ changes }) => changes)).toEqual([
+    [
+      { field: 'desired.colour.hue', before: '1', after: null },
+      { field: 'reported.on', before: 'false', after: 'true' },
+    ],
+    [
+      { field: 'desired.colour.hue', before: '2', after: '1' },
+      { field: 'reported.on', before: null, after: 'false' },
+    ],
+    [
+      { field: 'desired.on', before: null, after: 'true' },
+      { field: 'desired.colour.hue', before: null, after: '2' },
+    ],
+  ]);
 });

@@ -1,5 +1,7 @@
 //! A shadow as rows for people: one for each leaf, with what is desired, what is reported, how old that is, and which
-//! control fits its value.
+//! control fits its value; and its history as what each revision changed.
+import type { ShadowRevision } from '../api/contract';
+import { fieldChanges, type FieldChange } from './diff';
 
 export type Tree = Record<string, unknown>;
 export type Shadow = {
@@ -71,6 +73,13 @@ export function rowsOf(shadow: Shadow): Row[] {
     };
   });
   return rows.sort((a, b) => nameOf(a.path).localeCompare(nameOf(b.path)));
+}
+
+/** What each revision changed since the one before it; the newest is first. */
+export function revisionsOf(items: ShadowRevision[]): { made: ShadowRevision; changes: FieldChange[] }[] {
+  const tree = (made: ShadowRevision | undefined) =>
+    made && { desired: made.desired, reported: made.reported };
+  return items.map((made, index) => ({ made, changes: fieldChanges(tree(items[index + 1]), tree(made)) }));
 }
 
 /** `colour.hue` */
