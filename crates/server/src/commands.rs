@@ -18,13 +18,12 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::deadlines;
 use crate::perform::Failure;
 use crate::random;
 
 /// How many executions are looked at in one round, and written at once.
 const ROUND_MAX: usize = 500;
-/// How often the worker looks even if no deadline is known, and how long it rests after an error.
-const REST: Span = Span::minutes(1);
 
 /// How long somebody who waits for an answer waits, unless they say otherwise.
 pub(crate) const WAIT: Span = Span::seconds(10);
@@ -85,25 +84,11 @@ impl Commands {
 
 /// Runs until shutdown.
 pub(crate) async fn run(app: App, shutdown: CancellationToken) {
-    loop {
-        let next = match round(&app).await {
-            Ok(next) => next,
-            Err(error) => {
-                tracing::error!(%error, "commands could not be moved on");
-                app.now() + REST
-            }
-        };
-        tokio::select! {
-            () = app.clock.sleep_until(next) => {}
-            () = app.commands.changed.notified() => {}
-            () = shutdown.cancelled() => return,
-        }
-    }
+    deadlines::keep(&app, "commands", &app.commands.changed, shutdown, round).await;
 }
 
 /// Looks at what is due. Returns when to look again.
 async fn round(app: &App) -> Result<Time, Failure> {
-    // Read once: what falls due during the round is due at once in the next.
     let now = app.now();
     let due = app.store.due_executions(now, ROUND_MAX).await?;
     let is_full = due.len() == ROUND_MAX;
@@ -112,11 +97,7 @@ async fn round(app: &App) -> Result<Time, Failure> {
         command::elapsed(&view.command, &view.device, online, &view.execution, app.now())
     })
     .await?;
-    if is_full {
-        return Ok(now);
-    }
-    let next = app.store.next_execution_deadline().await?.unwrap_or(now + REST);
-    Ok(next.max(now + Span(1)).min(now + REST))
+    Ok(deadlines::next_round(now, is_full, app.store.next_execution_deadline().await?))
 }
 
 impl App {

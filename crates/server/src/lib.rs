@@ -15,6 +15,7 @@ mod claims;
 mod clock;
 mod codes;
 mod commands;
+mod deadlines;
 mod gateways;
 mod hub;
 mod inbox;

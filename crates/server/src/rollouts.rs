@@ -8,18 +8,17 @@ use motehub_domain::deployment::{self, DeploymentState};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeploymentId;
 use motehub_domain::rollout;
-use motehub_domain::time::{Span, Time};
+use motehub_domain::time::Time;
 use motehub_store::{DeploymentFilter, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::deadlines;
 use crate::perform::Failure;
 
 /// How many tasks are looked at in one round.
 const ROUND_MAX: usize = 500;
-/// How often the worker looks even if no deadline is known, and how long it rests after an error.
-const REST: Span = Span::minutes(1);
 
 /// What the worker is told: that a deadline is new, and whose tasks have ended.
 #[derive(Default)]
@@ -51,25 +50,11 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
     if let Err(error) = settle_running(&app).await {
         tracing::error!(%error, "deployments could not be settled");
     }
-    loop {
-        let next = match round(&app).await {
-            Ok(next) => next,
-            Err(error) => {
-                tracing::error!(%error, "deployments could not be moved on");
-                app.now() + REST
-            }
-        };
-        tokio::select! {
-            () = app.clock.sleep_until(next) => {}
-            () = app.rollouts.changed.notified() => {}
-            () = shutdown.cancelled() => return,
-        }
-    }
+    deadlines::keep(&app, "rollouts", &app.rollouts.changed, shutdown, round).await;
 }
 
 /// Looks at what is due. Returns when to look again.
 async fn round(app: &App) -> Result<Time, Failure> {
-    // Read once: what falls due during the round is due at once in the next.
     let now = app.now();
     let due = app.store.due_tasks(now, ROUND_MAX).await?;
     let is_full = due.len() == ROUND_MAX;
@@ -85,11 +70,7 @@ async fn round(app: &App) -> Result<Time, Failure> {
         elapsed.await?;
     }
     settle(app).await?;
-    if is_full {
-        return Ok(now);
-    }
-    let next = app.store.next_deadline().await?.unwrap_or(now + REST);
-    Ok(next.max(now + Span(1)).min(now + REST))
+    Ok(deadlines::next_round(now, is_full, app.store.next_deadline().await?))
 }
 
 /// Deployments whose tasks ended.

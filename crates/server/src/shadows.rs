@@ -11,12 +11,13 @@ use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
 use motehub_domain::message::Downlink;
 use motehub_domain::shadow::{self, Deed, Refusal, Request, Shadow};
-use motehub_domain::time::{Span, Time};
+use motehub_domain::time::Time;
 use motehub_gateway::hub::UplinkError;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::deadlines;
 use crate::perform::Failure;
 
 pub(crate) use turns::Turn;
@@ -27,8 +28,6 @@ pub(crate) type Places = HashMap<DeviceId, Turn>;
 
 /// How many shadows are looked at in one round.
 const ROUND_MAX: usize = 500;
-/// How often the worker looks even if no deadline is known, and how long it rests after an error.
-const REST: Span = Span::minutes(1);
 
 /// Whose turn it is, and what the worker is told: that a deadline is new.
 #[derive(Default)]
@@ -66,25 +65,11 @@ impl Shadows {
 
 /// Runs until shutdown.
 pub(crate) async fn run(app: App, shutdown: CancellationToken) {
-    loop {
-        let next = match round(&app).await {
-            Ok(next) => next,
-            Err(error) => {
-                tracing::error!(%error, "shadows could not be looked after");
-                app.now() + REST
-            }
-        };
-        tokio::select! {
-            () = app.clock.sleep_until(next) => {}
-            () = app.shadows.changed.notified() => {}
-            () = shutdown.cancelled() => return,
-        }
-    }
+    deadlines::keep(&app, "shadows", &app.shadows.changed, shutdown, round).await;
 }
 
 /// Looks at what is due. Returns when to look again.
 async fn round(app: &App) -> Result<Time, Failure> {
-    // Read once: what falls due during the round is due at once in the next.
     let now = app.now();
     let due = app.store.due_shadows(now, ROUND_MAX).await?;
     let is_full = due.len() == ROUND_MAX;
@@ -101,11 +86,7 @@ async fn round(app: &App) -> Result<Time, Failure> {
         })
         .await?;
     }
-    if is_full {
-        return Ok(now);
-    }
-    let next = app.store.next_shadow_deadline().await?.unwrap_or(now + REST);
-    Ok(next.max(now + Span(1)).min(now + REST))
+    Ok(deadlines::next_round(now, is_full, app.store.next_shadow_deadline().await?))
 }
 
 impl App {
