@@ -10,7 +10,7 @@ use super::problem::ApiError;
 use crate::app::App;
 
 /// How many of the last changes the overview shows.
-const ACTIVITY_SHOWN: usize = 20;
+const ACTIVITY_SHOWN: usize = 100;
 
 /// How many devices there are.
 #[derive(Debug, Serialize, ToSchema)]

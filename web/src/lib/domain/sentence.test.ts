@@ -3,8 +3,8 @@ import { expect, test } from 'vitest';
 import type { Change } from '../api/contract';
 import { sentenceOf } from './sentence';
 
-function told(change: Partial<Change>): string {
-  const sentence = sentenceOf({
+function told(change: Partial<Change>, times?: number): string {
+  const whole = {
     seq: 1,
     time: '2026-11-21T02:30:00.000Z',
     actor: { kind: 'user', name: 'ada' },
@@ -13,7 +13,8 @@ function told(change: Partial<Change>): string {
     subject: 'd1',
     subject_name: 'Lamp',
     ...change,
-  });
+  } satisfies Change;
+  const sentence = sentenceOf(whole, times);
   const words = `${sentence.who} ${sentence.before}${sentence.what}${sentence.after}`.trim();
   return sentence.tail === '' ? words : `${words} → ${sentence.tail}`;
 }
@@ -63,4 +64,12 @@ test('what is gone has no link, a moved task leads to its device', () => {
   expect(sentenceOf({ ...base, kind: 'task_moved', noun: 'deployment', device: 'd/9' }).href).toBe(
     '/devices/d%2F9',
   );
+});
+
+test.each<[string, string, number]>([
+  ['Lamp was away and came back', 'device_online', 2],
+  ['Lamp came online and went offline', 'device_offline', 2],
+  ['Lamp came and went 7 times, and is online', 'device_online', 7],
+])('%s', (sentence, kind, times) => {
+  expect(told({ kind, actor: { kind: 'device', name: 'Lamp' } }, times)).toBe(sentence);
 });

@@ -133,8 +133,10 @@ export type Sentence = {
   tone: Tone;
 };
 
-export function sentenceOf(change: Change): Sentence {
-  const wording = WORDING[change.kind] ?? { text: `${change.kind.replaceAll('_', ' ')}: {}`, tone: 'idle' };
+/** A change as a sentence. `times` is for how many it stands, where a device came and went. */
+export function sentenceOf(change: Change, times = 1): Sentence {
+  const known = times > 1 ? cameAndWent(change, times) : WORDING[change.kind];
+  const wording = known ?? { text: `${change.kind.replaceAll('_', ' ')}: {}`, tone: 'idle' };
   const [before = '', after = ''] = wording.text.replace('{name}', nameIn(change)).split('{}');
   const state = textIn(change.after, 'state');
   return {
@@ -146,6 +148,14 @@ export function sentenceOf(change: Change): Sentence {
     tail: tailOf(change, state),
     tone: state === null ? wording.tone : toneOfEnd(state, wording.tone),
   };
+}
+
+function cameAndWent({ kind }: Change, times: number): Wording {
+  const isOnline = kind === 'device_online';
+  const tone = isOnline ? 'ok' : 'idle';
+  if (times === 2)
+    return { text: isOnline ? '{} was away and came back' : '{} came online and went offline', tone };
+  return { text: `{} came and went ${times} times, and is ${isOnline ? 'online' : 'offline'}`, tone };
 }
 
 function whoDid(change: Change): string {
