@@ -73,12 +73,14 @@ test('a slash moves to the search, Esc closes a dialog, the filter lives in the 
 test('a theme that was chosen stays', async () => {
   await page.emulateMedia({ colorScheme: 'light' });
   await button('Change to the dark theme').click();
+  await button('Change to the light theme').waitFor();
   const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
   const dark = await background();
   await page.reload();
   await heading('Devices');
   assert.equal(await background(), dark);
   await button('Change to the light theme').click();
+  await button('Change to the dark theme').waitFor();
   assert.notEqual(await background(), dark);
 });
 
