@@ -2,6 +2,7 @@
 //! downlinks, for an already identified device. It holds no state and no socket.
 
 pub mod aws;
+pub mod coap;
 pub mod command;
 pub mod dialect;
 pub mod image;
@@ -11,6 +12,7 @@ pub mod mongoose;
 pub mod native;
 pub mod nodemcu;
 pub mod payload;
+pub mod riot;
 pub mod shadow;
 pub mod telemetry;
 
