@@ -93,6 +93,8 @@ mod tests {
             tags: vec!["a".into(), "b".into()],
             capabilities: vec!["relay".into()],
             unauthenticated_allowed: false,
+            allowed_from: None,
+            silence_max: None,
             created_at: Time(0),
             revision: 1,
         }

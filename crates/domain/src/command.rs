@@ -2,7 +2,7 @@
 //!
 //! A command waits for a device that is away until it expires. It is said again until it is answered; the device
 //! runs each id once and answers a repeated one as before, so saying it again is harmless. A Mongoose OS device would
-//! do it twice: it is told once, and when its connection ends before the answer, that is the answer.
+//! do it twice, and so would a RIOT node: it is told once, and when no answer comes, that is the answer.
 
 mod concealed;
 mod fact;
@@ -220,8 +220,8 @@ fn first(command: &Command, device: &Device, online: bool, now: Time) -> Effects
                 ..Effects::none()
             }
         }
-        (Dialect::Native | Dialect::Mongoose, false) => save(execution),
-        (Dialect::Native | Dialect::Mongoose, true) => {
+        (Dialect::Native | Dialect::Mongoose | Dialect::Riot, false) => save(execution),
+        (Dialect::Native | Dialect::Mongoose | Dialect::Riot, true) => {
             let said = Execution {
                 state: ExecutionState::Sent,
                 tries: 1,
@@ -280,7 +280,7 @@ pub fn elapsed(
 fn may_be_said(device: &Device, execution: &Execution) -> bool {
     match device.dialect {
         Dialect::Native | Dialect::Nodemcu => true,
-        Dialect::Mongoose => execution.state == ExecutionState::Queued,
+        Dialect::Mongoose | Dialect::Riot => execution.state == ExecutionState::Queued,
     }
 }
 

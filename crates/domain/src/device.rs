@@ -1,6 +1,9 @@
 //! Devices: registered things with an identity and a credential.
 
+mod dialect;
 mod presence;
+
+use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
@@ -9,61 +12,18 @@ use crate::capability;
 use crate::change::{Actor, Change, ChangeKind};
 use crate::effects::{Effects, Save};
 use crate::id::{DeploymentId, DeviceId, ScriptId};
+use crate::network::Network;
 use crate::rejection::Rejection;
 use crate::text;
-use crate::time::Time;
+use crate::time::{Span, Time};
+
+pub use dialect::{Dialect, EXTERNAL_ID_BYTES_MAX};
 pub use presence::{Presence, Reach, presence};
 
-/// Longest external id in bytes.
-pub const EXTERNAL_ID_BYTES_MAX: usize = 64;
-
-/// The firmware families a device may belong to: how its addresses and payloads map to uplinks and downlinks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Dialect {
-    /// Motehub's own protocol.
-    Native,
-    /// NodeMCU Lua boards with the IoT Executor firmware.
-    Nodemcu,
-    /// Mongoose OS devices that speak to mDash.
-    Mongoose,
-}
-
-impl Dialect {
-    /// Every dialect.
-    pub const ALL: [Dialect; 3] = [Dialect::Native, Dialect::Nodemcu, Dialect::Mongoose];
-
-    /// The name in the API and in the store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Nodemcu => "nodemcu",
-            Self::Mongoose => "mongoose",
-        }
-    }
-    /// Why a device of this dialect is not given such an artifact, if it is not.
-    pub fn refuses(self, kind: ArtifactKind) -> Option<&'static str> {
-        match (self, kind) {
-            (Self::Native, _)
-            | (Self::Nodemcu, ArtifactKind::Script { .. })
-            | (Self::Mongoose, ArtifactKind::Firmware(_)) => None,
-            (Self::Mongoose, ArtifactKind::Script { .. }) => {
-                Some("devices of the mongoose dialect run no scripts: give them a firmware")
-            }
-            (Self::Nodemcu, ArtifactKind::Firmware(_)) => {
-                Some("boards of the nodemcu dialect are flashed by cable: they take scripts only")
-            }
-        }
-    }
-    /// A dialect by its name.
-    pub fn parse(text: &str) -> Result<Self, Rejection> {
-        let known = Self::ALL.map(Self::as_str).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|dialect| dialect.as_str() == text)
-            .ok_or_else(|| Rejection::invalid("dialect", format!("the dialects are {known}")))
-    }
-}
-
+/// How long a device whose firmware says from time to time that it is alive may be silent, if nobody says otherwise.
+pub const SILENCE_MAX: Span = Span::seconds(120);
+/// The shortest and the longest time that may be said.
+pub const SILENCE_MAX_RANGE: (Span, Span) = (Span::seconds(5), Span::days(1));
 /// A registered device. What it runs is in [`Software`], whether it is there in [`Presence`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
@@ -83,6 +43,11 @@ pub struct Device {
     pub capabilities: Vec<String>,
     /// Whether an operator lets it speak without a credential.
     pub unauthenticated_allowed: bool,
+    /// From where it may do so; from anywhere if it is not said.
+    pub allowed_from: Option<Network>,
+    /// How long it may be silent before it counts as gone; [`SILENCE_MAX`] if it is not said. Only for dialects whose
+    /// devices say from time to time that they are alive.
+    pub silence_max: Option<Span>,
     /// When it was registered.
     pub created_at: Time,
     /// Guard against lost updates, from 1.
@@ -181,6 +146,10 @@ pub struct Edit {
     pub external_id: Option<String>,
     /// Whether it may speak without a credential.
     pub unauthenticated_allowed: Option<bool>,
+    /// From where it may do so; the inner `None` is from anywhere.
+    pub allowed_from: Option<Option<Network>>,
+    /// How long it may be silent; the inner `None` is the usual time.
+    pub silence_max: Option<Option<Span>>,
 }
 
 /// Registers a device with the digest of its first credential.
@@ -196,10 +165,12 @@ pub fn register(
         name: text::name("name", &request.name)?,
         description: text::description("description", &request.description)?,
         dialect: request.dialect,
-        external_id: external_id(request.dialect, request.external_id.as_deref())?,
+        external_id: request.dialect.external_id(request.external_id.as_deref())?,
         tags: text::tags(&request.tags)?,
         capabilities: Vec::new(),
         unauthenticated_allowed: false,
+        allowed_from: None,
+        silence_max: None,
         created_at: now,
         revision: 1,
     };
@@ -228,11 +199,22 @@ pub fn edit(device: &Device, edit: &Edit, actor: &Actor) -> Result<(Device, Effe
         edited.capabilities = capability::names(capabilities)?;
     }
     if let Some(id) = &edit.external_id {
-        edited.external_id = external_id(device.dialect, Some(id))?;
+        edited.external_id = device.dialect.external_id(Some(id))?;
     }
     if let Some(allowed) = edit.unauthenticated_allowed {
         edited.unauthenticated_allowed = allowed;
     }
+    if let Some(from) = edit.allowed_from {
+        edited.allowed_from = from;
+    }
+    if let Some(silence_max) = edit.silence_max {
+        let (least, most) = SILENCE_MAX_RANGE;
+        if silence_max.is_some_and(|silence| silence < least || silence > most) {
+            return Err(Rejection::invalid("silence_max_seconds", "5 seconds to a day"));
+        }
+        edited.silence_max = silence_max;
+    }
+    edited.check_openness()?;
     let (before, after) = difference(&described(device), &described(&edited));
     if after.is_empty() {
         return Ok((edited, Effects::none()));
@@ -245,6 +227,24 @@ pub fn edit(device: &Device, edit: &Edit, actor: &Actor) -> Result<(Device, Effe
         ..Effects::none()
     };
     Ok((edited, effects))
+}
+
+impl Device {
+    /// Whether it may speak without a credential from an address.
+    pub fn is_open_to(&self, address: IpAddr) -> bool {
+        self.unauthenticated_allowed && self.allowed_from.is_none_or(|network| network.contains(address))
+    }
+
+    /// A RIOT node proves nothing of itself: where it speaks from is all that tells it from others.
+    pub(crate) fn check_openness(&self) -> Result<(), Rejection> {
+        match self.dialect == Dialect::Riot && self.unauthenticated_allowed && self.allowed_from.is_none() {
+            true => Err(Rejection::invalid(
+                "allowed_from",
+                "say from which address or network the node speaks, such as fd00:1::/64: it proves nothing else",
+            )),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Deletes a device and all that belongs to it.
@@ -306,40 +306,6 @@ pub(crate) fn fact(
     }
 }
 
-fn external_id(dialect: Dialect, given: Option<&str>) -> Result<Option<String>, Rejection> {
-    let id = given.map(str::trim).filter(|id| !id.is_empty());
-    match (dialect, id) {
-        (Dialect::Nodemcu, None) => Err(Rejection::invalid(
-            "external_id",
-            "a NodeMCU board is registered with its chip id, in decimal digits",
-        )),
-        (Dialect::Nodemcu, Some(id)) => {
-            let is_number = id.bytes().all(|b| b.is_ascii_digit()) && id.parse::<u32>().is_ok();
-            match is_number && !(id.len() > 1 && id.starts_with('0')) {
-                true => Ok(Some(id.to_owned())),
-                false => Err(Rejection::invalid(
-                    "external_id",
-                    "a chip id is the decimal number that node.chipid() prints, such as 10801015",
-                )),
-            }
-        }
-        (Dialect::Native | Dialect::Mongoose, None) => Ok(None),
-        (Dialect::Native | Dialect::Mongoose, Some(id)) => {
-            let is_plain =
-                id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
-            match is_plain && id.len() <= EXTERNAL_ID_BYTES_MAX && !id.starts_with('.') {
-                true => Ok(Some(id.to_owned())),
-                false => Err(Rejection::invalid(
-                    "external_id",
-                    format!(
-                        "1 to {EXTERNAL_ID_BYTES_MAX} letters, digits or the signs - _ . : and no leading dot"
-                    ),
-                )),
-            }
-        }
-    }
-}
-
 fn described(device: &Device) -> Map<String, Value> {
     let mut map = Map::new();
     map.insert("name".into(), json!(device.name));
@@ -348,6 +314,8 @@ fn described(device: &Device) -> Map<String, Value> {
     map.insert("capabilities".into(), json!(device.capabilities));
     map.insert("external_id".into(), json!(device.external_id));
     map.insert("unauthenticated_allowed".into(), json!(device.unauthenticated_allowed));
+    map.insert("allowed_from".into(), json!(device.allowed_from.map(|network| network.to_string())));
+    map.insert("silence_max_ms".into(), json!(device.silence_max.map(|span| span.0)));
     map
 }
 

@@ -283,6 +283,8 @@ mod tests {
             tags: Vec::new(),
             capabilities: Vec::new(),
             unauthenticated_allowed,
+            allowed_from: None,
+            silence_max: None,
             created_at: Time(1),
             revision: 1,
         };

@@ -5,6 +5,8 @@
 //! add, how long what they said may be. The inbox never holds a secret. It lives in memory and says what of it
 //! is to be written; what a crash loses is said again, since boards knock again.
 
+mod said;
+
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
@@ -14,9 +16,11 @@ use crate::change::{Actor, Change, ChangeKind};
 use crate::device::{self, Device, Dialect, Registration};
 use crate::effects::{Effects, Save};
 use crate::id::{DeviceId, KnockId};
+use crate::network::Network;
 use crate::rejection::Rejection;
-use crate::text;
 use crate::time::{Span, Time};
+
+pub use said::{SAID_CHARS_MAX, Said, Via};
 
 /// Most knocks that are new or ignored; the one that was silent for longest goes first.
 pub const KNOCKS_MAX: usize = 1_000;
@@ -32,31 +36,6 @@ pub const NEW_MAX: u32 = 2_000;
 pub const NEW_EVERY: Span = Span::minutes(1);
 /// For how many addresses it is remembered how much they added lately.
 const ADDRESSES_MAX: usize = 10_000;
-/// How much is kept of each text that a stranger says, in characters.
-pub const SAID_CHARS_MAX: usize = 80;
-
-/// Over what somebody knocked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// An MQTT CONNECT.
-    Mqtt,
-    /// An HTTP request of a device.
-    Http,
-}
-
-impl Via {
-    /// The name in the API and in the store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mqtt => "mqtt",
-            Self::Http => "http",
-        }
-    }
-    /// By its name.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Mqtt, Self::Http].into_iter().find(|via| via.as_str() == text)
-    }
-}
 
 /// What a person decided about a knock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,43 +66,6 @@ impl Standing {
     }
 }
 
-/// What somebody said who was not let in; never a secret. Make it with [`Said::new`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
-    /// What it calls itself: the user name, else the client id, or the chip id.
-    pub name: String,
-    /// Which firmware it seems to be.
-    pub dialect: Dialect,
-    /// The MQTT client id, if it is not the name.
-    pub client_id: Option<String>,
-    /// Over what.
-    pub via: Via,
-    /// From which address, without port.
-    pub address: String,
-    /// Whether it showed a secret; it was a wrong one.
-    pub has_secret: bool,
-}
-
-impl Said {
-    /// What somebody said, with bounds and without signs that cannot be seen. `None` if it said no name.
-    /// Who calls itself by a number seems to be a NodeMCU board.
-    pub fn new(
-        name: &str,
-        client_id: Option<&str>,
-        via: Via,
-        address: String,
-        has_secret: bool,
-    ) -> Option<Self> {
-        let is_chip_id =
-            name.len() <= 10 && name.bytes().all(|b| b.is_ascii_digit()) && name.parse::<u32>().is_ok();
-        let dialect = if is_chip_id { Dialect::Nodemcu } else { Dialect::Native };
-        let client_id = client_id.filter(|id| *id != name && !id.is_empty());
-        let client_id = client_id.map(|id| text::shown(id, SAID_CHARS_MAX));
-        let name = text::shown(name.trim(), SAID_CHARS_MAX);
-        (!name.is_empty()).then_some(Self { name, dialect, client_id, via, address, has_secret })
-    }
-}
-
 /// Somebody unknown who asked to be let in, once or often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Knock {
@@ -146,7 +88,8 @@ pub struct Knock {
 pub struct Acceptance {
     /// What the device is registered as.
     pub registration: Registration,
-    /// Whether it may go on without a credential: only for firmware that cannot be given one over the air.
+    /// Whether it may go on without a credential: only for firmware that cannot be given one over the air. A RIOT node
+    /// may do so from the address that it came from.
     pub without_credential: bool,
 }
 
@@ -159,14 +102,17 @@ pub fn accept(
     actor: &Actor,
     now: Time,
 ) -> Result<(Device, Effects), Rejection> {
-    if wanted.without_credential && wanted.registration.dialect != Dialect::Nodemcu {
+    if wanted.without_credential && !wanted.registration.dialect.may_be_open() {
         return Err(Rejection::invalid(
             "without_credential",
-            "only a NodeMCU board with IoT Executor firmware may be let in without a credential",
+            "only NodeMCU boards with IoT Executor firmware and RIOT nodes may be let in without a credential",
         ));
     }
     let (mut device, mut effects) = device::register(id, &wanted.registration, credential, actor, now)?;
     device.unauthenticated_allowed = wanted.without_credential;
+    if wanted.without_credential && device.dialect == Dialect::Riot {
+        device.allowed_from = Some(Network::parse("address", &knock.said.address)?);
+    }
     for save in &mut effects.save {
         if let Save::Device(saved) = save {
             **saved = device.clone();
@@ -175,6 +121,7 @@ pub fn accept(
     for change in &mut effects.changes {
         if let Some(after) = &mut change.after {
             after["unauthenticated_allowed"] = json!(wanted.without_credential);
+            after["allowed_from"] = json!(device.allowed_from.map(|network| network.to_string()));
             after["knocked_from"] = json!(knock.said.address);
         }
     }

@@ -23,6 +23,7 @@ pub mod kept;
 pub mod knock;
 pub mod message;
 pub mod metric;
+pub mod network;
 pub mod person;
 pub mod rejection;
 pub mod report;

@@ -6,7 +6,7 @@ use crate::artifact::{Artifact, ArtifactKind, Digest};
 use crate::id::CommandId;
 use crate::report::{Announcement, Event, LogLine, TaskReport};
 use crate::shadow::{Delta, Request, Shadow};
-use crate::telemetry::Point;
+use crate::telemetry::{Metric, Point};
 use crate::time::{Span, Time};
 
 /// What a device says.
@@ -14,6 +14,13 @@ use crate::time::{Span, Time};
 pub enum Uplink {
     /// Measurements.
     Telemetry(Vec<Point>),
+    /// The unit in which a device measures something.
+    Unit {
+        /// What it measures.
+        metric: Metric,
+        /// Such as `°C`.
+        unit: String,
+    },
     /// The device said that it is alive, and nothing more.
     Alive,
     /// A device that pulls asked whether something waits for it. Says also that it is alive.

@@ -13,6 +13,8 @@ use crate::text;
 
 /// Most entries.
 pub const ENTRIES_MAX: usize = 1000;
+/// With so many entries no more are added because of what devices say.
+pub const LEARNED_MAX: usize = 500;
 /// Longest unit, in characters.
 pub const UNIT_CHARS_MAX: usize = 16;
 /// Most decimals.
@@ -109,6 +111,20 @@ pub fn edit(
     }
     let effects = saved(&before, Some(&entry), actor);
     Ok((entry, effects))
+}
+
+/// A device says in which unit it measures. What people say counts more, and what another device said first.
+pub fn learned(name: &Metric, unit: &str, entries: &Catalogue, actor: &Actor) -> Effects {
+    let name = name.as_str();
+    let Ok(unit) = checked_unit(unit) else { return Effects::none() };
+    let known = entries.0.iter().find(|entry| entry.name == name);
+    let has_unit = entries.of(name).unit.is_some();
+    if has_unit || name.contains('*') || known.is_none() && entries.0.len() >= LEARNED_MAX {
+        return Effects::none();
+    }
+    let before = known.cloned().unwrap_or_else(|| Entry { name: name.to_owned(), ..Entry::default() });
+    let entry = Entry { unit: Some(unit), ..before.clone() };
+    saved(&before, Some(&entry), actor)
 }
 
 /// Removes an entry: what it said is not known any more.

@@ -80,6 +80,8 @@ impl World {
             tags: Vec::new(),
             capabilities: Vec::new(),
             unauthenticated_allowed: false,
+            allowed_from: None,
+            silence_max: None,
             created_at: Time(0),
             revision: 1,
         };

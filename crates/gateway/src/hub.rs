@@ -114,6 +114,8 @@ pub enum Transport {
     Http,
     /// The native protocol over WebSocket.
     WebSocket,
+    /// CoAP over UDP.
+    Coap,
 }
 
 /// What somebody shows to be let in. Secrets here are never logged: `Debug` leaves them out.
@@ -149,6 +151,11 @@ pub enum Credentials {
         /// The credential.
         secret: String,
     },
+    /// A RIOT node, which has no credential: its address has to fit.
+    Riot {
+        /// What it calls itself.
+        uid: String,
+    },
 }
 
 impl Credentials {
@@ -158,6 +165,7 @@ impl Credentials {
             Self::Mqtt { password, certificate, .. } => password.is_some() || certificate.is_some(),
             Self::Nodemcu { secret, .. } => secret.is_some(),
             Self::Bearer { .. } | Self::Token { .. } => true,
+            Self::Riot { .. } => false,
         }
     }
 }
@@ -169,6 +177,7 @@ impl std::fmt::Debug for Credentials {
             Self::Nodemcu { chip_id, .. } => write!(f, "nodemcu {chip_id:?}"),
             Self::Bearer { id, .. } => write!(f, "device {id:?}"),
             Self::Token { .. } => f.write_str("a Mongoose OS device"),
+            Self::Riot { uid } => write!(f, "riot node {uid:?}"),
         }
     }
 }
@@ -186,6 +195,8 @@ pub struct Client {
     pub rights: TopicRights,
     /// When this ends: its connections are closed then, and its sessions end.
     pub until: Option<Time>,
+    /// How long it may be silent, if that is said of it and its dialect has a use for it.
+    pub silence_max: Option<Span>,
 }
 
 /// Why somebody was not let in.

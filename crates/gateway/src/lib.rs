@@ -1,5 +1,6 @@
-//! Sockets towards devices: MQTT and HTTP. A gateway reaches the product only through [`hub::Hub`].
+//! Sockets towards devices: MQTT, HTTP and CoAP. A gateway reaches the product only through [`hub::Hub`].
 
+pub mod coap;
 pub mod http;
 pub mod hub;
 pub mod link;

@@ -142,12 +142,20 @@ impl World {
                     name: "one".to_owned(),
                     rights,
                     until: None,
+                    silence_max: None,
                 })
             }
             _ => {
                 let all = vec![TopicFilter::parse("#").unwrap()];
                 let rights = TopicRights { publish: all.clone(), subscribe: all };
-                Ok(Client { device: None, token: None, name: "app".to_owned(), rights, until: None })
+                Ok(Client {
+                    device: None,
+                    token: None,
+                    name: "app".to_owned(),
+                    rights,
+                    until: None,
+                    silence_max: None,
+                })
             }
         }
     }
@@ -280,8 +288,14 @@ impl World {
                 self.broker = Broker::new(self.limits.clone());
                 let all = vec![TopicFilter::parse("#").unwrap()];
                 let rights = TopicRights { publish: all.clone(), subscribe: all };
-                let client =
-                    Client { device: None, token: None, name: "app".to_owned(), rights, until: None };
+                let client = Client {
+                    device: None,
+                    token: None,
+                    name: "app".to_owned(),
+                    rights,
+                    until: None,
+                    silence_max: None,
+                };
                 self.broker.recall(self.now, self.disk.read(), |_| Some(client.clone()));
                 self.slots.clear();
                 self.storing.clear();

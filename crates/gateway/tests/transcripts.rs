@@ -137,6 +137,7 @@ impl World {
                     name,
                     rights: TopicRights { publish: open.clone(), subscribe: open },
                     until: None,
+                    silence_max: None,
                 })
             }
             app if app.starts_with("app") => {
@@ -149,6 +150,7 @@ impl World {
                     name,
                     rights: TopicRights { publish: all.clone(), subscribe: all },
                     until,
+                    silence_max: None,
                 })
             }
             _ => {
@@ -157,7 +159,14 @@ impl World {
                 let mut rights = dialect::mqtt_rights(&identity);
                 rights.publish.extend(TopicFilter::parse("shared/#"));
                 rights.subscribe.extend(TopicFilter::parse("shared/#"));
-                Ok(Client { device: Some(identity), token: None, name, rights, until: None })
+                Ok(Client {
+                    device: Some(identity),
+                    token: None,
+                    name,
+                    rights,
+                    until: None,
+                    silence_max: None,
+                })
             }
         }
     }

@@ -48,6 +48,9 @@ pub(crate) struct Options {
     /// Where MQTT over WebSocket listens; off without it
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_MQTT_WS")]
     pub(crate) mqtt_ws: Option<String>,
+    /// Where CoAP listens, such as 0.0.0.0:5683; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_COAP")]
+    pub(crate) coap: Option<String>,
     /// Where Mongoose OS devices and programs made for mDash are served; off without it
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_MDASH")]
     pub(crate) mdash: Option<String>,
@@ -100,6 +103,7 @@ struct File {
     mqtt: Option<String>,
     mqtt_tls: Option<String>,
     mqtt_ws: Option<String>,
+    coap: Option<String>,
     mdash: Option<String>,
     aws: Option<String>,
     #[serde(default)]
@@ -159,6 +163,9 @@ fn announce(server: &Server) {
     if let Some(address) = addresses.mqtt_ws {
         line["mqtt_ws"] = json!(address.to_string());
     }
+    if let Some(address) = addresses.coap {
+        line["coap"] = json!(address.to_string());
+    }
     if let Some(address) = addresses.mdash {
         line["mdash"] = json!(address.to_string());
     }
@@ -189,6 +196,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     let https = options.https.or(file.https);
     let mqtt_tls = options.mqtt_tls.or(file.mqtt_tls);
     let mqtt_ws = options.mqtt_ws.or(file.mqtt_ws);
+    let coap = options.coap.or(file.coap);
     let mdash = options.mdash.or(file.mdash);
     let aws = options.aws.or(file.aws);
     let open = if options.mqtt_anonymous.is_empty() { file.mqtt_anonymous } else { options.mqtt_anonymous };
@@ -218,6 +226,8 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         mqtt: address("mqtt", &mqtt)?,
         mqtt_tls: mqtt_tls.map(|text| address("mqtt-tls", &text)).transpose()?,
         mqtt_ws: mqtt_ws.map(|text| address("mqtt-ws", &text)).transpose()?,
+        coap: coap.map(|text| address("coap", &text)).transpose()?,
+        riot_port: motehub_gateway::coap::NODE_PORT,
         mdash: mdash.map(|text| address("mdash", &text)).transpose()?,
         aws: aws.map(|text| address("aws", &text)).transpose()?,
         mdash_app_users: options.mdash_app_users || file.mdash_app_users,

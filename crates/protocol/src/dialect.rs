@@ -61,7 +61,9 @@ pub fn mqtt_uplink(
     match identity.dialect {
         Dialect::Native => native::mqtt_uplink(identity, topic, encoding, payload),
         // Programs on these say what they measure; their firmware itself says nothing over MQTT.
-        Dialect::Nodemcu | Dialect::Mongoose => nodemcu::mqtt_uplink(identity, topic, encoding, payload),
+        Dialect::Nodemcu | Dialect::Mongoose | Dialect::Riot => {
+            nodemcu::mqtt_uplink(identity, topic, encoding, payload)
+        }
     }
 }
 
@@ -71,7 +73,7 @@ pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Vec<MqttMessag
     let mut messages = match identity.dialect {
         Dialect::Native => native::mqtt_downlink(identity, downlink),
         Dialect::Nodemcu => nodemcu::mqtt_downlink(identity, downlink),
-        Dialect::Mongoose => Vec::new(),
+        Dialect::Mongoose | Dialect::Riot => Vec::new(),
     };
     messages.extend(shadow::downlink(identity, downlink));
     messages
@@ -86,7 +88,7 @@ pub fn mqtt_rights(identity: &Identity) -> TopicRights {
     rights.publish.extend(publish);
     rights.subscribe.extend(subscribe);
     match identity.dialect {
-        Dialect::Native | Dialect::Mongoose => {}
+        Dialect::Native | Dialect::Mongoose | Dialect::Riot => {}
         Dialect::Nodemcu => rights.subscribe.extend(TopicFilter::parse(nodemcu::WAKE_TOPIC)),
     }
     rights
@@ -96,8 +98,9 @@ pub fn mqtt_rights(identity: &Identity) -> TopicRights {
 pub fn listens(identity: &Identity, filter: &TopicFilter) -> bool {
     let own = match identity.dialect {
         Dialect::Native => native::listens(identity, filter),
-        // A board with the IoT Executor firmware asks by itself once it has started; Mongoose OS has a WebSocket.
-        Dialect::Nodemcu | Dialect::Mongoose => false,
+        // A board with the IoT Executor firmware asks by itself once it has started; Mongoose OS has a WebSocket, and
+        // RIOT nodes are asked over CoAP.
+        Dialect::Nodemcu | Dialect::Mongoose | Dialect::Riot => false,
     };
     own || shadow::listens(identity, filter)
 }

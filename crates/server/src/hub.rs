@@ -1,5 +1,6 @@
 //! The hub in this process: how gateways reach the product.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -36,13 +37,15 @@ impl Hub for App {
             let known = match &knock.credentials {
                 Credentials::Mqtt { certificate: Some(certificate), .. } => self.certified(certificate).await,
                 Credentials::Mqtt { client_id, user, password, certificate: None } => {
-                    self.mqtt_client(client_id, user.as_deref(), password.as_deref()).await
+                    let address = knock.address.ip();
+                    self.mqtt_client(client_id, user.as_deref(), password.as_deref(), address).await
                 }
                 Credentials::Nodemcu { chip_id, secret } => {
-                    self.nodemcu_board(chip_id, secret.as_deref()).await
+                    self.nodemcu_board(chip_id, secret.as_deref(), knock.address.ip()).await
                 }
                 Credentials::Bearer { id, secret } => self.native_device(id, secret).await,
                 Credentials::Token { secret } => self.mongoose_device(secret).await,
+                Credentials::Riot { uid } => self.riot_node(uid, knock.address.ip()).await,
             };
             drop(door);
             match known {
@@ -181,8 +184,11 @@ impl App {
         client_id: &str,
         user: Option<&str>,
         password: Option<&[u8]>,
+        address: IpAddr,
     ) -> Result<Option<Client>, StoreError> {
-        let Some(password) = password else { return self.without_credentials(client_id, user).await };
+        let Some(password) = password else {
+            return self.without_credentials(client_id, user, address).await;
+        };
         let digest = secrets::digest(password);
         // The SDKs of AWS say behind the name which they are.
         let name = user.unwrap_or(client_id);
@@ -209,10 +215,11 @@ impl App {
         &self,
         client_id: &str,
         user: Option<&str>,
+        address: IpAddr,
     ) -> Result<Option<Client>, StoreError> {
         let name = user.unwrap_or(client_id);
         let found = self.store.devices_by_external_id(name).await?;
-        if let Some(device) = found.into_iter().find(|device| device.unauthenticated_allowed) {
+        if let Some(device) = found.into_iter().find(|device| device.is_open_to(address)) {
             return self.device_client(device).await.map(Some);
         }
         Ok(self.anonymous())
@@ -221,8 +228,14 @@ impl App {
     fn anonymous(&self) -> Option<Client> {
         let open = &self.settings.mqtt_anonymous;
         let rights = TopicRights { publish: open.clone(), subscribe: open.clone() };
-        let anonymous =
-            Client { device: None, token: None, name: "anonymous".to_owned(), rights, until: None };
+        let anonymous = Client {
+            device: None,
+            token: None,
+            name: "anonymous".to_owned(),
+            rights,
+            until: None,
+            silence_max: None,
+        };
         (!open.is_empty()).then_some(anonymous)
     }
 
@@ -241,7 +254,12 @@ impl App {
         }
     }
 
-    async fn nodemcu_board(&self, chip_id: &str, secret: Option<&str>) -> Result<Option<Client>, StoreError> {
+    async fn nodemcu_board(
+        &self,
+        chip_id: &str,
+        secret: Option<&str>,
+        address: IpAddr,
+    ) -> Result<Option<Client>, StoreError> {
         let is_it = |device: &Device| {
             device.dialect == Dialect::Nodemcu && device.external_id.as_deref() == Some(chip_id)
         };
@@ -249,7 +267,7 @@ impl App {
             Some(secret) => self.store.device_by_credential(secrets::digest(secret)).await?.filter(is_it),
             None => {
                 let found = self.store.devices_by_external_id(chip_id).await?;
-                found.into_iter().find(|device| is_it(device) && device.unauthenticated_allowed)
+                found.into_iter().find(|device| is_it(device) && device.is_open_to(address))
             }
         };
         match device {
@@ -278,11 +296,21 @@ impl App {
         }
     }
 
+    /// A node is known by its uid; where it speaks from is all that can be looked at beside that.
+    async fn riot_node(&self, uid: &str, address: IpAddr) -> Result<Option<Client>, StoreError> {
+        let found = self.store.devices_by_external_id(uid).await?;
+        let is_it = |device: &Device| device.dialect == Dialect::Riot && device.is_open_to(address);
+        match found.into_iter().find(is_it) {
+            Some(device) => self.device_client(device).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     async fn device_client(&self, device: Device) -> Result<Client, StoreError> {
         let rights = self.rights_of(&device).await?;
-        let Device { id, name, external_id, dialect, .. } = device;
+        let Device { id, name, external_id, dialect, silence_max, .. } = device;
         let device = Some(Identity { device: id, external_id, dialect });
-        Ok(Client { device, token: None, name, rights, until: None })
+        Ok(Client { device, token: None, name, rights, until: None, silence_max })
     }
 
     /// The topics of a device: its dialect's, and what was granted to it or to its tags.
@@ -339,7 +367,7 @@ fn program(token: Token) -> Client {
     let heard = ["$aws/things/+/shadow/#", "$aws/things/+/jobs/#"];
     rights.subscribe.extend(heard.iter().filter_map(|filter| TopicFilter::parse(filter).ok()));
     let until = token.expires_at;
-    Client { device: None, token: Some(token.id), name: token.name, rights, until }
+    Client { device: None, token: Some(token.id), name: token.name, rights, until, silence_max: None }
 }
 
 fn may_publish(role: Role) -> bool {

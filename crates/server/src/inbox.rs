@@ -104,6 +104,7 @@ fn said(knock: &hub::Knock) -> Option<Said> {
     let via = match knock.transport {
         hub::Transport::Mqtt => Via::Mqtt,
         hub::Transport::Http | hub::Transport::WebSocket => Via::Http,
+        hub::Transport::Coap => Via::Coap,
     };
     match &knock.credentials {
         Credentials::Mqtt { client_id, user, password, .. } => {
@@ -112,6 +113,7 @@ fn said(knock: &hub::Knock) -> Option<Said> {
         }
         Credentials::Bearer { id, .. } => Said::new(id, None, via, address, true),
         Credentials::Nodemcu { chip_id, secret } => Said::new(chip_id, None, via, address, secret.is_some()),
+        Credentials::Riot { uid } => Said::new(uid, None, via, address, false),
         // It says no name, only a secret.
         Credentials::Token { .. } => None,
     }

@@ -179,6 +179,7 @@ impl App {
                     }
                     Err(rejection) => Err(self.refused(device, rejection).await),
                 },
+                Uplink::Unit { metric, unit } => self.unit_said(device, &metric, &unit).await,
                 Uplink::Alive => Ok(()),
                 Uplink::Polled => self.progress(device, |target| rollout::polled(target, self.now()).1).await,
                 Uplink::Fetched { digest } => {

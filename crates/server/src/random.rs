@@ -27,6 +27,11 @@ pub(crate) fn one_time_password() -> String {
     [&digits[..4], &digits[4..8], &digits[8..12], &digits[12..]].join("-")
 }
 
+/// 64 bits.
+pub(crate) fn number() -> u64 {
+    u64::from_le_bytes(bytes())
+}
+
 fn digits<const N: usize>() -> String {
     bytes::<N>().iter().map(|byte| char::from(DIGITS[usize::from(byte & 31)])).collect()
 }

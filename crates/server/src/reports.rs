@@ -4,14 +4,17 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use motehub_domain::change::Actor;
 use motehub_domain::deployment::Target;
 use motehub_domain::device::Dialect;
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::firmware::PLATFORM;
 use motehub_domain::id::DeviceId;
 use motehub_domain::message::FirmwareSignal;
+use motehub_domain::metric;
 use motehub_domain::report::{self, Announcement, Event, LogLine, Report, Running, TaskReport};
 use motehub_domain::rollout;
+use motehub_domain::telemetry::Metric;
 use motehub_domain::time::{Span, Time};
 use motehub_gateway::hub::UplinkError;
 
@@ -155,7 +158,7 @@ impl App {
                 (Dialect::Native | Dialect::Mongoose, true) => {
                     Ok(((), rollout::connected(target, self.now())))
                 }
-                (Dialect::Native | Dialect::Mongoose, false) | (Dialect::Nodemcu, _) => {
+                (Dialect::Native | Dialect::Mongoose, false) | (Dialect::Nodemcu | Dialect::Riot, _) => {
                     Ok(((), Effects::none()))
                 }
             }
@@ -170,6 +173,21 @@ impl App {
         }
         self.tell_rotations(&[id]).await;
         self.tell_shadows(id).await;
+    }
+
+    /// A device says in which unit it measures something.
+    pub(crate) async fn unit_said(
+        &self,
+        id: DeviceId,
+        metric: &Metric,
+        unit: &str,
+    ) -> Result<(), UplinkError> {
+        let learned = async {
+            let Some(device) = self.store.device(id).await? else { return Ok(()) };
+            let catalogue = self.catalogue().await?;
+            self.perform(metric::learned(metric, unit, &catalogue, &Actor::Device(device.name))).await
+        };
+        outcome(learned.await)
     }
 
     /// The clock of a device was found wrong: stated once in a while.

@@ -15,7 +15,7 @@ use motehub_domain::access::Permission;
 use motehub_domain::command;
 use motehub_domain::time::Span;
 use motehub_gateway::hub::Hub;
-use motehub_gateway::{http, mqtt};
+use motehub_gateway::{coap, http, mqtt};
 use motehub_store::Store;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -57,6 +57,7 @@ pub struct Server {
     mdash: Option<TcpListener>,
     aws: Option<(TcpListener, Arc<ServerConfig>)>,
     mqtt: mqtt::Gateway,
+    coap: Option<coap::Gateway>,
     addresses: Addresses,
     offered: tokio::sync::mpsc::Receiver<motehub_gateway::hub::Arrival>,
     setup_code: Option<String>,
@@ -77,6 +78,8 @@ pub struct Addresses {
     pub mqtt_tls: Option<SocketAddr>,
     /// MQTT over WebSocket.
     pub mqtt_ws: Option<SocketAddr>,
+    /// CoAP over UDP.
+    pub coap: Option<SocketAddr>,
     /// Mongoose OS devices, and the API that mDash has.
     pub mdash: Option<SocketAddr>,
     /// The HTTP data plane of AWS IoT.
@@ -164,7 +167,8 @@ impl Server {
             first_connection: now.0.unsigned_abs() << 10,
             ..mqtt::Settings::default()
         };
-        let mqtt = mqtt::Gateway::bind(listeners, hub).await?;
+        let mqtt = mqtt::Gateway::bind(listeners, hub.clone()).await?;
+        let coap = settings.coap.map(|address| coap_gateway(address, &settings, hub)).transpose()?;
         let _ = app.mqtt.set(mqtt.handle());
         let bound = mqtt.addresses();
         let missing = || io::Error::other("the MQTT listener has no address");
@@ -174,11 +178,12 @@ impl Server {
             mqtt: bound.tcp.ok_or_else(missing)?,
             mqtt_tls: bound.tls,
             mqtt_ws: bound.ws,
+            coap: coap.as_ref().map(coap::Gateway::address),
             mdash: mdash.as_ref().map(TcpListener::local_addr).transpose()?,
             aws: aws.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
         };
         let _ = app.bound.set(addresses);
-        Ok(Self { app, http, https, mdash, aws, mqtt, addresses, offered, setup_code, _lock: lock })
+        Ok(Self { app, http, https, mdash, aws, mqtt, coap, addresses, offered, setup_code, _lock: lock })
     }
 
     /// Where it listens.
@@ -194,11 +199,14 @@ impl Server {
 
     /// Runs until `shutdown`, then drains: sockets first, then the workers.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
-        let Self { app, http, https, mdash, aws, mqtt, offered, _lock, .. } = self;
+        let Self { app, http, https, mdash, aws, mqtt, coap, offered, _lock, .. } = self;
         let gateways = TaskTracker::new();
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
         gateways.spawn(mqtt.run(shutdown.clone()));
+        if let Some(coap) = coap {
+            gateways.spawn(coap.run(shutdown.clone()));
+        }
         let hub: Arc<dyn Hub> = Arc::new(app.clone());
         if let Some(mdash) = mdash {
             let router = mdash::router(&app, shutdown.clone()).layer(CatchPanicLayer::custom(panicked));
@@ -237,6 +245,19 @@ impl Server {
         }
         Ok(())
     }
+}
+
+fn coap_gateway(address: SocketAddr, settings: &Settings, hub: Arc<dyn Hub>) -> io::Result<coap::Gateway> {
+    let bound = coap::Gateway::bind(
+        coap::Settings {
+            udp: address,
+            node_port: settings.riot_port,
+            limits: coap::Limits::default(),
+            draw: random::number,
+        },
+        hub,
+    );
+    bound.map_err(|error| about(&format!("--coap {address}"), &error))
 }
 
 /// Moves telemetry from the hot table into its chunks, a step at a time, and removes logins that have expired.

@@ -23,6 +23,10 @@ pub struct Settings {
     pub mqtt_tls: Option<SocketAddr>,
     /// Where MQTT over WebSocket listens, if it does.
     pub mqtt_ws: Option<SocketAddr>,
+    /// Where CoAP over UDP listens, if it does.
+    pub coap: Option<SocketAddr>,
+    /// The port that RIOT nodes listen on: 5683, unless a test has others.
+    pub riot_port: u16,
     /// Where Mongoose OS devices and the programs around mDash are served, if they are.
     pub mdash: Option<SocketAddr>,
     /// Where the HTTP data plane of AWS IoT is served, over TLS, if it is.

@@ -60,6 +60,8 @@ impl Hub {
             https: None,
             mqtt_tls: None,
             mqtt_ws: None,
+            coap: None,
+            riot_port: 0,
             mdash: None,
             aws: None,
             mdash_app_users: false,

@@ -32,6 +32,8 @@ async fn register(store: &Store, devices: i64) {
         tags: Vec::new(),
         capabilities: Default::default(),
         unauthenticated_allowed: false,
+        allowed_from: None,
+        silence_max: None,
         created_at: START,
         revision: 1,
     };

@@ -72,6 +72,8 @@ async fn register(store: &Store) {
             tags: vec!["all".into(), format!("room{}", n % 100)],
             capabilities: Vec::new(),
             unauthenticated_allowed: false,
+            allowed_from: None,
+            silence_max: None,
             created_at: START,
             revision: 1,
         })));

@@ -29,6 +29,8 @@ create table devices (
     tags text not null,
     capabilities text not null,
     unauthenticated_allowed bigint not null,
+    allowed_from text,
+    silence_max_ms bigint,
     created_at bigint not null,
     revision bigint not null
 );

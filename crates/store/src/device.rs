@@ -3,8 +3,9 @@
 use motehub_domain::artifact::{Artifact, ArtifactKind};
 use motehub_domain::device::{Assignment, Device, Dialect, Presence, Reach, Software};
 use motehub_domain::id::DeviceId;
+use motehub_domain::network::Network;
 use motehub_domain::script::Script;
-use motehub_domain::time::Time;
+use motehub_domain::time::{Span, Time};
 
 use crate::artifact::{artifact_columns, artifact_values};
 use crate::capability;
@@ -18,7 +19,7 @@ use crate::{Store, StoreError};
 macro_rules! device_select {
     () => {
         "d.id, d.name, d.description, d.dialect, d.external_id, d.tags, d.capabilities, \
-         d.unauthenticated_allowed, d.created_at, d.revision"
+         d.unauthenticated_allowed, d.allowed_from, d.silence_max_ms, d.created_at, d.revision"
     };
 }
 
@@ -43,11 +44,12 @@ const BY_EXTERNAL_IDS: &str = concat!("select ", device_select!(), " from device
 
 sql! {
     INSERT = "insert into devices (id, name, name_key, search_key, description, dialect, external_id, tags,
-        capabilities, unauthenticated_allowed, created_at, revision)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (id) do nothing";
+        capabilities, unauthenticated_allowed, allowed_from, silence_max_ms, created_at, revision)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict (id) do nothing";
     UPDATE = "update devices set name = $2, name_key = $3, search_key = $4, description = $5, dialect = $6,
-        external_id = $7, tags = $8, capabilities = $9, unauthenticated_allowed = $10, created_at = $11,
-        revision = $12 where id = $1 and revision = $12 - 1";
+        external_id = $7, tags = $8, capabilities = $9, unauthenticated_allowed = $10,
+        allowed_from = $11, silence_max_ms = $12, created_at = $13,
+        revision = $14 where id = $1 and revision = $14 - 1";
     DELETE = "delete from devices where id = $1";
     DELETE_TAGS = "delete from device_tags where device = $1";
     INSERT_TAG = "insert into device_tags (device, tag, tag_key) values ($1, $2, $3)";
@@ -112,6 +114,8 @@ pub(crate) fn write(device: &Device, transaction: &mut Transaction) {
         tags.into(),
         serde_json::Value::from(device.capabilities.as_slice()).to_string().into(),
         device.unauthenticated_allowed.into(),
+        device.allowed_from.map(|network| network.to_string()).into(),
+        device.silence_max.map(|span| span.0).into(),
         device.created_at.into(),
         device.revision.into(),
     ];
@@ -201,9 +205,17 @@ pub(crate) fn device_columns(columns: &mut Columns) -> Result<Device, StoreError
         tags: texts(columns.json()?).ok_or_else(damaged)?,
         capabilities: texts(columns.json()?).ok_or_else(damaged)?,
         unauthenticated_allowed: columns.boolean()?,
+        allowed_from: network(columns)?,
+        silence_max: columns.maybe_integer()?.map(Span),
         created_at: columns.time()?,
         revision: columns.integer()?,
     })
+}
+
+fn network(columns: &mut Columns) -> Result<Option<Network>, StoreError> {
+    let text = columns.maybe_text()?;
+    let network = text.map(|text| Network::parse("allowed_from", &text)).transpose();
+    network.map_err(|rejection| StoreError::damaged(rejection.sentence))
 }
 
 pub(crate) fn texts(json: serde_json::Value) -> Option<Vec<String>> {

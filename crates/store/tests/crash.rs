@@ -34,6 +34,8 @@ async fn append_until_killed(file: &Path) {
         tags: Vec::new(),
         capabilities: Vec::new(),
         unauthenticated_allowed: false,
+        allowed_from: None,
+        silence_max: None,
         created_at: Time(START),
         revision: 1,
     };

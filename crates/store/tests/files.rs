@@ -45,6 +45,8 @@ async fn lamp(store: &Store) -> DeviceId {
         tags: Vec::new(),
         capabilities: Vec::new(),
         unauthenticated_allowed: false,
+        allowed_from: None,
+        silence_max: None,
         created_at: NOW,
         revision: 1,
     };

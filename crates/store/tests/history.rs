@@ -75,6 +75,8 @@ async fn begin(path: &std::path::Path) -> Store {
         tags: Vec::new(),
         capabilities: Default::default(),
         unauthenticated_allowed: false,
+        allowed_from: None,
+        silence_max: None,
         created_at: Time(START),
         revision: 1,
     };

@@ -67,6 +67,8 @@ async fn register(store: &Store) {
         tags: Vec::new(),
         capabilities: Vec::new(),
         unauthenticated_allowed: false,
+        allowed_from: None,
+        silence_max: None,
         created_at: Time(START),
         revision: 1,
     };

@@ -33,6 +33,8 @@ fn target(task: &Task) -> Target {
         tags: Vec::new(),
         capabilities: Vec::new(),
         unauthenticated_allowed: false,
+        allowed_from: None,
+        silence_max: None,
         created_at: NOW,
         revision: 1,
     };

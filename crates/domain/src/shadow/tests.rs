@@ -17,6 +17,8 @@ fn lamp() -> Device {
         tags: Vec::new(),
         capabilities: Vec::new(),
         unauthenticated_allowed: false,
+        allowed_from: None,
+        silence_max: None,
         created_at: NOW,
         revision: 1,
     }

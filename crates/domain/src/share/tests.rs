@@ -16,6 +16,8 @@ fn lamp() -> Device {
         tags: vec!["batch-7".to_owned()],
         capabilities: Vec::new(),
         unauthenticated_allowed: false,
+        allowed_from: None,
+        silence_max: None,
         created_at: NOW,
         revision: 1,
     }

@@ -210,7 +210,7 @@ wire! {
     struct Stamped { arrival, at }
     struct Arrival { device, uplink, mark, again }
     struct Knock { address, transport, credentials }
-    struct Client { device, token, name, rights, until }
+    struct Client { device, token, name, rights, until, silence_max }
     struct Connection { id, device, address, transport, silence_max }
     struct Status { round_trip_ms, links, spooled, spooled_bytes, dropped, messages, devices }
 }
@@ -255,7 +255,7 @@ wire! {
         14 = ArtifactPart(digest, from, to),
     }
     enum Lane { 0 = Said, 1 = Measured }
-    enum Transport { 0 = Mqtt, 1 = Http, 2 = WebSocket }
+    enum Transport { 0 = Mqtt, 1 = Http, 2 = WebSocket, 3 = Coap }
     enum Refusal { 0 = BadCredentials, 1 = NotAllowed, 2 = Unavailable }
     enum UplinkError { 0 = Refused(why), 1 = Unavailable(why) }
     enum Credentials {
@@ -263,6 +263,7 @@ wire! {
         1 = Nodemcu { chip_id, secret },
         2 = Bearer { id, secret },
         3 = Token { secret },
+        4 = Riot { uid },
     }
 }
 

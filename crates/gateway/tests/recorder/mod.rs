@@ -143,14 +143,28 @@ impl Hub for Recorder {
                 let all = vec![TopicFilter::parse("#").unwrap()];
                 let rights = TopicRights { publish: all.clone(), subscribe: all };
                 let token = Some(token_of(&user));
-                return Ok(Client { device: None, token, name: user, rights, until: None });
+                return Ok(Client {
+                    device: None,
+                    token,
+                    name: user,
+                    rights,
+                    until: None,
+                    silence_max: None,
+                });
             }
             let device = device_of(&user);
             let identity = Identity { device, external_id: Some(user.clone()), dialect: Dialect::Nodemcu };
             let mut rights = dialect::mqtt_rights(&identity);
             rights.publish.extend(TopicFilter::parse("shared/#"));
             rights.subscribe.extend(TopicFilter::parse("shared/#"));
-            Ok(Client { device: Some(identity), token: None, name: user, rights, until: None })
+            Ok(Client {
+                device: Some(identity),
+                token: None,
+                name: user,
+                rights,
+                until: None,
+                silence_max: None,
+            })
         })
     }
 

@@ -160,6 +160,7 @@ fn uplink() -> impl Strategy<Value = Uplink> {
     ];
     prop_oneof![
         vec(point(), 0..5).prop_map(Uplink::Telemetry),
+        (point(), any::<String>()).prop_map(|(point, unit)| Uplink::Unit { metric: point.metric, unit }),
         Just(Uplink::Alive),
         Just(Uplink::Polled),
         digest().prop_map(|digest| Uplink::Fetched { digest }),

@@ -62,6 +62,7 @@ crate::wire! {
         8 = Firmware(signal),
         9 = Shadow(request),
         10 = Reply { command, outcome },
+        11 = Unit { metric, unit },
     }
     enum Downlink {
         0 = Credential(secret),

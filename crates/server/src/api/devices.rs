@@ -8,8 +8,10 @@ use motehub_domain::artifact::Artifact;
 use motehub_domain::device::{self, Device, Dialect, Edit, Reach, Registration};
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
+use motehub_domain::network::Network;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::share::Share;
+use motehub_domain::time::Span;
 use motehub_gateway::link::Order;
 use motehub_store::DeviceView;
 use serde::{Deserialize, Serialize};
@@ -36,7 +38,7 @@ pub(crate) struct DeviceDto {
     name: String,
     /// For people.
     description: String,
-    /// How it speaks: `nodemcu`, `native` or `mongoose`.
+    /// How it speaks: `nodemcu`, `native`, `mongoose` or `riot`.
     dialect: &'static str,
     /// Its own id, such as a chip id.
     external_id: Option<String>,
@@ -60,6 +62,10 @@ pub(crate) struct DeviceDto {
     has_credential: bool,
     /// Whether an operator lets it speak without a credential.
     unauthenticated_allowed: bool,
+    /// From which address or network it may do so; from anywhere if it is not said.
+    allowed_from: Option<String>,
+    /// How long it may be silent before it counts as gone, where its dialect has a use for that.
+    silence_max_seconds: Option<i64>,
     /// `ok`, `pending`, `failing` or `waiting_for_script`.
     state: &'static str,
     /// What is wrong, in words.
@@ -167,6 +173,8 @@ impl From<DeviceView> for DeviceDto {
             address: presence.map(|presence| presence.address).filter(|address| !address.is_empty()),
             has_credential,
             unauthenticated_allowed: device.unauthenticated_allowed,
+            allowed_from: device.allowed_from.map(|network| network.to_string()),
+            silence_max_seconds: device.silence_max.map(|span| span.0 / 1000),
             state,
             problem: software.problem,
             active: software.active.and_then(|artifact| ScriptRef::new(artifact, view.active_name)),
@@ -208,9 +216,9 @@ impl DeviceList {
 pub(crate) struct NewDevice {
     /// 1 to 80 characters.
     name: String,
-    /// `nodemcu` or `native`.
+    /// `nodemcu`, `native`, `mongoose` or `riot`.
     dialect: String,
-    /// Its own id: the chip id of a NodeMCU board, in decimal digits.
+    /// Its own id: the chip id of a NodeMCU board, in decimal digits, or the uid of a RIOT node.
     external_id: Option<String>,
     /// For people.
     #[serde(default)]
@@ -287,6 +295,10 @@ pub(crate) struct DeviceEdit {
     external_id: Option<String>,
     /// Whether it may speak without a credential: a weakness, for boards that cannot be given one.
     unauthenticated_allowed: Option<bool>,
+    /// From which address or network it may do so, such as `fd00:1::/64`; empty for anywhere, which no RIOT node may.
+    allowed_from: Option<String>,
+    /// How long a RIOT node may be silent before it counts as gone, in seconds; 0 for the usual 120.
+    silence_max_seconds: Option<i64>,
     /// The revision that the change is based on; 409 if there is a later one.
     revision: Option<i64>,
 }
@@ -301,10 +313,24 @@ pub(crate) async fn edit(
     Body(wanted): Body<DeviceEdit>,
 ) -> Result<axum::Json<DeviceDto>, ApiError> {
     let (id, actor) = (id("device", &path)?, caller.actor());
-    let DeviceEdit { name, description, tags, capabilities, external_id, unauthenticated_allowed, revision } =
+    let DeviceEdit { name, description, tags, capabilities, external_id, unauthenticated_allowed, .. } =
         wanted;
+    let (revision, allowed_from) =
+        (wanted.revision, wanted.allowed_from.as_deref().map(network).transpose()?);
+    let silence_max =
+        wanted.silence_max_seconds.map(|seconds| (seconds != 0).then_some(seconds.saturating_mul(1000)));
+    let silence_max = silence_max.map(|silence| silence.map(Span));
     let affects_rights = tags.is_some() || external_id.is_some();
-    let edit = Edit { name, description, tags, capabilities, external_id, unauthenticated_allowed };
+    let edit = Edit {
+        name,
+        description,
+        tags,
+        capabilities,
+        external_id,
+        unauthenticated_allowed,
+        allowed_from,
+        silence_max,
+    };
     let known_as = load(&app, id).await?.external_id;
     let edited = app.attempt(|| async {
         let device = load(&app, id).await?;
@@ -321,11 +347,20 @@ pub(crate) async fn edit(
     if affects_rights {
         app.rights_changed(&[id]).await;
     }
-    // A session goes by the name it began with.
-    if unauthenticated_allowed == Some(false) || edited.external_id != known_as {
+    // A session goes by the name it began with, and a node without a credential by where it speaks from.
+    let is_narrower = allowed_from.is_some() || silence_max.is_some();
+    if unauthenticated_allowed == Some(false) || is_narrower || edited.external_id != known_as {
         disconnect(&app, id);
     }
     Ok(axum::Json(view(&app, id).await?))
+}
+
+/// A network; `None` for anywhere.
+fn network(text: &str) -> Result<Option<Network>, Rejection> {
+    Some(text.trim())
+        .filter(|text| !text.is_empty())
+        .map(|text| Network::parse("allowed_from", text))
+        .transpose()
 }
 
 /// Deletes a device with its telemetry.

@@ -41,6 +41,8 @@ pub(crate) struct Listeners {
     mqtt_tls: Option<String>,
     /// MQTT over WebSocket.
     mqtt_ws: Option<String>,
+    /// CoAP over UDP.
+    coap: Option<String>,
     /// Mongoose OS devices, and the API that mDash has.
     mdash: Option<String>,
     /// The HTTP data plane of AWS IoT.
@@ -112,6 +114,7 @@ pub(crate) async fn system(State(app): State<App>) -> Result<axum::Json<SystemDt
             mqtt: text(addresses.mqtt),
             mqtt_tls: addresses.mqtt_tls.map(text),
             mqtt_ws: addresses.mqtt_ws.map(text),
+            coap: addresses.coap.map(text),
             mdash: addresses.mdash.map(text),
             aws: addresses.aws.map(text),
         },
@@ -158,8 +161,9 @@ async fn weaknesses(
         add(
             "unauthenticated_devices",
             format!(
-                "{unauthenticated} devices may speak without a credential: whoever knows the chip id can speak for \
-                 them; give them the secret path and switch it off on the device page"
+                "{unauthenticated} devices may speak without a credential: whoever knows the chip id or uid, and can \
+                 send from where they are allowed, can speak for them; give a credential to those that can have one, \
+                 and switch it off on the device page"
             ),
         );
     }
@@ -172,6 +176,11 @@ async fn weaknesses(
         let sentence = "the dashboard listens beyond this machine without encryption: put a TLS proxy in front, \
             or keep it in a network that you trust";
         add("http_plain", sentence.to_owned());
+    }
+    if app.settings.coap.is_some_and(|address| !address.ip().is_loopback()) {
+        let sentence = "CoAP without encryption listens beyond this machine: what nodes say can be read and forged on \
+            the way; keep --coap in a network of their own";
+        add("coap_plain", sentence.to_owned());
     }
     if app.settings.mdash.is_some() {
         let sentence = "the mDash listener takes what its unmodified clients send: API keys in addresses, where \

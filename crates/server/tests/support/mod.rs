@@ -86,6 +86,8 @@ impl Hub {
             https: None,
             mqtt_tls: None,
             mqtt_ws: None,
+            coap: None,
+            riot_port: 0,
             mdash: Some(free),
             aws: Some(free),
             mdash_app_users,

@@ -5,11 +5,13 @@
 //! - `task NAME Failed "a part of the reason"` the newest; `tasks NAME Done Cancelled` all, newest first;
 //!   `moves NAME Offered Fetching` every state a task of the device took, as stated, oldest first
 //! - `command NAME Done "a part of the reason or result"` the newest of a device
+//! - `inbox NAME riot coap` who knocked: the dialect that it seems to speak, and over what; its id is remembered
 //! - `deployment NAME Done`
 //! - `telemetry NAME t=21.5 open=true@1800000000000` among its points; `points NAME 3` how many it has
 //! - `logged NAME warn:low_battery info:hello` its log lines, newest first; `quarantined NAME 1` how many versions are
 //! - `stated NAME uplink_refused 1 "a part of it"` how many facts of a kind there are, and what the newest says
 //! - `shadow NAME 3 {"reported":{"on":true}}` its version and state
+//! - `reports NAME {"on":true}` what of its shadow it reports, whatever the version
 //! - `counted METRIC 3` how much a counter has grown since the start
 
 use serde_json::Value;
@@ -19,7 +21,7 @@ use crate::wait::until;
 use crate::world::World;
 
 impl World {
-    pub(crate) fn understood(&self, text: &str) -> Outcome {
+    pub(crate) fn understood(&mut self, text: &str) -> Outcome {
         let text = self.expand(text)?;
         let (text, part) = match text.split_once(" \"") {
             Some((text, part)) => (text, part.strip_suffix('"').ok_or("a quote is missing")?),
@@ -32,7 +34,16 @@ impl World {
             let got = self.fact(kind, name, rest)?;
             let is_so = got.0 == wanted && got.1.contains(part);
             if is_so { Ok(()) } else { Err(format!("expected {wanted} {part:?}, got {} {:?}", got.0, got.1)) }
-        })
+        })?;
+        if *kind == "inbox" {
+            let knock = self.knock(name).map(|knock| self::text(&knock["id"])).unwrap_or_default();
+            self.remember(name, knock);
+        }
+        Ok(())
+    }
+
+    fn knock(&self, name: &str) -> Option<Value> {
+        items(&self.look("/inbox")).find(|knock| knock["name"] == *name).cloned()
     }
 
     /// The fact as it stands, in the words of the transcript, and what is said about it.
@@ -43,6 +54,11 @@ impl World {
             "online" | "offline" => {
                 let is_as_said = device("")?["online"] == (kind == "online");
                 plain(if is_as_said { String::new() } else { "it is not".to_owned() })
+            }
+            "inbox" => {
+                let words =
+                    |knock: Value| format!("{} {}", text(&knock["dialect"]), text(&knock["transport"]));
+                plain(self.knock(name).map(words).unwrap_or_default())
             }
             "device" => {
                 let view = device("")?;
@@ -81,6 +97,7 @@ impl World {
                 let shadow = device("/shadow")?;
                 plain(format!("{} {}", shadow["version"], shadow["state"]))
             }
+            "reports" => plain(device("/shadow")?["state"]["reported"].to_string()),
             "deployment" => plain(text(&self.look(&format!("/deployments/{}", self.id(name)?))["state"])),
             "telemetry" => {
                 let list = device("/telemetry")?;

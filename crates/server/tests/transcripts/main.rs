@@ -1,4 +1,4 @@
-//! Plays `tests/transcripts/{nodemcu,native,mongoose,aws}/*.txt` against a whole hub in this process: real sockets, a
+//! Plays `tests/transcripts/{nodemcu,native,mongoose,aws,riot}/*.txt` against a whole hub in this process: real sockets, a
 //! real database in a folder of its own, and a clock that is moved by hand.
 //!
 //! - `> PACKET` a device says over MQTT, `< PACKET` it is told, in order, and nothing else; a name before the sign is
@@ -8,6 +8,10 @@
 //!   firmware: `Content-Length`, no chunks, header names with capitals, closed behind the answer.
 //! - `> OPEN token sub-protocol` a Mongoose OS device opens its WebSocket, `< OPEN sub-protocol` or `< 401`; then
 //!   `> {…}` and `< {…}` are text frames, `> (characters) {…}` one frame per character.
+//! - `> coap POST /alive "reset:1"` a RIOT node says over CoAP, from a port that it uses once; with `own` before the
+//!   method from the port that it listens on, with `CON` confirmably. `< coap 2.04 "…"` it is answered; `< coap GET
+//!   /led` it is asked, and answers with `> coap 2.05 "1"`. There are the nodes `a` and `b`, at
+//!   `{a.ip}` and `{b.ip}`.
 //! - `api POST /path {…} => 201 board=id` a person asks; `board` is remembered. `nobody …` the same without a token.
 //!   A word behind the status is the problem's code.
 //! - `api UPLOAD /firmware name=light version=1.3 platform=stm32 => 201 light=id digest=digest` uploads an image; `file=` its
@@ -20,6 +24,7 @@
 //!   `! hold` it is read to its end, but the board closes its side only with `> (close)`.
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+mod coap;
 mod facts;
 mod http;
 mod mqtt;
@@ -43,7 +48,7 @@ type Outcome = Result<(), String>;
 fn every_dialect_is_spoken_as_written() {
     let only = std::env::var("TRANSCRIPT").unwrap_or_default();
     let mut files: Vec<(PathBuf, String)> = Vec::new();
-    for dialect in ["nodemcu", "native", "mongoose", "aws"] {
+    for dialect in ["nodemcu", "native", "mongoose", "aws", "riot"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts").join(dialect);
         let found = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
         let found = found.filter(|path| path.to_string_lossy().contains(&only));

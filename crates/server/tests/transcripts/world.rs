@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Outcome;
+use crate::coap::Nodes;
 use crate::http::{self, Answer, Ending};
 use crate::mqtt::Link;
 use crate::rpc::Rpc;
@@ -30,6 +31,8 @@ pub(crate) struct World {
     links: HashMap<String, Link>,
     former_links: Vec<Link>,
     rpcs: HashMap<String, Rpc>,
+    coap: SocketAddr,
+    nodes: Nodes,
     answers: HashMap<String, Answer>,
     ending: Ending,
     held: Option<TcpStream>,
@@ -45,6 +48,8 @@ impl World {
         let data = tempfile::tempdir().unwrap();
         let clock = Clock::manual(START);
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut nodes = Nodes::new();
+        let places = ["a", "b"].map(|node| (format!("{node}.ip"), nodes.address(node).to_string()));
         let settings = Settings {
             data: data.path().to_owned(),
             http: free,
@@ -52,6 +57,8 @@ impl World {
             https: None,
             mqtt_tls: None,
             mqtt_ws: None,
+            coap: Some(free),
+            riot_port: nodes.port(),
             mdash: Some(free),
             aws: None,
             mdash_app_users: false,
@@ -75,10 +82,12 @@ impl World {
             mdash: addresses.mdash.unwrap(),
             clock,
             token,
-            names: HashMap::new(),
+            names: places.into_iter().collect(),
             links: HashMap::new(),
             former_links: Vec::new(),
             rpcs: HashMap::new(),
+            coap: addresses.coap.unwrap(),
+            nodes,
             answers: HashMap::new(),
             ending: Ending::Close,
             held: None,
@@ -143,6 +152,9 @@ impl World {
                 Some(former) => Err(format!("nobody looked at the former answer {former:?}")),
             };
         }
+        if let Some(text) = text.strip_prefix("coap ") {
+            return self.nodes.say(name, self.coap, text);
+        }
         if word == "(close)" {
             return self.held.take().map(drop).ok_or("no connection is held".to_owned());
         }
@@ -164,6 +176,9 @@ impl World {
 
     pub(crate) fn device_is_told(&mut self, name: &str, text: &str) -> Outcome {
         let text = self.expand(text)?;
+        if let Some(text) = text.strip_prefix("coap ") {
+            return self.nodes.expect(name, text);
+        }
         match (self.answers.remove(name), self.rpcs.get_mut(name)) {
             (Some(answer), _) => answer.is(&text),
             (None, Some(rpc)) => rpc.expect(&text),
@@ -209,6 +224,11 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Something is called so from now on.
+    pub(crate) fn remember(&mut self, name: &str, value: String) {
+        self.names.insert(name.to_owned(), value);
     }
 
     /// Asks the API as an administrator.

@@ -114,6 +114,8 @@ pub(crate) fn device(number: u128) -> Device {
         tags: vec!["kitchen".into()],
         capabilities: Vec::new(),
         unauthenticated_allowed: false,
+        allowed_from: None,
+        silence_max: None,
         created_at: NOW,
         revision: 1,
     }

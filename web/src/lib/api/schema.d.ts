@@ -1896,13 +1896,16 @@ export interface components {
         Accept: {
             /** @description For people. */
             description?: string;
-            /** @description `nodemcu` or `native`; what it seems to be if left out. */
+            /** @description `nodemcu`, `native`, `mongoose` or `riot`; what it seems to be if left out. */
             dialect?: string | null;
             /** @description 1 to 80 characters; what it calls itself if left out. */
             name?: string | null;
             /** @description Letters, digits and `_ - . :`. */
             tags?: string[];
-            /** @description Lets a NodeMCU board in as it is, without a credential: a weakness, for boards that cannot be given one. */
+            /**
+             * @description Lets a NodeMCU board in as it is, or a RIOT node from the address that it came from, without a credential: a
+             *     weakness, for devices that cannot be given one.
+             */
             without_credential?: boolean;
         };
         /** @description Which script shall be active. */
@@ -2433,6 +2436,8 @@ export interface components {
             active?: components["schemas"]["ScriptRef"] | null;
             /** @description From which address. */
             address?: string | null;
+            /** @description From which address or network it may do so; from anywhere if it is not said. */
+            allowed_from?: string | null;
             /** @description Capabilities that it announced, sorted. */
             announced: string[];
             /** @description Capabilities that people assigned to it, sorted. */
@@ -2442,7 +2447,7 @@ export interface components {
             credential_shared?: components["schemas"]["CredentialShared"] | null;
             /** @description For people. */
             description: string;
-            /** @description How it speaks: `nodemcu`, `native` or `mongoose`. */
+            /** @description How it speaks: `nodemcu`, `native`, `mongoose` or `riot`. */
             dialect: string;
             /** @description Its own id, such as a chip id. */
             external_id?: string | null;
@@ -2474,6 +2479,11 @@ export interface components {
             revision: number;
             rotation?: components["schemas"]["Rotation"] | null;
             running?: components["schemas"]["ScriptRef"] | null;
+            /**
+             * Format: int64
+             * @description How long it may be silent before it counts as gone, where its dialect has a use for that.
+             */
+            silence_max_seconds?: number | null;
             /** @description `ok`, `pending`, `failing` or `waiting_for_script`. */
             state: string;
             /** @description Sorted. */
@@ -2518,6 +2528,8 @@ export interface components {
         };
         /** @description What changes a device; fields that are left out stay as they are. */
         DeviceEdit: {
+            /** @description From which address or network it may do so, such as `fd00:1::/64`; empty for anywhere, which no RIOT node may. */
+            allowed_from?: string | null;
             /** @description New capabilities, all that are assigned; those that it announces stay. */
             capabilities?: string[] | null;
             /** @description New description. */
@@ -2531,6 +2543,11 @@ export interface components {
              * @description The revision that the change is based on; 409 if there is a later one.
              */
             revision?: number | null;
+            /**
+             * Format: int64
+             * @description How long a RIOT node may be silent before it counts as gone, in seconds; 0 for the usual 120.
+             */
+            silence_max_seconds?: number | null;
             /** @description New tags, all of them. */
             tags?: string[] | null;
             /** @description Whether it may speak without a credential: a weakness, for boards that cannot be given one. */
@@ -3029,7 +3046,7 @@ export interface components {
             count: number;
             /** @description The registered device of that name: it came without its credential, or with a wrong one. */
             device?: string | null;
-            /** @description Which firmware it seems to be: `nodemcu` or `native`. */
+            /** @description Which firmware it seems to be: `nodemcu`, `native` or `riot`. */
             dialect: string;
             /** @description When it came first. */
             first_at: string;
@@ -3043,7 +3060,7 @@ export interface components {
             name: string;
             /** @description `new`, `ignored` or `refused`. */
             state: string;
-            /** @description `mqtt` or `http`. */
+            /** @description `mqtt`, `http` or `coap`. */
             transport: string;
         };
         /** @description A part of the inbox. */
@@ -3068,6 +3085,8 @@ export interface components {
         Listeners: {
             /** @description The HTTP data plane of AWS IoT. */
             aws?: string | null;
+            /** @description CoAP over UDP. */
+            coap?: string | null;
             /** @description The API, the dashboard and HTTP of devices. */
             http: string;
             /** @description Mongoose OS devices, and the API that mDash has. */
@@ -3304,9 +3323,9 @@ export interface components {
         NewDevice: {
             /** @description For people. */
             description?: string;
-            /** @description `nodemcu` or `native`. */
+            /** @description `nodemcu`, `native`, `mongoose` or `riot`. */
             dialect: string;
-            /** @description Its own id: the chip id of a NodeMCU board, in decimal digits. */
+            /** @description Its own id: the chip id of a NodeMCU board, in decimal digits, or the uid of a RIOT node. */
             external_id?: string | null;
             /** @description 1 to 80 characters. */
             name: string;

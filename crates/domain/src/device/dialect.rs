@@ -1,0 +1,104 @@
+//! The firmware families, and what holds for the devices of each.
+
+use crate::artifact::ArtifactKind;
+use crate::rejection::Rejection;
+
+/// Longest external id in bytes.
+pub const EXTERNAL_ID_BYTES_MAX: usize = 64;
+
+/// The firmware families a device may belong to: how its addresses and payloads map to uplinks and downlinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dialect {
+    /// Motehub's own protocol.
+    Native,
+    /// NodeMCU Lua boards with the IoT Executor firmware.
+    Nodemcu,
+    /// Mongoose OS devices that speak to mDash.
+    Mongoose,
+    /// RIOT nodes that speak CoAP to a Pyaiot gateway.
+    Riot,
+}
+
+impl Dialect {
+    /// Every dialect.
+    pub const ALL: [Dialect; 4] = [Dialect::Native, Dialect::Nodemcu, Dialect::Mongoose, Dialect::Riot];
+
+    /// The name in the API and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Nodemcu => "nodemcu",
+            Self::Mongoose => "mongoose",
+            Self::Riot => "riot",
+        }
+    }
+    /// Why a device of this dialect is not given such an artifact, if it is not.
+    pub fn refuses(self, kind: ArtifactKind) -> Option<&'static str> {
+        match (self, kind) {
+            (Self::Native, _)
+            | (Self::Nodemcu, ArtifactKind::Script { .. })
+            | (Self::Mongoose, ArtifactKind::Firmware(_)) => None,
+            (Self::Mongoose, ArtifactKind::Script { .. }) => {
+                Some("devices of the mongoose dialect run no scripts: give them a firmware")
+            }
+            (Self::Riot, _) => Some("nodes of the riot dialect take no code: they are flashed by cable"),
+            (Self::Nodemcu, ArtifactKind::Firmware(_)) => {
+                Some("boards of the nodemcu dialect are flashed by cable: they take scripts only")
+            }
+        }
+    }
+    /// Whether its devices may be let speak without a credential: firmware exists that has none.
+    pub fn may_be_open(self) -> bool {
+        match self {
+            Self::Nodemcu | Self::Riot => true,
+            Self::Native | Self::Mongoose => false,
+        }
+    }
+    /// A dialect by its name.
+    pub fn parse(text: &str) -> Result<Self, Rejection> {
+        let known = Self::ALL.map(Self::as_str).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|dialect| dialect.as_str() == text)
+            .ok_or_else(|| Rejection::invalid("dialect", format!("the dialects are {known}")))
+    }
+
+    /// Checks the id that a device of this dialect has of its own.
+    pub(super) fn external_id(self, given: Option<&str>) -> Result<Option<String>, Rejection> {
+        let id = given.map(str::trim).filter(|id| !id.is_empty());
+        match (self, id) {
+            (Dialect::Nodemcu, None) => Err(Rejection::invalid(
+                "external_id",
+                "a NodeMCU board is registered with its chip id, in decimal digits",
+            )),
+            (Dialect::Nodemcu, Some(id)) => {
+                let is_number = id.bytes().all(|b| b.is_ascii_digit()) && id.parse::<u32>().is_ok();
+                match is_number && !(id.len() > 1 && id.starts_with('0')) {
+                    true => Ok(Some(id.to_owned())),
+                    false => Err(Rejection::invalid(
+                        "external_id",
+                        "a chip id is the decimal number that node.chipid() prints, such as 10801015",
+                    )),
+                }
+            }
+            (Dialect::Riot, None) => Err(Rejection::invalid(
+                "external_id",
+                "a RIOT node is registered with the uid that it announces",
+            )),
+            (Dialect::Native | Dialect::Mongoose, None) => Ok(None),
+            (Dialect::Native | Dialect::Mongoose | Dialect::Riot, Some(id)) => {
+                let is_plain =
+                    id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
+                match is_plain && id.len() <= EXTERNAL_ID_BYTES_MAX && !id.starts_with('.') {
+                    true => Ok(Some(id.to_owned())),
+                    false => Err(Rejection::invalid(
+                        "external_id",
+                        format!(
+                            "1 to {EXTERNAL_ID_BYTES_MAX} letters, digits or the signs - _ . : and no leading dot"
+                        ),
+                    )),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! CoAP over UDP: one socket for what nodes ask of us and what we ask of them. The rules of CoAP are in the endpoint
+//! of `protocol`; here are the socket, the hub, and what the firmware families do with it.
+//!
+//! [`core`] decides without waiting: datagrams, the time and what the hub answered go in; datagrams and wishes to the
+//! hub come out. [`gateway`] carries them, so that a test can move the clock.
+
+mod core;
+mod gateway;
+mod riot;
+
+pub use gateway::{Gateway, Settings};
+pub use motehub_protocol::coap::Limits;
+pub use motehub_protocol::riot::PORT as NODE_PORT;
