@@ -2,6 +2,7 @@
 
 pub mod mongoose;
 pub mod nodemcu;
+pub mod riot;
 
 /// The kinds of virtual devices.
 #[derive(clap::Subcommand)]
@@ -10,6 +11,8 @@ pub enum Command {
     Mongoose(Box<mongoose::Options>),
     /// Run virtual NodeMCU (ESP8266, Lua) boards
     Nodemcu(Box<nodemcu::Options>),
+    /// Run virtual RIOT nodes that speak CoAP
+    Riot(Box<riot::Options>),
     /// One killable group of virtual boards; started by `nodemcu`, spoken to over stdin and stdout
     #[command(hide = true)]
     NodemcuGroup,
@@ -23,6 +26,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Mongoose(options) => mongoose::run(&options),
         Command::Nodemcu(options) => nodemcu::run(*options),
+        Command::Riot(options) => riot::run(&options),
         Command::NodemcuGroup => nodemcu::run_group(),
     }
 }

@@ -45,6 +45,17 @@ impl Fleet {
         Self::run(command, flash)
     }
 
+    /// RIOT nodes, at addresses that no other test has, with more arguments.
+    pub fn riot(hub: &Hub, arguments: &[&str]) -> Self {
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let coap = hub.ready["coap"].as_str().expect("the listener is in the ready line");
+        let mut command = Command::new(binary());
+        command
+            .args(["sim", "riot", "--hub", coap, "--first", &format!("127.{}.{low}.1", high | 64)])
+            .args(arguments);
+        Self::run(command, hub.data())
+    }
+
     fn run(mut command: Command, flash: PathBuf) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
