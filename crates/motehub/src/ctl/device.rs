@@ -32,10 +32,10 @@ pub(super) enum Verb {
     Add {
         /// Its name
         name: String,
-        /// How it speaks: nodemcu or native
+        /// How it speaks: nodemcu, native, mongoose or riot
         #[arg(long)]
         dialect: String,
-        /// Its own id: the chip id of a NodeMCU board
+        /// Its own id: the chip id of a NodeMCU board, the uid of a RIOT node
         #[arg(long, value_name = "ID")]
         external_id: Option<String>,
         /// A tag; may be given several times
@@ -81,6 +81,16 @@ pub(super) enum Verb {
         device: String,
         /// The version's digest [default: all that are in quarantine]
         digest: Option<String>,
+    },
+    /// Let a device without a credential speak from an address or network, such as `device allow window fd00:1::/64`
+    Allow {
+        /// Its id, name or external id
+        device: String,
+        /// From where it may speak; without it, it may no more
+        from: Option<String>,
+        /// After how many seconds of silence a RIOT node counts as gone; 0 for the usual 120
+        #[arg(long, value_name = "SECONDS")]
+        silence_max: Option<u32>,
     },
     /// Add tags to all devices of a condition, such as `device tag floor-1 --selector tag=kitchen`
     Tag(Tagging),
@@ -157,6 +167,22 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
             let id = find::id(caller, "device", device)?;
             let begun = caller.post(&format!("/devices/{id}/rollback"), &json!({}))?;
             caller.show(&begun, |begun| format!("see deployment {}\n", cell(&begun["id"])))
+        }
+        Verb::Allow { device, from, silence_max } => {
+            let device = find::one(caller, "device", device)?;
+            let mut edit = json!({ "unauthenticated_allowed": from.is_some() });
+            if let Some(from) = from {
+                edit["allowed_from"] = json!(from);
+            }
+            if let Some(seconds) = silence_max {
+                edit["silence_max_seconds"] = json!(seconds);
+            }
+            let path = format!("/devices/{}", cell(&device["id"]));
+            let edited = caller.api.call("PATCH", &path, Some(&edit))?;
+            caller.show(&edited, |device| match device["unauthenticated_allowed"] == true {
+                true => format!("it may speak without a credential from {}\n", cell(&device["allowed_from"])),
+                false => "it may not speak without a credential\n".to_owned(),
+            })
         }
         Verb::Log { device, last, tail } => report::log(caller, device, *last, *tail),
         Verb::Lift { device, digest } => report::lift(caller, device, digest.as_deref()),

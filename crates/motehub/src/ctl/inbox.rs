@@ -22,13 +22,14 @@ pub(super) enum Verb {
         /// The name of the device [default: what it calls itself]
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
-        /// How it speaks: nodemcu or native [default: what it seems to be]
+        /// How it speaks: nodemcu, native, mongoose or riot [default: what it seems to be]
         #[arg(long)]
         dialect: Option<String>,
         /// A tag; may be given several times
         #[arg(long = "tag", value_name = "TAG")]
         tags: Vec<String>,
-        /// Let a NodeMCU board in as it is: a weakness, for boards that cannot be given a credential
+        /// Let a NodeMCU board in as it is, or a RIOT node from the address that it came from: a weakness, for devices
+        /// that cannot be given a credential
         #[arg(long)]
         without_credential: bool,
     },

@@ -27,7 +27,7 @@ export type Problem = Pick<Known['Problem'], 'title' | 'status' | 'code' | 'deta
   retry_after?: number;
 };
 
-export type Dialect = 'nodemcu' | 'native' | 'mongoose';
+export type Dialect = 'nodemcu' | 'native' | 'mongoose' | 'riot';
 export type TaskState =
   | 'Waiting'
   | 'Offered'
@@ -89,7 +89,7 @@ export type KnockState = 'new' | 'ignored' | 'refused';
 /** Somebody unknown who asked to be let in. */
 export type Knock = Told<
   Known['Knock'],
-  { dialect: Dialect; transport: 'mqtt' | 'http'; state: KnockState; device: string | null }
+  { dialect: Dialect; transport: 'mqtt' | 'http' | 'coap'; state: KnockState; device: string | null }
 >;
 export type KnockList = List<Knock> & { waiting: number };
 export type Acceptance = Known['Accept'];

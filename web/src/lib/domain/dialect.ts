@@ -14,4 +14,8 @@ export const DIALECTS: Record<Dialect, { name: string; hint: string }> = {
     name: 'Mongoose OS (mDash)',
     hint: 'A Mongoose OS device that was made for mDash, as it is. The hub needs its listener: --mdash.',
   },
+  riot: {
+    name: 'RIOT (CoAP)',
+    hint: 'A RIOT node that was made for Pyaiot, as it is. It proves nothing of itself; the hub needs its listener: --coap.',
+  },
 };
