@@ -130,7 +130,14 @@ impl Hub for Recorder {
                 let identity =
                     Identity { device: device_of("light"), external_id: None, dialect: Dialect::Mongoose };
                 let (name, rights) = ("light".to_owned(), TopicRights::default());
-                return Ok(Client { device: Some(identity), token: None, name, rights, until: None });
+                return Ok(Client {
+                    device: Some(identity),
+                    token: None,
+                    name,
+                    rights,
+                    until: None,
+                    silence_max: None,
+                });
             }
             let Credentials::Mqtt { user: Some(user), password: Some(password), .. } = knock.credentials
             else {
