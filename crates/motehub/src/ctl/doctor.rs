@@ -115,9 +115,13 @@ fn disk(disk: &Value, add: &mut impl FnMut(&'static str, &'static str, String)) 
 /// Whether the listeners for devices are reached from here, by the name under which the hub is.
 fn listeners(caller: &Caller, listeners: &Value, add: &mut impl FnMut(&'static str, &'static str, String)) {
     let host = host(&caller.account.hub);
-    for (key, what) in
-        [("mqtt", "mqtt"), ("mqtt_tls", "mqtt tls"), ("mqtt_ws", "mqtt ws"), ("mdash", "mdash")]
-    {
+    for (key, what) in [
+        ("mqtt", "mqtt"),
+        ("mqtt_tls", "mqtt tls"),
+        ("mqtt_ws", "mqtt ws"),
+        ("mdash", "mdash"),
+        ("aws", "aws"),
+    ] {
         let Some(listens) = listeners[key].as_str() else { continue };
         let Some(port) = listens.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()) else {
             continue;
