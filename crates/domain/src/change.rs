@@ -188,6 +188,14 @@ kinds! {
     TokenCreated = "token_created", "token";
     /// An API token was revoked.
     TokenRevoked = "token_revoked", "token";
+    /// A key with which Pyaiot gateways come in was added.
+    PyaiotKeyAdded = "pyaiot_key_added", "pyaiot_key";
+    /// A key of Pyaiot gateways was revoked; those that came in by it were cut off.
+    PyaiotKeyRevoked = "pyaiot_key_revoked", "pyaiot_key";
+    /// A Pyaiot gateway came in.
+    PyaiotGatewayConnected = "pyaiot_gateway_connected", "pyaiot_key";
+    /// A Pyaiot gateway is gone.
+    PyaiotGatewayDisconnected = "pyaiot_gateway_disconnected", "pyaiot_key";
     /// A person logged in.
     LoginSucceeded = "login_succeeded", "login";
     /// Somebody did not get in.

@@ -17,7 +17,7 @@ use crate::rejection::Rejection;
 use crate::text;
 use crate::time::{Span, Time};
 
-pub use dialect::{Dialect, EXTERNAL_ID_BYTES_MAX};
+pub use dialect::{Dialect, EXTERNAL_ID_BYTES_MAX, is_external_id};
 pub use presence::{Presence, Reach, presence};
 
 /// How long a device whose firmware says from time to time that it is alive may be silent, if nobody says otherwise.

@@ -12,12 +12,14 @@ use crate::firmware::Firmware;
 use crate::gateway::Gateway;
 use crate::group::Group;
 use crate::id::{
-    DeviceId, FirmwareId, GatewayId, GrantId, GroupId, InvitationId, KnockId, ScriptId, TokenId, UserId,
+    DeviceId, FirmwareId, GatewayId, GrantId, GroupId, InvitationId, KnockId, PyaiotKeyId, ScriptId, TokenId,
+    UserId,
 };
 use crate::job;
 use crate::knock::Knock;
 use crate::message::Downlink;
 use crate::person::{Grant, Login, Token, User};
+use crate::pyaiot::Key as PyaiotKey;
 use crate::report::{LogLine, Quarantine, Report};
 use crate::script::{Script, ScriptVersion};
 use crate::shadow::{Revision, Shadow, Spoken};
@@ -122,6 +124,12 @@ pub enum Save {
     Token(Token),
     /// Removes a token.
     DeleteToken(TokenId),
+    /// Insert. Unique: name.
+    PyaiotKey(Box<PyaiotKey>),
+    /// Removes a key of Pyaiot gateways.
+    DeletePyaiotKey(PyaiotKeyId),
+    /// A key of Pyaiot gateways was used at this time.
+    PyaiotKeyUsed(PyaiotKeyId, Time),
     /// Insert.
     Grant(Grant),
     /// Removes a grant.

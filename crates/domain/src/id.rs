@@ -37,6 +37,8 @@ pub mod kind {
     pub enum Gateway {}
     /// A code by which a person becomes a customer or gets a device.
     pub enum Invitation {}
+    /// A key with which Pyaiot gateways prove who they are.
+    pub enum PyaiotKey {}
 }
 
 /// Id of a device.
@@ -63,6 +65,8 @@ pub type KnockId = Id<kind::Knock>;
 pub type GatewayId = Id<kind::Gateway>;
 /// Id of an invitation.
 pub type InvitationId = Id<kind::Invitation>;
+/// Id of a key of Pyaiot gateways.
+pub type PyaiotKeyId = Id<kind::PyaiotKey>;
 
 impl<Kind> Id<Kind> {
     /// An id made of a time (milliseconds since 1970) and 80 random bits, both given by the caller.

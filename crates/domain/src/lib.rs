@@ -25,6 +25,7 @@ pub mod message;
 pub mod metric;
 pub mod network;
 pub mod person;
+pub mod pyaiot;
 pub mod rejection;
 pub mod report;
 pub mod rollout;

@@ -22,6 +22,7 @@ mod look;
 mod mdash;
 mod metric;
 mod print;
+mod pyaiot;
 mod report;
 mod script;
 mod shadow;
@@ -127,6 +128,9 @@ enum Noun {
     /// MQTT connections and sessions: list, show, disconnect, forget
     #[command(subcommand)]
     Connection(connection::Verb),
+    /// Keys of Pyaiot gateways: list, add, revoke
+    #[command(subcommand)]
+    PyaiotKey(pyaiot::Verb),
     /// What devices measured: show, export, tail
     #[command(subcommand)]
     Telemetry(telemetry::Verb),
@@ -219,6 +223,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Customer(verb) => customer::run(&caller()?, verb),
         Noun::Gateway(verb) => gateway::run(&caller()?, verb),
         Noun::Connection(verb) => connection::run(&caller()?, verb),
+        Noun::PyaiotKey(verb) => pyaiot::run(&caller()?, verb),
         Noun::Telemetry(verb) => telemetry::run(&caller()?, verb),
         Noun::Metric(verb) => metric::run(&caller()?, verb),
         Noun::Activity(verb) => look::activity(&caller()?, verb),

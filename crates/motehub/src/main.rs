@@ -26,7 +26,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Role {
     /// Run a hub: devices, dashboard and API
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
     /// Run a hub with a small fleet of virtual boards, to look around
     Demo(demo::Options),
     /// Run a gateway on another host than its hub, and make the join files for that
@@ -62,7 +62,7 @@ enum Role {
 
 fn main() -> std::process::ExitCode {
     let outcome = match CommandLine::parse().role {
-        Role::Serve(options) => serve::run(options),
+        Role::Serve(options) => serve::run(*options),
         Role::Demo(options) => demo::run(options),
         Role::Gateway(command) => gateway::run(command),
         Role::Sim(command) => motehub_sim::run(command),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use motehub_domain::topic::TopicFilter;
 use motehub_gateway::http::CONNECTIONS_MAX as HTTP_CONNECTIONS_MAX;
-use motehub_server::{Clock, Keep, Server, Settings};
+use motehub_server::{Clock, Keep, Pyaiot, Server, Settings};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,6 +61,15 @@ pub(crate) struct Options {
     /// without a proof of possession (a weakness that the dashboard shows)
     #[arg(long, env = "MOTEHUB_MDASH_APP_USERS")]
     pub(crate) mdash_app_users: bool,
+    /// Where Pyaiot gateways (/gw) and programs made for Pyaiot (/ws) are served; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_PYAIOT")]
+    pub(crate) pyaiot: Option<String>,
+    /// Show all nodes at --pyaiot to anybody, without a login (a weakness that the dashboard shows)
+    #[arg(long, env = "MOTEHUB_PYAIOT_ANONYMOUS")]
+    pub(crate) pyaiot_anonymous: bool,
+    /// A page whose visitors may use their login at --pyaiot, such as http://lab:8080; repeatable
+    #[arg(long, value_name = "ORIGIN", env = "MOTEHUB_PYAIOT_ORIGIN", value_delimiter = ',')]
+    pub(crate) pyaiot_origin: Vec<String>,
     /// Open these topics to MQTT clients without credentials (a weakness that the dashboard shows); repeatable
     #[arg(long, value_name = "FILTER", env = "MOTEHUB_MQTT_ANONYMOUS", value_delimiter = ',')]
     pub(crate) mqtt_anonymous: Vec<String>,
@@ -108,6 +117,11 @@ struct File {
     aws: Option<String>,
     #[serde(default)]
     mdash_app_users: bool,
+    pyaiot: Option<String>,
+    #[serde(default)]
+    pyaiot_anonymous: bool,
+    #[serde(default)]
+    pyaiot_origin: Vec<String>,
     #[serde(default)]
     mqtt_anonymous: Vec<String>,
     #[serde(default)]
@@ -172,6 +186,9 @@ fn announce(server: &Server) {
     if let Some(address) = addresses.aws {
         line["aws"] = json!(address.to_string());
     }
+    if let Some(address) = addresses.pyaiot {
+        line["pyaiot"] = json!(address.to_string());
+    }
     println!("{line}");
     if let Some(link) = server.setup_link() {
         eprintln!(
@@ -199,6 +216,13 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     let coap = options.coap.or(file.coap);
     let mdash = options.mdash.or(file.mdash);
     let aws = options.aws.or(file.aws);
+    let pyaiot = options.pyaiot.or(file.pyaiot);
+    let origins = if options.pyaiot_origin.is_empty() { file.pyaiot_origin } else { options.pyaiot_origin };
+    let pyaiot = Pyaiot {
+        address: pyaiot.map(|text| address("pyaiot", &text)).transpose()?,
+        anonymous: options.pyaiot_anonymous || file.pyaiot_anonymous,
+        origins: origins.iter().map(|text| origin(text)).collect::<Result<_, _>>()?,
+    };
     let open = if options.mqtt_anonymous.is_empty() { file.mqtt_anonymous } else { options.mqtt_anonymous };
     let mqtt_anonymous = open.iter().map(|text| filter(text)).collect::<Result<_, _>>()?;
     let certificate = options.tls_certificate.or(file.tls_certificate);
@@ -231,6 +255,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         mdash: mdash.map(|text| address("mdash", &text)).transpose()?,
         aws: aws.map(|text| address("aws", &text)).transpose()?,
         mdash_app_users: options.mdash_app_users || file.mdash_app_users,
+        pyaiot,
         mqtt_anonymous,
         mqtt_limits: crate::limits::limits(&file.mqtt_limits)?,
         tls_files,
@@ -263,6 +288,14 @@ fn base(text: &str) -> anyhow::Result<String> {
         bail!("public-url: {text:?} is not http:// or https:// with a host, such as https://hub.example");
     }
     Ok(text.to_owned())
+}
+
+fn origin(text: &str) -> anyhow::Result<String> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match host.filter(|host| !host.is_empty() && !host.contains(['/', ' ', '*'])) {
+        Some(_) => Ok(text.to_owned()),
+        None => bail!("pyaiot-origin: {text:?} is no origin, such as http://lab:8080"),
+    }
 }
 
 fn filter(text: &str) -> anyhow::Result<TopicFilter> {

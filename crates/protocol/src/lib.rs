@@ -12,6 +12,7 @@ pub mod mongoose;
 pub mod native;
 pub mod nodemcu;
 pub mod payload;
+pub mod pyaiot;
 pub mod riot;
 pub mod shadow;
 pub mod telemetry;

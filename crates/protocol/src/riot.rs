@@ -4,11 +4,15 @@
 //! The firmware in the field has its ways, and they are taken as they are: answers that are filled with NUL, and
 //! answers with the name of the resource before the value.
 
+mod resources;
+
 use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use serde_json::{Number, Value};
 
 use crate::DecodeError;
 use crate::payload::strict;
+
+pub use resources::{Heard, Write, restarted, writes};
 
 /// Where nodes announce themselves.
 pub const ALIVE: &str = "/alive";

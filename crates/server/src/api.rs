@@ -33,6 +33,7 @@ mod live;
 mod login;
 mod metrics;
 mod overview;
+mod pyaiot_keys;
 mod reports;
 mod scripts;
 mod selectors;
@@ -59,7 +60,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use access::Access::{self, Customer, Known, Listed, Needs, Open, Shared};
 
-pub(crate) use access::{by_token, caller, used};
+pub(crate) use access::{Caller, Proof, by_cookie, by_token, caller, is_same_origin, used};
 pub(crate) use activity::line;
 pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
 pub(crate) use extract::rfc3339;
@@ -127,6 +128,10 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Administer), routes!(tokens::list))
         .on(Needs(Administer), routes!(tokens::create))
         .on(Needs(Administer), routes!(tokens::delete))
+        // Keys of Pyaiot gateways
+        .on(Needs(Administer), routes!(pyaiot_keys::list))
+        .on(Needs(Administer), routes!(pyaiot_keys::create))
+        .on(Needs(Administer), routes!(pyaiot_keys::delete))
         // Customers and what is shared with them
         .on(Open, routes!(login::sign_up::sign_up))
         .on(Customer, routes!(claims::claim))

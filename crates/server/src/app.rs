@@ -12,6 +12,7 @@ use crate::inbox::Knocks;
 use crate::ingest::{Intake, Rate};
 use crate::live::Live;
 use crate::presence::Connections;
+use crate::pyaiot::Pyaiot;
 use crate::reports::Events;
 use crate::retention::Retention;
 use crate::rollouts::Rollouts;
@@ -65,6 +66,8 @@ pub(crate) struct Parts {
     pub(crate) throttle: Throttle,
     /// Slows down whoever guesses claim codes and invitations.
     pub(crate) guesses: Throttle,
+    /// Keys of Pyaiot gateways, and those that are here.
+    pub(crate) pyaiot: Pyaiot,
     /// Customers who were told to press the button of a device.
     pub(crate) claims: Claims,
     /// The digest of the one-time set-up code and when it expires, until there is an administrator.

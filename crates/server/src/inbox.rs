@@ -1,6 +1,7 @@
 //! The inbox of unknown devices: who was not let in is told here; one worker writes what changed, in batches, so
 //! that a flood of knocks costs no more than a few writes a second.
 
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use motehub_domain::effects::{Effects, Save};
@@ -73,6 +74,18 @@ impl App {
         if !is_known && self.shows_a_secret(&knock.credentials).await {
             return counted("secret");
         }
+        self.listed(said);
+    }
+
+    /// A gateway that was let in speaks for a node that is no device it may speak for.
+    pub(crate) fn node_knocked(&self, uid: &str, via: Via, from: SocketAddr) {
+        match Said::new(uid, None, via, from.ip().to_canonical().to_string(), false) {
+            Some(said) => self.listed(said),
+            None => counted("nameless"),
+        }
+    }
+
+    fn listed(&self, said: Said) {
         let heard = self.knocks.inbox().heard(random::id(self.now()), said, self.now());
         match heard {
             Heard::Listed => {

@@ -25,6 +25,7 @@ mod live;
 mod mdash;
 mod perform;
 mod presence;
+mod pyaiot;
 mod random;
 mod reports;
 mod retention;
@@ -43,6 +44,6 @@ pub use backup::{ArchiveError, backup, note_backup, part_of, restore};
 pub use clock::Clock;
 pub use people::{PeopleError, add_gateway, add_token, add_user};
 pub use server::{Addresses, Server};
-pub use settings::{Keep, Settings};
+pub use settings::{Keep, Pyaiot, Settings};
 
 mod people;

@@ -50,6 +50,7 @@ impl App {
         self.knocks.tell(&effects.save);
         self.commands.tell(&effects.save);
         self.shadows.tell(&effects.save);
+        self.pyaiot.tell(&effects.save);
         self.live.show_shadows(effects.save);
         Ok(())
     }

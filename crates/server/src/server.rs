@@ -31,6 +31,7 @@ use crate::inbox::{self, Knocks};
 use crate::ingest::{self, Intake};
 use crate::live::{self, Live};
 use crate::presence::{self, Connections};
+use crate::pyaiot::{self, Pyaiot};
 use crate::rotation::Origins;
 use crate::settings::Settings;
 use crate::{
@@ -56,6 +57,7 @@ pub struct Server {
     https: Option<(TcpListener, Arc<ServerConfig>)>,
     mdash: Option<TcpListener>,
     aws: Option<(TcpListener, Arc<ServerConfig>)>,
+    pyaiot: Option<TcpListener>,
     mqtt: mqtt::Gateway,
     coap: Option<coap::Gateway>,
     addresses: Addresses,
@@ -84,6 +86,8 @@ pub struct Addresses {
     pub mdash: Option<SocketAddr>,
     /// The HTTP data plane of AWS IoT.
     pub aws: Option<SocketAddr>,
+    /// Pyaiot gateways, and the programs made for it.
+    pub pyaiot: Option<SocketAddr>,
 }
 
 impl Server {
@@ -93,7 +97,7 @@ impl Server {
             .map_err(|e| about(&settings.data.display().to_string(), &e))?;
         std::fs::set_permissions(&settings.data, std::fs::Permissions::from_mode(0o700))?;
         backup::refuse_half_restored(&settings.data)?;
-        let lock = lock(&settings.data)?;
+        let _lock = lock(&settings.data)?;
         backup::remove_sent_parts(&settings.data);
         let store = Store::open(&settings.data.join(backup::DATABASE)).await.map_err(io::Error::other)?;
         let now = settings.clock.now();
@@ -104,6 +108,7 @@ impl Server {
         }
         let last_seq = store.last_seq().await.map_err(io::Error::other)?;
         let knocks = store.knocks().await.map_err(io::Error::other)?;
+        let pyaiot_keys = store.pyaiot_keys().await.map_err(io::Error::other)?;
         let needs_setup = store.admins().await.map_err(io::Error::other)? == 0;
         let setup_code = needs_setup.then(random::secret);
 
@@ -118,6 +123,10 @@ impl Server {
         };
         let aws = match settings.aws {
             Some(address) => Some((listen("--aws", address).await?, tls::server_config(&settings)?)),
+            None => None,
+        };
+        let pyaiot = match settings.pyaiot.address {
+            Some(address) => Some(listen("--pyaiot", address).await?),
             None => None,
         };
         let tls = match settings.mqtt_tls {
@@ -146,6 +155,7 @@ impl Server {
             throttle: api::Throttle::default(),
             guesses: api::Throttle::default(),
             claims: Claims::default(),
+            pyaiot: Pyaiot::new(pyaiot_keys),
             bulk: Arc::new(tokio::sync::Semaphore::new(api::BULK_AT_ONCE_MAX)),
             doors: tokio::sync::Semaphore::new(hub::DOORS),
             uploads: tokio::sync::Semaphore::new(api::UPLOADS_AT_ONCE_MAX as usize),
@@ -181,9 +191,10 @@ impl Server {
             coap: coap.as_ref().map(coap::Gateway::address),
             mdash: mdash.as_ref().map(TcpListener::local_addr).transpose()?,
             aws: aws.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
+            pyaiot: pyaiot.as_ref().map(TcpListener::local_addr).transpose()?,
         };
         let _ = app.bound.set(addresses);
-        Ok(Self { app, http, https, mdash, aws, mqtt, coap, addresses, offered, setup_code, _lock: lock })
+        Ok(Self { app, http, https, mdash, aws, pyaiot, mqtt, coap, addresses, offered, setup_code, _lock })
     }
 
     /// Where it listens.
@@ -199,7 +210,7 @@ impl Server {
 
     /// Runs until `shutdown`, then drains: sockets first, then the workers.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
-        let Self { app, http, https, mdash, aws, mqtt, coap, offered, _lock, .. } = self;
+        let Self { app, http, https, mdash, aws, pyaiot, mqtt, coap, offered, _lock, .. } = self;
         let gateways = TaskTracker::new();
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
@@ -219,6 +230,10 @@ impl Server {
         if let Some((listener, tls)) = https {
             let router = router(&app, shutdown.clone());
             gateways.spawn(http::serve_tls(listener, tls, router, hub.clone(), shutdown.clone()));
+        }
+        if let Some(listener) = pyaiot {
+            let router = pyaiot::router(&app, shutdown.clone()).layer(CatchPanicLayer::custom(panicked));
+            gateways.spawn(http::serve(listener, router, hub.clone(), shutdown.clone()));
         }
         gateways.spawn(http::serve(http, router(&app, shutdown.clone()), hub, shutdown.clone()));
         workers.spawn(presence::run(app.clone(), stop_workers.clone()));

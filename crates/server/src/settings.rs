@@ -33,6 +33,8 @@ pub struct Settings {
     pub aws: Option<SocketAddr>,
     /// Whether users of the original phone app are let in there, whose name is their password.
     pub mdash_app_users: bool,
+    /// What is there for Pyaiot.
+    pub pyaiot: Pyaiot,
     /// Topic filters open to MQTT clients without credentials; none by default.
     pub mqtt_anonymous: Vec<TopicFilter>,
     /// Limits of the MQTT broker.
@@ -49,6 +51,17 @@ pub struct Settings {
     pub activity_file: Option<PathBuf>,
     /// The clock.
     pub clock: Clock,
+}
+
+/// What is there for Pyaiot; nothing by default.
+#[derive(Debug, Clone, Default)]
+pub struct Pyaiot {
+    /// Where its gateways and clients are served.
+    pub address: Option<SocketAddr>,
+    /// Whether clients without credentials may see everything there.
+    pub anonymous: bool,
+    /// Pages whose visitors may use their login there, such as `http://lab:8080`.
+    pub origins: Vec<String>,
 }
 
 /// How many days telemetry is kept; 0 is for ever. Summaries of days are kept for ever.

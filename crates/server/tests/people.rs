@@ -65,6 +65,7 @@ impl Hub {
             mdash: None,
             aws: None,
             mdash_app_users: false,
+            pyaiot: motehub_server::Pyaiot::default(),
             mqtt_anonymous: Vec::new(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,

@@ -444,6 +444,19 @@ create table tokens (
 create unique index tokens_name on tokens (name);
 create unique index tokens_digest on tokens (digest);
 
+-- Keys of Pyaiot gateways. fernet is the key with which their tokens are read; secret is the digest of what is in them.
+create table pyaiot_keys (
+    id text primary key,
+    name text not null,
+    fernet text not null,
+    secret text not null,
+    devices text,
+    token_age_max bigint,
+    created_at bigint not null,
+    last_used_at bigint
+);
+create unique index pyaiot_keys_name on pyaiot_keys (name);
+
 create table grants (
     id text primary key,
     device text references devices (id) on delete cascade,

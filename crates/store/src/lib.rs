@@ -32,6 +32,7 @@ mod knock;
 mod note;
 mod overview;
 mod person;
+mod pyaiot;
 mod report;
 mod save;
 mod script;
@@ -150,6 +151,7 @@ impl Store {
             note::SQL,
             overview::SQL,
             person::SQL,
+            pyaiot::SQL,
             report::SQL,
             script::SQL,
             shadow::SQL,

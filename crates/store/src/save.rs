@@ -8,7 +8,7 @@ use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
     Store, StoreError, capability, certificate, change, command, credential, deployment, device, firmware,
-    gateway, group, knock, note, person, report, script, shadow, share, task, usage,
+    gateway, group, knock, note, person, pyaiot, report, script, shadow, share, task, usage,
 };
 
 impl Store {
@@ -103,6 +103,9 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::LoginSeen(digest, at) => transaction.push(person::login_seen(*digest, *at)),
         Save::Token(token) => transaction.push(person::write_token(token)),
         Save::DeleteToken(id) => transaction.push(person::delete_token(*id)),
+        Save::PyaiotKey(key) => transaction.push(pyaiot::write(key)),
+        Save::DeletePyaiotKey(id) => transaction.push(pyaiot::delete(*id)),
+        Save::PyaiotKeyUsed(id, at) => transaction.push(pyaiot::used(*id, *at)),
         Save::Grant(grant) => transaction.push(person::write_grant(grant)),
         Save::DeleteGrant(id) => transaction.push(person::delete_grant(*id)),
         Save::Firmware(image) => transaction.push(firmware::write(image)),

@@ -86,19 +86,21 @@ impl Dialect {
                 "a RIOT node is registered with the uid that it announces",
             )),
             (Dialect::Native | Dialect::Mongoose, None) => Ok(None),
-            (Dialect::Native | Dialect::Mongoose | Dialect::Riot, Some(id)) => {
-                let is_plain =
-                    id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
-                match is_plain && id.len() <= EXTERNAL_ID_BYTES_MAX && !id.starts_with('.') {
-                    true => Ok(Some(id.to_owned())),
-                    false => Err(Rejection::invalid(
-                        "external_id",
-                        format!(
-                            "1 to {EXTERNAL_ID_BYTES_MAX} letters, digits or the signs - _ . : and no leading dot"
-                        ),
-                    )),
-                }
-            }
+            (Dialect::Native | Dialect::Mongoose | Dialect::Riot, Some(id)) => match is_external_id(id) {
+                true => Ok(Some(id.to_owned())),
+                false => Err(Rejection::invalid(
+                    "external_id",
+                    format!(
+                        "1 to {EXTERNAL_ID_BYTES_MAX} letters, digits or the signs - _ . : and no leading dot"
+                    ),
+                )),
+            },
         }
     }
+}
+
+/// Whether this can be the id of a device of its own; those of NodeMCU boards are numbers beside that.
+pub fn is_external_id(id: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    (1..=EXTERNAL_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(is_plain) && !id.starts_with('.')
 }

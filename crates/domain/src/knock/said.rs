@@ -15,6 +15,8 @@ pub enum Via {
     Http,
     /// A CoAP request.
     Coap,
+    /// A Pyaiot gateway spoke for it.
+    Pyaiot,
 }
 
 impl Via {
@@ -24,11 +26,12 @@ impl Via {
             Self::Mqtt => "mqtt",
             Self::Http => "http",
             Self::Coap => "coap",
+            Self::Pyaiot => "pyaiot",
         }
     }
     /// By its name.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Mqtt, Self::Http, Self::Coap].into_iter().find(|via| via.as_str() == text)
+        [Self::Mqtt, Self::Http, Self::Coap, Self::Pyaiot].into_iter().find(|via| via.as_str() == text)
     }
 }
 
@@ -51,7 +54,8 @@ pub struct Said {
 
 impl Said {
     /// What somebody said, with bounds and without signs that cannot be seen. `None` if it said no name.
-    /// Who calls itself by a number seems to be a NodeMCU board, and who announces itself over CoAP a RIOT node.
+    /// Who calls itself by a number seems to be a NodeMCU board, and who is announced over CoAP or by a Pyaiot gateway
+    /// a RIOT node.
     pub fn new(
         name: &str,
         client_id: Option<&str>,
@@ -59,12 +63,12 @@ impl Said {
         address: String,
         has_secret: bool,
     ) -> Option<Self> {
-        let is_chip_id = via != Via::Coap
+        let is_chip_id = !matches!(via, Via::Coap | Via::Pyaiot)
             && name.len() <= 10
             && name.bytes().all(|b| b.is_ascii_digit())
             && name.parse::<u32>().is_ok();
         let dialect = match via {
-            Via::Coap => Dialect::Riot,
+            Via::Coap | Via::Pyaiot => Dialect::Riot,
             Via::Mqtt | Via::Http if is_chip_id => Dialect::Nodemcu,
             Via::Mqtt | Via::Http => Dialect::Native,
         };

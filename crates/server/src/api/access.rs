@@ -242,7 +242,8 @@ pub(crate) async fn used(app: &App, token: &Token) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn by_cookie(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+/// Who comes with the cookie of a login. Whether the page that sent it is ours is the caller's to ask.
+pub(crate) async fn by_cookie(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let digest = secrets::digest(cookie(headers).ok_or_else(ApiError::unauthenticated)?);
     let now = app.now();
     let found = app.store.login(digest).await?;
@@ -265,7 +266,7 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Whether the page that made the browser call is ours: `Origin` names the host that was called.
-fn is_same_origin(headers: &HeaderMap, may_be_missing: bool) -> bool {
+pub(crate) fn is_same_origin(headers: &HeaderMap, may_be_missing: bool) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return may_be_missing };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);

@@ -194,6 +194,7 @@ async fn weaknesses(
             and use the app at /app instead";
         add("mdash_app_users", sentence.to_owned());
     }
+    pyaiot(app, &mut add);
     if let Some(disk) = disk.filter(|disk| disk.free_bytes < FREE_BYTES_MIN) {
         let free_mb = disk.free_bytes / 1_000_000;
         add("disk_full", format!("the disk of the data folder has {free_mb} MB left: free some space"));
@@ -206,4 +207,27 @@ async fn weaknesses(
         );
     }
     Ok(weaknesses)
+}
+
+/// What is weak about the listener for Pyaiot.
+fn pyaiot(app: &App, add: &mut impl FnMut(&'static str, String)) {
+    let Some(address) = app.settings.pyaiot.address else { return };
+    if !address.ip().is_loopback() {
+        let sentence = "the Pyaiot listener takes tokens without encryption from beyond this machine: put a TLS \
+            proxy in front of it, or keep it in a network that you trust";
+        add("pyaiot_plain", sentence.to_owned());
+    }
+    let ageless = app.pyaiot.ageless_keys();
+    if ageless > 0 {
+        let sentence = format!(
+            "{ageless} keys of Pyaiot gateways take tokens of any age, so one that was seen on the way serves for \
+             ever; give the key a greatest age if the clocks of its gateways are right"
+        );
+        add("pyaiot_tokens", sentence);
+    }
+    if app.settings.pyaiot.anonymous {
+        let sentence = "anybody who reaches the Pyaiot listener sees all nodes and what they report; leave out \
+            --pyaiot-anonymous where that is not meant";
+        add("pyaiot_anonymous", sentence.to_owned());
+    }
 }

@@ -6,6 +6,7 @@ pub(crate) mod gateway;
 pub(crate) mod live;
 pub(crate) mod mdash;
 pub(crate) mod mqtt;
+pub(crate) mod pyaiot;
 
 mod wait;
 
@@ -15,7 +16,7 @@ use std::net::SocketAddr;
 use motehub_domain::access::Role;
 use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::TopicFilter;
-use motehub_server::{Clock, Server, Settings, add_token};
+use motehub_server::{Clock, Pyaiot, Server, Settings, add_token};
 use motehub_store::Store;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -31,6 +32,7 @@ pub(crate) struct Hub {
     pub(crate) mqtt: SocketAddr,
     pub(crate) mdash: SocketAddr,
     pub(crate) aws: SocketAddr,
+    pub(crate) pyaiot: SocketAddr,
     pub(crate) clock: Clock,
     pub(crate) ada: Caller,
     pub(crate) setup_code: String,
@@ -67,15 +69,21 @@ impl Hub {
 
     /// A hub that opens topic filters to MQTT clients without credentials.
     pub(crate) async fn start_open_to(filters: &[&str]) -> Self {
-        Self::start_with(filters, false).await
+        Self::start_with(filters, false, Pyaiot::default()).await
     }
 
     /// A hub that lets the users of the original phone app in.
     pub(crate) async fn start_with_app_users() -> Self {
-        Self::start_with(&[], true).await
+        Self::start_with(&[], true, Pyaiot::default()).await
     }
 
-    async fn start_with(filters: &[&str], mdash_app_users: bool) -> Self {
+    /// A hub that shows all nodes to anybody, and lets pages from there use the login of their visitors.
+    pub(crate) async fn start_with_pyaiot(anonymous: bool, origins: &[&str]) -> Self {
+        let origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        Self::start_with(&[], false, Pyaiot { address: None, anonymous, origins }).await
+    }
+
+    async fn start_with(filters: &[&str], mdash_app_users: bool, pyaiot: Pyaiot) -> Self {
         let data = tempfile::tempdir().unwrap();
         let clock = Clock::manual(START);
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -91,6 +99,7 @@ impl Hub {
             mdash: Some(free),
             aws: Some(free),
             mdash_app_users,
+            pyaiot: Pyaiot { address: Some(free), ..pyaiot },
             mqtt_anonymous: filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,
@@ -108,8 +117,9 @@ impl Hub {
         tokio::spawn(server.run(shutdown.clone()));
         let ada = Caller::token(add_token(data.path(), "ada", Role::Admin).await.unwrap());
         let (http, mqtt) = (addresses.http, addresses.mqtt);
-        let (mdash, aws) = (addresses.mdash.unwrap(), addresses.aws.unwrap());
-        Self { http, mqtt, mdash, aws, clock, ada, setup_code, data, shutdown }
+        let (mdash, aws, pyaiot) =
+            (addresses.mdash.unwrap(), addresses.aws.unwrap(), addresses.pyaiot.unwrap());
+        Self { http, mqtt, mdash, aws, pyaiot, clock, ada, setup_code, data, shutdown }
     }
 
     /// Its data folder.

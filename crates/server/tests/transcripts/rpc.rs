@@ -1,4 +1,4 @@
-//! A Mongoose OS device: a WebSocket with text frames, whole or cut into characters.
+//! A Mongoose OS device, or a gateway or client of Pyaiot: a WebSocket with text frames, whole or cut into characters.
 
 use std::net::SocketAddr;
 
@@ -27,12 +27,23 @@ impl Rpc {
     /// `token sub-protocol`, both may be missing.
     pub(crate) fn open(runtime: &Handle, address: SocketAddr, text: &str) -> Self {
         let (token, protocol) = text.split_once(' ').unwrap_or((text, ""));
-        let mut request = format!("ws://{address}/api/v2/rpc").into_client_request().unwrap();
         let headers = [
             ("Authorization", if token.is_empty() { String::new() } else { format!("Bearer {token}") }),
             ("Sec-WebSocket-Protocol", protocol.to_owned()),
             ("Origin", "https://mongoose-os.com".to_owned()),
         ];
+        Self::open_with(runtime, &format!("ws://{address}/api/v2/rpc"), headers)
+    }
+
+    /// `/path sub-protocols` on the listener for Pyaiot; the sub-protocols may be missing.
+    pub(crate) fn open_pyaiot(runtime: &Handle, address: SocketAddr, text: &str) -> Self {
+        let (path, protocols) = text.split_once(' ').unwrap_or((text, ""));
+        let headers = [("Sec-WebSocket-Protocol", protocols.to_owned())];
+        Self::open_with(runtime, &format!("ws://{address}{path}"), headers)
+    }
+
+    fn open_with<const N: usize>(runtime: &Handle, url: &str, headers: [(&'static str, String); N]) -> Self {
+        let mut request = url.into_client_request().unwrap();
         for (name, value) in headers.into_iter().filter(|(_, value)| !value.is_empty()) {
             request.headers_mut().insert(name, HeaderValue::try_from(value).unwrap());
         }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use motehub_domain::access::Role;
 use motehub_domain::time::{Span, Time};
-use motehub_server::{Clock, Server, Settings, add_token};
+use motehub_server::{Clock, Pyaiot, Server, Settings, add_token};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -25,6 +25,7 @@ pub(crate) struct World {
     pub http: SocketAddr,
     mqtt: SocketAddr,
     mdash: SocketAddr,
+    pyaiot: SocketAddr,
     clock: Clock,
     token: String,
     names: HashMap<String, String>,
@@ -62,6 +63,7 @@ impl World {
             mdash: Some(free),
             aws: None,
             mdash_app_users: false,
+            pyaiot: Pyaiot { address: Some(free), ..Pyaiot::default() },
             mqtt_anonymous: Vec::new(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,
@@ -80,6 +82,7 @@ impl World {
             http: addresses.http,
             mqtt: addresses.mqtt,
             mdash: addresses.mdash.unwrap(),
+            pyaiot: addresses.pyaiot.unwrap(),
             clock,
             token,
             names: places.into_iter().collect(),
@@ -159,7 +162,11 @@ impl World {
             return self.held.take().map(drop).ok_or("no connection is held".to_owned());
         }
         if word == "OPEN" {
-            let rpc = Rpc::open(&self.runtime, self.mdash, text.trim_start_matches("OPEN").trim());
+            let text = text.trim_start_matches("OPEN").trim();
+            let rpc = match text.starts_with('/') {
+                true => Rpc::open_pyaiot(&self.runtime, self.pyaiot, text),
+                false => Rpc::open(&self.runtime, self.mdash, text),
+            };
             self.rpcs.insert(name.to_owned(), rpc);
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use motehub_domain::access::Role;
 use motehub_domain::effects::Save;
 use motehub_domain::person::{Grant, Grantee, Login, Token, User};
+use motehub_domain::pyaiot;
 use motehub_domain::time::Span;
 use motehub_domain::topic::TopicFilter;
 use motehub_store::StoreError;
@@ -107,6 +108,31 @@ pub(crate) async fn tokens_are_found_by_digest(world: &mut World) {
     assert_eq!(world.store.tokens().await, Ok(vec![token.clone()]));
     world.save([Save::DeleteToken(token.id)]).await.unwrap();
     assert_eq!(world.store.token_by_digest(digest(1)).await, Ok(None));
+}
+
+pub(crate) async fn keys_of_pyaiot_gateways_are_kept(world: &mut World) {
+    let mut key = pyaiot::Key {
+        id: id(1),
+        name: "lab".into(),
+        fernet: pyaiot::Fernet(digest(7).0),
+        secret: digest(1),
+        devices: Some("tag=lab".into()),
+        token_age_max: Some(Span::minutes(1)),
+        created_at: NOW,
+        last_used_at: None,
+    };
+    let save = |key: &pyaiot::Key| Save::PyaiotKey(Box::new(key.clone()));
+    world.save([save(&key)]).await.unwrap();
+    let twin = pyaiot::Key { id: id(2), ..key.clone() };
+    assert_eq!(world.save([save(&twin)]).await, Err(StoreError::Taken { field: "name" }));
+    world.save([Save::PyaiotKeyUsed(key.id, NOW), Save::PyaiotKeyUsed(id(9), NOW)]).await.unwrap();
+    key.last_used_at = Some(NOW);
+    world.reopen().await;
+    assert_eq!(world.store.pyaiot_keys().await, Ok(vec![key.clone()]));
+    let plain =
+        pyaiot::Key { id: id(3), name: "attic".into(), devices: None, token_age_max: None, ..key.clone() };
+    world.save([save(&plain), Save::DeletePyaiotKey(key.id)]).await.unwrap();
+    assert_eq!(world.store.pyaiot_keys().await, Ok(vec![plain]));
 }
 
 pub(crate) async fn grants_are_for_devices_and_tags(world: &mut World) {

@@ -51,6 +51,8 @@ import type {
   System,
   Target,
   Task,
+  NewPyaiotKey,
+  PyaiotKey,
   Token,
   UsageDay,
   User,
@@ -105,6 +107,12 @@ export const tokens = {
       ...(expiresAt ? { expires_at: expiresAt } : {}),
     }),
   delete: (token: string) => remove(`/tokens/${id(token)}`),
+};
+
+export const pyaiotKeys = {
+  list: (signal?: Signal) => get<List<PyaiotKey>>('/pyaiot-keys', {}, signal),
+  add: (key: NewPyaiotKey) => post<{ id: string; file: string | null }>('/pyaiot-keys', key),
+  delete: (key: string) => remove(`/pyaiot-keys/${id(key)}`),
 };
 
 export const devices = {

@@ -12,6 +12,8 @@ export type Role = Known['Role'];
 export type Me = Known['Me'];
 export type User = Required<Known['User']>;
 export type Token = Required<Known['Token']>;
+export type PyaiotKey = Required<Known['PyaiotKey']>;
+export type NewPyaiotKey = Known['NewPyaiotKey'];
 
 /** A token with what is shown of it only now; the last two if it has an access key. */
 export type NewToken = Required<Known['TokenCreated']>;

@@ -1557,6 +1557,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/pyaiot-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All keys of Pyaiot gateways. */
+        get: operations["pyaiot_keys_list"];
+        put?: never;
+        /** Adds a key for Pyaiot gateways: a new one, or one that they have. */
+        post: operations["pyaiot_keys_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pyaiot-keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes a key: its gateways are cut off at once. */
+        delete: operations["pyaiot_keys_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/scripts": {
         parameters: {
             query?: never;
@@ -3401,6 +3436,20 @@ export interface components {
             /** @description When it stops: milliseconds since 1970 or RFC 3339; in 7 days if left out. */
             expires_at?: string | null;
         };
+        /** @description What makes a key. */
+        NewPyaiotKey: {
+            /** @description A selector of the devices that its gateways may speak for; all of the riot dialect if left out. */
+            devices?: string | null;
+            /** @description The text of a key file that gateways have already; a new one is made if left out. */
+            file?: string | null;
+            /** @description 1 to 80 characters, unique. */
+            name: string;
+            /**
+             * Format: int64
+             * @description How old a token may be, 10 to 86400; each serves once then. Any age if left out, as in Pyaiot.
+             */
+            token_age_max_seconds?: number | null;
+        };
         /** @description What makes a script with its first version. */
         NewScript: {
             /** @description A free word. */
@@ -3597,6 +3646,53 @@ export interface components {
             title: string;
             /** @description Always `about:blank`: the code says which problem it is. */
             type: string;
+        };
+        /** @description A Pyaiot gateway that is here. */
+        PyaiotGateway: {
+            /** @description From where. */
+            address: string;
+            /** @description Since when. */
+            connected_at: string;
+            /** @description For how many devices it speaks. */
+            devices: number;
+            /** @description Whether it does what it is told, as far as is known; if not, restart it. */
+            listens: boolean;
+            /** @description How many of its nodes are no devices that it may speak for. */
+            unknown_nodes: number;
+        };
+        /** @description A key of Pyaiot gateways; what is in its file is not shown. */
+        PyaiotKey: {
+            /** @description When it was added. */
+            created_at: string;
+            /** @description A selector of the devices that its gateways may speak for; all of the riot dialect if null. */
+            devices?: string | null;
+            /** @description Those that are here. */
+            gateways: components["schemas"]["PyaiotGateway"][];
+            /** @description Its id. */
+            id: string;
+            /** @description When a gateway last came in with it, to the minute. */
+            last_used_at?: string | null;
+            /** @description Unique. */
+            name: string;
+            /**
+             * Format: int64
+             * @description How old a token may be; each serves once then. Any age if null.
+             */
+            token_age_max_seconds?: number | null;
+        };
+        /** @description A new key. */
+        PyaiotKeyCreated: {
+            /** @description The key file for the gateways, `~/.pyaiot/keys`, which is shown only now; null if it was given. */
+            file?: string | null;
+            /** @description Its id. */
+            id: string;
+        };
+        /** @description All keys. */
+        PyaiotKeyList: {
+            /** @description By name. */
+            items: components["schemas"]["PyaiotKey"][];
+            /** @description How many there are. */
+            total: number;
         };
         /** @description A version that is not given to a device any more. */
         Quarantine: {
@@ -8479,6 +8575,115 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Overview"];
+                };
+            };
+        };
+    };
+    pyaiot_keys_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PyaiotKeyList"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pyaiot_keys_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPyaiotKey"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PyaiotKeyCreated"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pyaiot_keys_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };

@@ -1,0 +1,153 @@
+//! Nodes that are a set of resources, however they are reached: what is said of several at once becomes few uplinks,
+//! and what is desired of one is a text to write to it.
+
+use motehub_domain::id::CommandId;
+use motehub_domain::message::{Downlink, Uplink};
+use motehub_domain::report::Event;
+use motehub_domain::shadow::{Deed, Part, Patch, Request, Update};
+use motehub_domain::telemetry::{Metric, Point};
+use serde_json::{Map, Value};
+
+use super::{meaning, point, quantity, said, value};
+use crate::DecodeError;
+
+/// Larger texts are not in the shadow, which has room for little.
+const REPORTED_BYTES_MAX: usize = 1_024;
+/// Deepest nesting of what is; a shadow takes one level more.
+const LEVELS_MAX: usize = 5;
+
+/// What a node said, of one resource or of several.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Heard {
+    /// What it reports, by resource.
+    pub reported: Map<String, Value>,
+    /// What it measured.
+    pub points: Vec<Point>,
+    /// In which units.
+    pub units: Vec<(Metric, String)>,
+}
+
+impl Heard {
+    /// The node said this of a resource.
+    ///
+    /// # Errors
+    /// If the text is too long.
+    pub fn add(&mut self, resource: &str, text: &str) -> Result<(), DecodeError> {
+        let text = value(resource, text.as_bytes())?;
+        let meaning = meaning(&text);
+        // Names and the like are reported; they are no measurements.
+        if !meaning.is_string() {
+            self.points.extend(point(resource, &meaning));
+        }
+        if let (Some((_, Some(unit))), Ok(metric)) = (quantity(&text), Metric::parse(resource)) {
+            self.units.push((metric, unit.to_owned()));
+        }
+        if text.len() <= REPORTED_BYTES_MAX {
+            let fits = is_storable(&meaning, LEVELS_MAX);
+            self.reported.insert(resource.to_owned(), if fits { meaning } else { Value::String(text) });
+        }
+        Ok(())
+    }
+
+    /// As uplinks.
+    pub fn uplinks(self) -> Vec<Uplink> {
+        let Self { reported, points, units } = self;
+        let telemetry = (!points.is_empty()).then_some(Uplink::Telemetry(points));
+        let units = units.into_iter().map(|(metric, unit)| Uplink::Unit { metric, unit });
+        let report = (!reported.is_empty()).then(|| reports(Part::Merged(reported)));
+        telemetry.into_iter().chain(units).chain(report).collect()
+    }
+}
+
+/// In a shadow null takes away, and nesting has an end.
+fn is_storable(json: &Value, levels: usize) -> bool {
+    match json {
+        Value::Null => false,
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        Value::Array(items) => levels > 0 && items.iter().all(|item| is_storable(item, levels - 1)),
+        Value::Object(members) => levels > 0 && members.values().all(|item| is_storable(item, levels - 1)),
+    }
+}
+
+/// The node started again: what it reported before counts no more, so that it is told anew what is desired.
+pub fn restarted() -> Vec<Uplink> {
+    let event = Event { name: "reset".to_owned(), data: Value::Null, time: None };
+    vec![Uplink::Event(event), reports(Part::Removed)]
+}
+
+fn reports(reported: Part) -> Uplink {
+    let state = Patch::Parts { desired: Part::Untouched, reported };
+    let update = Update { state, tags: None, version: None, token: None, expires_in: None };
+    Uplink::Shadow(Request { shadow: None, deed: Deed::Update(Box::new(update)) })
+}
+
+/// A text that is to be written to a resource of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// Of which.
+    pub resource: String,
+    /// As people wrote it: a node that says the same text has what is desired.
+    pub value: Value,
+    /// The command that asks for it; without one it is desired in the shadow.
+    pub command: Option<CommandId>,
+}
+
+impl Write {
+    /// The text.
+    pub fn text(&self) -> String {
+        said(&self.value)
+    }
+}
+
+/// A downlink as what is to be written.
+pub fn writes(downlink: &Downlink) -> Vec<Write> {
+    let write = |resource: &str, value: &Value, command| {
+        let resource = resource.strip_prefix('/').unwrap_or(resource).to_owned();
+        Write { resource, value: value.clone(), command }
+    };
+    match downlink {
+        Downlink::Command(order) => vec![write(&order.name, &order.arguments, Some(order.id))],
+        Downlink::Delta(delta) if delta.shadow.is_none() => {
+            delta.state.iter().map(|(name, value)| write(name, value, None)).collect()
+        }
+        // A node knows one shadow, and nothing else of what may be said to a device.
+        Downlink::Delta(_)
+        | Downlink::Shadow(_)
+        | Downlink::Offer(_)
+        | Downlink::Cancel(_)
+        | Downlink::Commit(_)
+        | Downlink::Revert(_)
+        | Downlink::Credential(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_many_resources_is_few_uplinks() {
+        let mut heard = Heard::default();
+        let said = [("name", "Node 7"), ("temperature", "23.4°C\0\0"), ("led", "led:1"), ("imu", "[1,2]")];
+        for (resource, text) in said {
+            heard.add(resource, text).expect("is short");
+        }
+        assert!(heard.add("js", &"x".repeat(5000)).is_err());
+        let reported = json!({ "name": "Node 7", "temperature": 23.4, "led": 1, "imu": [1, 2] });
+        assert_eq!(Value::Object(heard.reported.clone()), reported);
+        let metrics: Vec<&str> = heard.points.iter().map(|point| point.metric.as_str()).collect();
+        assert_eq!(metrics, ["temperature", "led", "imu"]);
+        let units: Vec<&str> = heard.units.iter().map(|(_, unit)| unit.as_str()).collect();
+        assert_eq!(units, ["°C"]);
+        assert_eq!(heard.uplinks().len(), 3);
+        assert!(Heard::default().uplinks().is_empty());
+        let mut odd = Heard::default();
+        for (resource, text) in [("hole", "[null]"), ("deep", "[[[[[[1]]]]]]"), ("long", &"x".repeat(2000))] {
+            odd.add(resource, text).expect("is short");
+        }
+        let reported = json!({ "hole": "[null]", "deep": "[[[[[[1]]]]]]" });
+        assert_eq!(Value::Object(odd.reported), reported, "a shadow would refuse them otherwise");
+    }
+}
