@@ -31,7 +31,8 @@ async fn a_registered_device_is_what_was_asked_for() {
     assert!(credential.len() >= 32, "{credential}");
     let mut expected = json!({
         "id": id, "name": "Küche <b>\"1\"</b> & 'co'", "description": "by the\nwindow", "dialect": "nodemcu",
-        "external_id": "10801015", "tags": ["a", "b"], "capabilities": [], "announced": [], "online": false, "last_seen": null, "address": null,
+        "external_id": "10801015", "tags": ["a", "b"], "capabilities": [], "announced": [], "online": false, "reach": "offline", "gateway": null,
+        "last_seen": null, "address": null,
         "has_credential": true, "unauthenticated_allowed": false, "allowed_from": null, "silence_max_seconds": null,
         "state": "waiting_for_script",
         "problem": null, "active": null, "running": null, "pending": null, "rotation": null,
