@@ -11,3 +11,10 @@ mod riot;
 pub use gateway::{Gateway, Settings};
 pub use motehub_protocol::coap::Limits;
 pub use motehub_protocol::riot::PORT as NODE_PORT;
+
+/// A random number of the system, for [`Settings::draw`].
+pub fn draw() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("because the operating system always has random numbers");
+    u64::from_le_bytes(bytes)
+}

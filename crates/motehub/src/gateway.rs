@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use motehub_gateway::hub::Hub;
 use motehub_gateway::link::{Ends, RemoteHub};
-use motehub_gateway::mqtt;
+use motehub_gateway::{coap, mqtt};
 use motehub_server::Clock;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     New(NewOptions),
     /// Serve MQTT clients here, for a hub elsewhere
     Mqtt(MqttOptions),
+    /// Serve CoAP nodes here, for a hub elsewhere
+    Coap(CoapOptions),
 }
 
 /// What makes a join file.
@@ -84,15 +86,28 @@ pub(crate) struct MqttOptions {
     mqtt_ws: Option<String>,
 }
 
+/// Where CoAP nodes are served.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  motehub gateway coap --key cellar.join --coap '[::]:5683'\n\n\
+    When everything is bound, one line of JSON on the standard output says so, with the address.")]
+pub(crate) struct CoapOptions {
+    #[command(flatten)]
+    link: LinkOptions,
+    /// Where CoAP listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5683", env = "MOTEHUB_COAP")]
+    coap: String,
+}
+
 /// Runs a command about gateways.
 pub(crate) fn run(command: Command) -> anyhow::Result<()> {
-    let runtime = || tokio::runtime::Runtime::new();
+    let runtime = tokio::runtime::Runtime::new()?;
+    if !matches!(command, Command::New(_)) {
+        serve::log_to_stderr();
+    }
     match command {
-        Command::New(options) => runtime()?.block_on(new(options)),
-        Command::Mqtt(options) => {
-            serve::log_to_stderr();
-            runtime()?.block_on(serve_mqtt(options))
-        }
+        Command::New(options) => runtime.block_on(new(options)),
+        Command::Mqtt(options) => runtime.block_on(serve_mqtt(options)),
+        Command::Coap(options) => runtime.block_on(serve_coap(options)),
     }
 }
 
@@ -147,6 +162,23 @@ async fn serve_mqtt(options: MqttOptions) -> anyhow::Result<()> {
     });
     let bound = gateway.addresses();
     announce([("mqtt", bound.tcp), ("mqtt_ws", bound.ws)]);
+    gateway.run(shutdown).await;
+    link.await?;
+    Ok(())
+}
+
+async fn serve_coap(options: CoapOptions) -> anyhow::Result<()> {
+    let Linked { hub, ends, shutdown } = linked(options.link, "coap").await?;
+    let settings = coap::Settings {
+        udp: serve::address("coap", &options.coap)?,
+        node_port: coap::NODE_PORT,
+        limits: coap::Limits::default(),
+        draw: coap::draw,
+    };
+    let gateway = coap::Gateway::bind(settings, Arc::new(hub.clone()))
+        .with_context(|| format!("coap: {} cannot be bound", options.coap))?;
+    announce([("coap", Some(gateway.address()))]);
+    let link = tokio::spawn(hub.run(ends, shutdown.clone()));
     gateway.run(shutdown).await;
     link.await?;
     Ok(())

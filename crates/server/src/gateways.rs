@@ -71,9 +71,28 @@ pub(crate) struct Link {
     cut: CancellationToken,
     /// Why it was cut.
     why: Mutex<Option<String>>,
-    status: Mutex<Status>,
+    heard: Mutex<Heard>,
     /// Devices that it may speak for, as far as that was looked up.
     allowed: Mutex<HashSet<DeviceId>>,
+}
+
+/// What a gateway last said of itself.
+#[derive(Default)]
+struct Heard {
+    status: Status,
+    at: Option<Time>,
+    per_minute: u64,
+}
+
+impl Heard {
+    fn hear(&mut self, status: Status, now: Time) {
+        let passed = self.at.map(|at| u64::try_from((now - at).0).unwrap_or(0));
+        if let Some(ms @ 1..) = passed {
+            let more = status.messages.saturating_sub(self.status.messages);
+            self.per_minute = more.saturating_mul(60_000) / ms;
+        }
+        (self.status, self.at) = (status, Some(now));
+    }
 }
 
 impl Link {
@@ -90,9 +109,15 @@ impl Link {
         self.cut.cancel();
     }
 
-    /// How the gateway is.
-    pub(crate) fn status(&self) -> Status {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How the gateway is, and how many messages its devices say within a minute.
+    pub(crate) fn status(&self) -> (Status, u64) {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        (heard.status, heard.per_minute)
+    }
+
+    /// The gateway says how it is.
+    fn hear(&self, status: Status, now: Time) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).hear(status, now);
     }
 
     fn allowed(&self) -> MutexGuard<'_, HashSet<DeviceId>> {
@@ -218,5 +243,25 @@ impl App {
         if let Err(error) = stated.await {
             tracing::warn!(%error, gateway = %link.gateway, "that a gateway went could not be recorded");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_much_is_said_within_a_minute_comes_from_the_last_two_times() {
+        let mut heard = Heard::default();
+        let said = |messages| Status { messages, ..Status::default() };
+        let mut rate = |messages, at| {
+            heard.hear(said(messages), Time(at));
+            heard.per_minute
+        };
+        assert_eq!(rate(1_000, 0), 0, "nothing is known of the time before");
+        assert_eq!(rate(1_500, 5_000), 6_000);
+        assert_eq!(rate(1_500, 5_000), 6_000, "no time has passed");
+        assert_eq!(rate(1_500, 10_000), 0);
+        assert_eq!(rate(3, 15_000), 0, "the gateway began anew");
     }
 }

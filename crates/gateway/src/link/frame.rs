@@ -200,6 +200,8 @@ pub struct Status {
     pub spooled_bytes: u64,
     /// Messages that were dropped from its disk because they were too many or too old.
     pub dropped: u64,
+    /// Messages that waited on its disk and that the hub refused for good when they came.
+    pub refused: u64,
     /// Messages of devices since it started.
     pub messages: u64,
     /// Devices that are connected to it.
@@ -212,7 +214,7 @@ wire! {
     struct Knock { address, transport, credentials }
     struct Client { device, token, name, rights, until, silence_max }
     struct Connection { id, device, address, transport, silence_max }
-    struct Status { round_trip_ms, links, spooled, spooled_bytes, dropped, messages, devices }
+    struct Status { round_trip_ms, links, spooled, spooled_bytes, dropped, refused, messages, devices }
 }
 
 wire! {

@@ -134,7 +134,10 @@ fn list(all: &Value) -> String {
     let rows = all["items"].as_array().into_iter().flatten().map(|it| {
         let mut row: Vec<String> =
             ["name", "state", "devices_online", "devices_unreachable"].map(|key| cell(&it[key])).to_vec();
-        row.extend(["serves", "round_trip_ms", "spooled", "dropped"].map(|key| cell(&it["link"][key])));
+        row.extend(
+            ["serves", "round_trip_ms", "messages_per_minute", "spooled", "dropped"]
+                .map(|key| cell(&it["link"][key])),
+        );
         row.extend(["address", "last_seen"].map(|key| cell(&it[key])));
         row
     });
@@ -145,6 +148,7 @@ fn list(all: &Value) -> String {
         "UNREACHABLE",
         "SERVES",
         "MS",
+        "MSG/MIN",
         "SPOOLED",
         "DROPPED",
         "ADDRESS",

@@ -64,14 +64,20 @@ pub(crate) struct LinkDto {
     round_trip_ms: u64,
     /// How often a link was made since the gateway started.
     links: u64,
+    /// Connections of devices that the gateway has now.
+    connections: u64,
     /// Messages of devices since the gateway started.
     messages: u64,
+    /// Messages of devices within a minute, from the last two times that the gateway said how it is (every 5 seconds).
+    messages_per_minute: u64,
     /// Messages that wait on its disk.
     spooled: u64,
     /// Bytes of those.
     spooled_bytes: u64,
-    /// Messages that were dropped from its disk because they were too many or too old.
+    /// Messages that were dropped from its disk since it started because they were too many or too old.
     dropped: u64,
+    /// Messages that waited on its disk since it started and that the hub refused for good when they came.
+    refused: u64,
 }
 
 /// All gateways.
@@ -285,17 +291,20 @@ fn shown(app: &App, view: GatewayView, behind: &[(GatewayId, i64, i64)]) -> Gate
 }
 
 fn shown_link(link: &Arc<Link>) -> LinkDto {
-    let Status { round_trip_ms, links, spooled, spooled_bytes, dropped, messages, devices: _ } =
-        link.status();
+    let (status, messages_per_minute) = link.status();
+    let Status { round_trip_ms, links, spooled, spooled_bytes, dropped, refused, messages, devices } = status;
     LinkDto {
         since: rfc3339(link.since),
         serves: link.serves.clone(),
         version: link.program.clone(),
         round_trip_ms,
         links,
+        connections: devices,
         messages,
+        messages_per_minute,
         spooled,
         spooled_bytes,
         dropped,
+        refused,
     }
 }

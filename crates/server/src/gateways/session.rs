@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use motehub_domain::gateway::PublicKey;
 use motehub_domain::id::GatewayId;
 use motehub_gateway::hub::ConnectionId;
-use motehub_gateway::link::{Down, SILENCE_MAX, Status, Up};
+use motehub_gateway::link::{Down, SILENCE_MAX, Up};
 use motehub_protocol::link;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -74,7 +74,7 @@ impl Session {
             says: sender,
             cut: CancellationToken::new(),
             why: Mutex::default(),
-            status: Mutex::new(Status::default()),
+            heard: Mutex::default(),
             allowed: Mutex::default(),
         });
         app.gateways.enter(&link);
@@ -133,7 +133,7 @@ async fn serve(peer: &Peer, socket: &mut WebSocket, says: &mut mpsc::Receiver<Do
                         continue;
                     }
                     Ok(Up::Beat(status)) => {
-                        *peer.link.status.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = status;
+                        peer.link.hear(status, peer.app.now());
                         Down::Beat
                     }
                     Ok(Up::Proof { .. }) => return Over("it proves itself twice".to_owned()),

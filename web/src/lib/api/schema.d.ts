@@ -2838,7 +2838,12 @@ export interface components {
         GatewayLink: {
             /**
              * Format: int64
-             * @description Messages that were dropped from its disk because they were too many or too old.
+             * @description Connections of devices that the gateway has now.
+             */
+            connections: number;
+            /**
+             * Format: int64
+             * @description Messages that were dropped from its disk since it started because they were too many or too old.
              */
             dropped: number;
             /**
@@ -2851,6 +2856,16 @@ export interface components {
              * @description Messages of devices since the gateway started.
              */
             messages: number;
+            /**
+             * Format: int64
+             * @description Messages of devices within a minute, from the last two times that the gateway said how it is (every 5 seconds).
+             */
+            messages_per_minute: number;
+            /**
+             * Format: int64
+             * @description Messages that waited on its disk since it started and that the hub refused for good when they came.
+             */
+            refused: number;
             /**
              * Format: int64
              * @description How long its last beat took to be answered.
