@@ -114,6 +114,34 @@ export async function startLight(hub, id, token) {
   };
 }
 
+/**
+ * Virtual RIOT nodes, one for each firmware; resolves when they run. `nodes` are their uids by the names that they call
+ * themselves. Addresses are those of this file of tests alone.
+ */
+export async function startNodes(hub, first, firmware, more = []) {
+  const runs = firmware.flatMap((name) => ['--firmware', name]);
+  const where = ['--hub', hub.coap, '--first', first, '--nodes', String(firmware.length)];
+  const program = run(['sim', 'riot', ...where, ...runs, '--alive-ms', '1000', '--until-eof', ...more]);
+  await program.firstLine('stdout', (line) => line.includes('"ready"'));
+  const facts = program
+    .output()
+    .split('\n')
+    .filter((line) => line.startsWith('stdout: {'))
+    .map((line) => JSON.parse(line.slice('stdout: '.length)));
+  return {
+    nodes: Object.fromEntries(facts.filter(({ fact }) => fact === 'node').map(({ name, uid }) => [name, uid])),
+    /** A value is written to a resource: ask before what brings it about. */
+    written: (resource, value) =>
+      program.firstLine('stdout', (line) => {
+        const fact = line.startsWith('{') ? JSON.parse(line) : {};
+        return fact.fact === 'set' && fact.resource === resource && fact.value === value;
+      }),
+    order: (command) => program.say(JSON.stringify(command)),
+    stop: program.stop,
+    output: program.output,
+  };
+}
+
 async function board(hub, flash, args) {
   const where = ['--http', hub.http, '--mqtt', hub.mqtt, '--flash', flash, '--wifi-join-ms', '100'];
   const program = run(['sim', 'nodemcu', ...where, ...args]);

@@ -56,6 +56,9 @@ pub struct Options {
     /// How many times as fast as in the field they post what they measure
     #[arg(long, value_name = "TIMES", default_value_t = 1)]
     speed: u64,
+    /// Where nodes with a camera say that its picture is
+    #[arg(long, value_name = "URL")]
+    webcam: Option<String>,
     /// From which their uids and the losses are drawn
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -67,6 +70,7 @@ pub struct Options {
 impl Options {
     fn config(&self) -> FleetConfig {
         let firmware = if self.firmware.is_empty() { vec![Firmware::Leds] } else { self.firmware.clone() };
+        let plain = FleetConfig::new(self.hub);
         FleetConfig {
             nodes: self.nodes,
             firmware,
@@ -77,8 +81,9 @@ impl Options {
             delay: Duration::from_millis(self.delay_ms),
             alive_every: Duration::from_millis(self.alive_ms.max(1)),
             speed: self.speed,
+            webcam: self.webcam.clone().unwrap_or_else(|| plain.webcam.clone()),
             seed: self.seed,
-            ..FleetConfig::new(self.hub)
+            ..plain
         }
     }
 }

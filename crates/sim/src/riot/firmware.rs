@@ -16,7 +16,18 @@ pub enum Firmware {
     Tsl2561,
     /// A motion sensor that posts ten times a second.
     Imu,
+    /// A robot with a pad and a joystick.
+    Robot,
+    /// A node that runs a program that it is given.
+    Script,
+    /// A camera, which says where its picture is.
+    Camera,
+    /// A node that takes new firmware over and over.
+    Update,
 }
+
+/// How long an update takes, from the trigger to the end, in milliseconds.
+const UPDATE_MS: u64 = 60_000;
 
 /// What a node measures at a moment.
 pub(super) struct Moment {
@@ -37,8 +48,18 @@ impl Moment {
 
 impl Firmware {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Leds, Self::Bmx280, Self::Bmp180, Self::Ccs811, Self::Tsl2561, Self::Imu];
+    pub const ALL: [Self; 10] = [
+        Self::Leds,
+        Self::Bmx280,
+        Self::Bmp180,
+        Self::Ccs811,
+        Self::Tsl2561,
+        Self::Imu,
+        Self::Robot,
+        Self::Script,
+        Self::Camera,
+        Self::Update,
+    ];
 
     /// What it calls itself.
     pub(super) fn name(self) -> &'static str {
@@ -48,6 +69,10 @@ impl Firmware {
             Self::Ccs811 => "Gas Sensor",
             Self::Tsl2561 => "Light Sensor",
             Self::Imu => "IMU Unit",
+            Self::Robot => "Robot",
+            Self::Script => "Node JS",
+            Self::Camera => "Camera",
+            Self::Update => "Node SUIT",
         }
     }
 
@@ -60,6 +85,10 @@ impl Firmware {
             Self::Ccs811 => &["eco2", "position", "tvoc"],
             Self::Tsl2561 => &["illuminance", "position"],
             Self::Imu => &["imu"],
+            Self::Robot => &["position", "ribot", "robot"],
+            Self::Script => &["js"],
+            Self::Camera => &["position", "webcam"],
+            Self::Update => &["dwnld", "suit_state"],
         };
         let mut all = [&["board", "mcu", "name", "os"], own].concat();
         all.sort_unstable();
@@ -69,7 +98,8 @@ impl Firmware {
     /// How often it posts what it measures, in milliseconds.
     pub(super) fn period_ms(self) -> Option<u64> {
         match self {
-            Self::Leds => None,
+            Self::Leds | Self::Robot | Self::Script | Self::Camera => None,
+            Self::Update => Some(2_000),
             Self::Bmx280 | Self::Bmp180 | Self::Ccs811 | Self::Tsl2561 => Some(5_000),
             Self::Imu => Some(200),
         }
@@ -79,7 +109,8 @@ impl Firmware {
     pub(super) fn posts(self, moment: &Moment) -> Vec<String> {
         let post = |name: &str| measured(name, moment).map(|value| format!("{name}:{value}"));
         match self {
-            Self::Leds => Vec::new(),
+            Self::Leds | Self::Robot | Self::Script | Self::Camera => Vec::new(),
+            Self::Update => ["suit_state", "dwnld"].iter().filter_map(|name| post(name)).collect(),
             Self::Bmx280 => {
                 ["temperature", "pressure", "humidity"].iter().filter_map(|name| post(name)).collect()
             }
@@ -90,6 +121,30 @@ impl Firmware {
         }
     }
 
+    /// What a resource that can be written says before anybody writes it; `None` if it cannot be written.
+    pub(super) fn at_start(self, name: &str) -> Option<&'static str> {
+        match (self, name) {
+            (Self::Leds, "led") => Some("0"),
+            (Self::Robot, "robot") => Some("s"),
+            (Self::Robot, "ribot") => Some("0:0:0\n"),
+            (Self::Script, "js") => Some("// no program yet\n"),
+            _ => None,
+        }
+    }
+
+    /// Whether a text may be written to a resource that can be written.
+    pub(super) fn takes(name: &str, text: &str) -> bool {
+        match name {
+            "led" => matches!(text, "0" | "1"),
+            "robot" => matches!(text, "u" | "l" | "r" | "s"),
+            "ribot" => text.strip_suffix('\n').is_some_and(|order| {
+                let parts: Vec<Option<i16>> = order.split(':').map(|part| part.parse().ok()).collect();
+                parts.len() == 3 && parts.iter().all(|part| part.is_some_and(|part| part.abs() <= 255))
+            }),
+            _ => !text.is_empty(),
+        }
+    }
+
     /// What it answers to a GET; `None` is not found.
     pub(super) fn answer(self, name: &str, moment: &Moment) -> Option<Vec<u8>> {
         let fixed = match name {
@@ -97,7 +152,6 @@ impl Firmware {
             "mcu" => Some("samd21"),
             "os" => Some("riot"),
             "name" => Some(self.name()),
-            "position" => Some(r#"{"lat":48.714784,"lng":2.205502}"#),
             _ => None,
         };
         if !self.resources().contains(&name) || name == "eco2" {
@@ -106,6 +160,7 @@ impl Firmware {
         let text = match (fixed, name) {
             (Some(text), _) => text.to_owned(),
             (None, "imu") => format!("imu:{}", motion("acc", moment)),
+            (None, "position") => position(moment.seed),
             (None, name) => measured(name, moment)?,
         };
         let mut bytes = text.into_bytes();
@@ -124,8 +179,28 @@ fn measured(name: &str, moment: &Moment) -> Option<String> {
         "eco2" => format!("{:.0}ppm", moment.wave(600.0, 190.0, 300.0)),
         "tvoc" => format!("{:.0}ppb", moment.wave(40.0, 30.0, 300.0)),
         "illuminance" => format!("{:.0}lx", moment.wave(320.0, 200.0, 120.0)),
+        "suit_state" => update(moment).0.to_string(),
+        "dwnld" => update(moment).1.to_string(),
         _ => return None,
     })
+}
+
+/// How far an update is: its state, and how many percent are there.
+fn update(moment: &Moment) -> (u64, u64) {
+    match moment.at_ms % UPDATE_MS * 100 / UPDATE_MS {
+        0..4 => (1, 0),
+        4..10 => (2, 0),
+        at @ 10..80 => (6, (at - 10) * 100 / 70),
+        80..90 => (9, 100),
+        _ => (11, 100),
+    }
+}
+
+/// Nodes are on one campus, each at a place of its own.
+fn position(seed: u64) -> String {
+    let lat = 48.714_784 + (seed * 37 % 101) as f64 / 50_000.0;
+    let lng = 2.205_502 + (seed * 53 % 103) as f64 / 30_000.0;
+    format!(r#"{{"lat":{lat:.6},"lng":{lng:.6}}}"#)
 }
 
 fn motion(kind: &str, moment: &Moment) -> String {

@@ -41,6 +41,8 @@ pub struct FleetConfig {
     pub alive_every: Duration,
     /// How many times as fast as in the field they post.
     pub speed: u64,
+    /// Where the picture of a camera is.
+    pub webcam: String,
     /// From which their uids and the losses are drawn.
     pub seed: u64,
 }
@@ -59,6 +61,7 @@ impl FleetConfig {
             delay: Duration::ZERO,
             alive_every: Duration::from_secs(30),
             speed: 1,
+            webcam: "http://127.0.0.1:8090/picture.jpg".to_owned(),
             seed: 1,
         }
     }
@@ -84,10 +87,12 @@ pub enum Fact {
         /// Which.
         uid: String,
     },
-    /// The LED of a node was set.
+    /// A resource of a node was written.
     Set {
         /// Which.
         uid: String,
+        /// Such as `led`.
+        resource: String,
         /// To what.
         value: String,
     },
@@ -150,6 +155,7 @@ pub async fn spawn(config: &FleetConfig) -> anyhow::Result<FleetHandle> {
         delay: config.delay,
         alive_every: config.alive_every,
         speed: config.speed,
+        webcam: config.webcam.clone(),
         facts: facts.clone(),
     };
     let mut numbers = Numbers(config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);

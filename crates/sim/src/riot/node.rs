@@ -1,7 +1,7 @@
 //! One node. It listens on a port of its address, and says each thing from a port that it uses once; those that share
 //! an address speak from the port that they listen on.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub(super) struct Manner {
     pub(super) alive_every: Duration,
     /// How many times as fast as in the field it posts.
     pub(super) speed: u64,
+    /// Where the picture of a camera is.
+    pub(super) webcam: String,
     pub(super) facts: mpsc::Sender<Fact>,
 }
 
@@ -44,7 +46,8 @@ pub(super) struct Node {
     /// When it started the last time.
     booted_ms: u64,
     is_off: bool,
-    led: char,
+    /// What was written to its resources since it started.
+    written: HashMap<String, String>,
     next_mid: u16,
     /// Words for `/alive`, and when.
     signs: VecDeque<(Instant, &'static str)>,
@@ -90,7 +93,7 @@ impl Node {
             started: Instant::now(),
             booted_ms: 0,
             is_off: false,
-            led: '0',
+            written: HashMap::new(),
             next_mid,
             signs: VecDeque::new(),
             post_at: None,
@@ -144,7 +147,7 @@ impl Node {
     fn boot(&mut self, after: Duration) {
         let at = Instant::now() + after;
         self.booted_ms = self.now_ms();
-        self.led = '0';
+        self.written.clear();
         self.is_off = false;
         self.signs = [(at, "reset"), (at, "alive")].into();
         self.post_at = self.firmware.period_ms().map(|_| at);
@@ -243,16 +246,12 @@ impl Node {
                 let links: Vec<link::Link> = self.firmware.resources().into_iter().map(link).collect();
                 Response::with(Code::CONTENT, format::LINKS, link::write(&links).into_bytes())
             }
-            (method, "led") if self.firmware == Firmware::Leds => match (method, &request.payload[..]) {
-                (Method::Get, _) => Response::text(Code::CONTENT, self.led),
-                (Method::Put | Method::Post, [led @ (b'0' | b'1')]) => {
-                    self.led = char::from(*led);
-                    let fact = Fact::Set { uid: self.uid.clone(), value: self.led.to_string() };
-                    let _ = self.manner.facts.send(fact).await;
-                    Response::text(Code::CHANGED, format!("led:{}", self.led))
-                }
-                (Method::Put | Method::Post | Method::Delete, _) => Response::new(Code::BAD_REQUEST),
-            },
+            (Method::Get, "webcam") if self.firmware == Firmware::Camera => {
+                Response::text(Code::CONTENT, &self.manner.webcam)
+            }
+            (method, name) if self.firmware.at_start(name).is_some() => {
+                self.written(method, name, request).await
+            }
             (Method::Get, name) => match self.firmware.answer(name, &self.moment()) {
                 Some(value) => Response::with(Code::CONTENT, format::TEXT, value),
                 None => Response::new(Code::NOT_FOUND),
@@ -261,6 +260,25 @@ impl Node {
                 let is_there = self.firmware.resources().contains(&name);
                 Response::new(if is_there { Code::METHOD_NOT_ALLOWED } else { Code::NOT_FOUND })
             }
+        }
+    }
+
+    /// A resource that can be written is read or written.
+    async fn written(&mut self, method: Method, name: &str, request: &Request) -> Response {
+        let at_start = self.firmware.at_start(name).unwrap_or_default();
+        match (method, std::str::from_utf8(&request.payload)) {
+            (Method::Get, _) => {
+                Response::text(Code::CONTENT, self.written.get(name).map_or(at_start, String::as_str))
+            }
+            (Method::Put | Method::Post, Ok(text)) if Firmware::takes(name, text) => {
+                self.written.insert(name.to_owned(), text.to_owned());
+                let fact =
+                    Fact::Set { uid: self.uid.clone(), resource: name.to_owned(), value: text.to_owned() };
+                let _ = self.manner.facts.send(fact).await;
+                let said = if name == "led" { format!("led:{text}") } else { String::new() };
+                Response::text(Code::CHANGED, said)
+            }
+            (Method::Put | Method::Post | Method::Delete, _) => Response::new(Code::BAD_REQUEST),
         }
     }
 }

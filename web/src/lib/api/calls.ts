@@ -39,6 +39,7 @@ import type {
   NewGroup,
   NewToken,
   Overview,
+  Point,
   Reach,
   Retention,
   Role,
@@ -135,6 +136,8 @@ export const devices = {
     get<Items<Metric>>(`/devices/${id(device)}/metrics`, {}, signal),
   history: (device: string, query: Query & { buckets: number }, signal?: Signal) =>
     get<History>(`/devices/${id(device)}/telemetry`, query, signal),
+  points: (device: string, query: Query, signal?: Signal) =>
+    get<Items<Point>>(`/devices/${id(device)}/telemetry`, query, signal),
   log: (device: string, query: Query, signal?: Signal) =>
     get<Items<LogLine>>(`/devices/${id(device)}/log`, query, signal),
   liftQuarantine: (device: string, digest: string) =>

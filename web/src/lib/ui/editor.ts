@@ -1,4 +1,4 @@
-//! The script editor: CodeMirror with Lua colouring and our own problem marks. Loaded only by pages that
+//! The script editor: CodeMirror with the colours of a language and our own problem marks. Loaded only by pages that
 //! edit.
 import { defaultKeymap, history, historyKeymap, indentWithTab } from '@codemirror/commands';
 import {
@@ -8,6 +8,7 @@ import {
   StreamLanguage,
   syntaxHighlighting,
 } from '@codemirror/language';
+import { javascript } from '@codemirror/legacy-modes/mode/javascript';
 import { lua } from '@codemirror/legacy-modes/mode/lua';
 import { lintGutter, lintKeymap, setDiagnostics } from '@codemirror/lint';
 import { highlightSelectionMatches, search, searchKeymap } from '@codemirror/search';
@@ -23,10 +24,12 @@ import {
 } from '@codemirror/view';
 import { tags } from '@lezer/highlight';
 
+export type EditorLanguage = 'lua' | 'javascript';
 export type EditorOptions = {
   parent: HTMLElement;
   text: string;
   label: string;
+  language: EditorLanguage;
   readOnly: boolean;
   onchange: (text: string) => void;
 };
@@ -39,6 +42,8 @@ export type ScriptEditor = {
   showLine: (line: number) => void;
   destroy: () => void;
 };
+
+const LANGUAGES = { lua, javascript };
 
 const colours = HighlightStyle.define([
   { tag: tags.keyword, color: 'var(--code-keyword)' },
@@ -106,7 +111,7 @@ export function openEditor(options: EditorOptions): ScriptEditor {
         search({ top: true }),
         indentUnit.of('  '),
         EditorState.tabSize.of(2),
-        StreamLanguage.define(lua),
+        StreamLanguage.define(LANGUAGES[options.language]),
         syntaxHighlighting(colours),
         theme,
         // Tab indents, as in every editor of code; Esc and then Tab leaves the editor by keyboard.

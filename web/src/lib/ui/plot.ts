@@ -34,6 +34,9 @@ const EDGE_ALPHA = 0.5;
 /** How wide a drag must be to be meant as a choice. */
 const DRAG_PIXELS_MIN = 8;
 const COLUMNS = 3;
+const AXIS_PIXELS_MIN = 60;
+/** Of the small letters at an axis. */
+const LETTER_PIXELS = 6.6;
 
 /** The colour a CSS colour has now, in the theme the element is shown in. */
 function colourOf(element: HTMLElement, value: string): string {
@@ -69,7 +72,7 @@ export function openPlot(options: PlotOptions): PlotHandle {
         { ...axis, space: 78, size: 30, values: (_plot, splits) => splits.map((at) => tick(at, span)) },
         {
           ...axis,
-          size: 60,
+          size: (_plot, values) => axisWidth(values),
           space: 34,
           values: (_plot, splits) =>
             splits.map((at, index) => valueTick(at, index === splits.length - 1, options.unit)),
@@ -214,6 +217,12 @@ function tick(at: number, span: [number, number]): string {
   if (length > DAY_S) return full(at * 1000).slice(5, 16);
   const text = clock(at * 1000);
   return length > HOUR_S / 3 ? text.slice(0, 5) : text;
+}
+
+/** As wide as its longest label needs. */
+function axisWidth(labels: string[] | null): number {
+  const longest = Math.max(0, ...(labels ?? []).map((label) => label.length));
+  return Math.max(AXIS_PIXELS_MIN, longest * LETTER_PIXELS + 12);
 }
 
 function valueTick(value: number, isTop: boolean, unit: string): string {
