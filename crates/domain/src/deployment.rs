@@ -262,7 +262,6 @@ pub fn retry(
                 && fresh.deployment == task.deployment
             {
                 fresh.revision = task.revision + 1;
-                fresh.created_at = task.created_at;
                 fresh.previous = task.previous;
                 fresh.job = task.job.again();
                 effects.changes.push(rollout::moved(&device, &task, fresh.state, None, actor));

@@ -235,6 +235,13 @@ fn a_board_that_never_comes_is_timed_out() {
     world.passes(Span::days(8));
     assert_eq!(world.state(first), TaskState::TimedOut);
     assert_eq!(world.software.pending, None);
+
+    // Tried again, it has its days anew.
+    let failed = vec![(world.target(), world.task(first).clone())];
+    let again = deployment::retry(&world.deployments[0], failed, &Actor::System, world.now);
+    world.apply(again.expect("it ended badly"));
+    world.passes(Span::days(2));
+    assert_eq!(world.state(first), TaskState::Waiting);
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub struct Task {
     pub tries: i64,
     /// How long the device must run it without trouble.
     pub health_window: Span,
-    /// When it was made.
+    /// When it was given to the device, for the last time if it was tried again: its days are counted from here.
     pub created_at: Time,
     /// When its state last changed.
     pub updated_at: Time,
