@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use motehub_domain::topic::TopicFilter;
 use motehub_gateway::http::CONNECTIONS_MAX as HTTP_CONNECTIONS_MAX;
-use motehub_server::{Clock, Keep, Pyaiot, Server, Settings};
+use motehub_server::{Clock, Keep, Nodes, Pyaiot, Server, Settings};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,6 +51,9 @@ pub(crate) struct Options {
     /// Where CoAP listens, such as 0.0.0.0:5683; off without it
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_COAP")]
     pub(crate) coap: Option<String>,
+    /// Where WebSocket nodes of the Pyaiot family come in (/node), such as 0.0.0.0:8001; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_NODES_WS")]
+    pub(crate) nodes_ws: Option<String>,
     /// Where Mongoose OS devices and programs made for mDash are served; off without it
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_MDASH")]
     pub(crate) mdash: Option<String>,
@@ -113,6 +116,7 @@ struct File {
     mqtt_tls: Option<String>,
     mqtt_ws: Option<String>,
     coap: Option<String>,
+    nodes_ws: Option<String>,
     mdash: Option<String>,
     aws: Option<String>,
     #[serde(default)]
@@ -189,6 +193,9 @@ fn announce(server: &Server) {
     if let Some(address) = addresses.pyaiot {
         line["pyaiot"] = json!(address.to_string());
     }
+    if let Some(address) = addresses.nodes.websocket {
+        line["nodes_ws"] = json!(address.to_string());
+    }
     println!("{line}");
     if let Some(link) = server.setup_link() {
         eprintln!(
@@ -214,6 +221,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     let mqtt_tls = options.mqtt_tls.or(file.mqtt_tls);
     let mqtt_ws = options.mqtt_ws.or(file.mqtt_ws);
     let coap = options.coap.or(file.coap);
+    let nodes_ws = options.nodes_ws.or(file.nodes_ws);
     let mdash = options.mdash.or(file.mdash);
     let aws = options.aws.or(file.aws);
     let pyaiot = options.pyaiot.or(file.pyaiot);
@@ -251,6 +259,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         mqtt_tls: mqtt_tls.map(|text| address("mqtt-tls", &text)).transpose()?,
         mqtt_ws: mqtt_ws.map(|text| address("mqtt-ws", &text)).transpose()?,
         coap: coap.map(|text| address("coap", &text)).transpose()?,
+        nodes: Nodes { websocket: nodes_ws.map(|text| address("nodes-ws", &text)).transpose()? },
         riot_port: motehub_gateway::coap::NODE_PORT,
         mdash: mdash.map(|text| address("mdash", &text)).transpose()?,
         aws: aws.map(|text| address("aws", &text)).transpose()?,

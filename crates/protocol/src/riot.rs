@@ -12,7 +12,7 @@ use serde_json::{Number, Value};
 use crate::DecodeError;
 use crate::payload::strict;
 
-pub use resources::{Heard, Write, restarted, writes};
+pub use resources::{Heard, Write, cleared, introduction, reported, reporting, restarted, writes};
 
 /// Where nodes announce themselves.
 pub const ALIVE: &str = "/alive";
@@ -28,6 +28,10 @@ pub const UID_BYTES_MAX: usize = motehub_domain::device::EXTERNAL_ID_BYTES_MAX;
 const NAME_BYTES_MAX: usize = 64;
 /// Longest unit in characters.
 const UNIT_CHARS_MAX: usize = 8;
+/// Most sensors in one value.
+const SENSORS_MAX: usize = 16;
+/// What the axes of a sensor are called.
+const AXES: [&str; 3] = ["x", "y", "z"];
 
 /// What a node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,11 +131,36 @@ pub fn quantity(text: &str) -> Option<(Number, Option<&str>)> {
     Some((number, Some(unit).filter(|unit| !unit.is_empty())))
 }
 
-/// A value as a point, measured when it arrives. Its unit is not in it.
-pub fn point(name: &str, value: &Value) -> Option<Point> {
+/// A value as points, measured when it arrives. Its unit is not in them. A list of sensors with axes, as motion sensors
+/// say it (`[{"type":"acc","values":[1,2,3]}]`), becomes a series per axis: `imu.acc.x`, `imu.acc.y`, `imu.acc.z`.
+pub fn points(name: &str, value: &Value) -> Vec<Point> {
+    if let Some(axes) = axes(name, value) {
+        return axes;
+    }
+    point(name, value).into_iter().collect()
+}
+
+fn point(name: &str, value: &Value) -> Option<Point> {
     let metric = Metric::parse(name).ok()?;
     let value = PointValue::from_json(value).ok().flatten()?;
     Some(Point { metric, time: When::ARRIVAL, value })
+}
+
+/// `None` if it is no such list; nothing of one that is not understood in full is left out.
+fn axes(name: &str, value: &Value) -> Option<Vec<Point>> {
+    let sensors = value.as_array().filter(|sensors| (1..=SENSORS_MAX).contains(&sensors.len()))?;
+    let mut points = Vec::with_capacity(sensors.len() * AXES.len());
+    for sensor in sensors {
+        let kind = sensor.get("type")?.as_str().filter(|kind| is_name(kind))?;
+        let values = sensor.get("values")?.as_array()?;
+        if values.is_empty() || values.len() > AXES.len() || !values.iter().all(Value::is_number) {
+            return None;
+        }
+        for (axis, value) in AXES.into_iter().zip(values) {
+            points.push(point(&format!("{name}.{kind}.{axis}"), value)?);
+        }
+    }
+    Some(points)
 }
 
 /// How a value is said to a node: texts as they are, yes and no as 1 and 0.
@@ -220,6 +249,34 @@ mod tests {
         assert_eq!(meaning(r#"{"lat":48.7,"lng":2.2}"#), json!({ "lat": 48.7, "lng": 2.2 }));
         assert_eq!(meaning("[1,2"), json!("[1,2"));
         assert_eq!(meaning(r#"{"a":1,"a":2}"#), json!(r#"{"a":1,"a":2}"#));
+    }
+
+    #[test]
+    fn motion_is_a_series_per_axis() {
+        let series = |text: &str| -> Vec<String> {
+            let points = points("imu", &meaning(text));
+            points.iter().map(|p| format!("{}={}", p.metric.as_str(), p.value.to_json())).collect()
+        };
+        let firmware = r#"[{"type":"acc","values":[1,-2,3.5]}]"#;
+        assert_eq!(series(firmware), ["imu.acc.x=1", "imu.acc.y=-2", "imu.acc.z=3.5"]);
+        let test_node = r#"[{"type": "acc", "values": [304, 488, 448]}, {"type": "gyro", "values": [1, 0]}]"#;
+        let expected = ["imu.acc.x=304", "imu.acc.y=488", "imu.acc.z=448", "imu.gyro.x=1", "imu.gyro.y=0"];
+        assert_eq!(series(test_node), expected);
+        // Whatever is not understood in full stays what it is.
+        let others = [
+            "[]",
+            "[1,2,3]",
+            r#"[{"type":"acc","values":[1,2,3,4]}]"#,
+            r#"[{"type":"acc","values":[]}]"#,
+            r#"[{"type":"acc","values":["1"]}]"#,
+            r#"[{"type":"acc","values":[1]},{"type":3,"values":[1]}]"#,
+            r#"[{"type":"a:b","values":[1]}]"#,
+        ];
+        for text in others {
+            assert_eq!(series(text), [format!("imu={}", meaning(text))], "{text}");
+        }
+        let many = format!("[{}]", vec![r#"{"type":"acc","values":[1]}"#; SENSORS_MAX + 1].join(","));
+        assert_eq!(series(&many).len(), 1);
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl App {
 
     /// A gateway that was let in speaks for a node that is no device it may speak for.
     pub(crate) fn node_knocked(&self, uid: &str, via: Via, from: SocketAddr) {
-        match Said::new(uid, None, via, from.ip().to_canonical().to_string(), false) {
+        match Said::node(uid, via, from.ip().to_canonical().to_string()) {
             Some(said) => self.listed(said),
             None => counted("nameless"),
         }
@@ -116,6 +116,7 @@ fn said(knock: &hub::Knock) -> Option<Said> {
     let address = knock.address.ip().to_canonical().to_string();
     let via = match knock.transport {
         hub::Transport::Mqtt => Via::Mqtt,
+        hub::Transport::WebSocket if matches!(knock.credentials, Credentials::Riot { .. }) => Via::WebSocket,
         hub::Transport::Http | hub::Transport::WebSocket => Via::Http,
         hub::Transport::Coap => Via::Coap,
     };
@@ -126,7 +127,7 @@ fn said(knock: &hub::Knock) -> Option<Said> {
         }
         Credentials::Bearer { id, .. } => Said::new(id, None, via, address, true),
         Credentials::Nodemcu { chip_id, secret } => Said::new(chip_id, None, via, address, secret.is_some()),
-        Credentials::Riot { uid } => Said::new(uid, None, via, address, false),
+        Credentials::Riot { uid } => Said::node(uid, via, address),
         // It says no name, only a secret.
         Credentials::Token { .. } => None,
     }

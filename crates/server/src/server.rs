@@ -3,15 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use motehub_domain::access::Permission;
 use motehub_domain::command;
 use motehub_domain::time::Span;
 use motehub_gateway::hub::Hub;
@@ -35,8 +33,8 @@ use crate::pyaiot::{self, Pyaiot};
 use crate::rotation::Origins;
 use crate::settings::Settings;
 use crate::{
-    access_key, activity_file, api, assets, aws, backup, commands, hub, mdash, random, reports, retention,
-    rollouts, secrets, shadows, tls, usage,
+    access_key, activity_file, api, assets, aws, backup, commands, exposition, hub, mdash, nodes, random,
+    reports, retention, rollouts, secrets, shadows, tls, usage,
 };
 
 /// How long the one-time set-up link works.
@@ -58,6 +56,7 @@ pub struct Server {
     mdash: Option<TcpListener>,
     aws: Option<(TcpListener, Arc<ServerConfig>)>,
     pyaiot: Option<TcpListener>,
+    nodes: nodes::Listeners,
     mqtt: mqtt::Gateway,
     coap: Option<coap::Gateway>,
     addresses: Addresses,
@@ -88,6 +87,8 @@ pub struct Addresses {
     pub aws: Option<SocketAddr>,
     /// Pyaiot gateways, and the programs made for it.
     pub pyaiot: Option<SocketAddr>,
+    /// Nodes of the Pyaiot family.
+    pub nodes: nodes::Addresses,
 }
 
 impl Server {
@@ -129,6 +130,7 @@ impl Server {
             Some(address) => Some(listen("--pyaiot", address).await?),
             None => None,
         };
+        let nodes = nodes::Listeners::bind(&settings.nodes).await?;
         let tls = match settings.mqtt_tls {
             Some(address) => Some((address, tls::server_config(&settings)?)),
             None => None,
@@ -163,7 +165,7 @@ impl Server {
             points: ingest::Rate::default(),
             bound: OnceLock::new(),
             mqtt: OnceLock::new(),
-            metrics: recorder(),
+            metrics: exposition::recorder(),
             settings: settings.clone(),
         });
         let hub: Arc<dyn Hub> = Arc::new(app.clone());
@@ -192,9 +194,24 @@ impl Server {
             mdash: mdash.as_ref().map(TcpListener::local_addr).transpose()?,
             aws: aws.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
             pyaiot: pyaiot.as_ref().map(TcpListener::local_addr).transpose()?,
+            nodes: nodes.addresses()?,
         };
         let _ = app.bound.set(addresses);
-        Ok(Self { app, http, https, mdash, aws, pyaiot, mqtt, coap, addresses, offered, setup_code, _lock })
+        Ok(Self {
+            app,
+            http,
+            https,
+            mdash,
+            aws,
+            pyaiot,
+            nodes,
+            mqtt,
+            coap,
+            addresses,
+            offered,
+            setup_code,
+            _lock,
+        })
     }
 
     /// Where it listens.
@@ -210,7 +227,7 @@ impl Server {
 
     /// Runs until `shutdown`, then drains: sockets first, then the workers.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
-        let Self { app, http, https, mdash, aws, pyaiot, mqtt, coap, offered, _lock, .. } = self;
+        let Self { app, http, https, mdash, aws, pyaiot, nodes, mqtt, coap, offered, _lock, .. } = self;
         let gateways = TaskTracker::new();
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
@@ -235,6 +252,7 @@ impl Server {
             let router = pyaiot::router(&app, shutdown.clone()).layer(CatchPanicLayer::custom(panicked));
             gateways.spawn(http::serve(listener, router, hub.clone(), shutdown.clone()));
         }
+        nodes.serve(&hub, &gateways, &shutdown);
         gateways.spawn(http::serve(http, router(&app, shutdown.clone()), hub, shutdown.clone()));
         workers.spawn(presence::run(app.clone(), stop_workers.clone()));
         workers.spawn(ingest::run(app.clone(), offered, stop_workers.clone()));
@@ -307,7 +325,7 @@ fn router(app: &App, shutdown: CancellationToken) -> Router {
     let hub: Arc<dyn Hub> = Arc::new(app.clone());
     let own = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/metrics", get(render_metrics))
+        .route("/metrics", get(exposition::metrics))
         .route("/.well-known/security.txt", get(security_txt))
         .with_state(app.clone());
     let pages = api::router(app)
@@ -321,61 +339,16 @@ fn router(app: &App, shutdown: CancellationToken) -> Router {
 }
 
 /// A panic is a defect of ours: counted, logged, and answered without a word of what was inside.
-fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
+pub(crate) fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
     metrics::counter!("motehub_panics_total").increment(1);
     tracing::error!("a request made the program panic: please report it");
     (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONNECTION, "close")]).into_response()
-}
-
-/// Metrics in the Prometheus text format, for callers on this machine and for those who may see the fleet.
-async fn render_metrics(
-    State(app): State<App>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    let is_forwarded =
-        ["x-forwarded-for", "forwarded", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
-    if !peer.ip().to_canonical().is_loopback() || is_forwarded {
-        let caller =
-            api::caller(&app, &method, &headers).await.and_then(|caller| caller.must(Permission::See));
-        if let Err(error) = caller {
-            return error.into_response();
-        }
-    }
-    let mut text = app.metrics.render();
-    match app.store.overview().await {
-        Ok(overview) => {
-            text.push_str(&format!("# TYPE motehub_devices gauge\nmotehub_devices {}\n", overview.total));
-            text.push_str(&format!(
-                "# TYPE motehub_devices_online gauge\nmotehub_devices_online {}\n",
-                overview.online
-            ));
-        }
-        Err(error) => tracing::warn!(%error, "devices could not be counted for the metrics"),
-    }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 async fn security_txt() -> Response {
     let text = "Contact: https://github.com/motehub/motehub/security/advisories/new\n\
         Expires: 2028-12-31T00:00:00.000Z\nPreferred-Languages: en\n";
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
-}
-
-/// One recorder per process, however many hubs a test starts in it.
-fn recorder() -> metrics_exporter_prometheus::PrometheusHandle {
-    static RECORDER: Mutex<Option<metrics_exporter_prometheus::PrometheusHandle>> = Mutex::new(None);
-    let mut recorder = RECORDER.lock().unwrap_or_else(PoisonError::into_inner);
-    recorder
-        .get_or_insert_with(|| {
-            let made = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-            let handle = made.handle();
-            let _ = metrics::set_global_recorder(made);
-            metrics::counter!("motehub_panics_total").increment(0);
-            handle
-        })
-        .clone()
 }
 
 /// Two hubs on one folder would contradict each other: the second is refused.
@@ -390,7 +363,7 @@ fn lock(data: &std::path::Path) -> io::Result<std::fs::File> {
     Ok(file)
 }
 
-async fn listen(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) async fn listen(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|e| about(&format!("{setting} {address}"), &e))
 }
 

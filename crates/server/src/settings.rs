@@ -27,6 +27,8 @@ pub struct Settings {
     pub coap: Option<SocketAddr>,
     /// The port that RIOT nodes listen on: 5683, unless a test has others.
     pub riot_port: u16,
+    /// Where nodes of the Pyaiot family come in by themselves.
+    pub nodes: Nodes,
     /// Where Mongoose OS devices and the programs around mDash are served, if they are.
     pub mdash: Option<SocketAddr>,
     /// Where the HTTP data plane of AWS IoT is served, over TLS, if it is.
@@ -62,6 +64,13 @@ pub struct Pyaiot {
     pub anonymous: bool,
     /// Pages whose visitors may use their login there, such as `http://lab:8080`.
     pub origins: Vec<String>,
+}
+
+/// Where nodes of the Pyaiot family come in by themselves; nowhere by default, since they have no credential.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Nodes {
+    /// By WebSocket.
+    pub websocket: Option<SocketAddr>,
 }
 
 /// How many days telemetry is kept; 0 is for ever. Summaries of days are kept for ever.

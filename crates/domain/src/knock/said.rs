@@ -17,6 +17,8 @@ pub enum Via {
     Coap,
     /// A Pyaiot gateway spoke for it.
     Pyaiot,
+    /// A WebSocket of nodes.
+    WebSocket,
 }
 
 impl Via {
@@ -27,11 +29,13 @@ impl Via {
             Self::Http => "http",
             Self::Coap => "coap",
             Self::Pyaiot => "pyaiot",
+            Self::WebSocket => "websocket",
         }
     }
     /// By its name.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Mqtt, Self::Http, Self::Coap, Self::Pyaiot].into_iter().find(|via| via.as_str() == text)
+        let all = [Self::Mqtt, Self::Http, Self::Coap, Self::Pyaiot, Self::WebSocket];
+        all.into_iter().find(|via| via.as_str() == text)
     }
 }
 
@@ -54,8 +58,7 @@ pub struct Said {
 
 impl Said {
     /// What somebody said, with bounds and without signs that cannot be seen. `None` if it said no name.
-    /// Who calls itself by a number seems to be a NodeMCU board, and who is announced over CoAP or by a Pyaiot gateway
-    /// a RIOT node.
+    /// Who calls itself by a number seems to be a NodeMCU board.
     pub fn new(
         name: &str,
         client_id: Option<&str>,
@@ -63,18 +66,18 @@ impl Said {
         address: String,
         has_secret: bool,
     ) -> Option<Self> {
-        let is_chip_id = !matches!(via, Via::Coap | Via::Pyaiot)
-            && name.len() <= 10
-            && name.bytes().all(|b| b.is_ascii_digit())
-            && name.parse::<u32>().is_ok();
-        let dialect = match via {
-            Via::Coap | Via::Pyaiot => Dialect::Riot,
-            Via::Mqtt | Via::Http if is_chip_id => Dialect::Nodemcu,
-            Via::Mqtt | Via::Http => Dialect::Native,
-        };
+        let is_chip_id =
+            name.len() <= 10 && name.bytes().all(|b| b.is_ascii_digit()) && name.parse::<u32>().is_ok();
+        let dialect = if is_chip_id { Dialect::Nodemcu } else { Dialect::Native };
         let client_id = client_id.filter(|id| *id != name && !id.is_empty());
         let client_id = client_id.map(|id| text::shown(id, SAID_CHARS_MAX));
         let name = text::shown(name.trim(), SAID_CHARS_MAX);
         (!name.is_empty()).then_some(Self { name, dialect, client_id, via, address, has_secret })
+    }
+
+    /// What a node of the Pyaiot family said, or who spoke for it. It showed no secret: there is none.
+    pub fn node(uid: &str, via: Via, address: String) -> Option<Self> {
+        let said = Self::new(uid, None, via, address, false)?;
+        Some(Self { dialect: Dialect::Riot, ..said })
     }
 }

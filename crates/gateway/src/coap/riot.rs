@@ -23,9 +23,6 @@ use super::core::{Outbox, Wish, unavailable};
 use crate::hub::{Client, ConnectionId, Refusal};
 use node::Node;
 
-/// Most resources of one node.
-const RESOURCES_MAX: usize = 64;
-
 /// A node that announced itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SignOf {
@@ -145,7 +142,7 @@ impl Riot {
         let device = node.device;
         if sign.has_started {
             node.restart();
-            hands.out.say(device, node::cleared(), None);
+            hands.out.say(device, riot::cleared(), None);
         }
         if node.wants_discovery() {
             self.discover(hands, connection);

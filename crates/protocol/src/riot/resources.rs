@@ -1,20 +1,26 @@
 //! Nodes that are a set of resources, however they are reached: what is said of several at once becomes few uplinks,
 //! and what is desired of one is a text to write to it.
 
+use std::collections::HashMap;
+
+use motehub_domain::capability;
 use motehub_domain::id::CommandId;
 use motehub_domain::message::{Downlink, Uplink};
-use motehub_domain::report::Event;
+use motehub_domain::report::{self, Announcement, Event, WORD_BYTES_MAX};
 use motehub_domain::shadow::{Deed, Part, Patch, Request, Update};
 use motehub_domain::telemetry::{Metric, Point};
 use serde_json::{Map, Value};
 
-use super::{meaning, point, quantity, said, value};
+use super::{meaning, points, quantity, said, value};
 use crate::DecodeError;
 
 /// Larger texts are not in the shadow, which has room for little.
 const REPORTED_BYTES_MAX: usize = 1_024;
 /// Deepest nesting of what is; a shadow takes one level more.
 const LEVELS_MAX: usize = 5;
+
+/// Resources that say what a node is, beside its board and its version.
+const ATTRIBUTES: [&str; 5] = ["name", "os", "mcu", "vendor", "position"];
 
 /// What a node said, of one resource or of several.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -37,14 +43,13 @@ impl Heard {
         let meaning = meaning(&text);
         // Names and the like are reported; they are no measurements.
         if !meaning.is_string() {
-            self.points.extend(point(resource, &meaning));
+            self.points.extend(points(resource, &meaning));
         }
         if let (Some((_, Some(unit))), Ok(metric)) = (quantity(&text), Metric::parse(resource)) {
             self.units.push((metric, unit.to_owned()));
         }
-        if text.len() <= REPORTED_BYTES_MAX {
-            let fits = is_storable(&meaning, LEVELS_MAX);
-            self.reported.insert(resource.to_owned(), if fits { meaning } else { Value::String(text) });
+        if let Some(meaning) = reported(&text, meaning) {
+            self.reported.insert(resource.to_owned(), meaning);
         }
         Ok(())
     }
@@ -54,9 +59,16 @@ impl Heard {
         let Self { reported, points, units } = self;
         let telemetry = (!points.is_empty()).then_some(Uplink::Telemetry(points));
         let units = units.into_iter().map(|(metric, unit)| Uplink::Unit { metric, unit });
-        let report = (!reported.is_empty()).then(|| reports(Part::Merged(reported)));
+        let report = (!reported.is_empty()).then(|| reporting(reported));
         telemetry.into_iter().chain(units).chain(report).collect()
     }
+}
+
+/// What the shadow is told of a text and its meaning; `None` if it is too large for it.
+pub fn reported(text: &str, meaning: Value) -> Option<Value> {
+    let fits = is_storable(&meaning, LEVELS_MAX);
+    let meaning = if fits { meaning } else { Value::String(text.to_owned()) };
+    (text.len() <= REPORTED_BYTES_MAX).then_some(meaning)
 }
 
 /// In a shadow null takes away, and nesting has an end.
@@ -72,13 +84,46 @@ fn is_storable(json: &Value, levels: usize) -> bool {
 /// The node started again: what it reported before counts no more, so that it is told anew what is desired.
 pub fn restarted() -> Vec<Uplink> {
     let event = Event { name: "reset".to_owned(), data: Value::Null, time: None };
-    vec![Uplink::Event(event), reports(Part::Removed)]
+    vec![Uplink::Event(event), cleared()]
+}
+
+/// The shadow is told what is so now.
+pub fn reporting(news: Map<String, Value>) -> Uplink {
+    reports(Part::Merged(news))
+}
+
+/// Nothing is known of the resources of a node any more.
+pub fn cleared() -> Uplink {
+    reports(Part::Removed)
 }
 
 fn reports(reported: Part) -> Uplink {
     let state = Patch::Parts { desired: Part::Untouched, reported };
     let update = Update { state, tags: None, version: None, token: None, expires_in: None };
     Uplink::Shadow(Request { shadow: None, deed: Deed::Update(Box::new(update)) })
+}
+
+/// What a node is, by what its resources said; `None` if that means nothing.
+pub fn introduction(values: &HashMap<String, String>) -> Option<Announcement> {
+    let word = |name: &str| {
+        let text = report::clean(values.get(name)?, WORD_BYTES_MAX / 4);
+        Some(text).filter(|text| !text.is_empty())
+    };
+    let mut capabilities: Vec<String> =
+        values.keys().filter_map(|name| capability::name(name).ok()).collect();
+    capabilities.sort();
+    capabilities.truncate(report::CAPABILITIES_MAX);
+    let attributes: Map<String, Value> = ATTRIBUTES
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), Value::String(report::clean(values.get(name)?, 64)))))
+        .collect();
+    Some(Announcement {
+        model: word("board"),
+        version: word("version"),
+        capabilities,
+        attributes: report::attributes(attributes).ok()?,
+        ..Announcement::default()
+    })
 }
 
 /// A text that is to be written to a resource of a node.

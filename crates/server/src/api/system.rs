@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::extract::rfc3339;
 use super::problem::ApiError;
 use crate::app::App;
+use crate::settings::Nodes;
 use crate::{backup, tls};
 
 /// Until when this version gets security updates.
@@ -43,6 +44,8 @@ pub(crate) struct Listeners {
     mqtt_ws: Option<String>,
     /// CoAP over UDP.
     coap: Option<String>,
+    /// WebSocket nodes of the Pyaiot family.
+    nodes_ws: Option<String>,
     /// Mongoose OS devices, and the API that mDash has.
     mdash: Option<String>,
     /// The HTTP data plane of AWS IoT.
@@ -115,6 +118,7 @@ pub(crate) async fn system(State(app): State<App>) -> Result<axum::Json<SystemDt
             mqtt_tls: addresses.mqtt_tls.map(text),
             mqtt_ws: addresses.mqtt_ws.map(text),
             coap: addresses.coap.map(text),
+            nodes_ws: addresses.nodes.websocket.map(text),
             mdash: addresses.mdash.map(text),
             aws: addresses.aws.map(text),
         },
@@ -182,6 +186,7 @@ async fn weaknesses(
             the way; keep --coap in a network of their own";
         add("coap_plain", sentence.to_owned());
     }
+    nodes(app, &mut add);
     if app.settings.mdash.is_some() {
         let sentence = "the mDash listener takes what its unmodified clients send: API keys in addresses, where \
             proxies write them down, and device tokens without encryption; leave out --mdash when nothing needs it, \
@@ -207,6 +212,22 @@ async fn weaknesses(
         );
     }
     Ok(weaknesses)
+}
+
+/// What is weak about the listeners for nodes.
+fn nodes(app: &App, add: &mut impl FnMut(&'static str, String)) {
+    let Nodes { websocket } = app.settings.nodes;
+    let open = [("--nodes-ws", websocket)].into_iter().filter_map(|(setting, address)| {
+        address.filter(|address| !address.ip().is_loopback()).map(|_| setting)
+    });
+    let open = open.collect::<Vec<_>>().join(", ");
+    if !open.is_empty() {
+        let sentence = format!(
+            "nodes without a credential and without encryption come in at {open} from beyond this machine: what they \
+             say can be read and forged on the way; keep it in a network of their own"
+        );
+        add("nodes_plain", sentence);
+    }
 }
 
 /// What is weak about the listener for Pyaiot.

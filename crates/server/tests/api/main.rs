@@ -28,6 +28,7 @@ mod jobs;
 mod live;
 mod mdash;
 mod mdash_updates;
+mod nodes;
 mod pyaiot;
 mod scripts;
 mod selectors;

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use motehub_domain::access::Role;
 use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::TopicFilter;
-use motehub_server::{Clock, Pyaiot, Server, Settings, add_token};
+use motehub_server::{Clock, Nodes, Pyaiot, Server, Settings, add_token};
 use motehub_store::Store;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -33,6 +33,7 @@ pub(crate) struct Hub {
     pub(crate) mdash: SocketAddr,
     pub(crate) aws: SocketAddr,
     pub(crate) pyaiot: SocketAddr,
+    pub(crate) nodes_ws: SocketAddr,
     pub(crate) clock: Clock,
     pub(crate) ada: Caller,
     pub(crate) setup_code: String,
@@ -95,6 +96,7 @@ impl Hub {
             mqtt_tls: None,
             mqtt_ws: None,
             coap: None,
+            nodes: Nodes { websocket: Some(free) },
             riot_port: 0,
             mdash: Some(free),
             aws: Some(free),
@@ -119,7 +121,8 @@ impl Hub {
         let (http, mqtt) = (addresses.http, addresses.mqtt);
         let (mdash, aws, pyaiot) =
             (addresses.mdash.unwrap(), addresses.aws.unwrap(), addresses.pyaiot.unwrap());
-        Self { http, mqtt, mdash, aws, pyaiot, clock, ada, setup_code, data, shutdown }
+        let nodes_ws = addresses.nodes.websocket.unwrap();
+        Self { http, mqtt, mdash, aws, pyaiot, nodes_ws, clock, ada, setup_code, data, shutdown }
     }
 
     /// Its data folder.

@@ -97,6 +97,12 @@ impl Socket {
         }
     }
 
+    /// A WebSocket node.
+    pub(crate) async fn of_node(hub: &Hub) -> Self {
+        let (socket, _) = connect_async(format!("ws://{}/node", hub.nodes_ws)).await.unwrap();
+        Self(socket)
+    }
+
     /// A gateway of today, with its token in the handshake.
     pub(crate) async fn gateway(hub: &Hub, token: &str) -> Result<Self, u16> {
         Self::open(hub, "/gw", &[("Sec-WebSocket-Protocol", &format!("token,{token}"))]).await
@@ -122,10 +128,15 @@ impl Socket {
 
     /// The next JSON frame; the error is the code and the reason of the close frame.
     pub(crate) async fn next(&mut self) -> Result<Value, (u16, String)> {
+        Ok(serde_json::from_str(&self.text().await?).unwrap())
+    }
+
+    /// The same as text.
+    pub(crate) async fn text(&mut self) -> Result<String, (u16, String)> {
         loop {
             let next = tokio::time::timeout(WAIT_MAX, self.0.next()).await;
             match next.expect("waited in vain for a frame") {
-                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
                 Some(Ok(Message::Close(Some(frame)))) => {
                     return Err((frame.code.into(), frame.reason.to_string()));
                 }

@@ -12,7 +12,8 @@
 //!   method from the port that it listens on, with `CON` confirmably. `< coap 2.04 "…"` it is answered; `< coap GET
 //!   /led` it is asked, and answers with `> coap 2.05 "1"`. There are the nodes `a` and `b`, at
 //!   `{a.ip}` and `{b.ip}`.
-//! - `> OPEN /gw sub-protocols` a gateway or a client of Pyaiot opens its WebSocket; without sub-protocols an older one.
+//! - `> OPEN /gw sub-protocols` a gateway or a client of Pyaiot opens its WebSocket; without sub-protocols an older one;
+//!   `> OPEN /node` a WebSocket node.
 //! - `api POST /path {…} => 201 board=id` a person asks; `board` is remembered. `nobody …` the same without a token.
 //!   A word behind the status is the problem's code.
 //! - `api UPLOAD /firmware name=light version=1.3 platform=stm32 => 201 light=id digest=digest` uploads an image; `file=` its

@@ -26,6 +26,7 @@ pub(crate) struct World {
     mqtt: SocketAddr,
     mdash: SocketAddr,
     pyaiot: SocketAddr,
+    nodes_ws: SocketAddr,
     clock: Clock,
     token: String,
     names: HashMap<String, String>,
@@ -59,6 +60,7 @@ impl World {
             mqtt_tls: None,
             mqtt_ws: None,
             coap: Some(free),
+            nodes: motehub_server::Nodes { websocket: Some(free) },
             riot_port: nodes.port(),
             mdash: Some(free),
             aws: None,
@@ -83,6 +85,7 @@ impl World {
             mqtt: addresses.mqtt,
             mdash: addresses.mdash.unwrap(),
             pyaiot: addresses.pyaiot.unwrap(),
+            nodes_ws: addresses.nodes.websocket.unwrap(),
             clock,
             token,
             names: places.into_iter().collect(),
@@ -164,6 +167,7 @@ impl World {
         if word == "OPEN" {
             let text = text.trim_start_matches("OPEN").trim();
             let rpc = match text.starts_with('/') {
+                true if text.starts_with("/node") => Rpc::open_pyaiot(&self.runtime, self.nodes_ws, text),
                 true => Rpc::open_pyaiot(&self.runtime, self.pyaiot, text),
                 false => Rpc::open(&self.runtime, self.mdash, text),
             };

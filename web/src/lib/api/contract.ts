@@ -91,7 +91,12 @@ export type KnockState = 'new' | 'ignored' | 'refused';
 /** Somebody unknown who asked to be let in. */
 export type Knock = Told<
   Known['Knock'],
-  { dialect: Dialect; transport: 'mqtt' | 'http' | 'coap'; state: KnockState; device: string | null }
+  {
+    dialect: Dialect;
+    transport: 'mqtt' | 'http' | 'coap' | 'pyaiot' | 'websocket';
+    state: KnockState;
+    device: string | null;
+  }
 >;
 export type KnockList = List<Knock> & { waiting: number };
 export type Acceptance = Known['Accept'];

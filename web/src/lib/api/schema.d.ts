@@ -3147,6 +3147,8 @@ export interface components {
             mqtt_tls?: string | null;
             /** @description MQTT over WebSocket. */
             mqtt_ws?: string | null;
+            /** @description WebSocket nodes of the Pyaiot family. */
+            nodes_ws?: string | null;
         };
         /** @description One line of a device's log. */
         LogLineDto: {

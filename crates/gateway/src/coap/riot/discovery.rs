@@ -2,22 +2,18 @@
 
 use std::collections::VecDeque;
 
-use motehub_domain::capability;
 use motehub_domain::message::Uplink;
-use motehub_domain::report::{self, Announcement, WORD_BYTES_MAX};
 use motehub_protocol::coap::{Failure, Method, Request, Response, link};
 use motehub_protocol::riot;
-use serde_json::{Map, Value};
 
-use super::node::{Discovery, Node};
-use super::{About, Hands, Purpose, RESOURCES_MAX, Riot, sentence};
+use super::node::Discovery;
+use super::{About, Hands, Purpose, Riot, sentence};
 use crate::coap::core::Wish;
 use crate::hub::ConnectionId;
+use crate::nodes::RESOURCES_MAX;
 
 /// How long a node may take to answer.
 const WAIT_MS: u64 = 30_000;
-/// Resources that say what a node is, beside its board and its version.
-const ATTRIBUTES: [&str; 5] = ["name", "os", "mcu", "vendor", "position"];
 
 impl Riot {
     /// Asks a node which resources it has.
@@ -100,7 +96,7 @@ impl Riot {
             None => {
                 let Some(node) = self.nodes.get_mut(&connection) else { return };
                 node.discovery = Discovery::Done;
-                if let Some(said) = introduction(node) {
+                if let Some(said) = node.values.introduction() {
                     hands.out.say(node.device, Uplink::Announced(Box::new(said)), None);
                 }
                 self.report(hands, connection);
@@ -137,26 +133,4 @@ impl Riot {
         }
         self.read_next(hands, connection, todo);
     }
-}
-
-/// What a node is, by its resources.
-fn introduction(node: &Node) -> Option<Announcement> {
-    let word = |name: &str| {
-        let text = report::clean(node.said(name)?, WORD_BYTES_MAX / 4);
-        Some(text).filter(|text| !text.is_empty())
-    };
-    let names = node.resources().filter_map(|name| capability::name(name).ok());
-    let mut capabilities: Vec<String> = names.take(report::CAPABILITIES_MAX).collect();
-    capabilities.sort();
-    let attributes: Map<String, Value> = ATTRIBUTES
-        .into_iter()
-        .filter_map(|name| Some((name.to_owned(), Value::String(report::clean(node.said(name)?, 64)))))
-        .collect();
-    Some(Announcement {
-        model: word("board"),
-        version: word("version"),
-        capabilities,
-        attributes: report::attributes(attributes).ok()?,
-        ..Announcement::default()
-    })
 }

@@ -43,8 +43,8 @@ impl Riot {
     fn desired(&mut self, hands: &mut Hands<'_>, connection: ConnectionId, name: &str, value: &Value) {
         let Some(node) = self.nodes.get_mut(&connection) else { return };
         // It says that already, and only writes it in another way.
-        if node.says(name, value) {
-            node.took(name, value);
+        if node.values.says(name, value) {
+            node.values.took(name, value);
             return self.report(hands, connection);
         }
         let is_same = |about: &About| match &about.purpose {
@@ -138,7 +138,7 @@ impl Riot {
             }
             Purpose::Write { name, value, order } => {
                 if let Some(node) = self.nodes.get_mut(&connection) {
-                    node.took(&name, &value);
+                    node.values.took(&name, &value);
                 }
                 self.report(&mut hands, connection);
                 if let (Some(order), Ok(response)) = (order, outcome) {

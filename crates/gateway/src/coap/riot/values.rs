@@ -7,10 +7,10 @@ use motehub_domain::telemetry::Metric;
 use motehub_protocol::coap::{Code, ExchangeId, Response};
 use motehub_protocol::riot;
 
-use super::node::Taken;
-use super::{Hands, RESOURCES_MAX, Riot, address, receipt};
+use super::{Hands, Riot, address, receipt};
 use crate::coap::core::{Wish, unavailable};
 use crate::hub::ConnectionId;
+use crate::nodes::{RESOURCES_MAX, Taken};
 
 impl Riot {
     /// Something was posted to `/server`. Returns the answer if there is one already.
@@ -78,7 +78,7 @@ impl Riot {
         let node = self.nodes.get_mut(&connection)?;
         let device = node.device;
         let unit = riot::quantity(&text).and_then(|(_, unit)| unit.map(str::to_owned));
-        let Some(Taken { point, is_unit_new }) = node.take(name, text, then.is_some()) else {
+        let Some(Taken { points, is_unit_new }) = node.values.take(name, text, then.is_some()) else {
             let why = format!("a node has at most {RESOURCES_MAX} resources");
             hands.out.wishes.push_back(Wish::Refuse(device, why.clone()));
             return Some(Response::text(Code::BAD_REQUEST, why));
@@ -86,14 +86,13 @@ impl Riot {
         if let (true, Some(unit), Ok(metric)) = (is_unit_new, unit, Metric::parse(name)) {
             hands.out.say(device, Uplink::Unit { metric, unit }, None);
         }
-        let answer = match (point, then) {
-            (Some(point), then) => {
-                let is_answered = then.is_some();
-                let is_taken = hands.out.say(device, Uplink::Telemetry(vec![point]), then);
-                (!is_taken && is_answered).then(unavailable)
-            }
+        let answer = if points.is_empty() {
             // Nothing new is said by it, and what it says was stored before.
-            (None, then) => then.map(|(_, receipt)| receipt),
+            then.map(|(_, receipt)| receipt)
+        } else {
+            let is_answered = then.is_some();
+            let is_taken = hands.out.say(device, Uplink::Telemetry(points), then);
+            (!is_taken && is_answered).then(unavailable)
         };
         self.report(hands, connection);
         answer
@@ -102,7 +101,7 @@ impl Riot {
     /// Tells the shadow what is new, if that was not done a moment ago.
     pub(super) fn report(&mut self, hands: &mut Hands<'_>, connection: ConnectionId) {
         if let Some(node) = self.nodes.get_mut(&connection)
-            && let Some(report) = node.take_report(hands.now_ms)
+            && let Some(report) = node.values.take_report(hands.now_ms)
         {
             hands.out.say(node.device, report, None);
         }
