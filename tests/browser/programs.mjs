@@ -2,7 +2,7 @@
 //! again after the last test of a file. MOTEHUB_BIN names the binary, CHROMIUM the browser. Nothing here waits by the
 //! clock: only for facts, with a deadline.
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -140,6 +140,18 @@ export async function startNodes(hub, first, firmware, more = []) {
     stop: program.stop,
     output: program.output,
   };
+}
+
+/** A gateway of a kind (`mqtt`, `coap`) with the text of its join file; resolves when it listens. */
+export async function startGateway(kind, join, more = []) {
+  const where = await folder();
+  const key = path.join(where, 'gateway.join');
+  await writeFile(key, join, { mode: 0o600 });
+  const program = run(['gateway', kind, '--key', key, `--${kind}`, '127.0.0.1:0', ...more]);
+  const ready = JSON.parse(
+    await program.firstLine('stdout', (line) => line.startsWith('{') && JSON.parse(line).ready === true),
+  );
+  return { ...ready, stop: program.stop, output: program.output };
 }
 
 async function board(hub, flash, args) {

@@ -20,10 +20,13 @@ import type {
   Execution,
   Firmware,
   FirmwareList,
+  Gateway,
+  GatewayEdit,
   Grant,
   History,
   ImportReport,
   InvitationInfo,
+  Joining,
   KnockList,
   KnockState,
   Group,
@@ -36,6 +39,7 @@ import type {
   MetricInfo,
   NewCertificate,
   NewDevice,
+  NewGateway,
   NewGroup,
   NewToken,
   Overview,
@@ -329,6 +333,15 @@ export const connections = {
     get<List<Connection> & { broker: BrokerTotals }>('/connections', query, signal),
   disconnect: (connection: string) => post<void>(`/connections/${id(connection)}/disconnect`),
   forget: (connection: string) => remove(`/connections/${id(connection)}`),
+};
+
+export const gateways = {
+  list: (signal?: Signal) => get<List<Gateway>>('/gateways', {}, signal),
+  add: (gateway: NewGateway) => post<Joining>('/gateways', gateway),
+  edit: (gateway: string, edit: GatewayEdit) => patch<Gateway>(`/gateways/${id(gateway)}`, edit),
+  rotate: (gateway: string, hub: string) => post<Joining>(`/gateways/${id(gateway)}/key`, { hub }),
+  revoke: (gateway: string) => remove(`/gateways/${id(gateway)}/key`),
+  delete: (gateway: string) => remove(`/gateways/${id(gateway)}`),
 };
 
 export const grants = {

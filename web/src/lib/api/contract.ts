@@ -53,6 +53,9 @@ export type Device = Told<
   {
     dialect: Dialect;
     state: DeviceState;
+    /** Unreachable: the link to its gateway is lost, so it is not known whether it is there. */
+    reach: 'online' | 'offline' | 'unreachable';
+    gateway: string | null;
     active: ScriptRef | null;
     running: ScriptRef | null;
     firmware: FirmwareRef | null;
@@ -187,6 +190,16 @@ export type BulkAction =
   | { kind: 'rotate' | 'delete' };
 export type BulkPreview = Known['BulkPreview'];
 export type BulkProgress = Known['BulkProgress'];
+
+/** A gateway on another host. */
+export type Gateway = Told<
+  Known['Gateway'],
+  { state: 'linked' | 'lost' | 'new' | 'revoked'; link: Known['GatewayLink'] | null }
+>;
+export type NewGateway = Known['NewGateway'];
+export type GatewayEdit = Known['GatewayEdit'];
+/** With the join file, which is shown only once. */
+export type Joining = { gateway: Gateway; join_file: string };
 
 export type Grant = Required<Known['Grant']>;
 
