@@ -79,10 +79,9 @@ test('motion is drawn as it comes', async () => {
   const motion = tile('Motion');
   const line = motion.getByRole('figure', { name: 'Acceleration' }).locator('polyline');
   await line.waitFor();
-  const count = async () => ((await line.getAttribute('points')) ?? '').split(' ').length;
-  const before = await count();
+  const before = await line.getAttribute('points');
   await page.waitForFunction(
-    ([before]) => document.querySelector('polyline').getAttribute('points').split(' ').length > before + 5,
+    ([before]) => document.querySelector('polyline').getAttribute('points') !== before,
     [before],
   );
   const board = motion.locator('.board');

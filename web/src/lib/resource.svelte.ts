@@ -9,20 +9,28 @@ export type Resource<T> = {
   readonly loading: boolean;
   reload: () => Promise<void>;
   reloadSoon: (interval_ms?: number) => void;
-  /** Shows something known to be true before the server repeats it. */
+  /** Shows something known to be true before the server repeats it, unless what is shown is newer. */
   set: (data: T) => void;
   /** Forgets the data and loads: the question itself has changed. */
   restart: () => void;
 };
 
-/** Must be called while a component is set up: it stops with the component. */
-export function resource<T>(load: (signal: AbortSignal) => Promise<T>): Resource<T> {
+/** Must be called while a component is set up: it stops with the component. `isOlder` tells which of two answers was
+    overtaken by the other on its way here; without it the last to come is shown. */
+export function resource<T>(
+  load: (signal: AbortSignal) => Promise<T>,
+  isOlder?: (next: T, shown: T) => boolean,
+): Resource<T> {
   let data = $state.raw<T | undefined>(undefined);
   let problem = $state.raw<Problem | undefined>(undefined);
   let loading = $state(true);
   let running: AbortController | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let last = 0;
+
+  function set(next: T): void {
+    if (data === undefined || isOlder?.(next, data) !== true) data = next;
+  }
 
   async function reload(): Promise<void> {
     running?.abort();
@@ -35,7 +43,7 @@ export function resource<T>(load: (signal: AbortSignal) => Promise<T>): Resource
     try {
       const loaded = await load(own.signal);
       if (running !== own) return;
-      data = loaded;
+      set(loaded);
       problem = undefined;
     } catch (error) {
       const found = asProblem(error);
@@ -73,7 +81,7 @@ export function resource<T>(load: (signal: AbortSignal) => Promise<T>): Resource
     },
     reload,
     reloadSoon,
-    set: (next) => (data = next),
+    set,
     restart: () => {
       data = undefined;
       void reload();

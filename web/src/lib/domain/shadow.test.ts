@@ -1,7 +1,7 @@
 //! Tests of shadow: rows, controls and wishes.
 import { expect, test } from 'vitest';
 import type { ShadowRevision } from '../api/contract';
-import { kindOf, revisionsOf, rowsOf, typedWish, wishFor, type Shadow } from './shadow';
+import { isOlder, kindOf, revisionsOf, rowsOf, typedWish, wishFor, type Shadow } from './shadow';
 
 const at = (timestamp: number) => ({ timestamp });
 const SHADOW: Shadow = {
@@ -89,4 +89,10 @@ test('each revision shows what it changed since the one before', () => {
       { field: 'desired.colour.hue', before: null, after: '2' },
     ],
   ]);
+});
+
+test('what was overtaken on its way is older, and a deleted shadow is not', () => {
+  expect(isOlder({ ...SHADOW, version: 2 }, SHADOW)).toBe(true);
+  expect([isOlder(SHADOW, SHADOW), isOlder({ ...SHADOW, version: 4 }, SHADOW)]).toEqual([false, false]);
+  expect([isOlder(null, SHADOW), isOlder(SHADOW, null)]).toEqual([false, false]);
 });

@@ -37,6 +37,11 @@ const SCALES: [RegExp, number][] = [
   [/^(red|green|blue|white|pwm|duty)$/i, 255],
 ];
 
+/** Whether it is from before what is shown: an answer can be overtaken by what a device reported after it. */
+export function isOlder(next: Shadow | null, shown: Shadow | null): boolean {
+  return next !== null && shown !== null && next.version < shown.version;
+}
+
 /** The leaves of a tree; arrays and empty objects are leaves. */
 function leaves(tree: Tree, path: string[] = []): { path: string[]; value: unknown }[] {
   return Object.entries(tree).flatMap(([name, value]) => {
