@@ -212,7 +212,12 @@ mod tests {
         assert_eq!(begin(&lamp, true, Some(rotation)), Ok(Effects::none()), "once is enough");
         assert!(begin(&board, true, None).is_err());
         assert!(begin(&lamp, false, None).is_err());
-        let sent = send(rotation, Secret("s3cret".to_owned()), Digest([2; 32]), START);
+        let sent = send(
+            rotation,
+            Secret { credential: "s3cret".to_owned(), coap_key: "k".to_owned() },
+            Digest([2; 32]),
+            START,
+        );
         assert!(!format!("{sent:?}").contains("s3cret"), "a secret is never shown");
     }
 

@@ -156,7 +156,12 @@ impl Offer {
 
 /// A secret on its way to a device. It is never stored, and never shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
+pub struct Secret {
+    /// The credential.
+    pub credential: String,
+    /// The key for DTLS that belongs to it.
+    pub coap_key: String,
+}
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -2,10 +2,14 @@
 //! of `protocol`; here are the socket, the hub, and what the firmware families do with it.
 //!
 //! [`core`] decides without waiting: datagrams, the time and what the hub answered go in; datagrams and wishes to the
-//! hub come out. [`gateway`] carries them, so that a test can move the clock.
+//! hub come out. [`gateway`] carries them, so that a test can move the clock. A gateway is open to anybody, or behind
+//! [`dtls`], where everybody has proven who it is.
 
+mod artifact;
 mod core;
+mod dtls;
 mod gateway;
+mod native;
 mod riot;
 
 pub use gateway::{Gateway, Settings};

@@ -30,6 +30,10 @@ pub trait Hub: Send + Sync + 'static {
     /// Who knocks, and what may they do?
     fn authenticate(&self, knock: Knock) -> Answer<'_, Result<Client, Refusal>>;
 
+    /// The keys with which whoever says to be this device may prove it over DTLS: none for nobody, several while a new
+    /// credential is on its way.
+    fn keys(&self, identity: String) -> Answer<'_, Result<Vec<String>, UplinkError>>;
+
     /// Takes what devices said. One outcome per arrival, in order; resolves when every `Ok` is durable.
     fn uplink(&self, batch: Vec<Arrival>) -> Answer<'_, Vec<Result<(), UplinkError>>>;
 
@@ -156,6 +160,18 @@ pub enum Credentials {
         /// What it calls itself.
         uid: String,
     },
+    /// The native protocol without a credential, over CoAP: its address has to fit.
+    Unproven {
+        /// The device's id with us, or its own.
+        id: String,
+    },
+    /// DTLS: the peer has proven that it has this key of this identity. Both come from [`Hub::keys`], some time ago.
+    Psk {
+        /// The device's id with us, or its own.
+        identity: String,
+        /// The key.
+        key: String,
+    },
 }
 
 impl Credentials {
@@ -164,8 +180,8 @@ impl Credentials {
         match self {
             Self::Mqtt { password, certificate, .. } => password.is_some() || certificate.is_some(),
             Self::Nodemcu { secret, .. } => secret.is_some(),
-            Self::Bearer { .. } | Self::Token { .. } => true,
-            Self::Riot { .. } => false,
+            Self::Bearer { .. } | Self::Token { .. } | Self::Psk { .. } => true,
+            Self::Riot { .. } | Self::Unproven { .. } => false,
         }
     }
 }
@@ -178,6 +194,8 @@ impl std::fmt::Debug for Credentials {
             Self::Bearer { id, .. } => write!(f, "device {id:?}"),
             Self::Token { .. } => f.write_str("a Mongoose OS device"),
             Self::Riot { uid } => write!(f, "riot node {uid:?}"),
+            Self::Unproven { id } => write!(f, "device {id:?} without a credential"),
+            Self::Psk { identity, .. } => write!(f, "device {identity:?} over DTLS"),
         }
     }
 }

@@ -96,6 +96,9 @@ pub(crate) struct CoapOptions {
     /// Where CoAP listens
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5683", env = "MOTEHUB_COAP")]
     coap: String,
+    /// Where CoAP over DTLS listens, for devices with keys; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_COAPS")]
+    coaps: Option<String>,
 }
 
 /// Runs a command about gateways.
@@ -169,19 +172,30 @@ async fn serve_mqtt(options: MqttOptions) -> anyhow::Result<()> {
 
 async fn serve_coap(options: CoapOptions) -> anyhow::Result<()> {
     let Linked { hub, ends, shutdown } = linked(options.link, "coap").await?;
+    let hub = Arc::new(hub);
+    let plain = bind_coap("coap", &options.coap, &hub)?;
+    let secure = options.coaps.as_deref().map(|text| bind_coap("coaps", text, &hub)).transpose()?;
+    announce([("coap", Some(plain.address())), ("coaps", secure.as_ref().map(coap::Gateway::address))]);
+    let link = tokio::spawn(hub.as_ref().clone().run(ends, shutdown.clone()));
+    let secure = async {
+        if let Some(secure) = secure {
+            secure.run(shutdown.clone()).await;
+        }
+    };
+    tokio::join!(plain.run(shutdown.clone()), secure);
+    link.await?;
+    Ok(())
+}
+
+fn bind_coap(name: &str, text: &str, hub: &Arc<RemoteHub>) -> anyhow::Result<coap::Gateway> {
     let settings = coap::Settings {
-        udp: serve::address("coap", &options.coap)?,
+        udp: serve::address(name, text)?,
+        is_secure: name == "coaps",
         node_port: coap::NODE_PORT,
         limits: coap::Limits::default(),
         draw: coap::draw,
     };
-    let gateway = coap::Gateway::bind(settings, Arc::new(hub.clone()))
-        .with_context(|| format!("coap: {} cannot be bound", options.coap))?;
-    announce([("coap", Some(gateway.address()))]);
-    let link = tokio::spawn(hub.run(ends, shutdown.clone()));
-    gateway.run(shutdown).await;
-    link.await?;
-    Ok(())
+    coap::Gateway::bind(settings, hub.clone()).with_context(|| format!("{name}: {text} cannot be bound"))
 }
 
 /// One line of JSON that programs wait for.

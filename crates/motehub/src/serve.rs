@@ -51,6 +51,9 @@ pub(crate) struct Options {
     /// Where CoAP listens, such as 0.0.0.0:5683; off without it
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_COAP")]
     pub(crate) coap: Option<String>,
+    /// Where CoAP over DTLS listens, such as 0.0.0.0:5684, for devices with keys; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_COAPS")]
+    pub(crate) coaps: Option<String>,
     /// Where WebSocket nodes of the Pyaiot family come in (/node), such as 0.0.0.0:8001; off without it
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_NODES_WS")]
     pub(crate) nodes_ws: Option<String>,
@@ -116,6 +119,7 @@ struct File {
     mqtt_tls: Option<String>,
     mqtt_ws: Option<String>,
     coap: Option<String>,
+    coaps: Option<String>,
     nodes_ws: Option<String>,
     mdash: Option<String>,
     aws: Option<String>,
@@ -184,6 +188,9 @@ fn announce(server: &Server) {
     if let Some(address) = addresses.coap {
         line["coap"] = json!(address.to_string());
     }
+    if let Some(address) = addresses.coaps {
+        line["coaps"] = json!(address.to_string());
+    }
     if let Some(address) = addresses.mdash {
         line["mdash"] = json!(address.to_string());
     }
@@ -221,6 +228,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     let mqtt_tls = options.mqtt_tls.or(file.mqtt_tls);
     let mqtt_ws = options.mqtt_ws.or(file.mqtt_ws);
     let coap = options.coap.or(file.coap);
+    let coaps = options.coaps.or(file.coaps);
     let nodes_ws = options.nodes_ws.or(file.nodes_ws);
     let mdash = options.mdash.or(file.mdash);
     let aws = options.aws.or(file.aws);
@@ -259,6 +267,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         mqtt_tls: mqtt_tls.map(|text| address("mqtt-tls", &text)).transpose()?,
         mqtt_ws: mqtt_ws.map(|text| address("mqtt-ws", &text)).transpose()?,
         coap: coap.map(|text| address("coap", &text)).transpose()?,
+        coaps: coaps.map(|text| address("coaps", &text)).transpose()?,
         nodes: Nodes { websocket: nodes_ws.map(|text| address("nodes-ws", &text)).transpose()? },
         riot_port: motehub_gateway::coap::NODE_PORT,
         mdash: mdash.map(|text| address("mdash", &text)).transpose()?,

@@ -82,7 +82,7 @@ pub fn downlink(identity: &Identity, downlink: &Downlink) -> Option<(&'static st
     match downlink {
         Downlink::Offer(offer) => Some(("offer", offered(identity, offer))),
         Downlink::Command(order) => Some(("command", command::order(order))),
-        Downlink::Credential(secret) => Some(("credential", json!({ "secret": secret.0 }))),
+        Downlink::Credential(secret) => Some(("credential", json!({ "secret": secret.credential }))),
         Downlink::Cancel(digest) => Some(("cancel", json!({ "digest": said::digest_text(*digest) }))),
         Downlink::Commit(digest) => Some(("commit", json!({ "digest": said::digest_text(*digest) }))),
         Downlink::Revert(digest) => Some(("revert", json!({ "digest": said::digest_text(*digest) }))),

@@ -9,6 +9,8 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use motehub_domain::artifact::Digest;
+use motehub_domain::id::DeviceId;
 use motehub_domain::person::Token;
 use ring::hmac;
 
@@ -18,8 +20,9 @@ use crate::{backup, random};
 const FILE: &str = "access-keys.secret";
 /// What is derived, so that nothing else that may be derived one day is the same.
 const PURPOSE: &[u8] = b"motehub access key 1";
+const COAP_PURPOSE: &[u8] = b"motehub coap key 1";
 
-/// The secret of this install, from which those of all access keys are derived.
+/// The secret of this install, from which those of all access keys, and the keys of devices for DTLS, are derived.
 pub(crate) struct Origin(hmac::Key);
 
 impl Origin {
@@ -43,6 +46,12 @@ impl Origin {
         let parts: [&[u8]; 3] = [PURPOSE, &token.id.to_u128().to_be_bytes(), &token.digest.0];
         BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &parts.concat()))
     }
+
+    /// The key of a device for DTLS: another for each of its credentials, by the digest of that (ADR 0019).
+    pub(crate) fn coap_key_of(&self, device: DeviceId, credential: Digest) -> String {
+        let parts: [&[u8]; 3] = [COAP_PURPOSE, &device.to_u128().to_be_bytes(), &credential.0];
+        random::written(hmac::sign(&self.0, &parts.concat()).as_ref())
+    }
 }
 
 /// Whole or not at all, and on disk before anybody is given a key of it.
@@ -59,7 +68,6 @@ fn make(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use motehub_domain::access::Role;
-    use motehub_domain::artifact::Digest;
     use motehub_domain::id::TokenId;
     use motehub_domain::time::Time;
 
@@ -87,6 +95,16 @@ mod tests {
             open(0).secret_of(&token(1, 2)),
         ] {
             assert_ne!(other, secret);
+        }
+        let (device, other) = (DeviceId::from_parts(1, 1), DeviceId::from_parts(2, 1));
+        let key = open(0).coap_key_of(device, Digest([1; 32]));
+        assert_eq!((key.len(), open(0).coap_key_of(device, Digest([1; 32]))), (32, key.clone()));
+        for foreign in [
+            open(1).coap_key_of(device, Digest([1; 32])),
+            open(0).coap_key_of(other, Digest([1; 32])),
+            open(0).coap_key_of(device, Digest([2; 32])),
+        ] {
+            assert_ne!(foreign, key);
         }
         fs::write(folders[0].path().join(FILE), "short").unwrap();
         assert!(Origin::open(folders[0].path()).is_err_and(|error| error.to_string().contains(FILE)));

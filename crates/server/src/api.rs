@@ -162,6 +162,7 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Build), routes!(credentials::issue_credential))
         .on(Needs(Build), routes!(credentials::revoke_credential))
         .on(Needs(Build), routes!(credentials::rotate_credential))
+        .on(Needs(Build), routes!(credentials::coap_key))
         .on(Shared(View), routes!(telemetry::metrics))
         .on(Shared(View), routes!(telemetry::range))
         .on(Needs(See), routes!(history::history))

@@ -128,8 +128,8 @@ fn said(knock: &hub::Knock) -> Option<Said> {
         Credentials::Bearer { id, .. } => Said::new(id, None, via, address, true),
         Credentials::Nodemcu { chip_id, secret } => Said::new(chip_id, None, via, address, secret.is_some()),
         Credentials::Riot { uid } => Said::node(uid, via, address),
-        // It says no name, only a secret.
-        Credentials::Token { .. } => None,
+        // It says no name, only a secret; or who it says to be is what it could not show.
+        Credentials::Token { .. } | Credentials::Unproven { .. } | Credentials::Psk { .. } => None,
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Addresses {
 impl Listeners {
     pub(crate) async fn bind(settings: &settings::Nodes) -> io::Result<Self> {
         let websocket = match settings.websocket {
-            Some(address) => Some(listen("--nodes-ws", address).await?),
+            Some(address) => Some(listen::tcp("--nodes-ws", address).await?),
             None => None,
         };
         Ok(Self { websocket })

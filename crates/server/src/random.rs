@@ -33,7 +33,12 @@ pub(crate) fn number() -> u64 {
 }
 
 fn digits<const N: usize>() -> String {
-    bytes::<N>().iter().map(|byte| char::from(DIGITS[usize::from(byte & 31)])).collect()
+    written(&bytes::<N>())
+}
+
+/// Bytes as digits of secrets, five bits of each.
+pub(crate) fn written(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(DIGITS[usize::from(byte & 31)])).collect()
 }
 
 /// Random bytes.

@@ -31,9 +31,11 @@ impl App {
         };
         let mut effects = Effects::none();
         for rotation in rotations.iter().filter(|rotation| self.connections.is_online(rotation.device)) {
-            let secret = random::secret();
-            let digest = secrets::digest(&secret);
-            effects = effects.and(credential::send(rotation, Secret(secret), digest, self.now()));
+            let credential = random::secret();
+            let digest = secrets::digest(&credential);
+            let coap_key = self.access_keys.coap_key_of(rotation.device, digest);
+            let secret = Secret { credential, coap_key };
+            effects = effects.and(credential::send(rotation, secret, digest, self.now()));
         }
         if let Err(error) = self.perform(effects).await {
             tracing::warn!(%error, "new credentials could not be sent; they are sent when the devices come again");

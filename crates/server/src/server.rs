@@ -1,5 +1,7 @@
 //! One hub: binds every socket, knows its addresses, then runs until it is told to stop.
 
+pub(crate) mod listen;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -36,6 +38,7 @@ use crate::{
     access_key, activity_file, api, assets, aws, backup, commands, exposition, hub, mdash, nodes, random,
     reports, retention, rollouts, secrets, shadows, tls, usage,
 };
+use listen::about;
 
 /// How long the one-time set-up link works.
 const SETUP_MAX: Span = Span::minutes(60);
@@ -58,7 +61,7 @@ pub struct Server {
     pyaiot: Option<TcpListener>,
     nodes: nodes::Listeners,
     mqtt: mqtt::Gateway,
-    coap: Option<coap::Gateway>,
+    coap: Vec<coap::Gateway>,
     addresses: Addresses,
     offered: tokio::sync::mpsc::Receiver<motehub_gateway::hub::Arrival>,
     setup_code: Option<String>,
@@ -81,6 +84,8 @@ pub struct Addresses {
     pub mqtt_ws: Option<SocketAddr>,
     /// CoAP over UDP.
     pub coap: Option<SocketAddr>,
+    /// CoAP over DTLS.
+    pub coaps: Option<SocketAddr>,
     /// Mongoose OS devices, and the API that mDash has.
     pub mdash: Option<SocketAddr>,
     /// The HTTP data plane of AWS IoT.
@@ -113,21 +118,21 @@ impl Server {
         let needs_setup = store.admins().await.map_err(io::Error::other)? == 0;
         let setup_code = needs_setup.then(random::secret);
 
-        let http = listen("--http", settings.http).await?;
+        let http = listen::tcp("--http", settings.http).await?;
         let https = match settings.https {
-            Some(address) => Some((listen("--https", address).await?, tls::server_config(&settings)?)),
+            Some(address) => Some((listen::tcp("--https", address).await?, tls::server_config(&settings)?)),
             None => None,
         };
         let mdash = match settings.mdash {
-            Some(address) => Some(listen("--mdash", address).await?),
+            Some(address) => Some(listen::tcp("--mdash", address).await?),
             None => None,
         };
         let aws = match settings.aws {
-            Some(address) => Some((listen("--aws", address).await?, tls::server_config(&settings)?)),
+            Some(address) => Some((listen::tcp("--aws", address).await?, tls::server_config(&settings)?)),
             None => None,
         };
         let pyaiot = match settings.pyaiot.address {
-            Some(address) => Some(listen("--pyaiot", address).await?),
+            Some(address) => Some(listen::tcp("--pyaiot", address).await?),
             None => None,
         };
         let nodes = nodes::Listeners::bind(&settings.nodes).await?;
@@ -180,7 +185,7 @@ impl Server {
             ..mqtt::Settings::default()
         };
         let mqtt = mqtt::Gateway::bind(listeners, hub.clone()).await?;
-        let coap = settings.coap.map(|address| coap_gateway(address, &settings, hub)).transpose()?;
+        let [plain, secure] = listen::coap(&settings, &hub)?;
         let _ = app.mqtt.set(mqtt.handle());
         let bound = mqtt.addresses();
         let missing = || io::Error::other("the MQTT listener has no address");
@@ -190,13 +195,15 @@ impl Server {
             mqtt: bound.tcp.ok_or_else(missing)?,
             mqtt_tls: bound.tls,
             mqtt_ws: bound.ws,
-            coap: coap.as_ref().map(coap::Gateway::address),
+            coap: plain.as_ref().map(coap::Gateway::address),
+            coaps: secure.as_ref().map(coap::Gateway::address),
             mdash: mdash.as_ref().map(TcpListener::local_addr).transpose()?,
             aws: aws.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
             pyaiot: pyaiot.as_ref().map(TcpListener::local_addr).transpose()?,
             nodes: nodes.addresses()?,
         };
         let _ = app.bound.set(addresses);
+        let coap = plain.into_iter().chain(secure).collect();
         Ok(Self {
             app,
             http,
@@ -232,7 +239,7 @@ impl Server {
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
         gateways.spawn(mqtt.run(shutdown.clone()));
-        if let Some(coap) = coap {
+        for coap in coap {
             gateways.spawn(coap.run(shutdown.clone()));
         }
         let hub: Arc<dyn Hub> = Arc::new(app.clone());
@@ -278,19 +285,6 @@ impl Server {
         }
         Ok(())
     }
-}
-
-fn coap_gateway(address: SocketAddr, settings: &Settings, hub: Arc<dyn Hub>) -> io::Result<coap::Gateway> {
-    let bound = coap::Gateway::bind(
-        coap::Settings {
-            udp: address,
-            node_port: settings.riot_port,
-            limits: coap::Limits::default(),
-            draw: random::number,
-        },
-        hub,
-    );
-    bound.map_err(|error| about(&format!("--coap {address}"), &error))
 }
 
 /// Moves telemetry from the hot table into its chunks, a step at a time, and removes logins that have expired.
@@ -361,12 +355,4 @@ fn lock(data: &std::path::Path) -> io::Result<std::fs::File> {
         io::Error::new(io::ErrorKind::AddrInUse, sentence)
     })?;
     Ok(file)
-}
-
-pub(crate) async fn listen(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|e| about(&format!("{setting} {address}"), &e))
-}
-
-fn about(what: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}"))
 }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub mqtt_ws: Option<SocketAddr>,
     /// Where CoAP over UDP listens, if it does.
     pub coap: Option<SocketAddr>,
+    /// Where CoAP over DTLS listens, if it does.
+    pub coaps: Option<SocketAddr>,
     /// The port that RIOT nodes listen on: 5683, unless a test has others.
     pub riot_port: u16,
     /// Where nodes of the Pyaiot family come in by themselves.

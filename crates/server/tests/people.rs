@@ -61,6 +61,7 @@ impl Hub {
             mqtt_tls: None,
             mqtt_ws: None,
             coap: None,
+            coaps: None,
             nodes: motehub_server::Nodes::default(),
             riot_port: 0,
             mdash: None,

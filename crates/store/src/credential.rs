@@ -37,6 +37,7 @@ sql! {
         "select ", device_select!(),
         " from next_credentials n join devices d on d.id = n.device where n.digest = $1");
     CREDENTIAL = "select digest from credentials where device = $1";
+    NEXT = "select digest from next_credentials where device = $1 order by made_at desc, digest";
 }
 
 /// A new credential ends a rotation that went on.
@@ -87,6 +88,15 @@ impl Store {
     pub async fn credential(&self, device: DeviceId) -> Result<Option<Digest>, StoreError> {
         let row = self.engine().read_one(CREDENTIAL, [Value::id(device)]).await?;
         row.map(|row| Columns::of("credentials", row).digest()).transpose()
+    }
+
+    /// The digests of what a device was sent in a rotation and has not used yet, the newest first.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn next_credentials(&self, device: DeviceId) -> Result<Vec<Digest>, StoreError> {
+        let rows = self.engine().read(NEXT, [Value::id(device)]).await?;
+        rows.into_iter().map(|row| Columns::of("next_credentials", row).digest()).collect()
     }
 
     /// The rotations that go on for some devices.

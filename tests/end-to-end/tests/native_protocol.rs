@@ -58,8 +58,9 @@ fn is_as_written(line: &str, written: &str) -> bool {
 
 #[test]
 fn the_examples_of_the_reference_run_as_written() {
-    let hub = Hub::start(&[]);
+    let hub = Hub::start(&["--coaps", "127.0.0.1:0"]);
     let (id, credential) = native_device(&hub, "lamp-1");
+    let coaps = format!("coaps://{}", hub.ready["coaps"].as_str().expect("it listens"));
     let (host, port) = {
         let address = hub.mqtt();
         let (host, port) = address.rsplit_once(':').expect("a port");
@@ -84,6 +85,7 @@ fn the_examples_of_the_reference_run_as_written() {
         .env("DEVICE", "lamp-1")
         .env("CREDENTIAL", credential)
         .env("TOKEN", &hub.api.token)
+        .env("COAPS", coaps)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -3,20 +3,25 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
+use motehub_domain::artifact::Digest;
 use motehub_domain::id::DeviceId;
 use motehub_domain::message::{Downlink, Uplink};
+use motehub_domain::shadow;
+use motehub_protocol::Encoding;
 use motehub_protocol::coap::{
-    CallId, Code, Endpoint, Event, ExchangeId, Failure, Limits, Method, Request, Response, format,
+    Block, CallId, Code, Endpoint, Event, ExchangeId, Failure, Limits, Method, Response, format,
 };
 use motehub_protocol::riot::{ALIVE, SERVER};
 
+use super::dtls::{self, Proven, SessionId, Sessions};
+use super::native::{Asked, Enter, Native};
 use super::riot::{About, Hands, Riot, SignOf};
-use crate::hub::{Arrival, Client, ConnectionId, Refusal, UplinkError};
+use crate::hub::{Arrival, Client, ConnectionId, Credentials, Refusal, UplinkError};
 
 /// Messages that wait to be taken; beyond it none are.
 const UPLINKS_MAX: usize = 20_000;
 /// Requests to be let in that the hub has at once.
-const KNOCKS_MAX: usize = 256;
+const KNOCKS_MAX: usize = 4_096;
 /// When somebody shall come again who cannot be served now, in seconds.
 pub(super) const RETRY_AFTER_S: u32 = 5;
 
@@ -25,7 +30,15 @@ pub(super) const RETRY_AFTER_S: u32 = 5;
 pub(super) enum Wish {
     /// Tell whether a node may come in; answered with [`Core::admitted`].
     Admit(SignOf),
-    /// A device is there.
+    /// Tell who somebody is; answered with [`Core::entered`].
+    Enter(Box<Enter>),
+    /// Tell which key belongs to an identity; answered with [`Core::key`].
+    Key(SessionId, String),
+    /// Tell a device its shadow; answered with [`Core::answer`].
+    Shadow(ExchangeId, DeviceId, shadow::Request, Encoding),
+    /// Give a device a part of an artifact; answered with [`Core::answer`].
+    Part(ExchangeId, DeviceId, Digest, Block),
+    /// A device is there; answered with [`Core::attached`].
     Attach {
         /// Its connection.
         connection: ConnectionId,
@@ -58,7 +71,10 @@ pub(super) type Outcome = (Option<(ExchangeId, Response)>, Result<(), UplinkErro
 /// The whole of it.
 pub(super) struct Core {
     pub(super) endpoint: Endpoint,
+    /// Those who proved who they are, if everybody here has to.
+    pub(super) sessions: Option<Sessions>,
     riot: Riot,
+    native: Native,
     pub(super) out: Outbox,
 }
 
@@ -115,39 +131,107 @@ impl Outbox {
     }
 }
 
+/// Devices of the native protocol have connections from so many on behind the first.
+const NATIVE_FROM: u64 = 1 << 58;
+
 impl Core {
     pub(super) fn new(
         limits: Limits,
+        sessions: Option<Sessions>,
         node_port: u16,
         first_connection: u64,
         draw: impl FnMut() -> u64 + Send + 'static,
     ) -> Self {
-        let endpoint = Endpoint::new(limits, draw);
-        Self { endpoint, riot: Riot::new(node_port, first_connection), out: Outbox::default() }
+        let mut endpoint = Endpoint::new(limits, draw);
+        if sessions.is_some() {
+            endpoint.trust_addresses();
+        }
+        Self {
+            endpoint,
+            sessions,
+            riot: Riot::new(node_port, first_connection),
+            native: Native::new(first_connection + NATIVE_FROM),
+            out: Outbox::default(),
+        }
     }
 
     /// A datagram came.
     pub(super) fn datagram(&mut self, from: SocketAddr, bytes: &[u8], now_ms: u64) {
-        self.endpoint.datagram(from, bytes, now_ms);
+        match &mut self.sessions {
+            Some(sessions) => sessions.datagram(from, bytes, now_ms),
+            None => {
+                self.native.heard(from, now_ms);
+                self.endpoint.datagram(from, bytes, now_ms);
+            }
+        }
         self.events(now_ms);
     }
 
     /// Something is due.
     pub(super) fn tick(&mut self, now_ms: u64) {
+        if let Some(sessions) = &mut self.sessions {
+            sessions.tick(now_ms);
+        }
         self.endpoint.handle_timeout(now_ms);
         self.events(now_ms);
         self.riot.tick(Hands { endpoint: &mut self.endpoint, out: &mut self.out, now_ms });
+        self.native.tick(Hands { endpoint: &mut self.endpoint, out: &mut self.out, now_ms });
         self.events(now_ms);
     }
 
-    /// How many nodes are there.
+    /// The next datagram to send.
+    pub(super) fn poll_transmit(&mut self, now_ms: u64) -> Option<(SocketAddr, Vec<u8>)> {
+        let Some(sessions) = &mut self.sessions else { return self.endpoint.poll_transmit() };
+        while let Some((to, bytes)) = self.endpoint.poll_transmit() {
+            if let Some(session) = SessionId::of(to) {
+                sessions.send(session, &bytes, now_ms);
+            }
+        }
+        sessions.poll_transmit()
+    }
+
+    /// How many devices are there.
     pub(super) fn nodes(&self) -> usize {
-        self.riot.nodes()
+        self.riot.nodes() + self.native.speakers()
     }
 
     /// When something is due next.
     pub(super) fn next_moment(&self) -> Option<u64> {
-        [self.endpoint.next_timeout(), self.riot.next_moment()].into_iter().flatten().min()
+        let sessions = self.sessions.as_ref().and_then(Sessions::next_moment);
+        let next =
+            [self.endpoint.next_timeout(), self.riot.next_moment(), self.native.next_moment(), sessions];
+        next.into_iter().flatten().min()
+    }
+
+    /// The hub said which key belongs to who a session says to be.
+    pub(super) fn key(&mut self, session: SessionId, key: Option<String>, now_ms: u64) {
+        self.out.knocking = self.out.knocking.saturating_sub(1);
+        if let Some(sessions) = &mut self.sessions {
+            sessions.key(session, key, now_ms);
+        }
+        self.events(now_ms);
+    }
+
+    /// The hub said who somebody is.
+    pub(super) fn entered(&mut self, enter: Enter, answer: Result<Client, Refusal>, now_ms: u64) {
+        self.out.knocking = self.out.knocking.saturating_sub(1);
+        let hands = Hands { endpoint: &mut self.endpoint, out: &mut self.out, now_ms };
+        self.native.entered(hands, enter, answer);
+        self.events(now_ms);
+    }
+
+    /// A device is there, and what waits for it was said.
+    pub(super) fn attached(&mut self, connection: ConnectionId, now_ms: u64) {
+        let hands = Hands { endpoint: &mut self.endpoint, out: &mut self.out, now_ms };
+        self.native.attached(hands, connection);
+        self.events(now_ms);
+    }
+
+    /// The hub had the answer to a request.
+    pub(super) fn answer(&mut self, exchange: ExchangeId, response: Response, now_ms: u64) {
+        self.out.counters.refused += u64::from(!response.code.is_success());
+        self.endpoint.respond(exchange, response, now_ms);
+        self.events(now_ms);
     }
 
     /// The hub said whether a node may come in.
@@ -160,10 +244,23 @@ impl Core {
 
     /// The hub has something for a device; `None` if it has ended the connection.
     pub(super) fn downlink(&mut self, connection: ConnectionId, downlink: Option<Downlink>, now_ms: u64) {
-        let hands = Hands { endpoint: &mut self.endpoint, out: &mut self.out, now_ms };
+        let mut hands = Hands { endpoint: &mut self.endpoint, out: &mut self.out, now_ms };
         match downlink {
-            Some(downlink) => self.riot.say(hands, connection, &downlink),
-            None => self.riot.ended(hands, connection),
+            Some(downlink) => {
+                let is_secret = self.sessions.is_some();
+                if !self.native.say(hands.lend(), connection, &downlink, is_secret) {
+                    self.riot.say(hands, connection, &downlink);
+                }
+            }
+            None => match self.native.ended(hands.lend(), connection) {
+                // Its key may have been revoked.
+                Some(peer) => {
+                    if let (Some(sessions), Some(session)) = (&mut self.sessions, SessionId::of(peer)) {
+                        sessions.close(session, now_ms);
+                    }
+                }
+                None => self.riot.ended(hands, connection),
+            },
         }
         self.events(now_ms);
     }
@@ -182,12 +279,39 @@ impl Core {
     }
 
     fn events(&mut self, now_ms: u64) {
+        self.sessions_said(now_ms);
         while let Some(event) = self.endpoint.poll_event() {
             match event {
-                Event::Asked { exchange, from, request, .. } => self.asked(exchange, from, &request, now_ms),
+                Event::Asked { exchange, from, request, block } => {
+                    self.asked(Asked { exchange, from, request, block }, now_ms);
+                }
                 Event::Answered { call, response } => self.answered(call, Ok(response), now_ms),
                 Event::Failed { call, failure } => self.answered(call, Err(failure), now_ms),
-                Event::ObserverGone { .. } => {}
+                Event::ObserverGone { observer } => self.native.observer_gone(observer),
+            }
+        }
+    }
+
+    /// What sessions said goes to the endpoint, under an address of each session.
+    fn sessions_said(&mut self, now_ms: u64) {
+        let Some(sessions) = &mut self.sessions else { return };
+        while let Some(event) = sessions.poll_event() {
+            match event {
+                dtls::Event::Claimed(session, identity) if identity.is_empty() || !self.out.may_knock() => {
+                    sessions.key(session, None, now_ms);
+                }
+                dtls::Event::Claimed(session, identity) => {
+                    self.out.wishes.push_back(Wish::Key(session, identity));
+                }
+                dtls::Event::Said(session, bytes) => {
+                    self.native.heard(session.address(), now_ms);
+                    self.endpoint.datagram(session.address(), &bytes, now_ms);
+                }
+                dtls::Event::Gone(session) => {
+                    let hands = Hands { endpoint: &mut self.endpoint, out: &mut self.out, now_ms };
+                    self.native.gone(hands, session.address());
+                    self.endpoint.forget_peer(session.address());
+                }
             }
         }
     }
@@ -199,24 +323,57 @@ impl Core {
         }
     }
 
-    fn asked(&mut self, exchange: ExchangeId, from: SocketAddr, request: &Request, now_ms: u64) {
-        let path = request.path_text();
-        let hands = Hands { endpoint: &mut self.endpoint, out: &mut self.out, now_ms };
-        let answer = match (request.method, path.as_str()) {
-            (Method::Post, ALIVE) => self.riot.alive(hands, exchange, from, &request.payload),
-            (Method::Post, SERVER) => self.riot.posted(hands, exchange, from, &request.payload),
-            (_, ALIVE | SERVER) => Some(Response::text(Code::METHOD_NOT_ALLOWED, "only POST is known here")),
-            (Method::Get, "/.well-known/core") => {
-                let links = format!("<{ALIVE}>;rt=\"pyaiot.alive\",<{SERVER}>;rt=\"pyaiot.server\"");
-                Some(Response::with(Code::CONTENT, format::LINKS, links.into_bytes()))
-            }
-            _ => Some(Response::text(Code::NOT_FOUND, "there is no such resource")),
+    fn asked(&mut self, asked: Asked, now_ms: u64) {
+        let exchange = asked.exchange;
+        let answer = match self.sessions {
+            Some(_) => self.asked_by_session(asked, now_ms),
+            None => self.asked_by_anybody(asked, now_ms),
         };
         if let Some(answer) = answer {
             self.out.counters.refused += u64::from(!answer.code.is_success());
             self.endpoint.respond(exchange, answer, now_ms);
         }
     }
+
+    /// Who asks has proven who it is.
+    fn asked_by_session(&mut self, asked: Asked, now_ms: u64) -> Option<Response> {
+        let is_list = asked.request.path_text() == LIST && asked.request.method == Method::Get;
+        if !is_list && !Native::is_meant(&asked.request) {
+            return Some(nothing());
+        }
+        let proven = SessionId::of(asked.from)
+            .and_then(|session| self.sessions.as_ref().and_then(|sessions| sessions.proven(session)));
+        let Some(Proven { identity, key, place }) = proven else { return Some(unavailable()) };
+        let hands = Hands { endpoint: &mut self.endpoint, out: &mut self.out, now_ms };
+        self.native.asked(hands, asked, Some((Credentials::Psk { identity, key }, place)))
+    }
+
+    fn asked_by_anybody(&mut self, asked: Asked, now_ms: u64) -> Option<Response> {
+        let path = asked.request.path_text();
+        let hands = Hands { endpoint: &mut self.endpoint, out: &mut self.out, now_ms };
+        match (asked.request.method, path.as_str()) {
+            (Method::Post, ALIVE) => {
+                self.riot.alive(hands, asked.exchange, asked.from, &asked.request.payload)
+            }
+            (Method::Post, SERVER) => {
+                self.riot.posted(hands, asked.exchange, asked.from, &asked.request.payload)
+            }
+            (_, ALIVE | SERVER) => Some(Response::text(Code::METHOD_NOT_ALLOWED, "only POST is known here")),
+            (Method::Get, LIST) => {
+                let links = format!("<{ALIVE}>;rt=\"pyaiot.alive\",<{SERVER}>;rt=\"pyaiot.server\"");
+                Some(Response::with(Code::CONTENT, format::LINKS, links.into_bytes()))
+            }
+            _ if Native::is_meant(&asked.request) => self.native.asked(hands, asked, None),
+            _ => Some(nothing()),
+        }
+    }
+}
+
+/// Where a list of resources is (RFC 6690).
+const LIST: &str = "/.well-known/core";
+
+fn nothing() -> Response {
+    Response::text(Code::NOT_FOUND, "there is no such resource")
 }
 
 /// For whom cannot be served now.

@@ -9,21 +9,23 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use motehub_domain::id::DeviceId;
 use motehub_domain::message::Downlink;
 use motehub_domain::time::Span;
-use motehub_protocol::coap::{Counters, Limits};
+use motehub_protocol::coap::{Counters, ExchangeId, Limits, Response};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::artifact::{self, Pieces};
 use super::core::{Core, Outcome, Wish};
+use super::dtls::{SessionId, Sessions};
+use super::native::{self, Enter};
 use super::riot::SignOf;
 use crate::hub::{Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, Transport};
 
-/// Connections are numbered from here on, far from those of the others.
-const FIRST_CONNECTION: u64 = 7 << 60;
+/// Connections are numbered from here on, far from those of the others; behind DTLS from the second on.
+const FIRST_CONNECTIONS: [u64; 2] = [7 << 60, 7 << 60 | 1 << 59];
 /// The largest datagram that is read; what is longer is cut, and then breaks a rule.
 const DATAGRAM_BYTES_MAX: usize = 2_048;
 /// How many datagrams are read before anything else is done.
@@ -44,6 +46,8 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// CoAP over UDP.
     pub udp: SocketAddr,
+    /// Whether it is behind DTLS: only devices of the native protocol are served then, by their keys.
+    pub is_secure: bool,
     /// The port that RIOT nodes listen on: 5683, unless a test has others.
     pub node_port: u16,
     /// Bounds of the endpoint.
@@ -57,12 +61,18 @@ pub struct Gateway {
     socket: UdpSocket,
     address: SocketAddr,
     settings: Settings,
+    sessions: Option<Sessions>,
+    started: Instant,
     hub: Arc<dyn Hub>,
 }
 
 /// Something that the hub did.
 enum Done {
     Admitted(SignOf, Box<Result<Client, Refusal>>),
+    Entered(Box<Enter>, Box<Result<Client, Refusal>>),
+    Key(SessionId, Option<String>),
+    Attached(ConnectionId, Vec<Downlink>, mpsc::Receiver<Downlink>),
+    Answer(ExchangeId, Response),
     Told(ConnectionId, Option<Downlink>, mpsc::Receiver<Downlink>),
     Taken(Vec<Outcome>),
     Nothing,
@@ -84,7 +94,9 @@ impl Gateway {
         socket.bind(&settings.udp.into())?;
         let socket = UdpSocket::from_std(socket.into())?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address, settings, hub })
+        let started = Instant::now();
+        let sessions = settings.is_secure.then(|| Sessions::new(started.into_std())).transpose()?;
+        Ok(Self { socket, address, settings, sessions, started, hub })
     }
 
     /// Where it listens.
@@ -94,15 +106,18 @@ impl Gateway {
 
     /// Serves until `shutdown`, then stores what was taken.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { socket, settings, hub, .. } = self;
-        let core = Core::new(settings.limits, settings.node_port, FIRST_CONNECTION, settings.draw);
+        let Self { socket, settings, sessions, started, hub, .. } = self;
+        let first = FIRST_CONNECTIONS[usize::from(settings.is_secure)];
+        let core = Core::new(settings.limits, sessions, settings.node_port, first, settings.draw);
         let mut running = Running {
             core,
             socket,
             hub,
+            pieces: Arc::default(),
+            draw: settings.draw,
             doing: FuturesUnordered::new(),
             is_taking: false,
-            started: Instant::now(),
+            started,
         };
         tokio::select! {
             () = running.serve() => {}
@@ -119,6 +134,8 @@ struct Running {
     core: Core,
     socket: UdpSocket,
     hub: Arc<dyn Hub>,
+    pieces: Arc<Pieces>,
+    draw: fn() -> u64,
     doing: Doing,
     /// The hub takes a batch at this moment; the next one waits, so that the order holds.
     is_taking: bool,
@@ -168,7 +185,7 @@ impl Running {
 
     /// Datagrams to the socket, wishes and messages to the hub.
     async fn hand_on(&mut self) {
-        while let Some((to, bytes)) = self.core.endpoint.poll_transmit() {
+        while let Some((to, bytes)) = self.core.poll_transmit(self.now_ms()) {
             if let Err(error) = self.socket.send_to(&bytes, to).await {
                 tracing::debug!(%to, %error, "a CoAP datagram could not be sent");
             }
@@ -191,40 +208,66 @@ impl Running {
 
     fn wish(&mut self, wish: Wish) {
         let hub = self.hub.clone();
-        match wish {
-            Wish::Admit(sign) => self.doing.push(Box::pin(async move {
+        let doing: BoxFuture<'static, Done> = match wish {
+            Wish::Admit(sign) => Box::pin(async move {
                 let credentials = Credentials::Riot { uid: sign.uid.clone() };
                 let knock = Knock { address: sign.from, transport: Transport::Coap, credentials };
                 let answer = hub.authenticate(knock).await;
                 Done::Admitted(sign, Box::new(answer))
-            })),
+            }),
+            Wish::Enter(enter) => Box::pin(async move {
+                let (address, credentials) = (enter.place, enter.credentials.clone());
+                let knock = Knock { address, transport: Transport::Coap, credentials };
+                let answer = hub.authenticate(knock).await;
+                Done::Entered(enter, Box::new(answer))
+            }),
+            Wish::Key(session, identity) => {
+                let number = (self.draw)();
+                Box::pin(async move { Done::Key(session, key(&*hub, identity, number).await) })
+            }
             Wish::Attach { connection: id, device, address, silence_max_ms } => {
-                let (sender, downlinks) = mpsc::channel(QUEUE_MAX);
                 let silence_max = i64::try_from(silence_max_ms).ok().map(Span);
                 let connection = Connection { id, device, address, transport: Transport::Coap, silence_max };
-                self.doing.push(Box::pin(async move {
-                    hub.attach(connection, sender).await;
-                    hub.listens(device).await;
-                    Done::Nothing
-                }));
-                self.doing.push(Box::pin(next(id, downlinks)));
+                Box::pin(attach(hub, connection))
             }
-            Wish::Detach(connection) => self.doing.push(Box::pin(async move {
+            Wish::Detach(connection) => Box::pin(async move {
                 hub.detach(connection).await;
                 Done::Nothing
-            })),
-            Wish::Listen(device) => self.doing.push(Box::pin(listens(hub, device))),
-            Wish::Refuse(device, why) => self.doing.push(Box::pin(async move {
+            }),
+            Wish::Listen(device) => Box::pin(async move {
+                hub.listens(device).await;
+                Done::Nothing
+            }),
+            Wish::Refuse(device, why) => Box::pin(async move {
                 hub.refused(device, why).await;
                 Done::Nothing
-            })),
-        }
+            }),
+            Wish::Shadow(exchange, device, request, encoding) => Box::pin(async move {
+                let found = hub.shadow(device, request.clone()).await;
+                Done::Answer(exchange, native::document(device, request, found, encoding))
+            }),
+            Wish::Part(exchange, device, digest, block) => {
+                let part = artifact::part(hub, self.pieces.clone(), device, digest, block);
+                Box::pin(async move { Done::Answer(exchange, part.await) })
+            }
+        };
+        self.doing.push(doing);
     }
 
     fn done(&mut self, done: Done) {
         let now = self.now_ms();
         match done {
             Done::Admitted(sign, answer) => self.core.admitted(sign, *answer, now),
+            Done::Entered(enter, answer) => self.core.entered(*enter, *answer, now),
+            Done::Key(session, key) => self.core.key(session, key, now),
+            Done::Answer(exchange, response) => self.core.answer(exchange, response, now),
+            Done::Attached(connection, waiting, downlinks) => {
+                self.doing.push(Box::pin(next(connection, downlinks)));
+                for downlink in waiting {
+                    self.core.downlink(connection, Some(downlink), now);
+                }
+                self.core.attached(connection, now);
+            }
             Done::Told(connection, downlink, downlinks) => {
                 if downlink.is_some() {
                     self.doing.push(Box::pin(next(connection, downlinks)));
@@ -256,9 +299,28 @@ async fn next(connection: ConnectionId, mut downlinks: mpsc::Receiver<Downlink>)
     Done::Told(connection, downlink, downlinks)
 }
 
-async fn listens(hub: Arc<dyn Hub>, device: DeviceId) -> Done {
+/// A device is there. What waits for it is known when this is done.
+async fn attach(hub: Arc<dyn Hub>, connection: Connection) -> Done {
+    let (sender, mut downlinks) = mpsc::channel(QUEUE_MAX);
+    let (id, device) = (connection.id, connection.device);
+    hub.attach(connection, sender).await;
     hub.listens(device).await;
-    Done::Nothing
+    let waiting = std::iter::from_fn(|| downlinks.try_recv().ok()).collect();
+    Done::Attached(id, waiting, downlinks)
+}
+
+/// The key of who says to be a device. While a new one is on its way to it there are several, and which of them it has
+/// is not said: any is tried, and the device tries again.
+async fn key(hub: &dyn Hub, identity: String, number: u64) -> Option<String> {
+    let mut keys = match hub.keys(identity).await {
+        Ok(keys) => keys,
+        Err(error) => {
+            tracing::warn!(%error, "the key of a device could not be looked up");
+            return None;
+        }
+    };
+    let count = keys.len();
+    (count > 0).then(|| keys.swap_remove(usize::try_from(number).unwrap_or(0) % count))
 }
 
 fn publish(core: &Core) {
@@ -274,11 +336,14 @@ fn publish(core: &Core) {
         refused_observers,
         forgotten,
     } = core.endpoint.counters().clone();
+    let listener = if core.sessions.is_some() { "coaps" } else { "coap" };
     for (direction, count) in [("in", received), ("out", sent)] {
-        metrics::counter!("motehub_coap_datagrams_total", "direction" => direction).absolute(count);
+        metrics::counter!("motehub_coap_datagrams_total", "listener" => listener, "direction" => direction)
+            .absolute(count);
     }
     for (direction, count) in [("in", repeated), ("out", sent_again)] {
-        metrics::counter!("motehub_coap_repeated_total", "direction" => direction).absolute(count);
+        metrics::counter!("motehub_coap_repeated_total", "listener" => listener, "direction" => direction)
+            .absolute(count);
     }
     let own = &core.out.counters;
     let refused = [
@@ -293,8 +358,22 @@ fn publish(core: &Core) {
         ("dropped", own.dropped),
     ];
     for (reason, count) in refused {
-        metrics::counter!("motehub_coap_refused_total", "reason" => reason).absolute(count);
+        metrics::counter!("motehub_coap_refused_total", "listener" => listener, "reason" => reason)
+            .absolute(count);
     }
-    metrics::counter!("motehub_coap_uplinks_total").absolute(own.taken);
-    metrics::gauge!("motehub_coap_nodes").set(core.nodes() as f64);
+    metrics::counter!("motehub_coap_uplinks_total", "listener" => listener).absolute(own.taken);
+    if let Some(sessions) = &core.sessions {
+        let counted = &sessions.counters;
+        let ends = [
+            ("established", counted.established),
+            ("failed", counted.failed),
+            ("forgotten", counted.forgotten),
+            ("stray", counted.stray),
+        ];
+        for (end, count) in ends {
+            metrics::counter!("motehub_dtls_total", "end" => end).absolute(count);
+        }
+        metrics::gauge!("motehub_dtls_sessions").set(sessions.established() as f64);
+    }
+    metrics::gauge!("motehub_coap_nodes", "listener" => listener).set(core.nodes() as f64);
 }

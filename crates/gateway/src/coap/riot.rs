@@ -76,6 +76,11 @@ pub(super) struct Hands<'a> {
 }
 
 impl Hands<'_> {
+    /// The same, for a moment.
+    pub(super) fn lend(&mut self) -> Hands<'_> {
+        Hands { endpoint: self.endpoint, out: self.out, now_ms: self.now_ms }
+    }
+
     fn answer(&mut self, exchange: ExchangeId, response: Response) {
         self.endpoint.respond(exchange, response, self.now_ms);
     }

@@ -154,6 +154,8 @@ pub enum Question {
     ArtifactSize(DeviceId, Digest),
     /// `Result<Bytes, UplinkError>`
     ArtifactPart(Digest, u64, u64),
+    /// `Result<Vec<String>, UplinkError>`
+    Keys(String),
 }
 
 /// What a device said, and when the gateway heard it.
@@ -255,6 +257,7 @@ wire! {
         12 = Who(principals),
         13 = ArtifactSize(device, digest),
         14 = ArtifactPart(digest, from, to),
+        15 = Keys(identity),
     }
     enum Lane { 0 = Said, 1 = Measured }
     enum Transport { 0 = Mqtt, 1 = Http, 2 = WebSocket, 3 = Coap }
@@ -266,6 +269,8 @@ wire! {
         2 = Bearer { id, secret },
         3 = Token { secret },
         4 = Riot { uid },
+        5 = Unproven { id },
+        6 = Psk { identity, key },
     }
 }
 

@@ -192,6 +192,10 @@ impl Hub for RemoteHub {
         })
     }
 
+    fn keys(&self, identity: String) -> Answer<'_, Result<Vec<String>, UplinkError>> {
+        Box::pin(self.ask_or_wait(Question::Keys(identity)))
+    }
+
     fn uplink(&self, batch: Vec<Arrival>) -> Answer<'_, Vec<Result<(), UplinkError>>> {
         let (count, stamped) = (batch.len(), self.stamped(batch));
         let coming = self.live().map(|live| live.begin(Question::Uplink(stamped)));

@@ -175,6 +175,10 @@ impl Hub for Recorder {
         })
     }
 
+    fn keys(&self, _: String) -> Answer<'_, Result<Vec<String>, UplinkError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn uplink(&self, batch: Vec<Arrival>) -> Answer<'_, Vec<Result<(), UplinkError>>> {
         Box::pin(async move {
             if let Some(mut gate) = self.gate.clone() {

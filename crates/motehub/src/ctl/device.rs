@@ -59,6 +59,11 @@ pub(super) enum Verb {
         #[arg(long)]
         yes: bool,
     },
+    /// Print the key with which a device proves over DTLS who it is; it belongs to its credential
+    CoapKey {
+        /// Its id, name or external id
+        device: String,
+    },
     /// Return a device to what it ran before; one with firmware on trial goes back by itself
     Rollback {
         /// Its id, name or external id
@@ -161,6 +166,12 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
             caller.show(&rotated, |device| match device["rotation"]["state"] == "sent" {
                 true => "sent: the old one stops when the new one is used\n".to_owned(),
                 false => "it is sent when the device is there\n".to_owned(),
+            })
+        }
+        Verb::CoapKey { device } => {
+            let id = find::id(caller, "device", device)?;
+            caller.show(&caller.get(&format!("/devices/{id}/coap-key"))?, |made| {
+                format!("identity  {}\nkey       {}\n", cell(&made["identity"]), cell(&made["key"]))
             })
         }
         Verb::Rollback { device } => {

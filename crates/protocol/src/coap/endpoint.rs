@@ -216,6 +216,17 @@ impl Endpoint {
         }
     }
 
+    /// A peer is gone for good: nothing more is said to it, and it observes nothing any more.
+    pub fn forget_peer(&mut self, peer: SocketAddr) {
+        let of_peer = self.observing.range((peer, Token::default())..).take_while(|((of, _), _)| *of == peer);
+        let observers: Vec<ObserverId> = of_peer.map(|(_, id)| *id).collect();
+        observers.into_iter().for_each(|id| self.observer_gone(id));
+        let of_peer = self.exchanges.iter().filter(|(_, exchange)| exchange.from == peer).map(|(id, _)| *id);
+        let exchanges: Vec<ExchangeId> = of_peer.collect();
+        exchanges.into_iter().for_each(|id| self.ignore(id));
+        self.peers.remove(&peer);
+    }
+
     /// The moment of [`Endpoint::next_timeout`] has come.
     pub fn handle_timeout(&mut self, now_ms: u64) {
         self.at(now_ms);

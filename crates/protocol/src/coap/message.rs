@@ -63,6 +63,8 @@ impl Code {
     pub const INCOMPLETE: Self = Self(0x88);
     /// 4.13
     pub const TOO_LARGE: Self = Self(0x8d);
+    /// 4.15
+    pub const UNSUPPORTED_FORMAT: Self = Self(0x8f);
     /// 4.29
     pub const TOO_MANY: Self = Self(0x9d);
     /// 5.00

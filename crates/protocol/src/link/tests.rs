@@ -228,7 +228,8 @@ fn downlink() -> impl Strategy<Value = Downlink> {
         is_again,
     });
     prop_oneof![
-        any::<String>().prop_map(|secret| Downlink::Credential(Secret(secret))),
+        any::<(String, String)>()
+            .prop_map(|(credential, coap_key)| Downlink::Credential(Secret { credential, coap_key })),
         offer.prop_map(Downlink::Offer),
         digest().prop_map(Downlink::Cancel),
         digest().prop_map(Downlink::Commit),

@@ -22,6 +22,7 @@ use crate::aws::Ask;
 use crate::{DecodeError, Identity, MqttMessage, jobs, payload, shadow};
 
 crate::wire! {
+    struct Secret { credential, coap_key }
     struct Identity { device, external_id, dialect }
     struct TopicRights { publish, subscribe }
     struct Point { metric, time, value }
@@ -146,7 +147,6 @@ disguised! {
     Time as i64: |time| time.0, |ms| Some(Time(ms));
     Span as i64: |span| span.0, |ms| Some(Span(ms));
     SocketAddr as String: |address| address.to_string(), |text| text.parse().ok();
-    Secret as String: |secret| secret.0.clone(), |text| Some(Secret(text));
     Expiry as Map<String, Value>: |expiry| expiry.0.clone(), |times| Some(Expiry(times));
     Metric as String: |metric| metric.as_str().to_owned(), |text| Metric::parse(&text).ok();
     ShadowName as String: |name| name.as_str().to_owned(), |text| ShadowName::parse(&text);

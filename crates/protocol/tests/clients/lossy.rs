@@ -33,11 +33,6 @@ impl Drop for Lossy {
     }
 }
 
-/// A port that nobody had a moment ago.
-pub(crate) fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// What happens to the datagrams of one direction. So many follow each other before one is lost that every message
 /// arrives within the repetitions of CoAP: a test fails for what is wrong and not for bad luck.
 struct Chance {

@@ -5,7 +5,7 @@
 mod alone;
 mod lossy;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -88,7 +88,7 @@ fn aiocoap_speaks_with_our_server() {
 
 #[test]
 fn our_client_speaks_with_aiocoap() {
-    let port = lossy::free_port();
+    let port = free_port();
     let mut server = Ended(aiocoap(&["server", &port.to_string()]));
     let lossy = Lossy::start(SocketAddr::from(([127, 0, 0, 1], port)));
     let get = |path: &str| Request::new(Method::Get, path);
@@ -122,6 +122,11 @@ fn our_client_speaks_with_aiocoap() {
     let seen = ask(lossy.address, Request { observe: Some(true), ..get("/count") }, 3);
     let seen: Vec<i64> = seen.into_iter().map(|answer| text(answer).1.parse().unwrap()).collect();
     assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "{seen:?}");
+}
+
+/// A port that nobody had a moment ago.
+fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A process that ends with the test.

@@ -7,9 +7,10 @@ use axum::http::StatusCode;
 use motehub_domain::change::Actor;
 use motehub_domain::credential::{self, Rotation};
 use motehub_domain::deployment::Target;
-use motehub_domain::device;
+use motehub_domain::device::{self, Dialect};
 use motehub_domain::effects::Effects;
 use motehub_domain::id::DeviceId;
+use motehub_domain::rejection::Rejection;
 use motehub_domain::time::Time;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -91,6 +92,35 @@ pub(crate) async fn revoke_credential(
 ) -> Result<StatusCode, ApiError> {
     set_credential(&app, &path, None, &caller.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// How a device proves over DTLS who it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CoapKey {
+    /// Its identity; its external id is good too.
+    identity: String,
+    /// The pre-shared key, as text.
+    key: String,
+}
+
+/// The key of a device for CoAP over DTLS. It belongs to the credential: a new credential has another key.
+#[utoipa::path(get, path = "/api/v1/devices/{id}/coap-key", tag = "devices",
+    responses((status = 200, body = CoapKey), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(crate) async fn coap_key(
+    State(app): State<App>,
+    Path(path): Path<String>,
+) -> Result<axum::Json<CoapKey>, ApiError> {
+    let device = load(&app, id("device", &path)?).await?;
+    if device.dialect != Dialect::Native {
+        let sentence = "keys for CoAP are for devices of the native dialect";
+        return Err(Rejection::conflict("wrong_dialect", sentence).into());
+    }
+    let Some(credential) = app.store.credential(device.id).await? else {
+        let sentence = "the key belongs to a credential: issue one first";
+        return Err(Rejection::conflict("no_credential", sentence).into());
+    };
+    let key = app.access_keys.coap_key_of(device.id, credential);
+    Ok(axum::Json(CoapKey { identity: device.id.to_string(), key }))
 }
 
 async fn set_credential(app: &App, path: &str, secret: Option<&str>, actor: &Actor) -> Result<(), ApiError> {

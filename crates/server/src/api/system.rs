@@ -44,6 +44,8 @@ pub(crate) struct Listeners {
     mqtt_ws: Option<String>,
     /// CoAP over UDP.
     coap: Option<String>,
+    /// CoAP over DTLS.
+    coaps: Option<String>,
     /// WebSocket nodes of the Pyaiot family.
     nodes_ws: Option<String>,
     /// Mongoose OS devices, and the API that mDash has.
@@ -118,6 +120,7 @@ pub(crate) async fn system(State(app): State<App>) -> Result<axum::Json<SystemDt
             mqtt_tls: addresses.mqtt_tls.map(text),
             mqtt_ws: addresses.mqtt_ws.map(text),
             coap: addresses.coap.map(text),
+            coaps: addresses.coaps.map(text),
             nodes_ws: addresses.nodes.websocket.map(text),
             mdash: addresses.mdash.map(text),
             aws: addresses.aws.map(text),

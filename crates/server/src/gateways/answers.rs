@@ -34,6 +34,7 @@ impl Peer {
     pub(super) fn answer(&self, question: Question) -> Answer<'_, Bytes> {
         match question {
             Question::Authenticate(knock) => Box::pin(async move { encode(&self.authenticate(knock).await) }),
+            Question::Keys(identity) => Box::pin(async move { encode(&self.keys(identity).await) }),
             Question::Uplink(batch) => self.uplink(batch),
             Question::Numbered { batch, .. } => self.uplink(batch),
             Question::Shadow(device, request) => {
@@ -129,6 +130,17 @@ impl Peer {
                 tracing::warn!(%error, "whether a gateway may speak for a device could not be looked up");
                 Err(Refusal::Unavailable)
             }
+        }
+    }
+
+    /// The keys of a device, for a gateway that may speak for it once it has shown one of them.
+    async fn keys(&self, identity: String) -> Result<Vec<String>, UplinkError> {
+        let device = self.app.native_named(&identity).await.map_err(|error| unavailable(&error))?;
+        let Some(device) = device else { return Ok(Vec::new()) };
+        match self.hindrance(&device, true).await {
+            Ok(None) => self.app.keys(identity).await,
+            Ok(Some(_)) => Ok(Vec::new()),
+            Err(error) => Err(UplinkError::Unavailable(error.to_string())),
         }
     }
 

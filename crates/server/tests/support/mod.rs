@@ -96,6 +96,7 @@ impl Hub {
             mqtt_tls: None,
             mqtt_ws: None,
             coap: None,
+            coaps: None,
             nodes: Nodes { websocket: Some(free) },
             riot_port: 0,
             mdash: Some(free),

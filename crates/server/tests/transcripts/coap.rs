@@ -10,6 +10,9 @@ use coap_lite::{CoapOption, MessageClass, MessageType, Packet};
 use crate::Outcome;
 use crate::wait::PATIENCE;
 
+/// The option by which a node proves that it is at its address (RFC 9175).
+const ECHO: CoapOption = CoapOption::Unknown(252);
+
 /// Where the next node is; every transcript has others.
 static NEXT: AtomicU16 = AtomicU16::new(1);
 
@@ -23,8 +26,9 @@ struct Node {
     address: IpAddr,
     /// What it listens on.
     socket: UdpSocket,
-    /// What it spoke from last.
+    /// What it spoke from last, and what it said there.
     speaker: Option<UdpSocket>,
+    said: Option<(Packet, SocketAddr)>,
     /// What it was asked last.
     asked: Option<(Packet, SocketAddr)>,
     next_mid: u16,
@@ -65,6 +69,7 @@ impl Nodes {
                 address,
                 socket,
                 speaker: None,
+                said: None,
                 asked: None,
                 next_mid: 1,
                 seen: Vec::new(),
@@ -73,11 +78,12 @@ impl Nodes {
         })
     }
 
-    /// `[own] [CON] POST /path "payload"`, or an answer: `2.05 "payload"`.
+    /// `[own] [CON] [cbor] POST /path "payload"`, where OBSERVE is a GET that goes on, or an answer: `2.05 "payload"`.
     pub(crate) fn say(&mut self, name: &str, hub: SocketAddr, text: &str) -> Outcome {
         let node = self.node(name);
         let (text, is_own) = text.strip_prefix("own ").map_or((text, false), |rest| (rest, true));
         let (text, is_confirmable) = text.strip_prefix("CON ").map_or((text, false), |rest| (rest, true));
+        let (text, is_cbor) = text.strip_prefix("cbor ").map_or((text, false), |rest| (rest, true));
         let (head, payload) = text.split_once(" \"").unwrap_or((text, "\""));
         let payload = bytes(payload.strip_suffix('"').ok_or("a payload ends with a quotation mark")?)?;
         if head.starts_with(|sign: char| sign.is_ascii_digit()) {
@@ -93,6 +99,7 @@ impl Nodes {
             return Ok(());
         }
         let (method, path) = head.split_once(' ').ok_or("a method and a path")?;
+        let (method, observes) = if method == "OBSERVE" { ("GET", true) } else { (method, false) };
         let code = ["GET", "POST", "PUT", "DELETE"].iter().position(|known| *known == method);
         let mut packet = Packet::new();
         packet.header.set_version(1);
@@ -104,6 +111,12 @@ impl Nodes {
         packet.set_token(vec![0x5c, 0xb8]);
         let parts = path.split('/').filter(|part| !part.is_empty());
         parts.for_each(|part| packet.add_option(CoapOption::UriPath, part.as_bytes().to_vec()));
+        if observes {
+            packet.add_option(CoapOption::Observe, Vec::new());
+        }
+        if is_cbor {
+            packet.add_option(CoapOption::ContentFormat, vec![60]);
+        }
         packet.payload = payload;
         let speaker = match is_own {
             true => node.socket.try_clone().unwrap(),
@@ -111,7 +124,7 @@ impl Nodes {
         };
         speaker.set_read_timeout(Some(PATIENCE)).unwrap();
         speaker.send_to(&packet.to_bytes().unwrap(), hub).unwrap();
-        node.speaker = Some(speaker);
+        (node.speaker, node.said) = (Some(speaker), Some((packet, hub)));
         Ok(())
     }
 
@@ -124,12 +137,37 @@ impl Nodes {
         let is_wanted =
             |packet: &Packet| matches!(packet.header.code, MessageClass::Response(_)) == is_answer;
         let aside = node.aside.iter().position(|(packet, _)| is_wanted(packet));
-        let (packet, from) = match aside {
+        let mut gathered = Vec::new();
+        let (mut packet, from) = match aside {
             Some(at) => node.aside.remove(at),
             None => loop {
                 let received = socket.recv_from(&mut buffer);
                 let (length, from) = received.map_err(|_| "nothing was said".to_owned())?;
                 let packet = Packet::from_bytes(&buffer[..length]).unwrap();
+                // It proves that it is there, and asks again.
+                if let (Some(echo), Some((said, hub))) = (packet.get_first_option(ECHO), &mut node.said) {
+                    said.add_option(ECHO, echo.clone());
+                    said.header.message_id = node.next_mid;
+                    node.next_mid += 1;
+                    socket.send_to(&said.to_bytes().unwrap(), *hub).unwrap();
+                    continue;
+                }
+                // It observes, and got a notification.
+                if is_answer && packet.header.get_type() == MessageType::Confirmable {
+                    let taken = [0x60, 0, buffer[2], buffer[3]];
+                    socket.send_to(&taken, from).unwrap();
+                }
+                // A large answer comes in blocks.
+                if let (Some(next), Some((said, hub))) = (next_block(&packet), &node.said) {
+                    gathered.extend(packet.payload);
+                    let mut said = said.clone();
+                    said.clear_option(CoapOption::Observe);
+                    said.add_option(CoapOption::Block2, next);
+                    said.header.message_id = node.next_mid;
+                    node.next_mid += 1;
+                    socket.send_to(&said.to_bytes().unwrap(), *hub).unwrap();
+                    continue;
+                }
                 // Sent again, because the node took its time.
                 if !is_answer && node.seen.contains(&packet.header.message_id) {
                     continue;
@@ -140,6 +178,8 @@ impl Nodes {
                 node.aside.push((packet, from));
             },
         };
+        gathered.append(&mut packet.payload);
+        packet.payload = gathered;
         let got = shown(&packet);
         if got != expected {
             return Err(format!("expected {expected}, got {got}"));
@@ -150,6 +190,14 @@ impl Nodes {
         }
         Ok(())
     }
+}
+
+/// The option with which the block that follows is asked for; `None` if this is the last.
+fn next_block(packet: &Packet) -> Option<Vec<u8>> {
+    let bytes = packet.get_first_option(CoapOption::Block2)?;
+    let block = bytes.iter().fold(0u32, |number, byte| number << 8 | u32::from(*byte));
+    let next = (block >> 4) + 1;
+    (block & 8 != 0).then(|| (next << 4 | block & 7).to_be_bytes()[1..].to_vec())
 }
 
 fn next_address() -> Ipv4Addr {

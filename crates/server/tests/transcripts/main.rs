@@ -9,7 +9,8 @@
 //! - `> OPEN token sub-protocol` a Mongoose OS device opens its WebSocket, `< OPEN sub-protocol` or `< 401`; then
 //!   `> {…}` and `< {…}` are text frames, `> (characters) {…}` one frame per character.
 //! - `> coap POST /alive "reset:1"` a RIOT node says over CoAP, from a port that it uses once; with `own` before the
-//!   method from the port that it listens on, with `CON` confirmably. `< coap 2.04 "…"` it is answered; `< coap GET
+//!   method from the port that it listens on, with `CON` confirmably, with `cbor` with a payload in CBOR; `OBSERVE` is a
+//!   GET whose answer is followed by notifications. `< coap 2.04 "…"` it is answered; `< coap GET
 //!   /led` it is asked, and answers with `> coap 2.05 "1"`. There are the nodes `a` and `b`, at
 //!   `{a.ip}` and `{b.ip}`.
 //! - `> OPEN /gw sub-protocols` a gateway or a client of Pyaiot opens its WebSocket; without sub-protocols an older one;

@@ -60,6 +60,7 @@ impl World {
             mqtt_tls: None,
             mqtt_ws: None,
             coap: Some(free),
+            coaps: None,
             nodes: motehub_server::Nodes { websocket: Some(free) },
             riot_port: nodes.port(),
             mdash: Some(free),

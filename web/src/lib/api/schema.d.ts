@@ -624,6 +624,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{id}/coap-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The key of a device for CoAP over DTLS. It belongs to the credential: a new credential has another key. */
+        get: operations["devices_coap_key"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{id}/commands": {
         parameters: {
             query?: never;
@@ -2237,6 +2254,13 @@ export interface components {
             /** @description The device. */
             device: components["schemas"]["SharedDevice"];
         };
+        /** @description How a device proves over DTLS who it is. */
+        CoapKey: {
+            /** @description Its identity; its external id is good too. */
+            identity: string;
+            /** @description The pre-shared key, as text. */
+            key: string;
+        };
         /** @description A code, which is shown only now. */
         Code: {
             /** @description Four times four letters and digits, to be typed in any case, with or without the dashes. */
@@ -3137,6 +3161,8 @@ export interface components {
             aws?: string | null;
             /** @description CoAP over UDP. */
             coap?: string | null;
+            /** @description CoAP over DTLS. */
+            coaps?: string | null;
             /** @description The API, the dashboard and HTTP of devices. */
             http: string;
             /** @description Mongoose OS devices, and the API that mDash has. */
@@ -5984,6 +6010,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    devices_coap_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoapKey"];
                 };
             };
             404: {

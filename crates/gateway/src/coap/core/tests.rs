@@ -44,7 +44,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            core: Core::new(Limits::default(), PORT, 1, numbers(1)),
+            core: Core::new(Limits::default(), None, PORT, 1, numbers(1)),
             now_ms: 0,
             nodes: HashMap::new(),
             resources: vec![("led", "0")],
@@ -142,6 +142,9 @@ impl World {
             Wish::Detach(connection) => self.heard.push(format!("detached {}", connection.0)),
             Wish::Listen(device) => self.heard.push(format!("{device} listens")),
             Wish::Refuse(device, why) => self.heard.push(format!("{device} refused {why}")),
+            Wish::Enter(_) | Wish::Key(..) | Wish::Shadow(..) | Wish::Part(..) => {
+                panic!("RIOT nodes ask no such thing")
+            }
         }
     }
 

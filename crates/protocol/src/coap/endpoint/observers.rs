@@ -113,6 +113,13 @@ impl Endpoint {
         }
     }
 
+    /// An observer is told nothing more, without a word.
+    pub fn forget_observer(&mut self, id: ObserverId) {
+        if let Some(observer) = self.observers.remove(&id) {
+            self.observing.remove(&(observer.to, observer.token));
+        }
+    }
+
     /// It observes no more.
     pub(super) fn observer_gone(&mut self, id: ObserverId) {
         if let Some(observer) = self.observers.remove(&id) {

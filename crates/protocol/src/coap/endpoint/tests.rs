@@ -1,5 +1,7 @@
 //! Endpoints against each other over a network that loses, repeats and reorders, with a clock that is moved.
 
+mod floods;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 

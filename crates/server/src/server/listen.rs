@@ -1,0 +1,39 @@
+//! The sockets of a hub: bound, or an error that names the setting.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use motehub_gateway::coap;
+use motehub_gateway::hub::Hub;
+use tokio::net::TcpListener;
+
+use crate::random;
+use crate::settings::Settings;
+
+/// A listener over TCP.
+pub(crate) async fn tcp(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| about(&format!("{setting} {address}"), &e))
+}
+
+/// The listeners of CoAP that are wanted: without DTLS, and with it.
+pub(super) fn coap(settings: &Settings, hub: &Arc<dyn Hub>) -> io::Result<[Option<coap::Gateway>; 2]> {
+    let bind = |option: &str, udp: SocketAddr, is_secure: bool| {
+        let wanted = coap::Settings {
+            udp,
+            is_secure,
+            node_port: settings.riot_port,
+            limits: coap::Limits::default(),
+            draw: random::number,
+        };
+        coap::Gateway::bind(wanted, hub.clone()).map_err(|error| about(&format!("{option} {udp}"), &error))
+    };
+    let plain = settings.coap.map(|address| bind("--coap", address, false)).transpose()?;
+    let secure = settings.coaps.map(|address| bind("--coaps", address, true)).transpose()?;
+    Ok([plain, secure])
+}
+
+/// An error with what it is about.
+pub(super) fn about(what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
