@@ -9,7 +9,7 @@ use crate::credential::Rotation;
 use crate::deployment::{Deployment, Task};
 use crate::device::{Assignment, Device, Presence, Software};
 use crate::firmware::Firmware;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Taken};
 use crate::group::Group;
 use crate::id::{
     DeviceId, FirmwareId, GatewayId, GrantId, GroupId, InvitationId, KnockId, PyaiotKeyId, ScriptId, TokenId,
@@ -150,6 +150,8 @@ pub enum Save {
     GatewaySeen(GatewayId, Time, String),
     /// A device showed its own credential through a gateway; nothing happens if it did before.
     ShownThrough(GatewayId, DeviceId),
+    /// What a gateway numbers was taken up to here.
+    Taken(Taken),
     /// Describes a capability in the library, or describes it anew.
     Capability(Capability),
     /// Takes the description of a capability away, by name.

@@ -56,6 +56,20 @@ pub struct Gateway {
     pub revision: i64,
 }
 
+/// Up to where what a gateway numbers was taken. Written in the transaction of what was taken, so that what comes again
+/// is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Which gateway.
+    pub gateway: GatewayId,
+    /// Which spool of it; numbers of another one mean nothing.
+    pub spool: u64,
+    /// Which lane of that.
+    pub lane: &'static str,
+    /// The highest number that was taken.
+    pub number: u64,
+}
+
 /// Why a device is not let in through a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hindrance {

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use motehub_domain::time::Span;
 use motehub_gateway::hub::Hub;
-use motehub_gateway::link::{Ends, RemoteHub};
+use motehub_gateway::link::{Ends, Full, RemoteHub, SpoolSettings};
 use motehub_gateway::{coap, mqtt};
 use motehub_server::Clock;
 use serde_json::{Value, json};
@@ -69,6 +70,26 @@ pub(crate) struct LinkOptions {
     /// The folder for what waits while the link is down [default: the name of the join file with .spool]
     #[arg(long, value_name = "DIR", env = "MOTEHUB_SPOOL")]
     spool: Option<PathBuf>,
+    /// How much may wait there, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256, env = "MOTEHUB_SPOOL_MIB",
+        value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    spool_mib: u32,
+    /// How many days it may wait, 0 for ever
+    #[arg(long, value_name = "DAYS", default_value_t = 30, env = "MOTEHUB_SPOOL_DAYS",
+        value_parser = clap::value_parser!(u32).range(0..=36_500))]
+    spool_days: u32,
+    /// What happens when it is full
+    #[arg(long, value_name = "WHAT", default_value = "drop-oldest", env = "MOTEHUB_SPOOL_FULL")]
+    spool_full: WhenFull,
+}
+
+/// What happens when a spool is full.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum WhenFull {
+    /// The oldest messages are dropped, and counted
+    DropOldest,
+    /// New messages are not acknowledged: devices that want that send them again
+    RefuseNewest,
 }
 
 /// Where MQTT clients are served.
@@ -131,11 +152,20 @@ struct Linked {
 
 /// Reads the join file and opens the folder; nothing is reached yet.
 async fn linked(options: LinkOptions, serves: &str) -> anyhow::Result<Linked> {
-    let LinkOptions { key, hub, ca, spool } = options;
+    let LinkOptions { key, hub, ca, spool, spool_mib, spool_days, spool_full } = options;
     let folder = spool.unwrap_or_else(|| key.with_extension("spool"));
     let join = Join::read(&key)?;
     let notes = kept::OwnDisk::open(&folder).await?;
-    let settings = join.settings(hub, ca.as_deref(), serves, Box::new(notes))?;
+    let spool = SpoolSettings {
+        folder,
+        bytes_max: u64::from(spool_mib) * 1024 * 1024,
+        age_max: (spool_days > 0).then(|| Span::minutes(i64::from(spool_days) * 24 * 60)),
+        full: match spool_full {
+            WhenFull::DropOldest => Full::DropOldest,
+            WhenFull::RefuseNewest => Full::RefuseNewest,
+        },
+    };
+    let settings = join.settings(hub, ca.as_deref(), serves, Box::new(notes), spool)?;
     let (hub, ends) = RemoteHub::new(settings);
     Ok(Linked { hub, ends, shutdown: serve::on_signals()? })
 }

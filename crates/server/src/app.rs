@@ -20,13 +20,19 @@ use crate::rotation::Origins;
 use crate::server::Addresses;
 use crate::settings::Settings;
 use crate::shadows::Shadows;
+use motehub_domain::effects::Save;
+use motehub_domain::gateway::Taken;
 use motehub_domain::time::Time;
 use motehub_gateway::mqtt;
 use motehub_store::Store;
 
 /// One struct of handles, cheap to clone.
 #[derive(Clone)]
-pub(crate) struct App(Arc<Parts>);
+pub(crate) struct App {
+    parts: Arc<Parts>,
+    /// What is committed together with whatever is performed.
+    along: Option<Taken>,
+}
 
 /// The handles.
 pub(crate) struct Parts {
@@ -91,7 +97,17 @@ pub(crate) struct Parts {
 impl App {
     /// Wraps the handles.
     pub(crate) fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self { parts: Arc::new(parts), along: None }
+    }
+
+    /// The same, but whatever is performed through it also says that something of a gateway was taken.
+    pub(crate) fn taking(&self, taken: Taken) -> Self {
+        Self { parts: self.parts.clone(), along: Some(taken) }
+    }
+
+    /// What is committed together with whatever is performed.
+    pub(crate) fn along(&self) -> Option<Save> {
+        self.along.clone().map(Save::Taken)
     }
 
     /// Where it listens.
@@ -108,6 +124,6 @@ impl App {
 impl std::ops::Deref for App {
     type Target = Parts;
     fn deref(&self) -> &Parts {
-        &self.0
+        &self.parts
     }
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod door;
 pub(crate) mod join;
+mod numbered;
 mod session;
 
 use std::collections::{HashMap, HashSet};
@@ -44,11 +45,16 @@ pub(crate) async fn hub_name(store: &Store) -> Result<String, StoreError> {
     Ok(name)
 }
 
+/// Up to which number each lane of a spool is taken. Held while something of the lane is.
+type Lanes = Arc<[tokio::sync::Mutex<Option<u64>>; 2]>;
+
 /// The links of gateways.
 pub(crate) struct Gateways {
     links: Mutex<HashMap<GatewayId, Arc<Link>>>,
     next_connection: AtomicU64,
     shaking: Arc<Semaphore>,
+    /// How far the lanes of each gateway's spool are taken, once that was looked up.
+    lanes: Mutex<HashMap<GatewayId, (u64, Lanes)>>,
     /// Programs that showed their token through a gateway since the hub started.
     tokens: Mutex<HashSet<(GatewayId, TokenId)>>,
     /// The hub's name for machines, which join files have.
@@ -132,6 +138,7 @@ impl Gateways {
             links: Mutex::default(),
             next_connection: AtomicU64::new(FIRST_CONNECTION),
             shaking: Arc::new(Semaphore::new(SHAKING_MAX)),
+            lanes: Mutex::default(),
             tokens: Mutex::default(),
             hub,
         }
@@ -160,6 +167,16 @@ impl Gateways {
             let mut allowed = link.allowed();
             allowed.retain(|device| !devices.contains(device));
         }
+    }
+
+    /// How far the lanes of a spool are taken.
+    fn lanes(&self, gateway: GatewayId, spool: u64) -> Lanes {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lanes.entry(gateway).or_insert_with(|| (spool, Lanes::default()));
+        if known.0 != spool {
+            *known = (spool, Lanes::default());
+        }
+        known.1.clone()
     }
 
     /// A program showed its token through a gateway.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use motehub_domain::device;
 use motehub_domain::effects::Effects;
+use motehub_domain::gateway::Taken;
 use motehub_domain::id::DeviceId;
 use motehub_domain::message::Uplink;
 use motehub_domain::rejection::Rejection;
@@ -142,7 +143,8 @@ impl App {
     /// the devices that want something of their shadow.
     pub(crate) async fn take(&self, batch: Vec<Arrival>, turns: Places) -> Vec<Result<(), UplinkError>> {
         let at = self.now();
-        self.take_in_turn(batch.into_iter().map(|arrival| Stamped { arrival, at }).collect(), turns).await
+        self.take_in_turn(batch.into_iter().map(|arrival| Stamped { arrival, at }).collect(), turns, None)
+            .await
     }
 
     /// The same for what a gateway elsewhere heard, when it heard it. Places are taken when this is called.
@@ -152,10 +154,24 @@ impl App {
     ) -> impl Future<Output = Vec<Result<(), UplinkError>>> + Send {
         let of_shadows = batch.iter().filter(|said| matches!(said.arrival.uplink, Uplink::Shadow(_)));
         let turns = self.shadows.line_up_all(of_shadows.map(|said| said.arrival.device));
-        self.take_in_turn(batch, turns)
+        self.take_in_turn(batch, turns, None)
     }
 
-    async fn take_in_turn(&self, batch: Vec<Stamped>, mut turns: Places) -> Vec<Result<(), UplinkError>> {
+    /// The same for measurements that waited for the link of a gateway: that they were taken is written with them.
+    pub(crate) async fn take_measured(
+        &self,
+        batch: Vec<Stamped>,
+        taken: &Taken,
+    ) -> Vec<Result<(), UplinkError>> {
+        self.take_in_turn(batch, Places::default(), Some(taken)).await
+    }
+
+    async fn take_in_turn(
+        &self,
+        batch: Vec<Stamped>,
+        mut turns: Places,
+        taken: Option<&Taken>,
+    ) -> Vec<Result<(), UplinkError>> {
         let now = self.now();
         self.connections.heard(batch.iter().map(|said| said.arrival.device));
         let mut outcomes = Vec::with_capacity(batch.len());
@@ -193,7 +209,7 @@ impl App {
                     self.shadow_said(device, request).await
                 }
                 Uplink::Announced(said) => self.announced(device, &said).await,
-                Uplink::Event(event) => self.happened(device, &event).await,
+                Uplink::Event(event) => self.happened(device, &event, arrived).await,
                 Uplink::Task(said) => self.task_reported(device, &said).await,
                 Uplink::Firmware(signal) => self.firmware_signalled(device, &signal).await,
                 Uplink::Log(lines) => {
@@ -209,8 +225,8 @@ impl App {
         {
             lines_at.into_iter().for_each(|at| outcomes[at] = Err(error.clone()));
         }
-        if !measured.is_empty()
-            && let Err(error) = self.append(measured).await
+        if (!measured.is_empty() || taken.is_some())
+            && let Err(error) = self.append(measured, taken).await
         {
             for place in places {
                 outcomes[place] = Err(UplinkError::Unavailable(error.to_string()));
@@ -219,12 +235,12 @@ impl App {
         outcomes
     }
 
-    async fn append(&self, measured: Vec<Measured>) -> Result<(), StoreError> {
+    async fn append(&self, measured: Vec<Measured>, taken: Option<&Taken>) -> Result<(), StoreError> {
         let points: usize = measured.iter().map(|measured| measured.points.len()).sum();
         let shown = self.live.wanted(&measured);
         let mut tries = 1;
         loop {
-            match self.store.append(measured.clone()).await {
+            match self.store.append_taken(measured.clone(), taken).await {
                 Ok(_) => break,
                 Err(error) if tries >= APPEND_TRIES => {
                     tracing::error!(%error, "telemetry cannot be stored: nothing is acknowledged");

@@ -34,7 +34,8 @@ impl App {
         if effects.is_empty() {
             return Ok(());
         }
-        let effects = self.with_aftermath(effects).await?;
+        let mut effects = self.with_aftermath(effects).await?;
+        effects.save.extend(self.along());
         let now = self.now();
         let states_facts = !effects.changes.is_empty();
         self.store.commit(&effects, now).await?;

@@ -122,9 +122,9 @@ impl App {
         outcome(done.await)
     }
 
-    /// Something happened at the device.
-    pub(crate) async fn happened(&self, id: DeviceId, event: &Event) -> Result<(), UplinkError> {
-        if !self.events.may_state(id, self.now()) {
+    /// Something happened at the device; it was heard `at` this time, here or by a gateway.
+    pub(crate) async fn happened(&self, id: DeviceId, event: &Event, at: Time) -> Result<(), UplinkError> {
+        if !self.events.may_state(id, at) {
             metrics::counter!("motehub_uplinks_refused_total").increment(1);
             let why =
                 format!("more than {EVENTS_MAX} events within a minute: send measurements as telemetry");

@@ -138,6 +138,15 @@ create table gateway_devices (
     primary key (gateway, device)
 );
 
+-- Up to which number what a gateway kept while it had no link was taken, for each spool and lane of it.
+create table gateway_taken (
+    gateway text not null references gateways (id) on delete cascade,
+    spool bigint not null,
+    lane text not null,
+    number bigint not null,
+    primary key (gateway, spool, lane)
+);
+
 -- Unknown devices that asked to be let in. Never holds a secret.
 create table knocks (
     id text primary key,

@@ -1,7 +1,7 @@
 //! Gateways in processes of their own: their keys, which devices showed themselves through them, and up to where what
 //! they number is stored.
 
-use motehub_domain::gateway::Gateway;
+use motehub_domain::gateway::{Gateway, Taken};
 use motehub_domain::id::{DeviceId, GatewayId};
 use motehub_domain::time::Time;
 
@@ -29,6 +29,11 @@ sql! {
         select g.id, d.id from gateways g, devices d where g.id = $1 and d.id = $2
         on conflict (gateway, device) do nothing";
     HAS_SHOWN = "select 1 from gateway_devices where gateway = $1 and device = $2";
+    TAKEN = "insert into gateway_taken (gateway, spool, lane, number)
+        select id, cast($2 as bigint), $3, cast($4 as bigint) from gateways where id = $1
+        on conflict (gateway, spool, lane) do update set number = excluded.number
+        where excluded.number > gateway_taken.number";
+    TAKEN_UP_TO = "select number from gateway_taken where gateway = $1 and spool = $2 and lane = $3";
     BEHIND = "select p.gateway, sum(p.online), sum(p.unreachable) from presence p
         where p.gateway is not null and (p.online = 1 or p.unreachable = 1) group by p.gateway";
     UNREACHABLE = "select device from presence where gateway = $1 and unreachable = 1";
@@ -72,6 +77,13 @@ pub(crate) fn shown(id: GatewayId, device: DeviceId) -> Statement {
     Statement::new(SHOWN, [Value::id(id), Value::id(device)])
 }
 
+pub(crate) fn taken(taken: &Taken) -> Statement {
+    let Taken { gateway, spool, lane, number } = taken;
+    let values =
+        [Value::id(*gateway), spool.cast_signed().into(), (*lane).into(), number.cast_signed().into()];
+    Statement::new(TAKEN, values)
+}
+
 fn gateway_of(row: Row) -> Result<GatewayView, StoreError> {
     let mut columns = Columns::of("gateways", row);
     let gateway = Gateway {
@@ -110,6 +122,17 @@ impl Store {
     pub async fn has_shown(&self, gateway: GatewayId, device: DeviceId) -> Result<bool, StoreError> {
         let found = self.engine().read_one(HAS_SHOWN, [Value::id(gateway), Value::id(device)]).await?;
         Ok(found.is_some())
+    }
+
+    /// Up to which number a lane of a spool was taken; 0 if nothing of it was.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn taken(&self, gateway: GatewayId, spool: u64, lane: &str) -> Result<u64, StoreError> {
+        let values = [Value::id(gateway), spool.cast_signed().into(), lane.into()];
+        let found = self.engine().read_one(TAKEN_UP_TO, values).await?;
+        let number = found.map(|row| Columns::of("gateway_taken", row).integer()).transpose()?;
+        Ok(number.unwrap_or(0).cast_unsigned())
     }
 
     /// How many devices are online behind each gateway that has any, and how many unreachable.

@@ -116,6 +116,7 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::DeleteGateway(id) => transaction.push(gateway::delete(*id)),
         Save::GatewaySeen(id, at, address) => transaction.push(gateway::seen(*id, *at, address)),
         Save::ShownThrough(id, device) => transaction.push(gateway::shown(*id, *device)),
+        Save::Taken(taken) => transaction.push(gateway::taken(taken)),
         Save::Capability(capability) => transaction.push(capability::write(capability)),
         Save::DeleteCapability(name) => transaction.push(capability::delete(name)),
         Save::Announced(device, names) => capability::write_of(*device, "announced", names, transaction),

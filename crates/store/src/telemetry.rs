@@ -22,6 +22,7 @@ mod varint;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use motehub_domain::gateway::Taken;
 use motehub_domain::id::DeviceId;
 use motehub_domain::telemetry::{Metric, Point, PointValue};
 use motehub_domain::time::Time;
@@ -30,7 +31,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::engine::query::Query;
 use crate::engine::row::{Columns, Row, Value};
 use crate::engine::{Engine, gone};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, gateway};
 pub use age::{Aged, Ages};
 use chunk::{Kept, unpack};
 pub use history::Bucket;
@@ -242,11 +243,23 @@ impl Store {
     /// # Errors
     /// [`StoreError::Full`] or [`StoreError::Unavailable`]: send it again later.
     pub async fn append(&self, measured: Vec<Measured>) -> Result<Appended, StoreError> {
+        self.append_taken(measured, None).await
+    }
+
+    /// The same, and in one transaction with it: up to where what a gateway numbers was taken.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub async fn append_taken(
+        &self,
+        measured: Vec<Measured>,
+        taken: Option<&Taken>,
+    ) -> Result<Appended, StoreError> {
         self.meet(&measured).await?;
         self.wait_for_room().await?;
         let mut attempts = 1;
         loop {
-            match self.append_once(&measured).await {
+            match self.append_once(&measured, taken).await {
                 Err(StoreError::Conflict { .. }) if attempts < ATTEMPTS_MAX => {
                     attempts += 1;
                     self.part(&measured).await?;
@@ -256,13 +269,18 @@ impl Store {
         }
     }
 
-    async fn append_once(&self, measured: &[Measured]) -> Result<Appended, StoreError> {
+    async fn append_once(
+        &self,
+        measured: &[Measured],
+        taken: Option<&Taken>,
+    ) -> Result<Appended, StoreError> {
         let (answer, outcome) = oneshot::channel();
         let telemetry = Arc::clone(self.telemetry_state());
         let slot = self.engine().slot().await?;
         let appended = {
             let mut hot = self.telemetry_state().hot();
-            let prepared = hot.prepare(measured);
+            let mut prepared = hot.prepare(measured);
+            prepared.transaction.statements.extend(taken.map(gateway::taken));
             if prepared.transaction.statements.is_empty() {
                 return Ok(prepared.appended);
             }

@@ -13,7 +13,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::live::Live;
 use super::remote::Ends;
-use super::{Address, Down, PATH, RemoteHub, Status, Up};
+use super::{Address, Down, Lane, PATH, RemoteHub, Status, Up};
 use crate::hub::Hub;
 
 /// How often the gateway says that it is alive.
@@ -73,6 +73,9 @@ impl RemoteHub {
         tokio::select! {
             () = self.keep_linked() => {}
             () = self.say_offered(&mut ends.offered) => {}
+            () = self.say_in_order(&mut ends.sayings) => {}
+            () = self.deliver(Lane::Said) => {}
+            () = self.deliver(Lane::Measured) => {}
             () = shutdown.cancelled() => {}
         }
     }
@@ -136,10 +139,11 @@ impl RemoteHub {
         }
         let signature = settings.key.sign(&hub, settings.gateway, &nonce).into();
         let (serves, program) = (settings.serves.clone(), settings.version.clone());
-        let proof = Up::Proof { gateway: settings.gateway, signature, spool: 0, serves, program };
+        let proof =
+            Up::Proof { gateway: settings.gateway, signature, spool: self.spool().id(), serves, program };
         socket.send(Message::Binary(link::encode(&proof))).await?;
         match next(&mut socket).await? {
-            Down::Welcome { now, .. } => {
+            Down::Welcome { now } => {
                 self.compare_clocks(now);
                 Ok(socket)
             }
@@ -205,7 +209,7 @@ impl RemoteHub {
                 Ok(Down::Downlink { connection, downlink }) => self.said(connection, downlink),
                 Ok(Down::Ended { connection }) => self.ended(connection),
                 Ok(Down::Order(order)) => {
-                    if let Err(TrySendError::Full(_)) = self.shared.orders.try_send(order) {
+                    if !self.obey(order).await {
                         return Broken("the broker does not follow".to_owned());
                     }
                 }
@@ -224,12 +228,16 @@ impl RemoteHub {
 
     fn status(&self) -> Status {
         let number = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let counts = self.spool().counts();
         Status {
             round_trip_ms: number(&self.shared.round_trip_ms),
             links: number(&self.shared.links),
             messages: number(&self.shared.messages),
             devices: self.devices() as u64,
-            ..Status::default()
+            spooled: counts.rows.iter().sum(),
+            spooled_bytes: counts.bytes,
+            dropped: counts.dropped,
+            refused: number(&self.shared.refused),
         }
     }
 

@@ -63,8 +63,6 @@ pub enum Down {
     Welcome {
         /// What the time is there.
         now: Time,
-        /// Up to which number each lane of this spool is stored, in the order of [`Lane::ALL`].
-        stored: Vec<u64>,
     },
     /// The answer to a call, encoded.
     Answer {
@@ -120,15 +118,13 @@ pub enum Question {
     Authenticate(Knock),
     /// `Vec<Result<(), UplinkError>>`
     Uplink(Vec<Stamped>),
-    /// The same for what has numbers, from `first` on. What is stored already is answered with `Ok`. After an
-    /// `Unavailable` nothing more is taken, so that the order stays.
+    /// The same for what has numbers, which ascend: each is an encoded [`Stamped`]. What is stored already is answered
+    /// with `Ok`. After an `Unavailable` nothing more is taken, so that the order stays.
     Numbered {
-        /// In which row.
+        /// In which lane.
         lane: Lane,
-        /// The number of the first.
-        first: u64,
         /// These.
-        batch: Vec<Stamped>,
+        rows: Vec<(u64, Bytes)>,
     },
     /// `Result<Result<Shadow, shadow::Refusal>, UplinkError>`
     Shadow(DeviceId, Request),
@@ -171,9 +167,9 @@ pub struct Stamped {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Everything but measurements, in the order in which it was said.
-    Said,
+    Said = 0,
     /// Measurements that waited for the link.
-    Measured,
+    Measured = 1,
 }
 
 impl Lane {
@@ -228,7 +224,7 @@ wire! {
     enum Down {
         0 = Challenge { hub, nonce },
         1 = Refused { why },
-        2 = Welcome { now, stored },
+        2 = Welcome { now },
         3 = Answer { id, answer },
         4 = Downlink { connection, downlink },
         5 = Ended { connection },
@@ -244,7 +240,7 @@ wire! {
     enum Question {
         0 = Authenticate(knock),
         1 = Uplink(batch),
-        2 = Numbered { lane, first, batch },
+        2 = Numbered { lane, rows },
         3 = Shadow(device, request),
         4 = Asked(who, ask),
         5 = Attach(connection),

@@ -3,11 +3,14 @@
 
 use motehub_domain::id::GatewayId;
 use motehub_protocol::link::VERSION;
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 /// What stands before everything that is signed, so that it can be taken for nothing else.
 const PURPOSE: &[u8] = b"motehub gateway link\0";
+/// The purpose of the key of marks.
+const MARKS: &[u8] = b"motehub gateway marks";
 /// How many random bytes a challenge has.
 const NONCE_BYTES: usize = 32;
 
@@ -28,17 +31,28 @@ pub fn new_key() -> Option<NewKey> {
 }
 
 /// A private key, out of a join file.
-pub struct PrivateKey(Ed25519KeyPair);
+pub struct PrivateKey {
+    pair: Ed25519KeyPair,
+    /// For marks.
+    hash: hmac::Key,
+}
 
 impl PrivateKey {
     /// Reads PKCS #8; `None` if it is something else.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        Ed25519KeyPair::from_pkcs8(bytes).ok().map(Self)
+        let pair = Ed25519KeyPair::from_pkcs8(bytes).ok()?;
+        let seed = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), MARKS);
+        Some(Self { pair, hash: hmac::Key::new(hmac::HMAC_SHA256, seed.as_ref()) })
+    }
+
+    /// By which something secret is known again on this gateway: 64 hexadecimal digits that say nothing about it.
+    pub(super) fn mark(&self, secret: &[u8]) -> String {
+        hmac::sign(&self.hash, secret).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Signs the challenge of a hub.
     pub(super) fn sign(&self, hub: &str, gateway: GatewayId, nonce: &[u8]) -> Vec<u8> {
-        self.0.sign(&statement(hub, gateway, nonce)).as_ref().to_vec()
+        self.pair.sign(&statement(hub, gateway, nonce)).as_ref().to_vec()
     }
 }
 

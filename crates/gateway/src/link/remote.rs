@@ -1,11 +1,12 @@
 //! The hub at the far end of a link, for the gateways of this process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use motehub_domain::artifact::Digest;
 use motehub_domain::id::{DeviceId, GatewayId};
 use motehub_domain::kept::{Batch, Principal, Recalled};
@@ -17,15 +18,22 @@ use motehub_protocol::aws::Ask;
 use motehub_protocol::link::Wire;
 use tokio::sync::{mpsc, watch};
 
+use super::deliver::Saying;
 use super::live::{Live, Lost};
 use super::proof::PrivateKey;
-use super::{Order, Question, Route, Stamped};
+use super::verdicts::Verdicts;
+use super::{Order, Question, Route, Spool, Stamped};
 use crate::hub::{Answer, Arrival, Client, Connection, ConnectionId, Hub, Knock, Refusal, UplinkError};
 
 /// How much of an artifact is asked for at once.
 const PART_BYTES: usize = 256 * 1024;
 /// How many arrivals that need no acknowledgement wait; further ones are dropped.
 const OFFERED_MAX: usize = 20_000;
+
+/// How many batches of things in order wait; further ones are not taken.
+const SAYINGS_MAX: usize = 20_000;
+/// How many connections are said again at once when the link is back.
+const SETTLING_MAX: usize = 64;
 
 /// What the time is.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
@@ -37,6 +45,10 @@ pub trait Notes: Send + Sync + 'static {
     fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<(), UplinkError>>;
     /// See [`Hub::recall`].
     fn recall(&self) -> Answer<'_, Result<Recalled, UplinkError>>;
+    /// Something small that was kept under a name.
+    fn note<'a>(&'a self, name: &'a str) -> Answer<'a, Result<Option<Vec<u8>>, UplinkError>>;
+    /// Keeps it, or nothing any more.
+    fn set_note<'a>(&'a self, name: &'a str, body: Option<Vec<u8>>) -> Answer<'a, Result<(), UplinkError>>;
 }
 
 /// What makes a gateway reach its hub.
@@ -57,6 +69,8 @@ pub struct Settings {
     pub clock: Clock,
     /// Where its broker keeps things.
     pub notes: Box<dyn Notes>,
+    /// Where what devices say waits for the link.
+    pub spool: Spool,
 }
 
 /// The hub at the far end. Cheap to clone; somebody has to [`RemoteHub::run`] it.
@@ -72,8 +86,12 @@ pub(super) struct Shared {
     /// The connections of devices to this gateway.
     attached: Mutex<HashMap<ConnectionId, Attached>>,
     offered: mpsc::Sender<Arrival>,
+    pub(super) sayings: mpsc::Sender<Saying>,
     pub(super) orders: mpsc::Sender<Order>,
+    pub(super) verdicts: Verdicts,
     pub(super) messages: AtomicU64,
+    /// What waited on disk and was refused by the hub.
+    pub(super) refused: AtomicU64,
     pub(super) links: AtomicU64,
     pub(super) round_trip_ms: AtomicU64,
 }
@@ -88,6 +106,8 @@ struct Attached {
 pub struct Ends {
     /// What was said without wanting an acknowledgement, for [`RemoteHub::run`].
     pub(super) offered: mpsc::Receiver<Arrival>,
+    /// What was said in an order, for [`RemoteHub::run`].
+    pub(super) sayings: mpsc::Receiver<Saying>,
     /// What the hub wants of the broker.
     orders: Option<mpsc::Receiver<Order>>,
 }
@@ -103,23 +123,32 @@ impl RemoteHub {
     /// A hub that is not reached yet.
     pub fn new(settings: Settings) -> (Self, Ends) {
         let (offered, offers) = mpsc::channel(OFFERED_MAX);
+        let (sayings, said) = mpsc::channel(SAYINGS_MAX);
         let (orders, ordered) = mpsc::channel(OFFERED_MAX);
         let shared = Shared {
             settings,
             live: watch::Sender::new(None),
             attached: Mutex::default(),
             offered,
+            sayings,
             orders,
+            verdicts: Verdicts::default(),
             messages: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             links: AtomicU64::new(0),
             round_trip_ms: AtomicU64::new(0),
         };
-        (Self { shared: Arc::new(shared) }, Ends { offered: offers, orders: Some(ordered) })
+        (Self { shared: Arc::new(shared) }, Ends { offered: offers, sayings: said, orders: Some(ordered) })
     }
 
     /// Resolves when there is a link.
     pub async fn is_linked(&self) {
         let _ = self.shared.live.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// What waits on disk.
+    pub(super) fn spool(&self) -> &Spool {
+        &self.shared.settings.spool
     }
 
     pub(super) fn live(&self) -> Option<Arc<Live>> {
@@ -139,14 +168,56 @@ impl RemoteHub {
     pub(super) async fn settle(&self) -> Result<(), Lost> {
         let attached: Vec<(Connection, bool)> =
             self.attached().values().map(|it| (it.connection.clone(), it.listens)).collect();
-        for (connection, listens) in attached {
-            let device = connection.device;
+        let here: HashSet<DeviceId> = attached.iter().map(|(connection, _)| connection.device).collect();
+        let knocks = self.shared.verdicts.all(|who| match who {
+            Principal::Device(device) => here.contains(device),
+            Principal::Token(_) | Principal::Anonymous => true,
+        });
+        let again = knocks.into_iter().map(|(who, knock)| self.ask_for(who, knock));
+        stream::iter(again).buffer_unordered(SETTLING_MAX).try_collect::<()>().await?;
+        let again = attached.into_iter().map(|(connection, listens)| async move {
+            let (id, device) = (connection.id, connection.device);
+            // It went meanwhile, or is not let in any more.
+            if !self.attached().contains_key(&id) {
+                return Ok(());
+            }
             self.ask::<()>(Question::Attach(connection)).await?;
             if listens {
                 self.ask::<()>(Question::Listens(device)).await?;
             }
-        }
+            Ok::<(), Lost>(())
+        });
+        stream::iter(again).buffer_unordered(SETTLING_MAX).try_collect::<()>().await?;
         self.ask(Question::Settled).await
+    }
+
+    /// Whether somebody who is here would be let in now: the hub may have decided otherwise while the link was cut.
+    async fn ask_for(&self, who: Principal, knock: Knock) -> Result<(), Lost> {
+        let settings = &self.shared.settings;
+        let verdict: Result<Client, Refusal> = self.ask(Question::Authenticate(knock.clone())).await?;
+        let now = (settings.clock)();
+        self.shared.verdicts.heard(&*settings.notes, &settings.key, &knock, &verdict, now).await;
+        if !matches!(verdict, Err(Refusal::BadCredentials | Refusal::NotAllowed)) {
+            return Ok(());
+        }
+        tracing::info!(who = ?knock.credentials, "somebody is not let in any more");
+        let order = match who {
+            Principal::Device(device) => Order::Disconnect(device),
+            Principal::Token(_) | Principal::Anonymous => Order::Forget(who),
+        };
+        self.obey(order).await;
+        Ok(())
+    }
+
+    /// Does what the hub wants of this gateway, and hands it on to the broker. `false` if that does not follow.
+    pub(super) async fn obey(&self, order: Order) -> bool {
+        let settings = &self.shared.settings;
+        self.shared.verdicts.obey(&*settings.notes, &order, (settings.clock)()).await;
+        if let Order::Disconnect(device) = &order {
+            // Whoever serves a connection sees the end of its downlinks.
+            self.attached().retain(|_, it| it.connection.device != *device);
+        }
+        !matches!(self.shared.orders.try_send(order), Err(mpsc::error::TrySendError::Full(_)))
     }
 
     /// Something for a device. A full queue loses it: it is recomputed from stored state.
@@ -187,8 +258,17 @@ pub(super) fn unlinked() -> UplinkError {
 impl Hub for RemoteHub {
     fn authenticate(&self, knock: Knock) -> Answer<'_, Result<Client, Refusal>> {
         Box::pin(async move {
-            let asked = self.ask(Question::Authenticate(knock)).await;
-            asked.unwrap_or(Err(Refusal::Unavailable))
+            let settings = &self.shared.settings;
+            let (verdicts, notes) = (&self.shared.verdicts, &*settings.notes);
+            let asked = self.ask(Question::Authenticate(knock.clone())).await;
+            let now = (settings.clock)();
+            match asked {
+                Ok(verdict) => {
+                    verdicts.heard(notes, &settings.key, &knock, &verdict, now).await;
+                    verdict
+                }
+                Err(Lost) => verdicts.remembered(notes, &settings.key, &knock, now).await,
+            }
         })
     }
 
@@ -197,15 +277,7 @@ impl Hub for RemoteHub {
     }
 
     fn uplink(&self, batch: Vec<Arrival>) -> Answer<'_, Vec<Result<(), UplinkError>>> {
-        let (count, stamped) = (batch.len(), self.stamped(batch));
-        let coming = self.live().map(|live| live.begin(Question::Uplink(stamped)));
-        Box::pin(async move {
-            let lost = || vec![Err(unlinked()); count];
-            match coming {
-                Some(coming) => coming.answer().await.unwrap_or_else(|Lost| lost()),
-                None => lost(),
-            }
-        })
+        Box::pin(self.take(self.stamped(batch)))
     }
 
     fn offer(&self, batch: Vec<Arrival>) {

@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use motehub_domain::id::GatewayId;
 use motehub_gateway::link::proof::PrivateKey;
-use motehub_gateway::link::{Address, Notes, Route, Settings};
-use motehub_server::Clock;
+use motehub_gateway::link::{Address, Clock, Notes, Route, Settings, Spool, SpoolSettings};
+use motehub_server::Clock::System;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde::Deserialize;
@@ -49,6 +49,7 @@ impl Join {
         ca: Option<&Path>,
         serves: &str,
         notes: Box<dyn Notes>,
+        spool: SpoolSettings,
     ) -> anyhow::Result<Settings> {
         let address = Address::parse(&hub.unwrap_or(self.hub)).map_err(|why| anyhow!("hub: {why}"))?;
         let tls = match address.is_secure {
@@ -60,6 +61,8 @@ impl Join {
         let (Some(key), Some(gateway)) = (key, gateway) else {
             bail!("key: the join file is damaged: make another with `motehub gateway new`");
         };
+        let clock: Clock = Arc::new(|| System.now());
+        let spool = Spool::open(spool, &self.hub_name, clock.clone()).map_err(|why| anyhow!(why))?;
         Ok(Settings {
             route: Route { address, tls },
             hub: self.hub_name,
@@ -67,8 +70,9 @@ impl Join {
             key,
             serves: serves.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            clock: Arc::new(|| Clock::System.now()),
+            clock,
             notes,
+            spool,
         })
     }
 }

@@ -4,7 +4,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use anyhow::Context;
+use motehub_domain::effects::{Effects, Save};
 use motehub_domain::kept::{Batch, Recalled};
+use motehub_domain::time::Time;
 use motehub_gateway::hub::{Answer, UplinkError};
 use motehub_gateway::link::Notes;
 use motehub_store::{Store, StoreError};
@@ -31,6 +33,19 @@ impl Notes for OwnDisk {
 
     fn recall(&self) -> Answer<'_, Result<Recalled, UplinkError>> {
         Box::pin(async move { self.0.recall().await.map_err(|error| unavailable(&error)) })
+    }
+
+    fn note<'a>(&'a self, name: &'a str) -> Answer<'a, Result<Option<Vec<u8>>, UplinkError>> {
+        Box::pin(async move { self.0.note(name).await.map_err(|error| unavailable(&error)) })
+    }
+
+    fn set_note<'a>(&'a self, name: &'a str, body: Option<Vec<u8>>) -> Answer<'a, Result<(), UplinkError>> {
+        Box::pin(async move {
+            let save = vec![Save::Note(name.to_owned(), body)];
+            let effects = Effects { save, ..Effects::none() };
+            // A note has no time of its own.
+            self.0.commit(&effects, Time(0)).await.map(drop).map_err(|error| unavailable(&error))
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a gateway asks, answered by the hub in this process, for devices that it may speak for and no others.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use motehub_domain::device::Device;
@@ -24,19 +24,20 @@ const NOT_ALLOWED: &str = "this gateway may not speak for this device";
 impl Peer {
     /// The welcome; none if its key was revoked while it came in.
     pub(super) async fn welcome(&self) -> Result<Option<Down>, StoreError> {
-        let _ = self.spool;
         let known = self.app.store.gateway(self.link.gateway).await?;
         let is_good = known.is_some_and(|view| view.gateway.key == Some(self.key));
-        Ok(is_good.then(|| Down::Welcome { now: self.app.now(), stored: Vec::new() }))
+        Ok(is_good.then(|| Down::Welcome { now: self.app.now() }))
     }
 
     /// The answer to a question, as bytes. What has an order takes its place when this is called.
-    pub(super) fn answer(&self, question: Question) -> Answer<'_, Bytes> {
+    pub(super) fn answer(self: &Arc<Self>, question: Question) -> Answer<'_, Bytes> {
         match question {
             Question::Authenticate(knock) => Box::pin(async move { encode(&self.authenticate(knock).await) }),
             Question::Keys(identity) => Box::pin(async move { encode(&self.keys(identity).await) }),
             Question::Uplink(batch) => self.uplink(batch),
-            Question::Numbered { batch, .. } => self.uplink(batch),
+            Question::Numbered { lane, rows } => {
+                Box::pin(async move { encode(&self.numbered(lane, rows).await) })
+            }
             Question::Shadow(device, request) => {
                 let answer = self.app.shadow(device, request);
                 Box::pin(async move {
@@ -175,7 +176,7 @@ impl Peer {
     }
 
     /// Whether the gateway may speak for a device now.
-    async fn may(&self, id: DeviceId) -> Result<(), UplinkError> {
+    pub(super) async fn may(&self, id: DeviceId) -> Result<(), UplinkError> {
         if self.link.allowed().contains(&id) {
             return Ok(());
         }

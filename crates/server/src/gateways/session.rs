@@ -41,7 +41,7 @@ pub(super) struct Came {
 pub(super) struct Session {
     socket: WebSocket,
     says: mpsc::Receiver<Down>,
-    peer: Peer,
+    peer: Arc<Peer>,
 }
 
 /// The gateway at the other end, for whoever answers its questions.
@@ -52,6 +52,7 @@ pub(super) struct Peer {
     pub(super) connections: Mutex<HashMap<ConnectionId, ConnectionId>>,
     /// By which it proved itself.
     pub(super) key: PublicKey,
+    /// Which spool it has.
     pub(super) spool: u64,
 }
 
@@ -78,7 +79,8 @@ impl Session {
             allowed: Mutex::default(),
         });
         app.gateways.enter(&link);
-        Self { socket, says, peer: Peer { app, link, connections: Mutex::default(), key, spool } }
+        let peer = Arc::new(Peer { app, link, connections: Mutex::default(), key, spool });
+        Self { socket, says, peer }
     }
 
     pub(super) async fn run(self, shutdown: CancellationToken) {
@@ -103,7 +105,7 @@ fn reason(link: &Link) -> String {
     why.clone().unwrap_or_default()
 }
 
-async fn serve(peer: &Peer, socket: &mut WebSocket, says: &mut mpsc::Receiver<Down>) -> Over {
+async fn serve(peer: &Arc<Peer>, socket: &mut WebSocket, says: &mut mpsc::Receiver<Down>) -> Over {
     let mut answering: Answering<'_> = FuturesUnordered::new();
     let mut heard_at = Instant::now();
     let welcome = match peer.welcome().await {

@@ -25,6 +25,7 @@ mod import_mdash;
 mod inbox;
 mod input;
 mod jobs;
+mod links;
 mod live;
 mod mdash;
 mod mdash_updates;

@@ -5,12 +5,17 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use motehub_domain::effects::{Effects, Save};
 use motehub_domain::kept::{Batch, Recalled};
+use motehub_domain::time::Time;
 use motehub_gateway::hub::{Answer as Coming, UplinkError};
 use motehub_gateway::link::proof::PrivateKey;
-use motehub_gateway::link::{Address, Notes, RemoteHub, Route, Settings};
+use motehub_gateway::link::{Address, Full, Notes, RemoteHub, Route, Settings, Spool, SpoolSettings};
 use motehub_gateway::mqtt;
+use motehub_store::{Store, StoreError};
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
@@ -20,60 +25,123 @@ pub(crate) struct Gateway {
     pub(crate) mqtt: SocketAddr,
     pub(crate) hub: RemoteHub,
     shutdown: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    /// Holds the broker, which holds the hub, which may order.
+    orders: JoinHandle<()>,
+    disk: Arc<Disk>,
 }
 
-/// What a broker without kept sessions keeps.
-struct Nothing;
+/// The disk of a gateway, which outlives it: a folder for its spool, and the database in memory.
+pub(crate) struct Disk {
+    folder: TempDir,
+    store: Store,
+}
 
-impl Notes for Nothing {
-    fn keep<'a>(&'a self, _: &'a Batch) -> Coming<'a, Result<(), UplinkError>> {
-        Box::pin(std::future::ready(Ok(())))
+/// The database of the broker.
+struct OwnDisk(Store);
+
+impl Notes for OwnDisk {
+    fn keep<'a>(&'a self, batch: &'a Batch) -> Coming<'a, Result<(), UplinkError>> {
+        Box::pin(async move { self.0.keep(batch).await.map_err(unavailable) })
     }
     fn recall(&self) -> Coming<'_, Result<Recalled, UplinkError>> {
-        Box::pin(std::future::ready(Ok(Recalled::default())))
+        Box::pin(async move { self.0.recall().await.map_err(unavailable) })
     }
+    fn note<'a>(&'a self, name: &'a str) -> Coming<'a, Result<Option<Vec<u8>>, UplinkError>> {
+        Box::pin(async move { self.0.note(name).await.map_err(unavailable) })
+    }
+    fn set_note<'a>(&'a self, name: &'a str, body: Option<Vec<u8>>) -> Coming<'a, Result<(), UplinkError>> {
+        let effects = Effects { save: vec![Save::Note(name.to_owned(), body)], ..Effects::none() };
+        Box::pin(async move { self.0.commit(&effects, Time(0)).await.map(drop).map_err(unavailable) })
+    }
+}
+
+fn unavailable(error: StoreError) -> UplinkError {
+    UplinkError::Unavailable(error.to_string())
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.shutdown.cancel();
+        self.orders.abort();
     }
 }
 
 impl Gateway {
     /// Starts one with a join file.
     pub(crate) async fn start(hub: &Hub, join_file: &str) -> Self {
+        Self::start_through(hub, join_file, None, None).await
+    }
+
+    /// Starts one that reaches the hub through a proxy, on a disk that was used before.
+    pub(crate) async fn start_through(
+        hub: &Hub,
+        join_file: &str,
+        proxy: Option<SocketAddr>,
+        disk: Option<Arc<Disk>>,
+    ) -> Self {
+        let disk = match disk {
+            Some(disk) => disk,
+            None => Arc::new(Disk {
+                folder: tempfile::Builder::new().prefix("motehub-gateway-").tempdir().unwrap(),
+                store: Store::memory().await.unwrap(),
+            }),
+        };
         let value = |name: &str| {
             let line = join_file.lines().find_map(|line| line.strip_prefix(&format!("{name} = ")));
             let text = line.unwrap_or_else(|| panic!("no {name} in {join_file}"));
             text.trim_matches('"').to_owned()
         };
         let clock = hub.clock.clone();
+        let clock: motehub_gateway::link::Clock = Arc::new(move || clock.now());
+        let way = proxy.map_or(value("hub"), |proxy| format!("http://{proxy}"));
+        let (hub_name, spool_clock) = (value("hub_name"), clock.clone());
+        let open = || async {
+            let settings = SpoolSettings {
+                folder: disk.folder.path().to_owned(),
+                bytes_max: 64 * 1024 * 1024,
+                age_max: None,
+                full: Full::DropOldest,
+            };
+            Spool::open(settings, &hub_name, spool_clock.clone()).ok()
+        };
+        let spool = super::wait::until("the spool is opened: the gateway before has ended", open).await;
         let settings = Settings {
-            route: Route { address: Address::parse(&value("hub")).unwrap(), tls: None },
+            route: Route { address: Address::parse(&way).unwrap(), tls: None },
             hub: value("hub_name"),
             gateway: value("gateway").parse().unwrap(),
             key: PrivateKey::read(&STANDARD.decode(value("private_key")).unwrap()).unwrap(),
             serves: "mqtt".to_owned(),
             version: "test".to_owned(),
-            clock: Arc::new(move || clock.now()),
-            notes: Box::new(Nothing),
+            spool,
+            clock,
+            notes: Box::new(OwnDisk(disk.store.clone())),
         };
         let (remote, mut ends) = RemoteHub::new(settings);
         let mut orders = ends.take_orders();
         let shutdown = CancellationToken::new();
-        tokio::spawn(remote.clone().run(ends, shutdown.clone()));
+        let link = tokio::spawn(remote.clone().run(ends, shutdown.clone()));
         let listen = mqtt::Settings { tcp: Some(([127, 0, 0, 1], 0).into()), ..mqtt::Settings::default() };
-        let listen = mqtt::Settings { now_ms: hub.clock.now().0.unsigned_abs(), ..listen };
+        let now_ms = hub.clock.now().0.unsigned_abs();
+        let listen = mqtt::Settings { now_ms, first_connection: now_ms << 10, ..listen };
         let broker = mqtt::Gateway::bind(listen, Arc::new(remote.clone())).await.unwrap();
         let (mqtt, handle) = (broker.addresses().tcp.unwrap(), broker.handle());
-        tokio::spawn(broker.run(shutdown.clone()));
-        tokio::spawn(async move {
+        let broker = tokio::spawn(broker.run(shutdown.clone()));
+        let orders = tokio::spawn(async move {
             while let Some(order) = orders.recv().await {
                 order.obey(&handle);
             }
         });
-        Self { mqtt, hub: remote, shutdown }
+        Self { mqtt, hub: remote, shutdown, tasks: vec![link, broker], orders, disk }
+    }
+
+    /// Ends it. Gives its disk.
+    pub(crate) async fn end(mut self) -> Arc<Disk> {
+        self.shutdown.cancel();
+        for task in std::mem::take(&mut self.tasks) {
+            let _ = task.await;
+        }
+        self.disk.clone()
     }
 
     /// Waits for its link.

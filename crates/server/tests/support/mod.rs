@@ -2,6 +2,7 @@
 //! send exactly the bytes that a test says, also wrong ones.
 
 pub(crate) mod aws;
+pub(crate) mod cut;
 pub(crate) mod gateway;
 pub(crate) mod live;
 pub(crate) mod mdash;

@@ -95,7 +95,7 @@ impl Publisher {
     /// Publishes and waits for the acknowledgement; an error if the connection ends instead.
     pub(crate) async fn publish(&mut self, topic: &str, payload: &[u8]) -> io::Result<()> {
         let id = self.next_id;
-        self.next_id += 1;
+        self.next_id = self.next_id.checked_add(1).unwrap_or(1);
         let mut body = Vec::new();
         string(&mut body, topic);
         body.extend(id.to_be_bytes());
@@ -105,6 +105,27 @@ impl Publisher {
             (0x40, answer) if answer == id.to_be_bytes() => Ok(()),
             (kind, body) => Err(io::Error::other(format!("no PUBACK but {kind:#x} {body:?}"))),
         }
+    }
+
+    /// Publishes all in one breath, and waits for as many acknowledgements.
+    pub(crate) async fn publish_all(&mut self, topic: &str, payloads: &[String]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for payload in payloads {
+            let mut body = Vec::new();
+            string(&mut body, topic);
+            body.extend(self.next_id.to_be_bytes());
+            body.extend(payload.as_bytes());
+            bytes.extend(packet(0x32, &body)?);
+            self.next_id = self.next_id.checked_add(1).unwrap_or(1);
+        }
+        self.stream.write_all(&bytes).await?;
+        for _ in payloads {
+            match self.packet().await? {
+                (0x40, _) => {}
+                (kind, body) => return Err(io::Error::other(format!("no PUBACK but {kind:#x} {body:?}"))),
+            }
+        }
+        Ok(())
     }
 
     async fn write(&mut self, kind: u8, body: &[u8]) -> io::Result<()> {
