@@ -1,7 +1,7 @@
 # The front door for people. There is no logic here: it lives in xtask/ (Rust), and for what must happen
 # before anything can be compiled in xtask/setup.sh.
 
-.PHONY: help demo run test check gen bench
+.PHONY: help demo run test check gen bench deb
 .NOTPARALLEL:
 
 help: ## show this list
@@ -31,3 +31,7 @@ bench: ## measure the hub beside mosquitto and print a table (some minutes)
 	xtask/setup.sh bench
 	cargo build --release --locked --package motehub --package bench
 	target/release/bench
+
+deb: ## make the Debian package: program, units of hub and gateways, guide (in target/deb)
+	xtask/setup.sh run
+	cargo xtask deb

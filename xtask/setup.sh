@@ -11,8 +11,8 @@ cd "$(dirname "$0")/.."
 # A C compiler and linker: ring, SQLite and Lua are C and are compiled with the hub.
 run_packages="gcc libc6-dev make"
 # Not Debian's mosquitto broker: installing it would start it, on the port that the hub itself uses.
-test_packages="chromium curl fonts-dejavu-core git libcoap3-bin lua5.1 mosquitto-clients openssl python3 python3-venv \
-strace"
+test_packages="chromium curl fonts-dejavu-core git iproute2 libcoap3-bin lua5.1 mosquitto-clients nftables openssl \
+python3 python3-venv strace systemd"
 # What make bench compares with: its broker and those of its libraries that a small Debian does not have.
 bench_packages="mosquitto libcjson1 libdlt2 libmosquitto1 libwrap0"
 rust_wanted=1.95

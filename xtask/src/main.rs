@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "this program talks to the person who started it")]
 
 mod conformance;
+mod deb;
 mod gen_files;
 mod steps;
 mod tidy;
@@ -14,7 +15,8 @@ const HELP: &str = "\
 cargo xtask tidy    what the compiler cannot see: the crate table, names, sizes, links, licences
 cargo xtask check   the quick part of the tests: format, lints, tidy, unit tests
 cargo xtask test    everything that must pass, after xtask/setup.sh test
-cargo xtask gen     write the generated files again";
+cargo xtask gen     write the generated files again
+cargo xtask deb     make the Debian package in target/deb; of another program: deb PROGRAM FOLDER";
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1).unwrap_or_default();
@@ -24,6 +26,10 @@ fn main() -> ExitCode {
         "check" => steps::check(&root),
         "test" => steps::test(&root),
         "gen" => gen_files::run(&root),
+        "deb" => {
+            let mut paths = std::env::args_os().skip(2).map(PathBuf::from);
+            deb::run(&root, paths.next(), paths.next())
+        }
         _ => {
             eprintln!("{HELP}");
             return ExitCode::from(2);

@@ -47,8 +47,13 @@ impl Fleet {
 
     /// RIOT nodes, at addresses that no other test has, with more arguments.
     pub fn riot(hub: &Hub, arguments: &[&str]) -> Self {
-        let [.., high, low] = std::process::id().to_be_bytes();
         let coap = hub.ready["coap"].as_str().expect("the listener is in the ready line");
+        Self::riot_at(hub, coap, arguments)
+    }
+
+    /// RIOT nodes for which the hub is at this address, such as that of a gateway.
+    pub fn riot_at(hub: &Hub, coap: &str, arguments: &[&str]) -> Self {
+        let [.., high, low] = std::process::id().to_be_bytes();
         let mut command = Command::new(binary());
         command
             .args(["sim", "riot", "--hub", coap, "--first", &format!("127.{}.{low}.1", high | 64)])

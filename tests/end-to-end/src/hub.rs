@@ -40,8 +40,10 @@ impl Hub {
     pub fn again(&mut self) {
         self.kill();
         let (http, mqtt) = (self.http(), self.mqtt());
+        let https = self.ready["https"].as_str().map(str::to_owned);
         let wrapper: Vec<&str> = self.wrapper.iter().map(String::as_str).collect();
-        let arguments = ["--http", &http, "--mqtt", &mqtt];
+        let mut arguments = vec!["--http", &http, "--mqtt", &mqtt];
+        arguments.extend(https.iter().flat_map(|https| ["--https", https]));
         *self = Self::start_with(self.folder.clone(), &wrapper, &arguments, Some(self.api.token.clone()));
     }
 

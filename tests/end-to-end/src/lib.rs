@@ -3,6 +3,7 @@
 
 mod fleet;
 mod front;
+mod gateway;
 mod hub;
 mod proxy;
 mod publisher;
@@ -11,6 +12,7 @@ mod wait;
 
 pub use fleet::Fleet;
 pub use front::Front;
+pub use gateway::{Cable, Gateway, join_file};
 pub use hub::{Api, Hub, add_token, binary};
 pub use proxy::{Fault, Proxy};
 pub use publisher::Publisher;

@@ -94,7 +94,7 @@ impl RemoteHub {
                 let _ = answer.send(outcomes.by_ref().take(said.len()).collect());
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn say_rows(&self, mut rows: Vec<Row>) -> Outcomes {

@@ -250,8 +250,10 @@ impl Keeper {
             }
             told.send_replace(self.counts());
             for (outcome, answer) in appended {
-                let synced = synced.as_ref().map(|()| ()).map_err(unavailable);
-                let _ = answer.send(outcome.and(synced));
+                let _ = answer.send(match &synced {
+                    Ok(()) => outcome,
+                    Err(error) => Err(unavailable(error)),
+                });
             }
             answers.into_iter().for_each(|answer| answer());
         }

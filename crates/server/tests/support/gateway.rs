@@ -42,21 +42,23 @@ struct OwnDisk(Store);
 
 impl Notes for OwnDisk {
     fn keep<'a>(&'a self, batch: &'a Batch) -> Coming<'a, Result<(), UplinkError>> {
-        Box::pin(async move { self.0.keep(batch).await.map_err(unavailable) })
+        Box::pin(async move { self.0.keep(batch).await.map_err(|error| unavailable(&error)) })
     }
     fn recall(&self) -> Coming<'_, Result<Recalled, UplinkError>> {
-        Box::pin(async move { self.0.recall().await.map_err(unavailable) })
+        Box::pin(async move { self.0.recall().await.map_err(|error| unavailable(&error)) })
     }
     fn note<'a>(&'a self, name: &'a str) -> Coming<'a, Result<Option<Vec<u8>>, UplinkError>> {
-        Box::pin(async move { self.0.note(name).await.map_err(unavailable) })
+        Box::pin(async move { self.0.note(name).await.map_err(|error| unavailable(&error)) })
     }
     fn set_note<'a>(&'a self, name: &'a str, body: Option<Vec<u8>>) -> Coming<'a, Result<(), UplinkError>> {
         let effects = Effects { save: vec![Save::Note(name.to_owned(), body)], ..Effects::none() };
-        Box::pin(async move { self.0.commit(&effects, Time(0)).await.map(drop).map_err(unavailable) })
+        Box::pin(async move {
+            self.0.commit(&effects, Time(0)).await.map(drop).map_err(|error| unavailable(&error))
+        })
     }
 }
 
-fn unavailable(error: StoreError) -> UplinkError {
+fn unavailable(error: &StoreError) -> UplinkError {
     UplinkError::Unavailable(error.to_string())
 }
 
