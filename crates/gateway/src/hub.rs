@@ -120,6 +120,8 @@ pub enum Transport {
     WebSocket,
     /// CoAP over UDP.
     Coap,
+    /// MQTT or MQTT-SN of a node that has no credential: no session of the broker.
+    MqttNode,
 }
 
 /// What somebody shows to be let in. Secrets here are never logged: `Debug` leaves them out.

@@ -23,6 +23,7 @@ mod lone_password;
 mod message;
 mod notes;
 mod out;
+pub(crate) mod packets;
 mod properties;
 mod publish;
 mod reply;

@@ -57,6 +57,12 @@ pub(crate) struct Options {
     /// Where WebSocket nodes of the Pyaiot family come in (/node), such as 0.0.0.0:8001; off without it
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_NODES_WS")]
     pub(crate) nodes_ws: Option<String>,
+    /// Where MQTT nodes of the Pyaiot family come in, without a credential, such as 0.0.0.0:1886; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_NODES_MQTT")]
+    pub(crate) nodes_mqtt: Option<String>,
+    /// Where MQTT-SN nodes of the Pyaiot family come in, over UDP, such as 0.0.0.0:1885; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_MQTT_SN")]
+    pub(crate) mqtt_sn: Option<String>,
     /// Where Mongoose OS devices and programs made for mDash are served; off without it
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_MDASH")]
     pub(crate) mdash: Option<String>,
@@ -121,6 +127,8 @@ struct File {
     coap: Option<String>,
     coaps: Option<String>,
     nodes_ws: Option<String>,
+    nodes_mqtt: Option<String>,
+    mqtt_sn: Option<String>,
     mdash: Option<String>,
     aws: Option<String>,
     #[serde(default)]
@@ -200,8 +208,12 @@ fn announce(server: &Server) {
     if let Some(address) = addresses.pyaiot {
         line["pyaiot"] = json!(address.to_string());
     }
-    if let Some(address) = addresses.nodes.websocket {
-        line["nodes_ws"] = json!(address.to_string());
+    let nodes = addresses.nodes;
+    let of_nodes = [("nodes_ws", nodes.websocket), ("nodes_mqtt", nodes.mqtt), ("mqtt_sn", nodes.mqtt_sn)];
+    for (name, address) in of_nodes {
+        if let Some(address) = address {
+            line[name] = json!(address.to_string());
+        }
     }
     println!("{line}");
     if let Some(link) = server.setup_link() {
@@ -229,7 +241,12 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     let mqtt_ws = options.mqtt_ws.or(file.mqtt_ws);
     let coap = options.coap.or(file.coap);
     let coaps = options.coaps.or(file.coaps);
-    let nodes_ws = options.nodes_ws.or(file.nodes_ws);
+    let bound = |name: &str, text: Option<String>| text.map(|text| address(name, &text)).transpose();
+    let nodes = Nodes {
+        websocket: bound("nodes-ws", options.nodes_ws.or(file.nodes_ws))?,
+        mqtt: bound("nodes-mqtt", options.nodes_mqtt.or(file.nodes_mqtt))?,
+        mqtt_sn: bound("mqtt-sn", options.mqtt_sn.or(file.mqtt_sn))?,
+    };
     let mdash = options.mdash.or(file.mdash);
     let aws = options.aws.or(file.aws);
     let pyaiot = options.pyaiot.or(file.pyaiot);
@@ -268,7 +285,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         mqtt_ws: mqtt_ws.map(|text| address("mqtt-ws", &text)).transpose()?,
         coap: coap.map(|text| address("coap", &text)).transpose()?,
         coaps: coaps.map(|text| address("coaps", &text)).transpose()?,
-        nodes: Nodes { websocket: nodes_ws.map(|text| address("nodes-ws", &text)).transpose()? },
+        nodes,
         riot_port: motehub_gateway::coap::NODE_PORT,
         mdash: mdash.map(|text| address("mdash", &text)).transpose()?,
         aws: aws.map(|text| address("aws", &text)).transpose()?,

@@ -9,6 +9,7 @@ pub mod image;
 pub mod jobs;
 pub mod link;
 pub mod mongoose;
+pub mod mqtt_sn;
 pub mod native;
 pub mod nodemcu;
 pub mod payload;

@@ -5,6 +5,7 @@
 //! answers with the name of the resource before the value.
 
 mod resources;
+pub mod topics;
 
 use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use serde_json::{Number, Value};

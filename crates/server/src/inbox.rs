@@ -115,7 +115,7 @@ impl App {
 fn said(knock: &hub::Knock) -> Option<Said> {
     let address = knock.address.ip().to_canonical().to_string();
     let via = match knock.transport {
-        hub::Transport::Mqtt => Via::Mqtt,
+        hub::Transport::Mqtt | hub::Transport::MqttNode => Via::Mqtt,
         hub::Transport::WebSocket if matches!(knock.credentials, Credentials::Riot { .. }) => Via::WebSocket,
         hub::Transport::Http | hub::Transport::WebSocket => Via::Http,
         hub::Transport::Coap => Via::Coap,

@@ -44,6 +44,7 @@ mod usage;
 pub use api::openapi;
 pub use backup::{ArchiveError, backup, note_backup, part_of, restore};
 pub use clock::Clock;
+pub use nodes::Addresses as NodeAddresses;
 pub use people::{PeopleError, add_gateway, add_token, add_user};
 pub use server::{Addresses, Server};
 pub use settings::{Keep, Nodes, Pyaiot, Settings};

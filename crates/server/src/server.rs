@@ -135,7 +135,6 @@ impl Server {
             Some(address) => Some(listen::tcp("--pyaiot", address).await?),
             None => None,
         };
-        let nodes = nodes::Listeners::bind(&settings.nodes).await?;
         let tls = match settings.mqtt_tls {
             Some(address) => Some((address, tls::server_config(&settings)?)),
             None => None,
@@ -185,6 +184,7 @@ impl Server {
             ..mqtt::Settings::default()
         };
         let mqtt = mqtt::Gateway::bind(listeners, hub.clone()).await?;
+        let nodes = nodes::Listeners::bind(&settings.nodes, &hub).await?;
         let [plain, secure] = listen::coap(&settings, &hub)?;
         let _ = app.mqtt.set(mqtt.handle());
         let bound = mqtt.addresses();

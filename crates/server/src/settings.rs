@@ -73,6 +73,10 @@ pub struct Pyaiot {
 pub struct Nodes {
     /// By WebSocket.
     pub websocket: Option<SocketAddr>,
+    /// By MQTT.
+    pub mqtt: Option<SocketAddr>,
+    /// By MQTT-SN, over UDP.
+    pub mqtt_sn: Option<SocketAddr>,
 }
 
 /// How many days telemetry is kept; 0 is for ever. Summaries of days are kept for ever.

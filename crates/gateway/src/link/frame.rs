@@ -256,7 +256,7 @@ wire! {
         15 = Keys(identity),
     }
     enum Lane { 0 = Said, 1 = Measured }
-    enum Transport { 0 = Mqtt, 1 = Http, 2 = WebSocket, 3 = Coap }
+    enum Transport { 0 = Mqtt, 1 = Http, 2 = WebSocket, 3 = Coap, 4 = MqttNode }
     enum Refusal { 0 = BadCredentials, 1 = NotAllowed, 2 = Unavailable }
     enum UplinkError { 0 = Refused(why), 1 = Unavailable(why) }
     enum Credentials {

@@ -50,6 +50,8 @@ pub(super) struct Guest {
     opened_at: Instant,
     /// What it said before it was let in, by resource.
     kept: BTreeMap<String, String>,
+    /// What it calls itself, if it says that apart from its resources.
+    called: Option<String>,
     /// By which name the hub was asked about it.
     name: Option<String>,
     /// When that was, and when it is asked again.
@@ -144,6 +146,7 @@ impl Guest {
             address,
             opened_at: Instant::now(),
             kept: BTreeMap::new(),
+            called: None,
             name: None,
             asked_at: None,
             ask_at: None,
@@ -166,6 +169,21 @@ impl Guest {
         };
         let step = inside.node.heard(said.iter().map(|(name, text)| (name.as_str(), text.as_str())), now_ms);
         Ok(self.perform(step).await)
+    }
+
+    /// It says who it is, and that it is there.
+    pub(super) async fn is_called(&mut self, name: &str) -> Result<Deed, Over> {
+        let Some(inside) = &self.inside else {
+            self.called = Some(name.to_owned());
+            return self.look().await;
+        };
+        let is_lost = !take(&self.house, inside.device, vec![Uplink::Alive]).await;
+        Ok(Deed { is_lost, ..Deed::default() })
+    }
+
+    /// Whether it is let in.
+    pub(super) fn is_inside(&self) -> bool {
+        self.inside.is_some()
     }
 
     /// What it says means nothing.
@@ -231,7 +249,7 @@ impl Guest {
     async fn look(&mut self) -> Result<Deed, Over> {
         let (now, pace) = (Instant::now(), self.house.pace);
         let waited = now.saturating_duration_since(self.opened_at);
-        let mut name = names::name(|resource| self.kept.get(resource));
+        let mut name = self.called.clone().or_else(|| names::name(|resource| self.kept.get(resource)));
         if name.is_none() && !self.kept.is_empty() && waited >= pace.name_wait {
             name = names::plain(&self.address.ip().to_canonical().to_string());
         }

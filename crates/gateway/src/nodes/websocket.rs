@@ -16,6 +16,7 @@ use motehub_protocol::pyaiot;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::Pace;
 use super::guest::{Deed, Guest, House, Over};
 use crate::hub::{Hub, Transport};
 
@@ -27,30 +28,6 @@ const FRAME_BYTES_MAX: usize = 64 * 1024;
 const FRAMES_AT_ONCE: usize = 32;
 /// How long a frame may take to be written.
 const WRITE_MAX: Duration = Duration::from_secs(10);
-
-/// How long things may take. The usual ones are for nodes in the field.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// A silent node is pinged so often.
-    pub ping_every: Duration,
-    /// After so much silence it is gone.
-    pub silence_max: Duration,
-    /// How long it may take to say who it is; then it goes by its address.
-    pub name_wait: Duration,
-    /// How often the hub is asked about a node that was not let in.
-    pub ask_every: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            ping_every: Duration::from_secs(30),
-            silence_max: Duration::from_secs(90),
-            name_wait: Duration::from_secs(5),
-            ask_every: Duration::from_secs(10),
-        }
-    }
-}
 
 /// The routes. Connections end with `shutdown`.
 pub fn routes(hub: Arc<dyn Hub>, pace: Pace, shutdown: CancellationToken) -> Router {

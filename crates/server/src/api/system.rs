@@ -48,6 +48,10 @@ pub(crate) struct Listeners {
     coaps: Option<String>,
     /// WebSocket nodes of the Pyaiot family.
     nodes_ws: Option<String>,
+    /// MQTT nodes of the Pyaiot family.
+    nodes_mqtt: Option<String>,
+    /// MQTT-SN nodes of the Pyaiot family.
+    mqtt_sn: Option<String>,
     /// Mongoose OS devices, and the API that mDash has.
     mdash: Option<String>,
     /// The HTTP data plane of AWS IoT.
@@ -122,6 +126,8 @@ pub(crate) async fn system(State(app): State<App>) -> Result<axum::Json<SystemDt
             coap: addresses.coap.map(text),
             coaps: addresses.coaps.map(text),
             nodes_ws: addresses.nodes.websocket.map(text),
+            nodes_mqtt: addresses.nodes.mqtt.map(text),
+            mqtt_sn: addresses.nodes.mqtt_sn.map(text),
             mdash: addresses.mdash.map(text),
             aws: addresses.aws.map(text),
         },
@@ -219,8 +225,9 @@ async fn weaknesses(
 
 /// What is weak about the listeners for nodes.
 fn nodes(app: &App, add: &mut impl FnMut(&'static str, String)) {
-    let Nodes { websocket } = app.settings.nodes;
-    let open = [("--nodes-ws", websocket)].into_iter().filter_map(|(setting, address)| {
+    let Nodes { websocket, mqtt, mqtt_sn } = app.settings.nodes;
+    let all = [("--nodes-ws", websocket), ("--nodes-mqtt", mqtt), ("--mqtt-sn", mqtt_sn)];
+    let open = all.into_iter().filter_map(|(setting, address)| {
         address.filter(|address| !address.ip().is_loopback()).map(|_| setting)
     });
     let open = open.collect::<Vec<_>>().join(", ");

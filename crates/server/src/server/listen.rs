@@ -34,6 +34,6 @@ pub(super) fn coap(settings: &Settings, hub: &Arc<dyn Hub>) -> io::Result<[Optio
 }
 
 /// An error with what it is about.
-pub(super) fn about(what: &str, error: &io::Error) -> io::Error {
+pub(crate) fn about(what: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }

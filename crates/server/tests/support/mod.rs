@@ -98,7 +98,7 @@ impl Hub {
             mqtt_ws: None,
             coap: None,
             coaps: None,
-            nodes: Nodes { websocket: Some(free) },
+            nodes: Nodes { websocket: Some(free), ..Nodes::default() },
             riot_port: 0,
             mdash: Some(free),
             aws: Some(free),

@@ -14,7 +14,9 @@
 //!   /led` it is asked, and answers with `> coap 2.05 "1"`. There are the nodes `a` and `b`, at
 //!   `{a.ip}` and `{b.ip}`.
 //! - `> OPEN /gw sub-protocols` a gateway or a client of Pyaiot opens its WebSocket; without sub-protocols an older one;
-//!   `> OPEN /node` a WebSocket node.
+//!   `> OPEN /node` a WebSocket node. `> (nodes) CONNECT …` an MQTT node, on the listener of nodes.
+//! - `> sn 0c 04 04 01 003c 'mqtt-2'` a datagram of MQTT-SN, its bytes in hexadecimal digits and texts, `..` for its length;
+//!   `< sn` the answer.
 //! - `api POST /path {…} => 201 board=id` a person asks; `board` is remembered. `nobody …` the same without a token.
 //!   A word behind the status is the problem's code.
 //! - `api UPLOAD /firmware name=light version=1.3 platform=stm32 => 201 light=id digest=digest` uploads an image; `file=` its
@@ -32,6 +34,7 @@ mod facts;
 mod http;
 mod mqtt;
 mod rpc;
+mod sensor;
 mod wait;
 mod world;
 

@@ -16,6 +16,7 @@ use crate::coap::Nodes;
 use crate::http::{self, Answer, Ending};
 use crate::mqtt::Link;
 use crate::rpc::Rpc;
+use crate::sensor::Sensor;
 
 const START: Time = Time(1_800_000_000_000);
 const JSON: &str = "application/json";
@@ -26,7 +27,8 @@ pub(crate) struct World {
     mqtt: SocketAddr,
     mdash: SocketAddr,
     pyaiot: SocketAddr,
-    nodes_ws: SocketAddr,
+    listeners: motehub_server::NodeAddresses,
+    sensors: HashMap<String, Sensor>,
     clock: Clock,
     token: String,
     names: HashMap<String, String>,
@@ -61,7 +63,7 @@ impl World {
             mqtt_ws: None,
             coap: Some(free),
             coaps: None,
-            nodes: motehub_server::Nodes { websocket: Some(free) },
+            nodes: motehub_server::Nodes { websocket: Some(free), mqtt: Some(free), mqtt_sn: Some(free) },
             riot_port: nodes.port(),
             mdash: Some(free),
             aws: None,
@@ -86,7 +88,8 @@ impl World {
             mqtt: addresses.mqtt,
             mdash: addresses.mdash.unwrap(),
             pyaiot: addresses.pyaiot.unwrap(),
-            nodes_ws: addresses.nodes.websocket.unwrap(),
+            listeners: addresses.nodes,
+            sensors: HashMap::new(),
             clock,
             token,
             names: places.into_iter().collect(),
@@ -168,7 +171,9 @@ impl World {
         if word == "OPEN" {
             let text = text.trim_start_matches("OPEN").trim();
             let rpc = match text.starts_with('/') {
-                true if text.starts_with("/node") => Rpc::open_pyaiot(&self.runtime, self.nodes_ws, text),
+                true if text.starts_with("/node") => {
+                    Rpc::open_pyaiot(&self.runtime, self.listeners.websocket.unwrap(), text)
+                }
                 true => Rpc::open_pyaiot(&self.runtime, self.pyaiot, text),
                 false => Rpc::open(&self.runtime, self.mdash, text),
             };
@@ -178,18 +183,29 @@ impl World {
         if let Some(rpc) = self.rpcs.get_mut(name) {
             return rpc.say(&text);
         }
-        if word == "CONNECT" {
-            let former = self.links.insert(name.to_owned(), Link::open(self.mqtt));
+        if let Some(text) = text.strip_prefix("sn ") {
+            let address = self.listeners.mqtt_sn.unwrap();
+            return self.sensors.entry(name.to_owned()).or_insert_with(|| Sensor::new(address)).say(text);
+        }
+        let text = text
+            .strip_prefix("(nodes) ")
+            .map_or((text.as_str(), self.mqtt), |text| (text, self.listeners.mqtt.unwrap()));
+        let (text, mqtt) = text;
+        if text.starts_with("CONNECT") {
+            let former = self.links.insert(name.to_owned(), Link::open(mqtt));
             self.former_links.extend(former);
         }
         let link = self.links.get_mut(name).ok_or("there is no such connection")?;
-        link.say(&text)
+        link.say(text)
     }
 
     pub(crate) fn device_is_told(&mut self, name: &str, text: &str) -> Outcome {
         let text = self.expand(text)?;
         if let Some(text) = text.strip_prefix("coap ") {
             return self.nodes.expect(name, text);
+        }
+        if let Some(text) = text.strip_prefix("sn ") {
+            return self.sensors.get(name).ok_or("there is no such connection")?.expect(text);
         }
         match (self.answers.remove(name), self.rpcs.get_mut(name)) {
             (Some(answer), _) => answer.is(&text),

@@ -3169,10 +3169,14 @@ export interface components {
             mdash?: string | null;
             /** @description MQTT over TCP. */
             mqtt: string;
+            /** @description MQTT-SN nodes of the Pyaiot family. */
+            mqtt_sn?: string | null;
             /** @description MQTT over TLS. */
             mqtt_tls?: string | null;
             /** @description MQTT over WebSocket. */
             mqtt_ws?: string | null;
+            /** @description MQTT nodes of the Pyaiot family. */
+            nodes_mqtt?: string | null;
             /** @description WebSocket nodes of the Pyaiot family. */
             nodes_ws?: string | null;
         };
