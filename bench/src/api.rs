@@ -52,11 +52,38 @@ impl Api {
         Ok(devices)
     }
 
+    /// Changes a device.
+    pub(crate) fn edit_device(&self, id: &str, edit: &Value) -> anyhow::Result<()> {
+        let request = self.agent.patch(format!("http://{}/api/v1/devices/{id}", self.address));
+        let request = request.header("Content-Type", "application/json");
+        read(request.header("Authorization", &self.authorization).send(edit.to_string())?)?;
+        Ok(())
+    }
+
+    /// The key of a device for CoAP over DTLS.
+    pub(crate) fn coap_key(&self, id: &str) -> anyhow::Result<String> {
+        let found = self.get(&format!("devices/{id}/coap-key"))?;
+        Ok(found["key"].as_str().context("no key")?.to_owned())
+    }
+
+    /// A counter of the hub, by its name and labels.
+    pub(crate) fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let mut answer = self.agent.get(format!("http://{}/metrics", self.address)).call()?;
+        let text = answer.body_mut().read_to_string()?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)).context("no such metric")?;
+        Ok(value.trim().parse()?)
+    }
+
     /// Waits until the list shows so many devices online.
     pub(crate) fn wait_online(&self, count: usize) -> anyhow::Result<()> {
+        self.wait_online_within(count, ONLINE_MAX)
+    }
+
+    /// The same, for a span.
+    pub(crate) fn wait_online_within(&self, count: usize, span: Duration) -> anyhow::Result<()> {
         let asked = Instant::now();
         while let Err(error) = self.device_page("selector=online", count) {
-            ensure!(asked.elapsed() < ONLINE_MAX, "not all devices are online: {error:#}");
+            ensure!(asked.elapsed() < span, "not so many devices are online: {error:#}");
             thread::sleep(ASK_EVERY);
         }
         Ok(())

@@ -91,20 +91,30 @@ impl Broker {
 
     /// Processor time of all its threads, in microseconds.
     pub(crate) fn cpu_us(&self) -> anyhow::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let (_, numbers) = stat.rsplit_once(')').context("/proc/PID/stat has a name in brackets")?;
-        // Behind the name, field 3 is the first: utime is field 14, stime 15 (proc(5)).
-        let ticks = numbers.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-        Ok(ticks.sum::<Result<f64, _>>()? * TICK_US)
+        cpu_us(self.child.id())
     }
 
     /// Memory that it holds (VmRSS), in kB.
     pub(crate) fn memory_kb(&self) -> anyhow::Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
-        Ok(number.parse()?)
+        memory_kb(self.child.id())
     }
+}
+
+/// Processor time of all threads of a process, in microseconds.
+pub(crate) fn cpu_us(pid: u32) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, numbers) = stat.rsplit_once(')').context("/proc/PID/stat has a name in brackets")?;
+    // Behind the name, field 3 is the first: utime is field 14, stime 15 (proc(5)).
+    let ticks = numbers.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    Ok(ticks.sum::<Result<f64, _>>()? * TICK_US)
+}
+
+/// Memory that a process holds (VmRSS), in kB.
+pub(crate) fn memory_kb(pid: u32) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
+    Ok(number.parse()?)
 }
 
 impl Drop for Broker {

@@ -2,6 +2,7 @@
 
 mod api;
 mod broker;
+mod coap;
 mod history;
 mod latency;
 mod load;
@@ -70,6 +71,17 @@ enum Other {
         #[command(flatten)]
         hub: Hub,
     },
+    /// Virtual boards at one CoAP listener, in the clear and over DTLS, beside aiocoap's server
+    Coap {
+        /// How many boards
+        #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u16).range(50..=10_000))]
+        devices: u16,
+        /// A Python that has aiocoap; without it that of xtask/setup.sh test
+        #[arg(long)]
+        python: Option<PathBuf>,
+        #[command(flatten)]
+        hub: Hub,
+    },
 }
 
 /// Who connects to either broker.
@@ -85,9 +97,15 @@ fn main() -> anyhow::Result<()> {
     raise_open_files()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
-    if let Some(Other::Storm { devices, hub }) = arguments.other {
-        let programs = Programs { hub: hub.program, mosquitto: PathBuf::new() };
-        return local.block_on(&runtime, storm::storm(&programs, usize::from(devices)));
+    let alone = |hub: Hub| Programs { hub: hub.program, mosquitto: PathBuf::new() };
+    match arguments.other {
+        Some(Other::Storm { devices, hub }) => {
+            return local.block_on(&runtime, storm::storm(&alone(hub), usize::from(devices)));
+        }
+        Some(Other::Coap { devices, python, hub }) => {
+            return coap::coap(&alone(hub), python, usize::from(devices));
+        }
+        None => {}
     }
     let mosquitto =
         arguments.mosquitto.or_else(find_mosquitto).context("no mosquitto: xtask/setup.sh bench")?;

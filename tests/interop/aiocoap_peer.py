@@ -3,6 +3,7 @@
 
     aiocoap_peer.py client coap://127.0.0.1:5683     ends with 0 if everything did what it should
     aiocoap_peer.py server 5683                      serves /thing and /count until it is ended
+    aiocoap_peer.py sink 5683                        takes everything at any path, and says each second how much
 """
 import asyncio
 import sys
@@ -100,5 +101,27 @@ async def server(port):
     await count.run()
 
 
+class Sink(resource.ObservableResource, resource.PathCapable):
+    taken = 0
+
+    async def render_get(self, request):
+        return aiocoap.Message()
+
+    async def render_post(self, request):
+        self.taken += 1
+        return aiocoap.Message(code=Code.CHANGED)
+
+
+async def sink(port):
+    site = resource.Site()
+    everything = Sink()
+    site.add_resource(["devices"], everything)
+    await aiocoap.Context.create_server_context(site, bind=("127.0.0.1", int(port)))
+    print("ready", flush=True)
+    while True:
+        await asyncio.sleep(1)
+        print(everything.taken, flush=True)
+
+
 if __name__ == "__main__":
-    asyncio.run(client(sys.argv[2]) if sys.argv[1] == "client" else server(sys.argv[2]))
+    asyncio.run({"client": client, "server": server, "sink": sink}[sys.argv[1]](sys.argv[2]))

@@ -65,7 +65,11 @@ fn main() -> std::process::ExitCode {
         Role::Serve(options) => serve::run(*options),
         Role::Demo(options) => demo::run(options),
         Role::Gateway(command) => gateway::run(command),
-        Role::Sim(command) => motehub_sim::run(command),
+        Role::Sim(command) => {
+            // Each virtual device has sockets of its own; what the system does not give is missed when it is needed.
+            open_files::raise(0);
+            motehub_sim::run(command)
+        }
         Role::Ctl(options) => return ctl::run(&options),
         Role::Backup(options) => backup::backup(&options),
         Role::Restore(options) => backup::restore(&options),

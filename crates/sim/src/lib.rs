@@ -1,5 +1,6 @@
 //! Virtual devices. They see the product only over the wire, so they are an independent witness.
 
+pub mod coap;
 pub mod mongoose;
 pub mod nodemcu;
 pub mod riot;
@@ -7,6 +8,8 @@ pub mod riot;
 /// The kinds of virtual devices.
 #[derive(clap::Subcommand)]
 pub enum Command {
+    /// Run virtual boards that speak the native protocol over CoAP
+    Coap(Box<coap::Options>),
     /// Run virtual lights with Mongoose OS
     Mongoose(Box<mongoose::Options>),
     /// Run virtual NodeMCU (ESP8266, Lua) boards
@@ -24,6 +27,7 @@ pub enum Command {
 /// When the settings contradict each other or a flash folder cannot be prepared.
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Coap(options) => coap::run(&options),
         Command::Mongoose(options) => mongoose::run(&options),
         Command::Nodemcu(options) => nodemcu::run(*options),
         Command::Riot(options) => riot::run(&options),

@@ -1,6 +1,7 @@
 //! Virtual boards as a process of their own.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -58,6 +59,16 @@ impl Fleet {
         command
             .args(["sim", "riot", "--hub", coap, "--first", &format!("127.{}.{low}.1", high | 64)])
             .args(arguments);
+        Self::run(command, hub.data())
+    }
+
+    /// Boards that speak the native protocol over CoAP to an address, each with its id and key, with more arguments.
+    pub fn coap(hub: &Hub, at: SocketAddr, boards: &[(String, String)], arguments: &[&str]) -> Self {
+        let list = hub.data().join("boards");
+        let lines = boards.iter().map(|(id, key)| format!("{id} {key}\n"));
+        std::fs::write(&list, lines.collect::<String>()).expect("the list of boards is written");
+        let mut command = Command::new(binary());
+        command.args(["sim", "coap", "--hub", &at.to_string(), "--boards"]).arg(list).args(arguments);
         Self::run(command, hub.data())
     }
 

@@ -38,13 +38,19 @@ impl Hub {
 
     /// The same hub again after its end, at the same addresses, with the same folder and token.
     pub fn again(&mut self) {
+        self.again_with(&[]);
+    }
+
+    /// The same, with more arguments.
+    pub fn again_with(&mut self, arguments: &[&str]) {
         self.kill();
         let (http, mqtt) = (self.http(), self.mqtt());
         let https = self.ready["https"].as_str().map(str::to_owned);
         let wrapper: Vec<&str> = self.wrapper.iter().map(String::as_str).collect();
-        let mut arguments = vec!["--http", &http, "--mqtt", &mqtt];
-        arguments.extend(https.iter().flat_map(|https| ["--https", https]));
-        *self = Self::start_with(self.folder.clone(), &wrapper, &arguments, Some(self.api.token.clone()));
+        let mut all = vec!["--http", &http, "--mqtt", &mqtt];
+        all.extend(https.iter().flat_map(|https| ["--https", https]));
+        all.extend(arguments);
+        *self = Self::start_with(self.folder.clone(), &wrapper, &all, Some(self.api.token.clone()));
     }
 
     /// A hub on a folder; `wrapper` is a program with arguments that runs it, such as strace.

@@ -8,8 +8,9 @@ mod lossy;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
-use end_to_end::{Hub, until};
+use end_to_end::{Fleet, Hub, until, until_within};
 use lossy::Lossy;
 use serde_json::{Value, json};
 
@@ -232,4 +233,60 @@ fn strangers_are_not_let_in() {
         Path::new("/usr/bin/coap-client-gnutls").exists(),
         "both programs are there: xtask/setup.sh test"
     );
+}
+
+#[test]
+fn virtual_boards_are_told_updated_and_missed_and_come_back_to_a_hub_that_was_started_anew() {
+    const BOARDS: usize = 8;
+    const COME_BACK_MAX: Duration = Duration::from_secs(240);
+    let mut hub = Hub::start(&["--coaps", "127.0.0.1:0"]);
+    let coaps = address(&hub, "coaps");
+    let boards: Vec<(String, String)> = (0..BOARDS)
+        .map(|number| {
+            let board = device(&hub, &format!("board-{number}"), coaps);
+            (board.id, board.key)
+        })
+        .collect();
+    let ids: Vec<&str> = boards.iter().map(|(id, _)| id.as_str()).collect();
+    for id in &ids {
+        let edit = json!({ "silence_max_seconds": 20 });
+        assert_eq!(hub.api.call("PATCH", &format!("/devices/{id}"), Some(&edit)).0, 200);
+    }
+    let network = ["--loss", "5", "--delay-ms", "20", "--measure-ms", "2000", "--speed", "30"];
+    let mut fleet = Fleet::coap(&hub, coaps, &boards, &network);
+    let online = |hub: &Hub, count: usize| {
+        until(&format!("{count} are online"), || {
+            let (_, list) = hub.api.call("GET", "/devices?selector=online", None);
+            (list["total"] == count).then_some(())
+        });
+    };
+    online(&hub, BOARDS);
+    let command = json!({ "name": "relay", "args": { "on": true }, "devices": ids });
+    hub.api.post("/commands", &command);
+    for id in &ids {
+        until("a command is done", || {
+            let list = hub.api.get(&format!("/devices/{id}/commands"));
+            (list["items"][0]["state"] == "Done").then_some(())
+        });
+    }
+    let source = "-- a line of a comment\n".repeat(1_000);
+    let script = hub.api.post("/scripts", &json!({ "name": "blink", "language": "lua", "source": source }));
+    hub.api.post("/deployments", &json!({ "script": script["id"], "devices": ids }));
+    for id in &ids {
+        until("a board is updated", || {
+            let list = hub.api.get(&format!("/devices/{id}/tasks"));
+            (list["items"][0]["state"] == "Done").then_some(())
+        });
+    }
+    // One is switched off: it alone is missed. It is switched on, and is there again.
+    fleet.order(&json!({ "board": ids[0], "do": "power_off" }));
+    online(&hub, BOARDS - 1);
+    fleet.order(&json!({ "board": ids[0], "do": "reboot" }));
+    online(&hub, BOARDS);
+    // After a new start of the hub they find out by themselves that their sessions are gone.
+    hub.again_with(&["--coaps", &coaps.to_string()]);
+    until_within(COME_BACK_MAX, "all are back", || {
+        let (_, list) = hub.api.call("GET", "/devices?selector=online", None);
+        (list["total"] == BOARDS).then_some(())
+    });
 }

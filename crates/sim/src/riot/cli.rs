@@ -119,7 +119,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     })
 }
 
-fn stdin_lines() -> mpsc::Receiver<String> {
+/// The lines of standard input, as they come.
+pub(crate) fn stdin_lines() -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel(LINES_MAX);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -131,7 +132,8 @@ fn stdin_lines() -> mpsc::Receiver<String> {
     lines
 }
 
-fn print(line: &str) -> anyhow::Result<()> {
+/// A line on standard output, at once.
+pub(crate) fn print(line: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)

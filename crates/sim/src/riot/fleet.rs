@@ -158,7 +158,7 @@ pub async fn spawn(config: &FleetConfig) -> anyhow::Result<FleetHandle> {
         webcam: config.webcam.clone(),
         facts: facts.clone(),
     };
-    let mut numbers = Numbers(config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut numbers = Numbers::new(config.seed);
     let mut tasks = JoinSet::new();
     let mut deeds = Vec::new();
     for (number, firmware) in (0..config.nodes).zip(config.firmware.iter().cycle()) {

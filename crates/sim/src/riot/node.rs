@@ -56,10 +56,15 @@ pub(super) struct Node {
 
 /// xorshift64*: repeatable, and good enough here.
 #[derive(Clone)]
-pub(super) struct Numbers(pub(super) u64);
+pub(crate) struct Numbers(pub(super) u64);
 
 impl Numbers {
-    pub(super) fn draw(&mut self) -> u64 {
+    /// From a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn draw(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -76,7 +81,7 @@ impl Node {
         seed: u64,
         manner: Manner,
     ) -> Self {
-        let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut numbers = Numbers::new(seed);
         let mut own = Numbers(numbers.draw() | 1);
         let mut endpoint = Endpoint::new(Limits::default(), move || own.draw());
         // They answer whom they are asked by.
