@@ -1,22 +1,64 @@
 //! RIOT nodes in a real browser: what each of them has is a card, controls say what is pending until the node reports it,
 //! and nobody who may only look can press them.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { test } from 'node:test';
-import { startNodes } from './programs.mjs';
-import { api, begin, browser, button, goto, heading, hub, nothingWentWrong, page, shoot } from './stage.mjs';
+import { crc32, deflateSync } from 'node:zlib';
+import { atEnd, startNodes } from './programs.mjs';
+import { api, begin, browser, button, dialog, follow, goto, heading, hub, nothingWentWrong, page, shoot } from './stage.mjs';
 
-const FIRMWARE = ['leds', 'bmx280', 'imu', 'robot', 'script', 'update'];
+const FIRMWARE = ['leds', 'bmx280', 'imu', 'robot', 'script', 'update', 'camera'];
+const [WIDTH, HEIGHT] = [320, 180];
+const PICTURE = pngOf(WIDTH, HEIGHT, (x, y) => (y > 110 ? [60, 84 + (x % 40), 58] : [90 + y, 130 + y, 200]));
 const asked = [];
 let fleet;
+let camera;
 
 begin({
   serve: ['--coap', '127.0.0.1:0'],
   prepare: async () => {
     page.on('request', (request) => asked.push(request.url()));
-    fleet = await startNodes(hub, '127.71.0.1', FIRMWARE, ['--speed', '4']);
+    camera = await startCamera();
+    const webcam = `${camera.origin}/yard.png`;
+    fleet = await startNodes(hub, '127.71.0.1', FIRMWARE, ['--speed', '4', '--webcam', webcam]);
     for (const [name, uid] of Object.entries(fleet.nodes)) await accept(name, uid);
   },
 });
+
+/** A picture, by the colours of its points. */
+function pngOf(width, height, colourAt) {
+  const lines = [];
+  for (let y = 0; y < height; y += 1) {
+    lines.push(0);
+    for (let x = 0; x < width; x += 1) lines.push(...colourAt(x, y));
+  }
+  const chunk = (name, data) => {
+    const body = Buffer.concat([Buffer.from(name), data]);
+    const [length, check] = [Buffer.alloc(4), Buffer.alloc(4)];
+    length.writeUInt32BE(data.length);
+    check.writeUInt32BE(crc32(body));
+    return Buffer.concat([length, body, check]);
+  };
+  const head = Buffer.alloc(13);
+  head.writeUInt32BE(width, 0);
+  head.writeUInt32BE(height, 4);
+  head.set([8, 2], 8);
+  const start = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+  const pixels = deflateSync(Buffer.from(lines));
+  return Buffer.concat([start, chunk('IHDR', head), chunk('IDAT', pixels), chunk('IEND', Buffer.alloc(0))]);
+}
+
+/** A camera that counts how often it was asked, and by whom. */
+async function startCamera() {
+  const askers = [];
+  const server = createServer((request, response) => {
+    askers.push(request.headers['user-agent'] ?? '');
+    response.writeHead(200, { 'content-type': 'image/png' }).end(PICTURE);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  atEnd(() => new Promise((resolve) => server.close(resolve).closeAllConnections()));
+  return { origin: `http://127.0.0.1:${server.address().port}`, askers };
+}
 
 /** Accepts a node as soon as it knocked. */
 async function accept(name, uid) {
@@ -79,10 +121,15 @@ test('motion is drawn as it comes', async () => {
   const motion = tile('Motion');
   const line = motion.getByRole('figure', { name: 'Acceleration' }).locator('polyline');
   await line.waitFor();
-  const before = await line.getAttribute('points');
-  await page.waitForFunction(
-    ([before]) => document.querySelector('polyline').getAttribute('points') !== before,
-    [before],
+  // Its points move as samples come; one change could be what was recalled of the past.
+  await line.evaluate(
+    (drawn) =>
+      new Promise((resolve) => {
+        let changes = 0;
+        new MutationObserver(() => (changes += 1) >= 5 && resolve()).observe(drawn, {
+          attributeFilter: ['points'],
+        });
+      }),
   );
   const board = motion.locator('.board');
   assert.match(await board.getAttribute('style'), /matrix3d/);
@@ -154,6 +201,44 @@ test('how far an update is can be seen', async () => {
   await update.getByText('Downloading').waitFor();
   await update.getByRole('progressbar', { name: 'Downloaded' }).waitFor();
   await shoot('update');
+});
+
+test('a picture is fetched only when an engineer allowed it, and by the hub', async () => {
+  await open('Camera');
+  const picture = tile('Camera');
+  await picture.getByText('only if an engineer allows that').waitFor();
+  assert.deepEqual(camera.askers, []);
+  await shoot('camera-not-allowed');
+  await button(`Allow ${camera.origin}`, picture).click();
+  await button('Allow', dialog()).click();
+  const image = picture.getByRole('img', { name: 'Camera of Camera' });
+  await image.waitFor();
+  assert.equal(await image.evaluate((found) => found.naturalWidth), WIDTH);
+  assert.equal(camera.askers.some((asker) => asker.includes('Mozilla')), false);
+  await shoot('camera');
+  await button('Fetch it no more', picture).click();
+  await picture.getByText('only if an engineer allows that').waitFor();
+  await image.waitFor({ state: 'detached' });
+});
+
+test('all positions are on one map, which is moved by keys', async () => {
+  await follow('Devices');
+  await page.getByRole('link', { name: 'Map', exact: true }).click();
+  const map = page.getByRole('application', { name: 'Map of devices' });
+  await map.waitFor();
+  const marker = page.locator('a.marker').filter({ hasText: 'Weather Sensor' });
+  await marker.locator('.dot').waitFor();
+  await page.getByRole('cell', { name: /48\.7\d+° N 2\.2\d+° E/ }).first().waitFor();
+  await shoot('map');
+  const before = await marker.getAttribute('style');
+  await map.focus();
+  await page.keyboard.press('ArrowLeft');
+  await page.keyboard.press('+');
+  assert.notEqual(await marker.getAttribute('style'), before);
+  await page.keyboard.press('0');
+  assert.equal(await marker.getAttribute('style'), before);
+  await marker.locator('.dot').click();
+  await heading('Weather Sensor');
 });
 
 test('who may only look can press nothing', async () => {

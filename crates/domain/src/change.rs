@@ -124,6 +124,10 @@ kinds! {
     VersionQuarantined = "version_quarantined", "device";
     /// A person lets a device have a version again.
     QuarantineLifted = "quarantine_lifted", "device";
+    /// The picture of a device may be fetched from an origin.
+    CameraAllowed = "camera_allowed", "device";
+    /// The picture of a device may be fetched no more.
+    CameraForbidden = "camera_forbidden", "device";
     /// A script was created with its first version.
     ScriptCreated = "script_created", "script";
     /// A script's name, description or category changed.

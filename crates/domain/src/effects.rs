@@ -1,6 +1,7 @@
 //! What a verb wants done. One function in the shell performs it: commit, then publish, then send.
 
 use crate::artifact::Digest;
+use crate::camera::Origin;
 use crate::capability::Capability;
 use crate::certificate::Certificate;
 use crate::change::Change;
@@ -152,6 +153,8 @@ pub enum Save {
     ShownThrough(GatewayId, DeviceId),
     /// What a gateway numbers was taken up to here.
     Taken(Taken),
+    /// From which origin the picture of a device may be fetched; none takes that back.
+    Camera(DeviceId, Option<Origin>),
     /// Describes a capability in the library, or describes it anew.
     Capability(Capability),
     /// Takes the description of a capability away, by name.

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod artifact;
 pub mod bulk;
+pub mod camera;
 pub mod capability;
 pub mod certificate;
 pub mod change;
@@ -25,6 +26,7 @@ pub mod message;
 pub mod metric;
 pub mod network;
 pub mod person;
+pub mod position;
 pub mod pyaiot;
 pub mod rejection;
 pub mod report;

@@ -3,6 +3,7 @@
 mod account;
 mod backup;
 mod bulk;
+mod camera;
 mod capability;
 mod certificate;
 mod command;
@@ -82,7 +83,7 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum Noun {
-    /// Devices: list, show, add, import, log, tag, untag, rotate, rollback, lift, delete
+    /// Devices: list, show, add, import, positions, camera, log, tag, untag, rotate, rollback, lift, delete
     #[command(subcommand)]
     Device(device::Verb),
     /// Groups, which are selectors with a name: list, members, add, set, delete

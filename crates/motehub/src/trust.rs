@@ -1,20 +1,12 @@
 //! Which authorities are trusted when a hub is reached by https: those of this machine, or one that is named.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
-
-/// Where systems keep the authorities that they trust: Debian and Alpine, Fedora, openSUSE, others.
-const SYSTEM_FILES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// The authorities in a file of certificates in PEM, or those of this machine.
 ///
@@ -30,15 +22,9 @@ pub(crate) fn authorities(file: Option<&Path>) -> anyhow::Result<Vec<Certificate
         }
         return Ok(all);
     }
-    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let places = named.into_iter().chain(SYSTEM_FILES.map(PathBuf::from));
-    for place in places {
-        if let Ok(all) = CertificateDer::pem_file_iter(&place) {
-            let all: Vec<_> = all.filter_map(Result::ok).collect();
-            if !all.is_empty() {
-                return Ok(all);
-            }
-        }
+    let all = motehub_server::machine_authorities();
+    if !all.is_empty() {
+        return Ok(all);
     }
     bail!(
         "no list of trusted authorities was found on this machine: name the authority of the hub with --ca FILE"

@@ -4,11 +4,13 @@
 
 mod access;
 mod extract;
+mod positions;
 mod problem;
 
 mod activity;
 mod backup;
 mod bulk;
+mod cameras;
 mod capabilities;
 mod certificates;
 mod claims;
@@ -200,6 +202,12 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(shadow_history::at))
         .on(Needs(See), routes!(shadow_history::diff))
         .on(Needs(Operate), routes!(shadow_history::restore))
+        // Cameras and positions
+        .on(Needs(See), routes!(cameras::get))
+        .on(Needs(Build), routes!(cameras::allow))
+        .on(Needs(Build), routes!(cameras::forbid))
+        .on(Needs(See), routes!(cameras::picture))
+        .on(Needs(See), routes!(positions::list))
         // Selectors and groups
         .on(Needs(See), routes!(selectors::words))
         .on(Needs(See), routes!(capabilities::list))

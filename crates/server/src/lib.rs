@@ -9,8 +9,10 @@ mod api;
 mod app;
 mod asks;
 mod assets;
+mod authorities;
 mod aws;
 mod backup;
+mod cameras;
 mod claims;
 mod clock;
 mod codes;
@@ -42,6 +44,7 @@ mod tls;
 mod usage;
 
 pub use api::openapi;
+pub use authorities::machine_authorities;
 pub use backup::{ArchiveError, backup, note_backup, part_of, restore};
 pub use clock::Clock;
 pub use nodes::Addresses as NodeAddresses;

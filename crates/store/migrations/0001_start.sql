@@ -224,6 +224,12 @@ create table shadow_revisions (
 
 create index shadow_revisions_at on shadow_revisions (at);
 
+-- From which origin the hub may fetch the picture of a device.
+create table cameras (
+    device text primary key not null references devices (id) on delete cascade,
+    origin text not null
+);
+
 -- Versions that a device is not given any more.
 create table quarantines (
     device text not null references devices (id) on delete cascade,

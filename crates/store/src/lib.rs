@@ -14,6 +14,7 @@ macro_rules! sql {
 
 mod artifact;
 mod backup;
+mod camera;
 mod capability;
 mod certificate;
 mod change;
@@ -32,6 +33,7 @@ mod knock;
 mod note;
 mod overview;
 mod person;
+mod position;
 mod pyaiot;
 mod report;
 mod save;
@@ -55,6 +57,7 @@ pub use device_list::{DeviceQuery, DeviceView, Sort};
 pub use error::StoreError;
 pub use gateway::GatewayView;
 pub use overview::Overview;
+pub use position::Placed;
 pub use report::Logged;
 pub use share::{Customer, Shared};
 pub use telemetry::{Aged, Ages, Appended, Bucket, Measured, Merged, Numbers, Sample, States, Sum, Summary};
@@ -151,6 +154,8 @@ impl Store {
             note::SQL,
             overview::SQL,
             person::SQL,
+            camera::SQL,
+            position::SQL,
             pyaiot::SQL,
             report::SQL,
             script::SQL,

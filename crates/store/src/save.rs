@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
-    Store, StoreError, capability, certificate, change, command, credential, deployment, device, firmware,
-    gateway, group, knock, note, person, pyaiot, report, script, shadow, share, task, usage,
+    Store, StoreError, camera, capability, certificate, change, command, credential, deployment, device,
+    firmware, gateway, group, knock, note, person, pyaiot, report, script, shadow, share, task, usage,
 };
 
 impl Store {
@@ -117,6 +117,7 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::GatewaySeen(id, at, address) => transaction.push(gateway::seen(*id, *at, address)),
         Save::ShownThrough(id, device) => transaction.push(gateway::shown(*id, *device)),
         Save::Taken(taken) => transaction.push(gateway::taken(taken)),
+        Save::Camera(device, origin) => transaction.push(camera::write(*device, origin.as_ref())),
         Save::Capability(capability) => transaction.push(capability::write(capability)),
         Save::DeleteCapability(name) => transaction.push(capability::delete(name)),
         Save::Announced(device, names) => capability::write_of(*device, "announced", names, transaction),

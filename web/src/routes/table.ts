@@ -11,6 +11,7 @@ const PAGES: [pattern: string, role: Role, load: Load][] = [
   ['/', 'viewer', () => import('./overview/Page.svelte')],
   ['/devices', 'viewer', () => import('./devices/Page.svelte')],
   ['/inbox', 'viewer', () => import('./inbox/Page.svelte')],
+  ['/map', 'viewer', () => import('./map/Page.svelte')],
   ['/groups', 'viewer', () => import('./groups/Page.svelte')],
   ['/capabilities', 'viewer', () => import('./capabilities/Page.svelte')],
   ['/devices/:id', 'viewer', () => import('./device/Page.svelte')],

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::print::{cell, out, table};
-use super::{Caller, bulk, find, import, report};
+use super::{Caller, bulk, camera, find, import, report};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -96,6 +96,22 @@ pub(super) enum Verb {
         /// After how many seconds of silence a RIOT node counts as gone; 0 for the usual 120
         #[arg(long, value_name = "SECONDS")]
         silence_max: Option<u32>,
+    },
+    /// List the devices that say where they are
+    Positions,
+    /// Say where a device has its camera, and from which origin its picture may be fetched
+    Camera {
+        /// Its id, name or external id
+        device: String,
+        /// Fetch it from this origin, such as http://10.0.0.7:8080
+        #[arg(long, value_name = "ORIGIN", conflicts_with = "forbid")]
+        allow: Option<String>,
+        /// Fetch it no more
+        #[arg(long)]
+        forbid: bool,
+        /// Fetch it now, and write it to this file
+        #[arg(long, value_name = "FILE")]
+        picture: Option<PathBuf>,
     },
     /// Add tags to all devices of a condition, such as `device tag floor-1 --selector tag=kitchen`
     Tag(Tagging),
@@ -194,6 +210,10 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
                 true => format!("it may speak without a credential from {}\n", cell(&device["allowed_from"])),
                 false => "it may not speak without a credential\n".to_owned(),
             })
+        }
+        Verb::Positions => caller.show(&caller.get("/positions")?, camera::positions),
+        Verb::Camera { device, allow, forbid, picture } => {
+            camera::run(caller, device, allow.as_deref(), *forbid, picture.as_deref())
         }
         Verb::Log { device, last, tail } => report::log(caller, device, *last, *tail),
         Verb::Lift { device, digest } => report::lift(caller, device, digest.as_deref()),

@@ -9,6 +9,7 @@ mod access;
 mod activity;
 mod aws;
 mod bulk;
+mod cameras;
 mod commands;
 mod connections;
 mod credentials;

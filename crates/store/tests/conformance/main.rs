@@ -87,6 +87,7 @@ scenarios! {
     reports::the_newest_log_lines_are_kept,
     reports::versions_in_quarantine_are_kept_until_they_are_lifted,
     shadows::shadows_are_guarded_complete_and_end_with_their_device,
+    shadows::cameras_and_positions_end_with_their_device,
     shadows::shadows_are_due_by_their_deadline,
     shadows::the_newest_revisions_of_a_shadow_are_kept,
     people::users_have_names_without_case,

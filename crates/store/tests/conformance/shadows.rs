@@ -1,6 +1,8 @@
 //! Shadows of devices, what is due of them, and their history.
 
+use motehub_domain::camera::Origin;
 use motehub_domain::change::Actor;
+use motehub_domain::device::Reach;
 use motehub_domain::effects::Save;
 use motehub_domain::shadow::{Expiry, REVISIONS_KEPT, Revision, Section, Shadow, ShadowName, Told};
 use motehub_domain::time::{Span, Time};
@@ -60,6 +62,42 @@ pub(crate) async fn shadows_are_guarded_complete_and_end_with_their_device(world
     assert_eq!(world.save(save(&shadow(3, None))).await, conflict);
     world.save([Save::DeleteDevice(id(1))]).await.unwrap();
     assert_eq!(world.store.shadows(id(1)).await, Ok(Vec::new()));
+}
+
+pub(crate) async fn cameras_and_positions_end_with_their_device(world: &mut World) {
+    world.save([1, 2, 3].map(|n| Save::Device(Box::new(device(n))))).await.unwrap();
+    let origin = |text: &str| Origin::parse(text).unwrap();
+    let save = |n, text: Option<&str>| [Save::Camera(id(n), text.map(origin))];
+    world.save(save(1, Some("http://cam"))).await.unwrap();
+    world.save(save(1, Some("https://cam:8443"))).await.unwrap();
+    world.save(save(2, Some("http://cam"))).await.unwrap();
+    world.save(save(2, None)).await.unwrap();
+    // Of a device that is not there nothing is kept.
+    world.save(save(9, Some("http://cam"))).await.unwrap();
+    world.reopen().await;
+    assert_eq!(world.store.camera(id(1)).await, Ok(Some(origin("https://cam:8443"))));
+    assert_eq!(world.store.camera(id(2)).await, Ok(None));
+    assert_eq!(world.store.camera(id(9)).await, Ok(None));
+
+    let reports = |n, reported: serde_json::Value| {
+        let values = reported.as_object().unwrap().clone();
+        Save::Shadow(
+            Box::new(Shadow { reported: Section { values, ..Section::default() }, ..shadow(n, None) }),
+            None,
+        )
+    };
+    let at = json!({ "position": { "lat": 1, "lng": 2 } });
+    world
+        .save([reports(1, at.clone()), reports(2, at.clone()), reports(3, json!({ "led": 1 }))])
+        .await
+        .unwrap();
+    let (placed, more) = world.store.positions(1).await.unwrap();
+    assert_eq!((placed.len(), more), (1, true));
+    assert_eq!((placed[0].position.latitude, placed[0].reach), (1.0, Reach::Offline));
+    world.save([Save::DeleteDevice(id(1))]).await.unwrap();
+    let (placed, more) = world.store.positions(9).await.unwrap();
+    assert_eq!((placed.len(), placed[0].device, more), (1, id(2), false));
+    assert_eq!(world.store.camera(id(1)).await, Ok(None));
 }
 
 pub(crate) async fn shadows_are_due_by_their_deadline(world: &mut World) {

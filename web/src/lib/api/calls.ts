@@ -5,6 +5,7 @@ import type {
   BulkAction,
   BulkPreview,
   BulkProgress,
+  Camera,
   Capability,
   Certificate,
   BrokerTotals,
@@ -44,6 +45,7 @@ import type {
   NewToken,
   Overview,
   Point,
+  Position,
   Reach,
   Retention,
   Role,
@@ -68,6 +70,7 @@ import type { Shadow } from '../domain/shadow';
 import {
   addressOf,
   get,
+  getData,
   patch,
   post,
   postForm,
@@ -342,6 +345,18 @@ export const gateways = {
   rotate: (gateway: string, hub: string) => post<Joining>(`/gateways/${id(gateway)}/key`, { hub }),
   revoke: (gateway: string) => remove(`/gateways/${id(gateway)}/key`),
   delete: (gateway: string) => remove(`/gateways/${id(gateway)}`),
+};
+
+export const cameras = {
+  get: (device: string, signal?: Signal) => get<Camera>(`/devices/${id(device)}/camera`, {}, signal),
+  allow: (device: string, origin: string) => put<Camera>(`/devices/${id(device)}/camera`, { origin }),
+  forbid: (device: string) => remove(`/devices/${id(device)}/camera`),
+  /** As an address that holds all of it. */
+  picture: (device: string, signal: AbortSignal) => getData(`/devices/${id(device)}/camera/picture`, signal),
+};
+
+export const positions = {
+  list: (signal?: Signal) => get<{ items: Position[]; more: boolean }>('/positions', {}, signal),
 };
 
 export const grants = {

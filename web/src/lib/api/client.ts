@@ -46,6 +46,26 @@ export function get<T>(path: string, query: Query = {}, signal?: AbortSignal): P
   return send<T>('GET', path, { query, signal });
 }
 
+/** A file as an address that holds all of it, so that nothing else is loaded for it. */
+export async function getData(path: string, signal: AbortSignal): Promise<string> {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const options = { credentials: 'same-origin', cache: 'no-store' } as const;
+  let response: Response;
+  try {
+    response = await fetch(addressOf(path), { ...options, signal: AbortSignal.any([signal, timeout]) });
+  } catch (error) {
+    throw unreachable(error, signal);
+  }
+  if (!response.ok) throw await refused(response);
+  const file = await response.blob();
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(String(reader.result));
+    reader.onerror = () => reject(unreachable(reader.error, signal));
+    reader.readAsDataURL(file);
+  });
+}
+
 export function post<T>(path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
   return send<T>('POST', path, { body, signal });
 }

@@ -201,6 +201,11 @@ export type GatewayEdit = Known['GatewayEdit'];
 /** With the join file, which is shown only once. */
 export type Joining = { gateway: Gateway; join_file: string };
 
+/** Where a device says that its picture is, and from where it may be fetched. */
+export type Camera = Required<Known['Camera']>;
+/** A device that says where it is. */
+export type Position = Told<Known['Position'], { reach: Device['reach'] }>;
+
 export type Grant = Required<Known['Grant']>;
 
 export type Connection = Told<Known['Connection'], { kind: 'device' | 'token' | 'anonymous' }>;

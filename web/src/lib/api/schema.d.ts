@@ -519,6 +519,42 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{id}/camera": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where a device says that its picture is, and from where it may be fetched. */
+        get: operations["cameras_get"];
+        /** Allows an origin from which the hub fetches the picture of a device, in the place of the one before. */
+        put: operations["cameras_allow"];
+        post?: never;
+        /** The picture of a device is fetched no more. */
+        delete: operations["cameras_forbid"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/camera/picture": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The picture of a device as it is now. The hub fetches it, if its origin is allowed. */
+        get: operations["cameras_picture"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{id}/cancel": {
         parameters: {
             query?: never;
@@ -1574,6 +1610,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/positions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The devices that report a `position`, by name; the first 2000. */
+        get: operations["positions_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/pyaiot-keys": {
         parameters: {
             query?: never;
@@ -2162,6 +2215,22 @@ export interface components {
             name: string;
             /** @description Why. */
             reason: string;
+        };
+        /** @description The camera of a device. */
+        Camera: {
+            /** @description Where the device says that its picture is: what it reports as `webcam`. */
+            address?: string | null;
+            /** @description From where the picture may be fetched. */
+            allowed_origin?: string | null;
+            /** @description Whether that is where it is. */
+            is_allowed: boolean;
+            /** @description The origin of that, if it is an address by http or https. */
+            origin?: string | null;
+        };
+        /** @description From where the picture of a device may be fetched. */
+        CameraEdit: {
+            /** @description `http` or `https`, a host, and perhaps a port, such as `http://10.0.0.7:8080`. */
+            origin: string;
         };
         /** @description What a device can do, and how much it is used. */
         Capability: {
@@ -3646,6 +3715,32 @@ export interface components {
         };
         /** @description Points or buckets. */
         PointsOrBuckets: components["schemas"]["PointList"] | components["schemas"]["History"];
+        /** @description A device and where it says that it is. */
+        Position: {
+            /** @description Its id. */
+            device: string;
+            /**
+             * Format: double
+             * @description Degrees to the north, -90 to 90.
+             */
+            lat: number;
+            /**
+             * Format: double
+             * @description Degrees to the east, -180 to 180.
+             */
+            lng: number;
+            /** @description Its name. */
+            name: string;
+            /** @description `online`, `offline`, or `unreachable`: the link to its gateway is lost. */
+            reach: string;
+        };
+        /** @description Devices that say where they are. */
+        PositionList: {
+            /** @description By name. */
+            items: components["schemas"]["Position"][];
+            /** @description Whether there are more than these. */
+            more: boolean;
+        };
         /** @description A row as it was understood. */
         PreviewRow: {
             /** @description `nodemcu` or `native`. */
@@ -5780,6 +5875,151 @@ export interface operations {
             };
             /** @description it did not answer in time */
             504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cameras_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Camera"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cameras_allow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CameraEdit"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Camera"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cameras_forbid: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cameras_picture: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": number[];
+                };
+            };
+            /** @description its origin is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description there is no such device, or it says no address */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description the camera gave no picture */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8659,6 +8899,25 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Overview"];
+                };
+            };
+        };
+    };
+    positions_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PositionList"];
                 };
             };
         };

@@ -35,7 +35,7 @@ describe('places', () => {
 
   it('have a grid with round numbers and a scale', () => {
     const grid = gridOf(viewOf([paris, { lat: 48.8, lng: 2.4 }], size), size);
-    expect(grid.lats.map(({ text }) => text)).toContain('48.7° N');
+    expect(grid.lats.map(({ text }) => text)).toContain('48.75° N');
     expect(grid.lngs.length).toBeGreaterThanOrEqual(3);
     for (const { at } of grid.lats) expect(at >= 0 && at <= size.height).toBe(true);
     expect(gridOf({ lat: 0, lng: 0, height: 160 }, size).lats.map(({ text }) => text)).toContain('0°');

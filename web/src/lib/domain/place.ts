@@ -12,7 +12,8 @@ const HEIGHT_MIN = 0.0009;
 const HEIGHT_MAX = 160;
 /** Room around the outermost positions. */
 const MARGIN = 1.35;
-const LINES_WANTED = 4;
+/** Lines of the grid are at least so many pixels from each other. */
+const LINE_PIXELS = 90;
 /** Markers that are nearer than this many pixels are one. */
 const NEAR = 26;
 const METRES_PER_DEGREE = 111_320;
@@ -68,7 +69,7 @@ export function pixelOf({ lat, lng }: Place, view: View, size: Size): { x: numbe
 export function gridOf(view: View, size: Size): { lats: Line[]; lngs: Line[] } {
   const pixels = size.height / view.height;
   const across = size.width / pixels / squeeze(view.lat);
-  const step = stepOf(Math.max(view.height, across) / LINES_WANTED);
+  const step = stepOf(LINE_PIXELS / (pixels * squeeze(view.lat)));
   const lines = (middle: number, span: number, most: number): number[] => {
     const first = Math.ceil((middle - span / 2) / step);
     const last = Math.floor((middle + span / 2) / step);

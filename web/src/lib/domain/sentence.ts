@@ -21,6 +21,8 @@ const WORDING: Record<string, Wording> = {
   certificate_revoked: { text: 'revoked a certificate of {}', tone: 'warn' },
   shadow_updated: { text: 'changed the shadow of {}', tone: 'info' },
   shadow_deleted: { text: 'deleted the shadow of {}', tone: 'warn' },
+  camera_allowed: { text: 'allowed to fetch the picture of {}', tone: 'warn' },
+  camera_forbidden: { text: 'has the picture of {} fetched no more', tone: 'info' },
   credential_shared: { text: 'the credential of {} was used from two addresses at once', tone: 'warn' },
   device_online: { text: '{} came online', tone: 'ok' },
   device_offline: { text: '{} went offline', tone: 'idle' },
