@@ -11,9 +11,10 @@ use anyhow::Context;
 use motehub_domain::time::Span;
 use motehub_gateway::hub::Hub;
 use motehub_gateway::link::{Ends, Full, RemoteHub, SpoolSettings};
-use motehub_gateway::{coap, mqtt};
+use motehub_gateway::{coap, http, mqtt, nodes};
 use motehub_server::Clock;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{open_files, serve};
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Mqtt(MqttOptions),
     /// Serve CoAP nodes here, for a hub elsewhere
     Coap(CoapOptions),
+    /// Serve nodes of the Pyaiot family that come by WebSocket, MQTT or MQTT-SN here, for a hub elsewhere
+    Ws(NodesOptions),
 }
 
 /// What makes a join file.
@@ -122,6 +125,24 @@ pub(crate) struct CoapOptions {
     coaps: Option<String>,
 }
 
+/// Where nodes of the Pyaiot family are served.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  motehub gateway ws --key cellar.join --nodes-ws 0.0.0.0:8001\n\n\
+    When everything is bound, one line of JSON on the standard output says so, with the addresses.")]
+pub(crate) struct NodesOptions {
+    #[command(flatten)]
+    link: LinkOptions,
+    /// Where WebSocket nodes come in (/node)
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8001", env = "MOTEHUB_NODES_WS")]
+    nodes_ws: String,
+    /// Where MQTT nodes come in; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_NODES_MQTT")]
+    nodes_mqtt: Option<String>,
+    /// Where MQTT-SN nodes come in, over UDP; off without it
+    #[arg(long, value_name = "ADDR", env = "MOTEHUB_MQTT_SN")]
+    mqtt_sn: Option<String>,
+}
+
 /// Runs a command about gateways.
 pub(crate) fn run(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
@@ -132,6 +153,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::New(options) => runtime.block_on(new(options)),
         Command::Mqtt(options) => runtime.block_on(serve_mqtt(options)),
         Command::Coap(options) => runtime.block_on(serve_coap(options)),
+        Command::Ws(options) => runtime.block_on(serve_nodes(options)),
     }
 }
 
@@ -215,6 +237,51 @@ async fn serve_coap(options: CoapOptions) -> anyhow::Result<()> {
     tokio::join!(plain.run(shutdown.clone()), secure);
     link.await?;
     Ok(())
+}
+
+async fn serve_nodes(options: NodesOptions) -> anyhow::Result<()> {
+    let Linked { hub, ends, shutdown } = linked(options.link, "ws").await?;
+    open_files::raise(http::CONNECTIONS_MAX);
+    let remote = hub.clone();
+    let hub: Arc<dyn Hub> = Arc::new(hub);
+    let websocket = listener("nodes-ws", &options.nodes_ws).await?;
+    let mqtt = match &options.nodes_mqtt {
+        Some(text) => Some(listener("nodes-mqtt", text).await?),
+        None => None,
+    };
+    let sensors = match &options.mqtt_sn {
+        Some(text) => {
+            let address = serve::address("mqtt-sn", text)?;
+            let bound = nodes::mqtt_sn::Gateway::bind(address, hub.clone(), nodes::Pace::by_topics());
+            Some(bound.with_context(|| format!("mqtt-sn: {text} cannot be bound"))?)
+        }
+        None => None,
+    };
+    announce([
+        ("nodes_ws", websocket.local_addr().ok()),
+        ("nodes_mqtt", mqtt.as_ref().and_then(|mqtt| mqtt.local_addr().ok())),
+        ("mqtt_sn", sensors.as_ref().map(nodes::mqtt_sn::Gateway::address)),
+    ]);
+    let link = tokio::spawn(remote.run(ends, shutdown.clone()));
+    let routes = nodes::routes(hub.clone(), nodes::Pace::default(), shutdown.clone());
+    let of_mqtt = async {
+        if let Some(mqtt) = mqtt {
+            nodes::mqtt::serve(mqtt, hub.clone(), nodes::Pace::by_topics(), shutdown.clone()).await;
+        }
+    };
+    let of_sensors = async {
+        if let Some(sensors) = sensors {
+            sensors.run(shutdown.clone()).await;
+        }
+    };
+    tokio::join!(http::serve(websocket, routes, hub.clone(), shutdown.clone()), of_mqtt, of_sensors);
+    link.await?;
+    Ok(())
+}
+
+async fn listener(name: &str, text: &str) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(serve::address(name, text)?).await;
+    bound.with_context(|| format!("{name}: {text} cannot be bound"))
 }
 
 fn bind_coap(name: &str, text: &str, hub: &Arc<RemoteHub>) -> anyhow::Result<coap::Gateway> {

@@ -16,6 +16,8 @@ pub enum Command {
     Nodemcu(Box<nodemcu::Options>),
     /// Run virtual RIOT nodes that speak CoAP
     Riot(Box<riot::Options>),
+    /// Run virtual nodes that open a WebSocket
+    Ws(Box<riot::websocket::Options>),
     /// One killable group of virtual boards; started by `nodemcu`, spoken to over stdin and stdout
     #[command(hide = true)]
     NodemcuGroup,
@@ -31,6 +33,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Mongoose(options) => mongoose::run(&options),
         Command::Nodemcu(options) => nodemcu::run(*options),
         Command::Riot(options) => riot::run(&options),
+        Command::Ws(options) => riot::websocket::run(&options),
         Command::NodemcuGroup => nodemcu::run_group(),
     }
 }

@@ -6,6 +6,7 @@ mod cli;
 mod firmware;
 mod fleet;
 mod node;
+pub mod websocket;
 
 pub use cli::{Options, run};
 pub(crate) use cli::{print, stdin_lines};

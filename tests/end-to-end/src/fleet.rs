@@ -46,6 +46,14 @@ impl Fleet {
         Self::run(command, flash)
     }
 
+    /// WebSocket nodes, with more arguments.
+    pub fn websocket(hub: &Hub, arguments: &[&str]) -> Self {
+        let address = hub.ready["nodes_ws"].as_str().expect("the listener is in the ready line");
+        let mut command = Command::new(binary());
+        command.args(["sim", "ws", "--hub", &format!("ws://{address}")]).args(arguments);
+        Self::run(command, hub.data())
+    }
+
     /// RIOT nodes, at addresses that no other test has, with more arguments.
     pub fn riot(hub: &Hub, arguments: &[&str]) -> Self {
         let coap = hub.ready["coap"].as_str().expect("the listener is in the ready line");
