@@ -147,6 +147,13 @@ fn cuts_and_kills_of_either_side_lose_nothing_acknowledged_and_double_nothing() 
 }
 
 #[test]
+fn every_kind_of_gateway_finds_its_hub() {
+    for kind in ["mqtt", "coap"] {
+        assert_eq!(World::start(kind, "").shown()["link"]["serves"], kind);
+    }
+}
+
+#[test]
 fn a_revoked_gateway_is_cut_at_once_and_told_why() {
     let world = World::start("mqtt", "");
     let (status, _) = world.hub.api.call("DELETE", &format!("/gateways/{}/key", world.id), None);

@@ -75,5 +75,9 @@ fn the_package_unpacks_and_what_is_in_it_works() {
         let said = String::from_utf8_lossy(&verdict.stderr).into_owned();
         let of_ours: Vec<&str> = said.lines().filter(|line| line.contains("motehub")).collect();
         assert!(verdict.status.success() && of_ours.is_empty(), "{name}: {said}");
+        // On systemd's own scale of 0 to 100 a service with every right has 96.
+        let words = ["security", "--offline=true", "--threshold=20", &file.display().to_string()];
+        let judged = run("systemd-analyze", &words);
+        assert!(judged.status.success(), "{name}: {}", String::from_utf8_lossy(&judged.stdout));
     }
 }

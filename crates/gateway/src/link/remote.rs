@@ -273,7 +273,14 @@ impl Hub for RemoteHub {
     }
 
     fn keys(&self, identity: String) -> Answer<'_, Result<Vec<String>, UplinkError>> {
-        Box::pin(self.ask_or_wait(Question::Keys(identity)))
+        Box::pin(async move {
+            let verdicts = &self.shared.verdicts;
+            match self.ask(Question::Keys(identity.clone())).await {
+                Ok(Ok(keys)) => Ok(verdicts.keys_heard(identity, keys)),
+                Ok(Err(error)) => Err(error),
+                Err(Lost) => verdicts.keys_remembered(&identity).ok_or_else(unlinked),
+            }
+        })
     }
 
     fn uplink(&self, batch: Vec<Arrival>) -> Answer<'_, Vec<Result<(), UplinkError>>> {

@@ -28,6 +28,8 @@ pub(super) struct Verdicts {
     knocks: Mutex<HashMap<Principal, Knock>>,
     /// When each verdict was last written.
     written: Mutex<HashMap<String, Time>>,
+    /// Keys for DTLS, by identity. In memory only: they are secrets.
+    keys: Mutex<HashMap<String, Vec<String>>>,
 }
 
 impl Verdicts {
@@ -99,6 +101,22 @@ impl Verdicts {
         Ok(client)
     }
 
+    /// The hub gave the keys of somebody.
+    pub(super) fn keys_heard(&self, identity: String, keys: Vec<String>) -> Vec<String> {
+        let mut known = self.keys();
+        if keys.is_empty() {
+            known.remove(&identity);
+        } else if known.len() < KNOCKS_MAX || known.contains_key(&identity) {
+            known.insert(identity, keys.clone());
+        }
+        keys
+    }
+
+    /// The keys that the hub gave when it was there; the link is cut now.
+    pub(super) fn keys_remembered(&self, identity: &str) -> Option<Vec<String>> {
+        self.keys().get(identity).cloned()
+    }
+
     /// The hub ends somebody: verdicts from before are over.
     pub(super) async fn obey(&self, notes: &dyn Notes, order: &Order, now: Time) {
         let who = match order {
@@ -108,6 +126,7 @@ impl Verdicts {
         };
         self.knocks().remove(&who);
         self.written().clear();
+        self.keys().clear();
         if let Err(error) = notes.set_note(&end_name(&who), Some(encode(&now).to_vec())).await {
             tracing::warn!(%error, "that somebody is not let in any more cannot be kept");
         }
@@ -122,6 +141,10 @@ impl Verdicts {
 
     fn knocks(&self) -> MutexGuard<'_, HashMap<Principal, Knock>> {
         self.knocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, HashMap<String, Vec<String>>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn written(&self) -> MutexGuard<'_, HashMap<String, Time>> {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use motehub_domain::time::Span;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::cut::{Cable, Wire};
 use crate::support::gateway::Gateway;
@@ -231,4 +233,21 @@ async fn what_was_decided_while_the_link_was_cut_holds_when_it_is_back() {
     world.cut().await;
     let again = Publisher::connect_at(gateway.mqtt, "lamp-1", &world.credential).await;
     assert!(again.is_err(), "and is not when the hub cannot be asked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_overheard_lets_nobody_in() {
+    let world = World::new().await;
+    let _gateway = world.gateway().await.linked().await;
+    let overheard = world.cable.heard();
+    let again = async {
+        let mut stream = TcpStream::connect(world.hub.http).await.unwrap();
+        stream.write_all(&overheard).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(20), again).await.expect("the hub ends it");
+    assert!(answer.contains("the hub does not know this gateway, or its key was revoked"), "{answer}");
+    assert_eq!(world.hub.get(&format!("/gateways/{}", world.gateway_id)).await.json()["state"], "linked");
 }

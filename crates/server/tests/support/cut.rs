@@ -1,7 +1,7 @@
 //! What is between a gateway and its hub: a wire that can be cut.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +22,11 @@ pub(crate) enum Wire {
 pub(crate) struct Cable {
     pub(crate) address: SocketAddr,
     state: watch::Sender<Wire>,
+    heard: Heard,
 }
+
+/// What gateways said over a cable.
+type Heard = Arc<Mutex<Vec<u8>>>;
 
 impl Cable {
     /// A whole one.
@@ -30,6 +34,8 @@ impl Cable {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (state, states) = watch::channel(Wire::Whole);
+        let heard = Heard::default();
+        let ear = heard.clone();
         tokio::spawn(async move {
             let states = Arc::new(states);
             loop {
@@ -41,11 +47,16 @@ impl Cable {
                 };
                 let is_whole = *states.borrow() == Wire::Whole;
                 if is_whole && let Ok(hub) = TcpStream::connect(hub).await {
-                    tokio::spawn(carry(gateway, hub, (*states).clone()));
+                    tokio::spawn(carry(gateway, hub, (*states).clone(), ear.clone()));
                 }
             }
         });
-        Self { address, state }
+        Self { address, state, heard }
+    }
+
+    /// Everything that gateways said over it, byte for byte.
+    pub(crate) fn heard(&self) -> Vec<u8> {
+        self.heard.lock().unwrap().clone()
     }
 
     /// Changes it.
@@ -58,14 +69,17 @@ async fn is_cut(state: &mut watch::Receiver<Wire>) {
     let _ = state.wait_for(|wire| *wire == Wire::Cut).await;
 }
 
-async fn carry(mut gateway: TcpStream, mut hub: TcpStream, mut state: watch::Receiver<Wire>) {
+async fn carry(mut gateway: TcpStream, mut hub: TcpStream, mut state: watch::Receiver<Wire>, ear: Heard) {
     let (mut up, mut down) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
     let now = state.clone();
     loop {
         let passed = tokio::select! {
             () = is_cut(&mut state) => return,
             read = gateway.read(&mut up) => match read {
-                Ok(count @ 1..) => hub.write_all(&up[..count]).await,
+                Ok(count @ 1..) => {
+                    ear.lock().unwrap().extend(&up[..count]);
+                    hub.write_all(&up[..count]).await
+                }
                 Ok(0) | Err(_) => return,
             },
             read = hub.read(&mut down) => {
