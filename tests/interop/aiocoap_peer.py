@@ -3,6 +3,8 @@
 
     aiocoap_peer.py client coap://127.0.0.1:5683     ends with 0 if everything did what it should
     aiocoap_peer.py server 5683                      serves /thing and /count until it is ended
+    aiocoap_peer.py node 127.0.0.9 127.0.0.1:5683 uid
+                                                     is a RIOT node there: it announces itself at that hub
     aiocoap_peer.py sink 5683                        takes everything at any path, and says each second how much
 """
 import asyncio
@@ -112,6 +114,21 @@ class Sink(resource.ObservableResource, resource.PathCapable):
         return aiocoap.Message(code=Code.CHANGED)
 
 
+async def node(address, hub, uid):
+    site = resource.Site()
+    count = Count()
+    site.add_resource([".well-known", "core"], resource.WKCResource(site.get_resources_as_linkheader))
+    site.add_resource(["thing"], Thing())
+    site.add_resource(["count"], count)
+    # What it says comes from where it listens.
+    context = await aiocoap.Context.create_server_context(site, bind=(address, 5683))
+    counting = asyncio.create_task(count.run())
+    while not counting.done():
+        sign = aiocoap.Message(code=Code.POST, uri=f"coap://{hub}/alive", payload=f"alive:{uid}".encode())
+        await asyncio.wait([asyncio.ensure_future(context.request(sign).response)], timeout=WAIT_S)
+        await asyncio.sleep(1)
+
+
 async def sink(port):
     site = resource.Site()
     everything = Sink()
@@ -124,4 +141,4 @@ async def sink(port):
 
 
 if __name__ == "__main__":
-    asyncio.run({"client": client, "server": server, "sink": sink}[sys.argv[1]](sys.argv[2]))
+    asyncio.run({"client": client, "server": server, "node": node, "sink": sink}[sys.argv[1]](*sys.argv[2:]))

@@ -2,6 +2,8 @@
 //! inbox, are found out about, followed, told what is desired, and missed when they are gone.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use end_to_end::{Fleet, Hub, until};
@@ -104,4 +106,60 @@ fn nodes_in_the_field_are_found_followed_told_and_missed() {
     fleet.order(&json!({ "node": uid, "do": "power_off" }));
     until("the lamp is missed", || (device(&hub, lamp)["online"] == false).then_some(()));
     assert_eq!(device(&hub, weather)["online"], true);
+}
+
+/// A process that ends with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A node of aiocoap (PyPI) at an address that no other test has, with a resource that can be observed.
+fn aiocoap_node(hub: &Hub, uid: &str) -> Ended {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let python: PathBuf =
+        std::env::var_os("PYTHON").map_or_else(|| root.join(".tools/venv/bin/python"), Into::into);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let child = Command::new(&python)
+        .arg(root.join("tests/interop/aiocoap_peer.py"))
+        .args([
+            "node",
+            &format!("127.{}.{low}.9", high | 64),
+            hub.ready["coap"].as_str().expect("it listens"),
+            uid,
+        ])
+        .spawn();
+    Ended(child.unwrap_or_else(|error| panic!("{}: {error}; run xtask/setup.sh test", python.display())))
+}
+
+#[test]
+fn a_node_of_aiocoap_is_found_observed_and_told() {
+    let hub = Hub::start(&["--coap", "127.0.0.1:0"]);
+    let _node = aiocoap_node(&hub, "aio-1");
+    let knock = until("it is in the inbox", || {
+        let (_, list) = hub.api.call("GET", "/inbox", None);
+        list["items"].as_array()?.first().cloned()
+    });
+    let wanted = json!({ "name": "aio", "without_credential": true });
+    let path = format!("/inbox/{}/accept", knock["id"].as_str().expect("an id"));
+    let (status, device) = hub.api.call("POST", &path, Some(&wanted));
+    assert_eq!(status, 201, "{device}");
+    let id = device["id"].as_str().expect("an id").to_owned();
+    reports(&hub, &id, "count", Value::is_number);
+    // It is read once and observed from then on: what follows it tells by itself.
+    let first = shadow(&hub, &id)["reported"]["count"].as_i64().expect("a number");
+    reports(&hub, &id, "count", |count| count.as_i64().is_some_and(|count| count >= first + 3));
+    let desired = json!({ "state": { "desired": { "thing": "hello" } } });
+    assert_eq!(hub.api.call("PATCH", &format!("/devices/{id}/shadow"), Some(&desired)).0, 200);
+    reports(&hub, &id, "thing", |thing| thing == "hello");
+    let command = json!({ "name": "thing", "device": id });
+    hub.api.post("/commands", &command);
+    until("it answers", || {
+        let list = hub.api.get(&format!("/devices/{id}/commands"));
+        (list["items"][0]["state"] == "Done" && list["items"][0]["result"] == "hello").then_some(())
+    });
 }

@@ -1,5 +1,7 @@
 //! What the gateway decides, without a socket, a clock or a wait.
 
+mod asked;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
@@ -8,15 +10,12 @@ use motehub_domain::id::DeviceId;
 use motehub_domain::message::{Downlink, Uplink};
 use motehub_domain::shadow;
 use motehub_protocol::Encoding;
-use motehub_protocol::coap::{
-    Block, CallId, Code, Endpoint, Event, ExchangeId, Failure, Limits, Method, Response, format,
-};
-use motehub_protocol::riot::{ALIVE, SERVER};
+use motehub_protocol::coap::{Block, CallId, Code, Endpoint, Event, ExchangeId, Failure, Limits, Response};
 
-use super::dtls::{self, Proven, SessionId, Sessions};
+use super::dtls::{self, SessionId, Sessions};
 use super::native::{Asked, Enter, Native};
 use super::riot::{About, Hands, Riot, SignOf};
-use crate::hub::{Arrival, Client, ConnectionId, Credentials, Refusal, UplinkError};
+use crate::hub::{Arrival, Client, ConnectionId, Refusal, UplinkError};
 
 /// Messages that wait to be taken; beyond it none are.
 const UPLINKS_MAX: usize = 20_000;
@@ -317,63 +316,21 @@ impl Core {
     }
 
     fn answered(&mut self, call: CallId, outcome: Result<Response, Failure>, now_ms: u64) {
-        if let Some(about) = self.out.calls.remove(&call) {
+        let is_one_of_many =
+            outcome.as_ref().is_ok_and(|response| response.observe.is_some() && response.code.is_success());
+        let about = match self.out.calls.get_mut(&call).filter(|_| is_one_of_many) {
+            Some(known) => {
+                let about = known.clone();
+                known.goes_on();
+                Some(about)
+            }
+            None => self.out.calls.remove(&call),
+        };
+        if let Some(about) = about {
             let hands = Hands { endpoint: &mut self.endpoint, out: &mut self.out, now_ms };
             self.riot.answered(hands, about, outcome);
         }
     }
-
-    fn asked(&mut self, asked: Asked, now_ms: u64) {
-        let exchange = asked.exchange;
-        let answer = match self.sessions {
-            Some(_) => self.asked_by_session(asked, now_ms),
-            None => self.asked_by_anybody(asked, now_ms),
-        };
-        if let Some(answer) = answer {
-            self.out.counters.refused += u64::from(!answer.code.is_success());
-            self.endpoint.respond(exchange, answer, now_ms);
-        }
-    }
-
-    /// Who asks has proven who it is.
-    fn asked_by_session(&mut self, asked: Asked, now_ms: u64) -> Option<Response> {
-        let is_list = asked.request.path_text() == LIST && asked.request.method == Method::Get;
-        if !is_list && !Native::is_meant(&asked.request) {
-            return Some(nothing());
-        }
-        let proven = SessionId::of(asked.from)
-            .and_then(|session| self.sessions.as_ref().and_then(|sessions| sessions.proven(session)));
-        let Some(Proven { identity, key, place }) = proven else { return Some(unavailable()) };
-        let hands = Hands { endpoint: &mut self.endpoint, out: &mut self.out, now_ms };
-        self.native.asked(hands, asked, Some((Credentials::Psk { identity, key }, place)))
-    }
-
-    fn asked_by_anybody(&mut self, asked: Asked, now_ms: u64) -> Option<Response> {
-        let path = asked.request.path_text();
-        let hands = Hands { endpoint: &mut self.endpoint, out: &mut self.out, now_ms };
-        match (asked.request.method, path.as_str()) {
-            (Method::Post, ALIVE) => {
-                self.riot.alive(hands, asked.exchange, asked.from, &asked.request.payload)
-            }
-            (Method::Post, SERVER) => {
-                self.riot.posted(hands, asked.exchange, asked.from, &asked.request.payload)
-            }
-            (_, ALIVE | SERVER) => Some(Response::text(Code::METHOD_NOT_ALLOWED, "only POST is known here")),
-            (Method::Get, LIST) => {
-                let links = format!("<{ALIVE}>;rt=\"pyaiot.alive\",<{SERVER}>;rt=\"pyaiot.server\"");
-                Some(Response::with(Code::CONTENT, format::LINKS, links.into_bytes()))
-            }
-            _ if Native::is_meant(&asked.request) => self.native.asked(hands, asked, None),
-            _ => Some(nothing()),
-        }
-    }
-}
-
-/// Where a list of resources is (RFC 6690).
-const LIST: &str = "/.well-known/core";
-
-fn nothing() -> Response {
-    Response::text(Code::NOT_FOUND, "there is no such resource")
 }
 
 /// For whom cannot be served now.

@@ -4,6 +4,7 @@
 //! has not announced itself for a while. Several may speak from one address: a value is taken for one of them only if
 //! it comes from the port of that one's announcements, and it is asked at that port.
 
+mod directory;
 mod discovery;
 mod node;
 mod orders;
@@ -20,6 +21,8 @@ use motehub_protocol::riot;
 use serde_json::Value;
 
 use super::core::{Outbox, Wish, unavailable};
+pub(super) use directory::{DIRECTORY, LINKS};
+
 use crate::hub::{Client, ConnectionId, Refusal};
 use node::Node;
 
@@ -36,21 +39,27 @@ pub(super) struct SignOf {
     pub(super) has_started: bool,
     /// What it is answered.
     pub(super) receipt: Response,
+    /// How long it may be silent, as it says itself.
+    pub(super) lifetime_ms: Option<u64>,
+    /// The list of its resources, if it brought that along.
+    pub(super) list: Option<String>,
 }
 
 /// What a request of ours is about.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct About {
     connection: ConnectionId,
     purpose: Purpose,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Purpose {
     /// Which resources it has.
     Links,
     /// What the value of one is.
     Read { name: String },
+    /// What the value of one is from now on: it is observed.
+    Observed { name: String },
     /// What the value of one is, for somebody who wants to know.
     Ask { name: String, order: CommandId },
     /// A resource is given a value, because it is desired or ordered.
@@ -111,7 +120,7 @@ impl Riot {
     /// Something was posted to `/alive`. Returns the answer if there is one already.
     pub(super) fn alive(
         &mut self,
-        mut hands: Hands<'_>,
+        hands: Hands<'_>,
         exchange: ExchangeId,
         from: SocketAddr,
         payload: &[u8],
@@ -121,16 +130,9 @@ impl Riot {
             Err(error) => return Some(Response::text(Code::BAD_REQUEST, error.0)),
         };
         let uid = uid.unwrap_or_else(|| address(from).to_string());
-        let sign = SignOf { exchange, from, uid, has_started, receipt: receipt(payload) };
-        match self.known(&sign) {
-            Some(connection) => self.heard(&mut hands, connection, sign),
-            None if hands.out.may_knock() => hands.out.wishes.push_back(Wish::Admit(sign)),
-            None => {
-                hands.out.counters.dropped += 1;
-                return Some(unavailable());
-            }
-        }
-        None
+        let receipt = receipt(payload);
+        let (lifetime_ms, list) = (None, None);
+        self.signed(hands, SignOf { exchange, from, uid, has_started, receipt, lifetime_ms, list })
     }
 
     /// The connection of a node that announced itself from the same address before.
@@ -141,7 +143,7 @@ impl Riot {
     }
 
     /// A node that is known announced itself again.
-    fn heard(&mut self, hands: &mut Hands<'_>, connection: ConnectionId, sign: SignOf) {
+    fn heard(&mut self, hands: &mut Hands<'_>, connection: ConnectionId, mut sign: SignOf) {
         let Some(node) = self.nodes.get_mut(&connection) else { return };
         node.announced(sign.from, hands.now_ms);
         let device = node.device;
@@ -150,7 +152,10 @@ impl Riot {
             hands.out.say(device, riot::cleared(), None);
         }
         if node.wants_discovery() {
-            self.discover(hands, connection);
+            match sign.list.take() {
+                Some(list) => self.take_list(hands, connection, &list),
+                None => self.discover(hands, connection),
+            }
         } else if std::mem::take(&mut node.is_owed) {
             hands.out.wishes.push_back(Wish::Listen(device));
         }
@@ -164,7 +169,8 @@ impl Riot {
     pub(super) fn admitted(&mut self, mut hands: Hands<'_>, sign: SignOf, answer: Result<Client, Refusal>) {
         let refusal = match answer {
             Ok(Client { device: Some(identity), silence_max, .. }) if identity.dialect == Dialect::Riot => {
-                let silence = silence_max.unwrap_or(SILENCE_MAX).0.unsigned_abs();
+                let said = silence_max.map(|span| span.0.unsigned_abs());
+                let silence = said.or(sign.lifetime_ms).unwrap_or(SILENCE_MAX.0.unsigned_abs());
                 let former = self.by_uid.get(&sign.uid).copied();
                 // A node that said two things at once was let in by the first.
                 if let Some(connection) = self.known(&sign) {
@@ -281,9 +287,16 @@ impl Riot {
 }
 
 impl About {
+    /// Its first answer came, and more will: what follows is what is observed.
+    pub(super) fn goes_on(&mut self) {
+        if let Purpose::Read { name } = &mut self.purpose {
+            self.purpose = Purpose::Observed { name: std::mem::take(name) };
+        }
+    }
+
     fn order(&self) -> Option<CommandId> {
         match &self.purpose {
-            Purpose::Links | Purpose::Read { .. } => None,
+            Purpose::Links | Purpose::Read { .. } | Purpose::Observed { .. } => None,
             Purpose::Ask { order, .. } => Some(*order),
             Purpose::Write { order, .. } => *order,
         }

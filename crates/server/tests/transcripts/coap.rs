@@ -109,8 +109,11 @@ impl Nodes {
         packet.header.message_id = node.next_mid;
         node.next_mid += 1;
         packet.set_token(vec![0x5c, 0xb8]);
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let parts = path.split('/').filter(|part| !part.is_empty());
         parts.for_each(|part| packet.add_option(CoapOption::UriPath, part.as_bytes().to_vec()));
+        let parts = query.split('&').filter(|part| !part.is_empty());
+        parts.for_each(|part| packet.add_option(CoapOption::UriQuery, part.as_bytes().to_vec()));
         if observes {
             packet.add_option(CoapOption::Observe, Vec::new());
         }
@@ -153,7 +156,8 @@ impl Nodes {
                     continue;
                 }
                 // It observes, and got a notification.
-                if is_answer && packet.header.get_type() == MessageType::Confirmable {
+                let is_notice = is_answer && is_wanted(&packet);
+                if is_notice && packet.header.get_type() == MessageType::Confirmable {
                     let taken = [0x60, 0, buffer[2], buffer[3]];
                     socket.send_to(&taken, from).unwrap();
                 }

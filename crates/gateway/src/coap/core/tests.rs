@@ -6,7 +6,7 @@ use motehub_domain::shadow::Delta;
 use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::TopicRights;
 use motehub_protocol::Identity;
-use motehub_protocol::coap::Event;
+use motehub_protocol::coap::{Event, Method, Request};
 use serde_json::json;
 
 use super::*;
@@ -36,6 +36,9 @@ struct World {
     nodes: HashMap<SocketAddr, Endpoint>,
     /// What those that answer have.
     resources: Vec<(&'static str, &'static str)>,
+    /// What of that can be observed, and who does.
+    observable: &'static str,
+    observers: Vec<(SocketAddr, motehub_protocol::coap::ObserverId)>,
     /// What the hub was told, in words.
     heard: Vec<String>,
     asked: Vec<String>,
@@ -48,6 +51,8 @@ impl World {
             now_ms: 0,
             nodes: HashMap::new(),
             resources: vec![("led", "0")],
+            observable: "",
+            observers: Vec::new(),
             heard: Vec::new(),
             asked: Vec::new(),
         }
@@ -84,16 +89,21 @@ impl World {
                     self.asked.push(format!("{} {:?} {path}", at.ip(), request.method));
                     let answer = match path.trim_start_matches('/') {
                         ".well-known/core" => {
-                            let list: Vec<String> =
-                                self.resources.iter().map(|(name, _)| format!("</{name}>")).collect();
+                            let obs = |name: &str| if name == self.observable { ";obs" } else { "" };
+                            let link = |(name, _): &(&str, &str)| format!("</{name}>{}", obs(name));
+                            let list: Vec<String> = self.resources.iter().map(link).collect();
                             Response::text(Code::CONTENT, list.join(","))
                         }
                         name => match self.resources.iter().find(|(known, _)| *known == name) {
-                            Some((_, value)) => Response::text(Code::CONTENT, *value),
+                            Some((_, value)) => {
+                                let observe = (name == self.observable).then_some(0);
+                                Response { observe, ..Response::text(Code::CONTENT, *value) }
+                            }
                             None => Response::new(Code::NOT_FOUND),
                         },
                     };
-                    node.respond(exchange, answer, self.now_ms);
+                    let observer = node.respond(exchange, answer, self.now_ms);
+                    self.observers.extend(observer.map(|id| (*at, id)));
                 }
                 while let Some((_, bytes)) = node.poll_transmit() {
                     is_quiet = false;
@@ -289,4 +299,150 @@ fn a_flood_of_values_reaches_the_shadow_once_a_second() {
     let count = |part: &str| world.heard.iter().filter(|words| words.contains(part)).count();
     assert_eq!(count("x="), 50, "every value is a point");
     assert!((5..=6).contains(&count("Shadow")), "{:?}", world.heard);
+}
+
+#[test]
+fn what_a_node_tells_of_by_itself_is_observed_and_asked_for_anew_after_its_start() {
+    let mut world = World::new();
+    world.resources = vec![("led", "0"), ("temperature", "21°C")];
+    world.observable = "temperature";
+    world.listen(node(1, PORT));
+    world.say(node(1, 40_000), "alive", "reset:1", 1);
+    assert!(world.has_heard("temperature=21"), "{:?}", world.heard);
+    let tell = |world: &mut World, text: &str| {
+        let (at, observer) = *world.observers.last().unwrap();
+        let told = world.nodes.get_mut(&at).unwrap();
+        told.notify(observer, Response::text(Code::CONTENT, text), world.now_ms);
+        world.settle();
+    };
+    tell(&mut world, "22.5°C");
+    assert!(world.has_heard("temperature=22.5"), "{:?}", world.heard);
+    // It is observed for as long as the node is there, and asked for again when it is not fresh any more.
+    for number in 2..20 {
+        world.pass(30_000);
+        world.say(node(1, 40_000), "alive", "alive:1", number);
+    }
+    tell(&mut world, "23°C");
+    assert!(world.has_heard("temperature=23"), "{:?}", world.heard);
+    let asked = world.observers.len();
+    world.nodes.insert(node(1, PORT), Endpoint::new(Limits::default(), numbers(9_999)));
+    world.say(node(1, 40_000), "alive", "reset:1", 100);
+    assert_eq!(world.observers.len(), asked + 1, "a node that starts again has forgotten it");
+    tell(&mut world, "24°C");
+    assert!(world.has_heard("temperature=24"), "{:?}", world.heard);
+    // When it is gone nothing is left.
+    world.nodes.clear();
+    world.pass(300_000);
+    assert!(world.core.nodes() == 0 && world.core.out.calls.is_empty(), "{:?}", world.core.out.calls);
+}
+
+/// A node asks the directory something; what it is answered.
+fn asks(
+    world: &mut World,
+    from: SocketAddr,
+    method: Method,
+    path: &str,
+    query: &[&str],
+    list: &str,
+) -> String {
+    // Other numbers than the time before.
+    world.now_ms += 1;
+    let mut own = Endpoint::new(Limits::default(), numbers(world.now_ms * 7_919));
+    own.trust_addresses();
+    let request = Request {
+        query: query.iter().map(|part| (*part).to_owned()).collect(),
+        payload: list.as_bytes().to_vec(),
+        ..Request::new(method, path)
+    };
+    own.request(SocketAddr::from(([127, 0, 0, 1], 1)), request, 60_000, world.now_ms).unwrap();
+    loop {
+        let mut said: Vec<Vec<u8>> =
+            std::iter::from_fn(|| own.poll_transmit()).map(|(_, bytes)| bytes).collect();
+        if said.is_empty() {
+            return "nothing".to_owned();
+        }
+        for bytes in said.drain(..) {
+            world.core.datagram(from, &bytes, world.now_ms);
+        }
+        let answers = world.settle_for(from);
+        answers
+            .iter()
+            .for_each(|bytes| own.datagram(SocketAddr::from(([127, 0, 0, 1], 1)), bytes, world.now_ms));
+        if let Some(Event::Answered { response, .. }) = own.poll_event() {
+            let text = String::from_utf8_lossy(response.payload()).into_owned();
+            return format!("{} {}{text}", response.code, response.location.join("/")).trim_end().to_owned();
+        }
+    }
+}
+
+impl World {
+    /// Settles, and takes what is for an address that is none of a node that listens.
+    fn settle_for(&mut self, from: SocketAddr) -> Vec<Vec<u8>> {
+        let mut taken = Vec::new();
+        loop {
+            while let Some(wish) = self.core.out.wishes.pop_front() {
+                self.wish(wish);
+            }
+            let said: Vec<Said> = self.core.out.uplinks.drain(..).collect();
+            self.heard.extend(said.iter().map(|said| words(&said.arrival)));
+            self.core.taken(said.into_iter().map(|said| (said.then, Ok(()))), self.now_ms);
+            let mut others = Vec::new();
+            while let Some((to, bytes)) = self.core.endpoint.poll_transmit() {
+                match to == from {
+                    true => taken.push(bytes),
+                    false => others.push((to, bytes)),
+                }
+            }
+            if others.is_empty() && self.core.out.wishes.is_empty() && self.core.out.uplinks.is_empty() {
+                return taken;
+            }
+            for (to, bytes) in others {
+                if let Some(node) = self.nodes.get_mut(&to) {
+                    node.datagram(SocketAddr::from(([127, 0, 0, 1], 1)), &bytes, self.now_ms);
+                }
+            }
+            self.settle();
+        }
+    }
+}
+
+#[test]
+fn a_node_registers_is_found_stays_as_long_as_it_says_and_goes() {
+    let mut world = World::new();
+    world.listen(node(1, PORT));
+    let list = "</led>;rt=\"lamp\",</gone>;rt=\"lamp\"";
+    let from = node(1, 40_000);
+    let cases: [(&[&str], &str); 5] = [
+        (&[], "4.00"),
+        (&["ep="], "4.00"),
+        (&["ep=a:1"], "4.00"),
+        (&["ep=1", "lt=59"], "4.00"),
+        (&["ep=0"], "4.03"),
+    ];
+    for (query, expected) in cases {
+        let answer = asks(&mut world, from, Method::Post, "/rd", query, list);
+        assert!(answer.starts_with(expected), "{query:?}: {answer}");
+    }
+    assert!(asks(&mut world, from, Method::Get, "/rd-lookup/ep", &[], "").starts_with("4.03"), "a stranger");
+    assert_eq!(asks(&mut world, from, Method::Post, "/rd", &["ep=1", "lt=600"], list), "2.01 rd/1");
+    world.settle();
+    assert!(world.has_heard("led=0"), "{:?}", world.heard);
+    assert!(!world.asked.iter().any(|asked| asked.contains(".well-known")), "it said what it has");
+    // It may be silent for as long as it said, and longer after it said that it is there.
+    world.pass(500_000);
+    assert_eq!(asks(&mut world, from, Method::Post, "/rd/1", &[], ""), "2.04");
+    world.pass(500_000);
+    assert_eq!(world.core.nodes(), 1);
+    let found = asks(&mut world, from, Method::Get, "/rd-lookup/res", &["rt=lamp", "ep=1"], "");
+    assert!(found.starts_with("2.05 <coap://192.0.2.1:40000/led>;rt=\"lamp\""), "{found}");
+    assert_eq!(asks(&mut world, from, Method::Get, "/rd-lookup/res", &["rt=fan"], ""), "2.05");
+    let nodes = asks(&mut world, from, Method::Get, "/rd-lookup/ep", &[], "");
+    assert!(nodes.contains("</rd/1>;ep=\"1\";base=\"coap://192.0.2.1:40000\""), "{nodes}");
+    assert!(
+        asks(&mut world, node(2, 40_000), Method::Delete, "/rd/1", &[], "").starts_with("4.04"),
+        "of another"
+    );
+    assert_eq!(asks(&mut world, from, Method::Delete, "/rd/1", &[], ""), "2.02");
+    assert_eq!(world.core.nodes(), 0);
+    assert!(asks(&mut world, from, Method::Post, "/rd/1", &[], "").starts_with("4.04"));
 }

@@ -3,15 +3,17 @@
 use std::collections::VecDeque;
 
 use motehub_domain::message::Uplink;
-use motehub_protocol::coap::{Failure, Method, Request, Response, link};
+use motehub_protocol::coap::{CallId, Failure, Method, Request, Response, link};
 use motehub_protocol::riot;
 
-use super::node::Discovery;
+use super::node::{Discovery, Resource};
 use super::{About, Hands, Purpose, Riot, sentence};
 use crate::coap::core::Wish;
 use crate::hub::ConnectionId;
 use crate::nodes::RESOURCES_MAX;
 
+/// Most resources of one node that are observed; the others are read once.
+const OBSERVED_MAX: usize = 8;
 /// How long a node may take to answer.
 const WAIT_MS: u64 = 30_000;
 
@@ -22,6 +24,19 @@ impl Riot {
         self.step(hands, connection, request, Purpose::Links, VecDeque::new());
     }
 
+    /// What is observed of a node is not any more: it is asked for anew.
+    fn forget_observed(hands: &mut Hands<'_>, connection: ConnectionId) {
+        let is_old = |about: &About| {
+            about.connection == connection && matches!(about.purpose, Purpose::Observed { .. })
+        };
+        let old: Vec<CallId> =
+            hands.out.calls.iter().filter(|(_, about)| is_old(about)).map(|(call, _)| *call).collect();
+        for call in old {
+            hands.endpoint.cancel(call);
+            hands.out.calls.remove(&call);
+        }
+    }
+
     /// A step of it: asks something, and notes what is asked after that.
     fn step(
         &mut self,
@@ -29,7 +44,7 @@ impl Riot {
         connection: ConnectionId,
         request: Request,
         purpose: Purpose,
-        todo: VecDeque<Vec<String>>,
+        todo: VecDeque<Resource>,
     ) {
         let Some(node) = self.nodes.get(&connection) else { return };
         let asked = self.place(node).and_then(|place| {
@@ -68,29 +83,44 @@ impl Riot {
         }
         let list = outcome.ok().filter(|response| response.code.is_success());
         let list = list.map(|response| String::from_utf8_lossy(response.payload()).into_owned());
-        let (links, fault) = link::read(&list.unwrap_or_default());
+        self.take_list(hands, connection, &list.unwrap_or_default());
+    }
+
+    /// The list of resources of a node, from wherever.
+    pub(super) fn take_list(&mut self, hands: &mut Hands<'_>, connection: ConnectionId, list: &str) {
+        let Some(node) = self.nodes.get_mut(&connection) else { return };
+        Self::forget_observed(hands, connection);
+        let (mut links, fault) = link::read(list);
         if let Some(fault) = fault {
             let why = format!("its list of resources: {}", fault.0);
             hands.out.wishes.push_back(Wish::Refuse(node.device, why));
         }
-        let mut todo: Vec<Vec<String>> = links.iter().filter_map(link::Link::path).collect();
-        todo.retain(|path| riot::is_name(&path.join("/")) && path.join("/") != ".well-known/core");
+        let is_name = |path: &Vec<String>| {
+            let name = path.join("/");
+            riot::is_name(&name) && name != ".well-known/core"
+        };
+        let resource = |link: &link::Link| {
+            let is_observable = link.attributes.iter().any(|(name, _)| name == "obs");
+            Some(Resource { path: link.path().filter(is_name)?, is_observable })
+        };
+        let mut todo: Vec<Resource> = links.iter().filter_map(resource).collect();
         todo.sort();
-        todo.dedup();
+        todo.dedup_by(|one, other| one.path == other.path);
         todo.truncate(RESOURCES_MAX);
+        let observable = todo.iter_mut().filter(|resource| resource.is_observable);
+        observable.skip(OBSERVED_MAX).for_each(|resource| resource.is_observable = false);
+        links
+            .retain(|link| link.path().is_some_and(|path| todo.iter().any(|resource| resource.path == path)));
+        node.links = links;
         self.read_next(hands, connection, todo.into());
     }
 
-    fn read_next(
-        &mut self,
-        hands: &mut Hands<'_>,
-        connection: ConnectionId,
-        mut todo: VecDeque<Vec<String>>,
-    ) {
+    fn read_next(&mut self, hands: &mut Hands<'_>, connection: ConnectionId, mut todo: VecDeque<Resource>) {
         match todo.pop_front() {
-            Some(path) => {
+            Some(Resource { path, is_observable }) => {
                 let name = path.join("/");
-                let request = Request { path, ..Request::new(Method::Get, "/") };
+                let observe = is_observable.then_some(true);
+                let request = Request { path, observe, ..Request::new(Method::Get, "/") };
                 self.step(hands, connection, request, Purpose::Read { name }, todo);
             }
             None => {
@@ -132,5 +162,32 @@ impl Riot {
             }
         }
         self.read_next(hands, connection, todo);
+    }
+
+    /// A resource that is observed has a new value, or is observed no more: then the node is asked for all of them when
+    /// it announces itself the next time.
+    pub(super) fn observed(
+        &mut self,
+        hands: &mut Hands<'_>,
+        connection: ConnectionId,
+        name: &str,
+        outcome: Result<Response, Failure>,
+    ) {
+        let Some(node) = self.nodes.get_mut(&connection) else { return };
+        let device = node.device;
+        match outcome {
+            Ok(response) if response.code.is_success() => match riot::value(name, response.payload()) {
+                Ok(text) => drop(self.value(hands, connection, name, text, None)),
+                Err(error) => {
+                    let why = format!("its resource {name}: {}", error.0);
+                    hands.out.wishes.push_back(Wish::Refuse(device, why));
+                }
+            },
+            Ok(_) | Err(_) => {
+                if matches!(node.discovery, Discovery::Done) {
+                    node.discovery = Discovery::Wanted;
+                }
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use motehub_domain::id::{CommandId, DeviceId};
+use motehub_protocol::coap::link::Link;
 
 use crate::nodes::Values;
 
@@ -13,9 +14,18 @@ pub(super) enum Discovery {
     /// It has not begun, or was broken off.
     Wanted,
     /// It goes on: these resources are asked next.
-    Running(VecDeque<Vec<String>>),
+    Running(VecDeque<Resource>),
     /// All is known.
     Done,
+}
+
+/// A resource of its list.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Resource {
+    /// The segments of its path.
+    pub(super) path: Vec<String>,
+    /// Whether the node tells of changes by itself (`;obs`, RFC 7641).
+    pub(super) is_observable: bool,
 }
 
 /// A node that is there.
@@ -29,6 +39,8 @@ pub(super) struct Node {
     /// Whether it is asked at that port, because it does not answer at the usual one.
     pub(super) is_at_its_port: bool,
     pub(super) discovery: Discovery,
+    /// Its resources, as it lists them.
+    pub(super) links: Vec<Link>,
     /// Something that is desired could not be said to it.
     pub(super) is_owed: bool,
     /// Commands that it was told and has not answered.
@@ -57,6 +69,7 @@ impl Node {
             is_steady: false,
             is_at_its_port: false,
             discovery: Discovery::Wanted,
+            links: Vec::new(),
             is_owed: false,
             orders: HashSet::new(),
             due_ms: None,

@@ -51,7 +51,11 @@ impl Riot {
             Purpose::Write { name: other, value: asked, order: None } => {
                 about.connection == connection && other == name && asked == value
             }
-            Purpose::Write { .. } | Purpose::Ask { .. } | Purpose::Read { .. } | Purpose::Links => false,
+            Purpose::Write { .. }
+            | Purpose::Ask { .. }
+            | Purpose::Read { .. }
+            | Purpose::Observed { .. }
+            | Purpose::Links => false,
         };
         if hands.out.calls.values().any(is_same) {
             return;
@@ -111,7 +115,7 @@ impl Riot {
     ) {
         let connection = about.connection;
         if let Some(why) = sentence(&outcome)
-            && !matches!(about.purpose, Purpose::Links | Purpose::Read { .. })
+            && !matches!(about.purpose, Purpose::Links | Purpose::Read { .. } | Purpose::Observed { .. })
         {
             if outcome.is_err()
                 && let Some(node) = self.nodes.get_mut(&connection)
@@ -123,6 +127,7 @@ impl Riot {
         match about.purpose {
             Purpose::Links => self.listed(&mut hands, connection, outcome),
             Purpose::Read { name } => self.read(&mut hands, connection, &name, outcome),
+            Purpose::Observed { name } => self.observed(&mut hands, connection, &name, outcome),
             Purpose::Ask { name, order } => {
                 let Ok(response) = outcome else { return };
                 let value = riot::value(&name, response.payload());
@@ -156,7 +161,10 @@ impl Riot {
             Some(order) => self.reply(hands, about.connection, order, Outcome::Failed(why)),
             None => {
                 let name = match about.purpose {
-                    Purpose::Write { name, .. } | Purpose::Ask { name, .. } | Purpose::Read { name } => name,
+                    Purpose::Write { name, .. }
+                    | Purpose::Ask { name, .. }
+                    | Purpose::Read { name }
+                    | Purpose::Observed { name } => name,
                     Purpose::Links => "its list of resources".to_owned(),
                 };
                 let why = format!("what is desired of {name} could not be set: {why}");
