@@ -81,8 +81,8 @@ pub(crate) async fn forbid(
 /// The picture of a device as it is now. The hub fetches it, if its origin is allowed.
 #[utoipa::path(get, path = "/api/v1/devices/{id}/camera/picture", tag = "cameras", params(("id" = String, Path)),
     responses((status = 200, body = Vec<u8>, content_type = "image/jpeg"),
-        (status = 403, description = "its origin is not allowed", body = Problem),
         (status = 404, description = "there is no such device, or it says no address", body = Problem),
+        (status = 409, description = "its origin is not allowed", body = Problem),
         (status = 422, description = "the camera gave no picture", body = Problem)))]
 pub(crate) async fn picture(State(app): State<App>, Path(path): Path<String>) -> Result<Response, ApiError> {
     let device = devices::load(&app, id("device", &path)?).await?;
@@ -90,7 +90,7 @@ pub(crate) async fn picture(State(app): State<App>, Path(path): Path<String>) ->
         let detail = format!("the device says no address of a picture: it would report it as {REPORTED_AS}");
         return Err(ApiError::new(StatusCode::NOT_FOUND, "no_camera", detail));
     };
-    let refused = |detail: String| Err(ApiError::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail));
+    let refused = |detail: String| Err(ApiError::new(StatusCode::CONFLICT, "origin_not_allowed", detail));
     let Some(address) = Address::parse(&said) else {
         return refused("what the device says is no address by http or https: it is not fetched".to_owned());
     };

@@ -77,7 +77,7 @@ async fn a_picture_is_fetched_from_where_it_was_allowed_and_from_nowhere_else() 
     hub.get(&picture).await.is(404, "no_camera");
 
     reports(&hub, &id, json!({ "webcam": format!("{}/now.gif?size=1", camera.origin) })).await;
-    hub.get(&picture).await.is(403, "origin_not_allowed");
+    hub.get(&picture).await.is(409, "origin_not_allowed");
     let shown = hub.get(&path).await.json();
     assert_eq!((&shown["origin"], &shown["is_allowed"]), (&json!(camera.origin), &json!(false)));
     for wrong in ["", "*", "10.0.0.7", "ftp://cam", "http://cam/path", "http://a:b@cam"] {
@@ -85,7 +85,7 @@ async fn a_picture_is_fetched_from_where_it_was_allowed_and_from_nowhere_else() 
         answer.refuses("origin", "http://");
     }
     hub.call("PUT", &path, &hub.ada, Some(&json!({ "origin": other.origin }))).await;
-    hub.get(&picture).await.is(403, "origin_not_allowed");
+    hub.get(&picture).await.is(409, "origin_not_allowed");
     assert_eq!(camera.asked.load(Ordering::SeqCst) + other.asked.load(Ordering::SeqCst), 0);
 
     let allowed = hub.call("PUT", &path, &hub.ada, Some(&json!({ "origin": camera.origin }))).await;
@@ -109,13 +109,13 @@ async fn a_picture_is_fetched_from_where_it_was_allowed_and_from_nowhere_else() 
         "javascript:alert(1)".to_owned(),
     ] {
         reports(&hub, &id, json!({ "webcam": wrong })).await;
-        hub.get(&picture).await.is(403, "origin_not_allowed");
+        hub.get(&picture).await.is(409, "origin_not_allowed");
     }
     assert_eq!(other.asked.load(Ordering::SeqCst), before);
 
     reports(&hub, &id, json!({ "webcam": format!("{}/now.gif?size=1", camera.origin) })).await;
     assert_eq!(hub.delete(&path).await.status, 204);
-    hub.get(&picture).await.is(403, "origin_not_allowed");
+    hub.get(&picture).await.is(409, "origin_not_allowed");
     let kinds = hub.get("/activity?limit=20").await.json();
     let kinds: Vec<&str> =
         kinds["items"].as_array().unwrap().iter().filter_map(|it| it["kind"].as_str()).collect();

@@ -6000,8 +6000,8 @@ export interface operations {
                     "image/jpeg": number[];
                 };
             };
-            /** @description its origin is not allowed */
-            403: {
+            /** @description there is no such device, or it says no address */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6009,8 +6009,8 @@ export interface operations {
                     "application/json": components["schemas"]["Problem"];
                 };
             };
-            /** @description there is no such device, or it says no address */
-            404: {
+            /** @description its origin is not allowed */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
