@@ -109,6 +109,12 @@ impl Connection {
     async fn talk(&mut self, house: &House) -> Result<(), End> {
         let mut buffer = [0; READ_BYTES];
         loop {
+            // A node that says `node/check` says it every 30 seconds, whatever it agreed on.
+            let silence_max = match self.caller.has_checked() {
+                true => self.silence_max.min(house.pace.silence_max),
+                false => self.silence_max,
+            };
+            let silent_at = self.heard_at + silence_max;
             tokio::select! {
                 read = self.stream.read(&mut buffer) => {
                     let length = read.ok().filter(|length| *length > 0).ok_or(End::Gone)?;
@@ -124,7 +130,7 @@ impl Connection {
                     let messages = self.told(messages)?;
                     self.say(messages).await?;
                 }
-                () = tokio::time::sleep_until(self.heard_at + self.silence_max) => return Err(End::Gone),
+                () = tokio::time::sleep_until(silent_at) => return Err(End::Gone),
             }
         }
     }
@@ -137,10 +143,9 @@ impl Connection {
         let answer = match packet {
             Packet::Connect { keep_alive_s } => {
                 // Section 3.1.2.10: one and a half times the keep alive; one that does not say any is bounded, too.
-                let keep_alive = Duration::from_secs(u64::from(keep_alive_s) * 3 / 2);
                 self.silence_max = match keep_alive_s {
                     0 => house.pace.silence_max,
-                    _ => keep_alive.min(house.pace.silence_max),
+                    seconds => Duration::from_secs(u64::from(seconds) * 3 / 2),
                 };
                 self.packets.welcome()
             }
