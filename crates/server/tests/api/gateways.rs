@@ -131,13 +131,15 @@ async fn a_gateway_speaks_for_its_own_devices_and_no_others() {
         assert_eq!(hub.patch(&format!("/devices/{lamp}"), open.clone()).await.status, 200);
     }
     assert_eq!(hub.patch(&format!("/gateways/{id}"), json!({ "selector": "tag=lamp-2" })).await.status, 200);
-    let outcome = hub.until("the gateway is linked anew", || async {
-        let outcome = gateway.hub.uplink(vec![uplink(&two)]).await.remove(0);
-        Some(outcome).filter(|outcome| !matches!(outcome, Err(UplinkError::Unavailable(_))))
-    });
-    assert_eq!(outcome.await, Ok(()));
-    let refused = gateway.hub.uplink(vec![uplink(&one)]).await;
-    assert!(matches!(refused[0], Err(UplinkError::Refused(_))), "{refused:?}");
+    assert_eq!(gateway.hub.uplink(vec![uplink(&two)]).await, [Ok(())], "now, or when it is linked anew");
+    hub.until("it is stored", || async { (points(&hub, &two).await == 1).then_some(()) }).await;
+    let before = points(&hub, &one).await;
+    hub.until("it is refused", || async {
+        let outcome = gateway.hub.uplink(vec![uplink(&one)]).await.remove(0);
+        matches!(outcome, Err(UplinkError::Refused(_))).then_some(())
+    })
+    .await;
+    assert_eq!(points(&hub, &one).await, before);
 }
 
 #[tokio::test]
