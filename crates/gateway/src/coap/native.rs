@@ -82,6 +82,8 @@ pub(super) struct Native {
     speakers: HashMap<ConnectionId, Speaker>,
     by_device: HashMap<DeviceId, ConnectionId>,
     by_address: HashMap<IpAddr, Vec<ConnectionId>>,
+    /// Who spoke last from a port of an address: several devices may share an address.
+    by_peer: HashMap<SocketAddr, ConnectionId>,
     observers: HashMap<ObserverId, ConnectionId>,
     due: BTreeSet<(u64, ConnectionId)>,
 }
@@ -93,6 +95,7 @@ impl Native {
             speakers: HashMap::new(),
             by_device: HashMap::new(),
             by_address: HashMap::new(),
+            by_peer: HashMap::new(),
             observers: HashMap::new(),
             due: BTreeSet::new(),
         }
@@ -113,13 +116,22 @@ impl Native {
         device_named(request).is_some_and(|id| !id.is_empty()) && request.path.len() > 2
     }
 
-    /// Something came from an address: whoever is known there is alive.
+    /// Something came from where a device spoke last: it is alive.
     pub(super) fn heard(&mut self, from: SocketAddr, now_ms: u64) {
-        for connection in self.by_address.get(&address(from)).into_iter().flatten() {
-            if let Some(speaker) = self.speakers.get_mut(connection) {
-                (speaker.heard_ms, speaker.probed_ms) = (now_ms, None);
-            }
+        if let Some(speaker) = self.by_peer.get(&from).and_then(|it| self.speakers.get_mut(it)) {
+            (speaker.heard_ms, speaker.probed_ms) = (now_ms, None);
         }
+    }
+
+    /// A device speaks from a port, perhaps from another than before.
+    fn speaks_from(&mut self, connection: ConnectionId, from: SocketAddr, now_ms: u64) {
+        let Some(speaker) = self.speakers.get_mut(&connection) else { return };
+        let former = std::mem::replace(&mut speaker.peer, from);
+        if former != from && self.by_peer.get(&former) == Some(&connection) {
+            self.by_peer.remove(&former);
+        }
+        self.by_peer.insert(from, connection);
+        self.heard(from, now_ms);
     }
 
     /// A request. `proof` is what its peer has shown behind DTLS, and where it really is. Returns the answer if there
@@ -134,7 +146,8 @@ impl Native {
         let is_it = |connection: &&ConnectionId| {
             self.speakers.get(*connection).is_some_and(|speaker| is_own(&speaker.identity, &asked.request))
         };
-        if let Some(connection) = of_address.iter().find(is_it).copied() {
+        let last = self.by_peer.get(&asked.from).filter(|last| is_it(last));
+        if let Some(connection) = last.or_else(|| of_address.iter().find(is_it)).copied() {
             return self.serve(&mut hands, connection, asked);
         }
         if proof.is_some() && !of_address.is_empty() {
@@ -322,6 +335,9 @@ impl Native {
         let Some(speaker) = self.speakers.remove(&connection) else { return };
         if let Some(at) = speaker.due_ms {
             self.due.remove(&(at, connection));
+        }
+        if self.by_peer.get(&speaker.peer) == Some(&connection) {
+            self.by_peer.remove(&speaker.peer);
         }
         if self.by_device.get(&speaker.identity.device) == Some(&connection) {
             self.by_device.remove(&speaker.identity.device);

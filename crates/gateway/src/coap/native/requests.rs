@@ -25,8 +25,8 @@ impl Native {
         connection: ConnectionId,
         asked: Asked,
     ) -> Option<Response> {
+        self.speaks_from(connection, asked.from, hands.now_ms);
         let speaker = self.speakers.get_mut(&connection)?;
-        speaker.peer.set_port(asked.from.port());
         let device = speaker.identity.device;
         let answers = match asked.request.accept {
             Some(accepted) => match encoding(Some(accepted)) {

@@ -211,6 +211,24 @@ fn who_observes_is_asked_for_a_sign_of_life_and_missed_without_one() {
 }
 
 #[test]
+fn what_others_at_the_same_address_say_is_no_sign_of_life() {
+    let mut world = World::new();
+    world.ask(get("/devices/lamp/command"));
+    let other = SocketAddr::new(lamp().ip(), 50_000);
+    for second in 0..SILENCE_MAX.0.unsigned_abs() / 1_000 {
+        // Pings of somebody else.
+        world.core.datagram(other, &[0x40, 0, 0, second as u8], world.now_ms);
+        world.pass(1_000);
+    }
+    assert_eq!(world.wishes, ["attach 1", "detach 1"]);
+    // It may speak from another port than before.
+    world.ask(get("/devices/lamp/command"));
+    world.core.datagram(other, b"\x50\x02\x00\x01\xb7devices\x04lamp\x03log\xff\"x\"", world.now_ms);
+    world.settle();
+    assert_eq!(world.wishes, ["attach 1", "detach 1", "attach 2"]);
+}
+
+#[test]
 fn who_says_nothing_counts_as_gone_and_comes_back() {
     let mut world = World::new();
     world.ask(get("/devices/lamp/command"));
