@@ -3,7 +3,7 @@
 # Debian has no linker yet. When everything is there it says nothing and takes less than a second.
 #
 #   xtask/setup.sh run     what building and running the hub needs, the built dashboard included
-#   xtask/setup.sh test    that, and what the tests need: a browser, MQTT clients, Python packages
+#   xtask/setup.sh test    that, and what the tests need: a browser, MQTT clients, Python packages, MicroPython
 #   xtask/setup.sh bench   what running the hub needs, and Debian's mosquitto, unpacked but not installed
 set -eu
 cd "$(dirname "$0")/.."
@@ -15,6 +15,8 @@ test_packages="chromium curl fonts-dejavu-core git iproute2 libcoap3-bin lua5.1 
 python3 python3-venv strace systemd"
 # What make bench compares with: its broker and those of its libraries that a small Debian does not have.
 bench_packages="mosquitto libcjson1 libdlt2 libmosquitto1 libwrap0"
+# MicroPython and its libraries, from Debian 13.
+micropython_packages="libc6 libffi8 libmbedcrypto16 libmbedtls21 libmbedx509-7 micropython"
 rust_wanted=1.95
 node_wanted=20
 
@@ -33,6 +35,7 @@ main() {
     if [ "$1" = test ]; then
         if [ -f tests/browser/package-lock.json ]; then npm_packages tests/browser; fi
         python_packages
+        virtual_micropython
     fi
     if [ "$1" = bench ]; then broker; fi
     dashboard
@@ -127,6 +130,39 @@ broker() {
     for package in $unpacked/packages/lib*.deb $unpacked/packages/mosquitto_*.deb; do
         dpkg -x "$package" $unpacked
     done
+}
+
+# The interpreter of virtual MicroPython boards. Debian has it from version 13 on; for an older one it is unpacked with the
+# libraries of that version beside it, and nothing is installed.
+virtual_micropython() {
+    unpacked=.tools/micropython
+    if command -v micropython >/dev/null || [ -x $unpacked/micropython ]; then return; fi
+    command -v apt-get >/dev/null || stop "micropython is missing: put one into the path, for Linux, 1.20 or newer"
+    say "unpacking MicroPython into $unpacked"
+    rm -rf $unpacked
+    mkdir -p $unpacked/lists/partial $unpacked/archives/partial $unpacked/sources.list.d
+    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
+        [ -f "$file" ] && sed "s/${codename:-bookworm}/trixie/g" "$file" >"$unpacked/sources.list.d/${file##*/}"
+    done
+    here=$PWD/$unpacked
+    apt="-o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=$here/sources.list.d -o Dir::State::Lists=$here/lists
+        -o Dir::Cache=$here -o APT::Sandbox::User="
+    # shellcheck disable=SC2086 # The lists are split into words on purpose.
+    (cd $unpacked && apt-get $apt update -qq && apt-get $apt download -qq $micropython_packages) ||
+        stop "MicroPython could not be fetched; try again, or put one into the path"
+    for package in $unpacked/*.deb; do dpkg -x "$package" $unpacked/root; done
+    rm -rf $unpacked/lists $unpacked/archives $unpacked/*.deb $unpacked/*.bin
+    # The last, so that it is there only when everything is.
+    cat >$unpacked/micropython.new <<'END'
+#!/bin/sh
+# Its own libraries, by their own loader.
+root=$(dirname "$(readlink -f "$0")")/root
+libraries=$(echo "$root"/usr/lib/*-linux-*)
+exec "$libraries"/ld-linux-*.so.* --library-path "$libraries" "$root/usr/bin/micropython" "$@"
+END
+    chmod +x $unpacked/micropython.new
+    mv $unpacked/micropython.new $unpacked/micropython
 }
 
 # Built when something in web/ is newer than the last build; cargo embeds it.

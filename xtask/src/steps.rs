@@ -96,13 +96,16 @@ fn run(root: &Path, line: &str) -> anyhow::Result<()> {
 }
 
 /// What end-to-end and browser tests need to find: the hub under test, the browser, the Python with its
-/// packages. Who sets one of these has the last word.
+/// packages, the interpreter of MicroPython boards. Who sets one of these has the last word.
 fn environment(root: &Path) -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
     let target = metadata(root)?.target_directory.into_std_path_buf();
+    let unpacked = root.join(".tools/micropython/micropython");
+    let micropython = if unpacked.exists() { unpacked } else { PathBuf::from("micropython") };
     let defaults = [
         ("MOTEHUB", target.join("debug/motehub")),
         ("CHROMIUM", PathBuf::from("/usr/bin/chromium")),
         ("PYTHON", root.join(".tools/venv/bin/python")),
+        ("MICROPYTHON", micropython),
     ];
     Ok(defaults.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()).collect())
 }

@@ -21,6 +21,8 @@ pub const CATEGORY_CHARS_MAX: usize = 40;
 pub enum Language {
     /// Lua 5.1, as NodeMCU boards run it.
     Lua,
+    /// Python, as MicroPython boards run it.
+    Python,
 }
 
 impl Language {
@@ -28,13 +30,23 @@ impl Language {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Lua => "lua",
+            Self::Python => "python",
+        }
+    }
+    /// What a device must be able to do to be offered a script in it, if nobody said more. Boards with Lua do not say
+    /// that they have it: those with the firmware of IoT Executor say nothing at all.
+    fn requires(self) -> Vec<String> {
+        match self {
+            Self::Lua => Vec::new(),
+            Self::Python => vec!["micropython".to_owned()],
         }
     }
     /// A language by its name.
     pub fn parse(text: &str) -> Result<Self, Rejection> {
         match text {
             "lua" => Ok(Self::Lua),
-            _ => Err(Rejection::invalid("language", "the language is \"lua\"")),
+            "python" => Ok(Self::Python),
+            _ => Err(Rejection::invalid("language", "the language is \"lua\" or \"python\"")),
         }
     }
 }
@@ -186,7 +198,7 @@ pub fn create(
         description: words.description,
         category: words.category,
         language,
-        requires: Vec::new(),
+        requires: language.requires(),
         latest_version: 1,
         created_at: now,
         updated_at: now,

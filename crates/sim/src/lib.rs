@@ -1,6 +1,7 @@
 //! Virtual devices. They see the product only over the wire, so they are an independent witness.
 
 pub mod coap;
+pub mod micropython;
 pub mod mongoose;
 pub mod nodemcu;
 pub mod riot;
@@ -10,6 +11,8 @@ pub mod riot;
 pub enum Command {
     /// Run virtual boards that speak the native protocol over CoAP
     Coap(Box<coap::Options>),
+    /// Run virtual MicroPython boards with Motehub's agent
+    Micropython(Box<micropython::Options>),
     /// Run virtual lights with Mongoose OS
     Mongoose(Box<mongoose::Options>),
     /// Run virtual NodeMCU (ESP8266, Lua) boards
@@ -30,6 +33,7 @@ pub enum Command {
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Coap(options) => coap::run(&options),
+        Command::Micropython(options) => micropython::run(&options),
         Command::Mongoose(options) => mongoose::run(&options),
         Command::Nodemcu(options) => nodemcu::run(*options),
         Command::Riot(options) => riot::run(&options),

@@ -54,6 +54,23 @@ impl Fleet {
         Self::run(command, hub.data())
     }
 
+    /// MicroPython boards with the agent (device id, credential), with more arguments.
+    pub fn micropython(hub: &Hub, boards: &[(String, String)], arguments: &[&str]) -> Self {
+        let flash = hub.data().join("../flash");
+        let mut command = Command::new(binary());
+        command.args(["sim", "micropython", "--http", &hub.http(), "--mqtt", &hub.mqtt(), "--flash"]);
+        command.arg(&flash).args(arguments);
+        if std::env::var_os("MICROPYTHON").is_none() {
+            let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.tools/micropython/micropython");
+            let is_there = std::path::Path::new(unpacked).exists();
+            command.env("MICROPYTHON", if is_there { unpacked } else { "micropython" });
+        }
+        for (device, credential) in boards {
+            command.args(["--board", &format!("{device}:{credential}")]);
+        }
+        Self::run(command, flash)
+    }
+
     /// RIOT nodes, at addresses that no other test has, with more arguments.
     pub fn riot(hub: &Hub, arguments: &[&str]) -> Self {
         let coap = hub.ready["coap"].as_str().expect("the listener is in the ready line");

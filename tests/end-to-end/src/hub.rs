@@ -258,9 +258,14 @@ impl Api {
         text(&serde_json::from_str(&said).expect("is JSON"), "id")
     }
 
-    /// Makes a script. Gives its id.
+    /// Makes a script in Lua. Gives its id.
     pub fn script(&self, name: &str, source: &str) -> String {
-        let script = serde_json::json!({ "name": name, "language": "lua", "source": source });
+        self.script_in("lua", name, source)
+    }
+
+    /// Makes a script in a language. Gives its id.
+    pub fn script_in(&self, language: &str, name: &str, source: &str) -> String {
+        let script = serde_json::json!({ "name": name, "language": language, "source": source });
         text(&self.post("/scripts", &script), "id")
     }
 

@@ -15,9 +15,9 @@ pub(super) enum Verb {
     List,
     /// Save a file as a new script, or as a new version of the script with that name
     Push {
-        /// A Lua file
+        /// A file in Lua (.lua) or Python (.py)
         file: PathBuf,
-        /// The script's name [default: the file's name without .lua]
+        /// The script's name [default: the file's name without .lua or .py]
         #[arg(long)]
         name: Option<String>,
         /// What changed
@@ -73,7 +73,11 @@ fn push(caller: &Caller, file: &Path, name: Option<&str>, comment: &str) -> anyh
     let source = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let name = name.unwrap_or(&stem);
-    let syntax = caller.post("/scripts/check", &json!({ "language": "lua", "source": source }))?;
+    let language = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("py") => "python",
+        _ => "lua",
+    };
+    let syntax = caller.post("/scripts/check", &json!({ "language": language, "source": source }))?;
     if syntax["ok"] != true {
         let message = cell(&syntax["message"]);
         bail!("nothing was saved\n{}:{}: {message}", file.display(), cell(&syntax["line"]));
@@ -86,7 +90,7 @@ fn push(caller: &Caller, file: &Path, name: Option<&str>, comment: &str) -> anyh
             caller.post(&path, &json!({ "source": source, "comment": comment }))?
         }
         None => {
-            let new = json!({ "name": name, "language": "lua", "source": source, "comment": comment });
+            let new = json!({ "name": name, "language": language, "source": source, "comment": comment });
             caller.post("/scripts", &new)?
         }
     };

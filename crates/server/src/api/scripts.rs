@@ -165,7 +165,7 @@ pub(crate) async fn list(
 pub(crate) struct NewScript {
     /// Unique, 1 to 80 characters.
     name: String,
-    /// `lua`.
+    /// `lua` or `python`. A script in Python requires the capability `micropython`, unless that is changed.
     language: String,
     /// At most 64 KiB.
     source: String,
@@ -235,7 +235,7 @@ async fn compiled(language: Language, text: &str) -> Syntax {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SourceText {
-    /// `lua`.
+    /// `lua` or `python`.
     language: String,
     /// At most 64 KiB.
     source: String,

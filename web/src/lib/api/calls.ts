@@ -1,4 +1,5 @@
 //! Every call of the API that the dashboard makes, by noun. Page modules use these; components never do.
+import type { ScriptLanguage } from '../domain/language';
 import type {
   Acceptance,
   AssignedScript,
@@ -255,15 +256,12 @@ export const scripts = {
   get: (script: string, signal?: Signal) => get<Script>(`/scripts/${id(script)}`, {}, signal),
   add: (script: {
     name: string;
+    language: ScriptLanguage;
     source: string;
     description?: string;
     category?: string;
     comment?: string;
-  }) =>
-    post<{ id: string; version: number; number: number; syntax: Syntax }>('/scripts', {
-      language: 'lua',
-      ...script,
-    }),
+  }) => post<{ id: string; version: number; number: number; syntax: Syntax }>('/scripts', script),
   edit: (script: string, edit: Partial<Pick<Script, 'name' | 'description' | 'category' | 'requires'>>) =>
     patch<Script>(`/scripts/${id(script)}`, edit),
   delete: (script: string) => remove(`/scripts/${id(script)}`),
@@ -279,8 +277,8 @@ export const scripts = {
     }),
   diff: (script: string, from: number, to: number, signal?: Signal) =>
     get<{ lines: DiffLine[] }>(`/scripts/${id(script)}/diff`, { from, to }, signal),
-  check: (source: string, signal?: Signal) =>
-    post<Syntax>('/scripts/check', { language: 'lua', source }, signal),
+  check: (language: ScriptLanguage, source: string, signal?: Signal) =>
+    post<Syntax>('/scripts/check', { language, source }, signal),
 };
 
 export const firmware = {

@@ -3574,7 +3574,7 @@ export interface components {
             comment?: string;
             /** @description For people. */
             description?: string;
-            /** @description `lua`. */
+            /** @description `lua` or `python`. A script in Python requires the capability `micropython`, unless that is changed. */
             language: string;
             /** @description Unique, 1 to 80 characters. */
             name: string;
@@ -4304,7 +4304,7 @@ export interface components {
         };
         /** @description A source text to check. */
         SourceText: {
-            /** @description `lua`. */
+            /** @description `lua` or `python`. */
             language: string;
             /** @description At most 64 KiB. */
             source: string;

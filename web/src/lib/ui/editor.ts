@@ -10,6 +10,7 @@ import {
 } from '@codemirror/language';
 import { javascript } from '@codemirror/legacy-modes/mode/javascript';
 import { lua } from '@codemirror/legacy-modes/mode/lua';
+import { python } from '@codemirror/legacy-modes/mode/python';
 import { lintGutter, lintKeymap, setDiagnostics } from '@codemirror/lint';
 import { highlightSelectionMatches, search, searchKeymap } from '@codemirror/search';
 import { Compartment, EditorState } from '@codemirror/state';
@@ -24,7 +25,7 @@ import {
 } from '@codemirror/view';
 import { tags } from '@lezer/highlight';
 
-export type EditorLanguage = 'lua' | 'javascript';
+export type EditorLanguage = 'lua' | 'python' | 'javascript';
 export type EditorOptions = {
   parent: HTMLElement;
   text: string;
@@ -43,7 +44,7 @@ export type ScriptEditor = {
   destroy: () => void;
 };
 
-const LANGUAGES = { lua, javascript };
+const LANGUAGES = { lua, python, javascript };
 
 const colours = HighlightStyle.define([
   { tag: tags.keyword, color: 'var(--code-keyword)' },
@@ -109,7 +110,7 @@ export function openEditor(options: EditorOptions): ScriptEditor {
         highlightActiveLineGutter(),
         highlightSelectionMatches(),
         search({ top: true }),
-        indentUnit.of('  '),
+        indentUnit.of(options.language === 'python' ? '    ' : '  '),
         EditorState.tabSize.of(2),
         StreamLanguage.define(LANGUAGES[options.language]),
         syntaxHighlighting(colours),

@@ -1,4 +1,4 @@
-//! Asks the server, a moment after the last keystroke, whether the source is Lua. Old answers are thrown
+//! Asks the server, a moment after the last keystroke, whether the source is in its language. Old answers are thrown
 //! away.
 import { asProblem } from '../../lib/api/client';
 import type { Syntax } from '../../lib/api/contract';
