@@ -110,7 +110,7 @@ mod tests {
             ("def f():\npass\n", 2, "indented block"),
             ("if 1:\n\tx = 1\n        y = 2\n", 3, "ndentation"),
             ("x = 1\nmatch x:\n  case 1:\n    pass\n", 2, "Cannot use `match` statement in MicroPython"),
-            ("print('a", 1, "unterminated"),
+            ("print('a", 1, "missing closing quote"),
             (&"(".repeat(60_000), 1, "unexpected EOF"),
             ("local x = 1", 1, ""),
         ];

@@ -82,7 +82,7 @@ async fn what_no_script_can_be_is_refused_and_changes_nothing() {
         ("name", json!({ "name": "" }), "1 to 80"),
         ("name", json!({ "name": "x".repeat(10_000) }), "1 to 80"),
         ("name", json!({ "name": "a\0" }), "control"),
-        ("language", json!({ "language": "python" }), "lua"),
+        ("language", json!({ "language": "basic" }), "lua"),
         ("source", json!({ "source": "" }), "empty"),
         ("source", json!({ "source": " \n\t " }), "empty"),
         ("source", json!({ "source": "print(1)\0" }), "NUL"),

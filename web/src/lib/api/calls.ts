@@ -140,6 +140,7 @@ export const devices = {
   rotate: (device: string) => post<{ credential: string }>(`/devices/${id(device)}/credential`),
   rotateOverTheAir: (device: string) => post<Device>(`/devices/${id(device)}/credential/rotate`),
   revoke: (device: string) => remove(`/devices/${id(device)}/credential`),
+  coapKey: (device: string) => get<{ identity: string; key: string }>(`/devices/${id(device)}/coap-key`, {}),
   metrics: (device: string, signal?: Signal) =>
     get<Items<Metric>>(`/devices/${id(device)}/metrics`, {}, signal),
   history: (device: string, query: Query & { buckets: number }, signal?: Signal) =>

@@ -83,15 +83,17 @@ impl Client {
             let silent_at = self.heard_at + self.silent_after();
             let retry = self.outbox.retry_at().map(|ms| self.started + Duration::from_millis(ms));
             tokio::select! {
-                message = inbox.recv() => {
-                    self.heard_at = Instant::now();
-                    self.take(message.ok_or(End)?).await?;
-                }
+                biased;
+                // First, so that one that asks what waits for it is told of what came before it asked.
                 met = self.caller.waits() => {
                     let met = self.told(met).await?;
                     let messages = self.caller.meets(met).await;
                     let messages = self.told(messages).await?;
                     messages.into_iter().for_each(|message| self.outbox.push(message));
+                }
+                message = inbox.recv() => {
+                    self.heard_at = Instant::now();
+                    self.take(message.ok_or(End)?).await?;
                 }
                 () = tokio::time::sleep_until(retry.unwrap_or(silent_at).min(silent_at)) => {
                     if Instant::now() >= silent_at {
