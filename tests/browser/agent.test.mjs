@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { folder, startAgent } from './programs.mjs';
 import {
+  api,
   begin,
   button,
   dialog,
@@ -108,6 +109,24 @@ test('the answer to a command appears on the open page when the board comes back
   await row(DEVICE).getByText('"pin":4').waitFor();
   await page.getByText('1 Done', { exact: true }).waitFor();
   assert.ok(await page.evaluate(() => window.isTheSamePage), 'nobody loaded the page again');
+});
+
+test('a script in Python is checked as MicroPython takes it, and is for boards that have it', async () => {
+  await goto('/scripts/new');
+  await page.getByLabel('Name').fill('Greenhouse');
+  await page.getByLabel('Language').selectOption('python');
+  await page.getByText('MicroPython syntax is fine').waitFor();
+  await page.getByRole('textbox', { name: 'Python source' }).click();
+  await page.keyboard.press('Control+a');
+  await page.keyboard.insertText('x = 1\nmatch x:\n    case 1:\n        pass\n');
+  await page.getByText('Line 2: Cannot use `match` statement in MicroPython').waitFor();
+  await page.keyboard.press('Control+a');
+  await page.keyboard.insertText('print("hello")\n');
+  await page.getByText('MicroPython syntax is fine').waitFor();
+  await page.keyboard.press('Control+s');
+  await heading('Greenhouse');
+  const { items } = await api('GET', '/scripts?q=Greenhouse');
+  assert.deepEqual([items[0].language, items[0].requires], ['python', ['micropython']]);
 });
 
 nothingWentWrong();

@@ -1,5 +1,5 @@
 //! How devices and programs prove who they are, in a real browser: certificates of a device, with a key that the hub makes
-//! and for one that the device made, and the access key of a token.
+//! and for one that the device made, its key for CoAP, and the access key of a token.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
@@ -69,6 +69,13 @@ test('a certificate is revoked', async () => {
   await button('Revoke', dialog()).click();
   await entries().nth(1).waitFor({ state: 'detached' });
   assert.equal(await entries().count(), 1);
+});
+
+test('the key for CoAP is shown when somebody asks for it', async () => {
+  const { key } = await api('GET', `/devices/${id}/coap-key`);
+  assert.equal(await page.getByText(key, { exact: true }).count(), 0);
+  await button('Show the CoAP key').click();
+  await page.getByText(key, { exact: true }).waitFor();
 });
 
 test('a token is made with an access key, which is shown only once', async () => {
