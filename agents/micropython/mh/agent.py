@@ -44,6 +44,7 @@ reporting = None
 console = builtins.print
 queue = []
 more = asyncio.Event()
+offered = asyncio.Event()
 queued_bytes = dropped = lost_lines = 0
 lines = []
 tokens = LINES_MAX
@@ -141,7 +142,7 @@ def received(topic, payload):
     elif kind == "offer":
         global offer
         offer = message
-        more.set()
+        offered.set()
     elif kind == "command":
         asyncio.create_task(command(message))
 
@@ -225,8 +226,8 @@ async def stay_connected():
 async def take_offers():
     global offer
     while True:
-        while offer is None:
-            await asyncio.sleep_ms(100)
+        await offered.wait()
+        offered.clear()
         message, offer = offer, None
         await part("offer").take(message)
         forget("offer", "fetch")

@@ -5,6 +5,7 @@ pub mod micropython;
 pub mod mongoose;
 pub mod nodemcu;
 pub mod riot;
+mod stdio;
 
 /// The kinds of virtual devices.
 #[derive(clap::Subcommand)]

@@ -9,7 +9,6 @@ mod node;
 pub mod websocket;
 
 pub use cli::{Options, run};
-pub(crate) use cli::{print, stdin_lines};
 pub use firmware::Firmware;
 pub use fleet::{Command, Deed, Fact, FleetConfig, FleetHandle, spawn};
 pub(crate) use node::Numbers;

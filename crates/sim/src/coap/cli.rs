@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::fleet::{Command, FleetConfig, Known, spawn};
-use crate::riot::{print, stdin_lines};
+use crate::stdio;
 
 const EXAMPLE: &str = r#"Example: one board, with the key that `motehub ctl device coap-key lamp` prints
   echo "lamp KEY" > boards
@@ -90,11 +90,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let mut handle = spawn(options.config()?).await?;
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut lines = stdin_lines();
+        let mut lines = stdio::lines();
         let mut is_open = true;
         loop {
             tokio::select! {
-                Some(fact) = handle.facts.recv() => print(&serde_json::to_string(&fact)?)?,
+                Some(fact) = handle.facts.recv() => stdio::print(&serde_json::to_string(&fact)?)?,
                 line = lines.recv(), if is_open => match line {
                     Some(line) => match serde_json::from_str::<Command>(&line) {
                         Ok(command) => drop(handle.commands.send(command).await),

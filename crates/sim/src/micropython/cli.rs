@@ -2,7 +2,6 @@
 //! as JSON lines on standard output.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
@@ -12,11 +11,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::board::{Board, Fact, Order, World};
+use crate::stdio;
 
 /// Facts that wait for a reader; then boards wait with what they print.
 const FACTS_MAX: usize = 1024;
 const ORDERS_MAX: usize = 16;
-const LINES_MAX: usize = 64;
 
 const EXAMPLE: &str = r#"Example: a device of the dialect native, with the id lamp-1 and its credential
   motehub sim micropython --http 127.0.0.1:8080 --mqtt 127.0.0.1:1883 --board lamp-1:SECRET
@@ -171,7 +170,7 @@ async fn serve(
     until_eof: bool,
 ) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut lines = read_lines();
+    let mut lines = stdio::lines();
     let mut is_open = true;
     loop {
         tokio::select! {
@@ -183,7 +182,7 @@ async fn serve(
                 None => is_open = false,
             },
             fact = told.recv() => match fact {
-                Some(fact) => write(&fact)?,
+                Some(fact) => stdio::print(&serde_json::to_string(&fact)?)?,
                 None => return Ok(()),
             },
         }
@@ -207,31 +206,6 @@ fn obey(line: &str, orders: &BTreeMap<String, mpsc::Sender<Order>>, facts: &mpsc
             }
             None => refuse(format!("there is no board {board}")),
         },
-        Err(error) if !line.trim().is_empty() => refuse(error.to_string()),
-        Err(_) => {}
+        Err(error) => refuse(error.to_string()),
     }
-}
-
-/// A reader that went away ends the fleet.
-fn write(fact: &Fact) -> anyhow::Result<()> {
-    let mut output = std::io::stdout().lock();
-    let line = serde_json::to_string(fact)? + "\n";
-    output
-        .write_all(line.as_bytes())
-        .and_then(|()| output.flush())
-        .context("writing facts to standard output")
-}
-
-/// Standard input has no cancellable read, so a thread that ends with the process does it.
-fn read_lines() -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel(LINES_MAX);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines() {
-            let Ok(line) = line else { return };
-            if sender.blocking_send(line).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
 }

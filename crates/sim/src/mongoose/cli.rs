@@ -1,20 +1,16 @@
 //! The command line of virtual lights: settings from flags, commands as JSON lines on standard input, facts as JSON
 //! lines on standard output.
 
-use std::io::{BufRead, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 
 use super::fault::Share;
 use super::fleet::{self, Command, FleetConfig, FleetHandle, LightConfig, Sender, spawn};
-
-/// Lines of standard input that wait.
-const LINES_MAX: usize = 64;
+use crate::stdio;
 
 const EXAMPLE: &str = r#"Example: a light whose token is in lights.txt as the line `ID TOKEN`
   motehub sim mongoose --mdash ws://127.0.0.1:8009/api/v2/rpc --lights lights.txt --local 127.0.0.1:8190
@@ -119,11 +115,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let mut handle = spawn(&config).await?;
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut lines = stdin_lines();
+        let mut lines = stdio::lines();
         let mut is_open = true;
         loop {
             tokio::select! {
-                Some(fact) = handle.facts.recv() => print(&fleet::line(&fact))?,
+                Some(fact) = handle.facts.recv() => stdio::print(&fleet::line(&fact))?,
                 line = lines.recv(), if is_open => match line {
                     Some(line) => obey(&handle, &line).await,
                     None if options.until_eof => break,
@@ -144,22 +140,4 @@ async fn obey(handle: &FleetHandle, line: &str) {
         Ok(command) => drop(handle.commands.send(command).await),
         Err(error) => eprintln!("{line:?} is no command: {error}"),
     }
-}
-
-fn stdin_lines() -> mpsc::Receiver<String> {
-    let (sender, lines) = mpsc::channel(LINES_MAX);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if !line.trim().is_empty() && sender.blocking_send(line).is_err() {
-                return;
-            }
-        }
-    });
-    lines
-}
-
-fn print(line: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
-    Ok(out.flush()?)
 }

@@ -1,18 +1,15 @@
 //! The command line of virtual boards: settings from flags, commands as JSON lines on standard input, facts
 //! as JSON lines on standard output.
 
-use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 
 use super::fleet::{BoardConfig, FleetConfig, FleetHandle, spawn};
 use super::order::{Command, Fact};
+use crate::stdio;
 
-/// Lines of standard input that wait.
-const LINES_MAX: usize = 64;
 /// Chip id of the first board when none is named.
 const FIRST_CHIP_ID: u32 = 10_801_015;
 
@@ -188,7 +185,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 
 async fn serve(fleet: &mut FleetHandle, until_eof: bool) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut lines = read_lines();
+    let mut lines = stdio::lines();
     let mut is_open = true;
     loop {
         tokio::select! {
@@ -210,34 +207,13 @@ async fn serve(fleet: &mut FleetHandle, until_eof: bool) -> anyhow::Result<()> {
 async fn obey(fleet: &FleetHandle, line: String) -> anyhow::Result<()> {
     match serde_json::from_str::<Command>(&line) {
         Ok(command) => fleet.command(command).await,
-        Err(error) if !line.trim().is_empty() => write(&Fact::Refused { line, reason: error.to_string() })?,
-        Err(_) => {}
+        Err(error) => write(&Fact::Refused { line, reason: error.to_string() })?,
     }
     Ok(())
 }
 
-/// A reader that went away ends the fleet.
 fn write(fact: &Fact) -> anyhow::Result<()> {
-    let line = serde_json::to_string(fact)? + "\n";
-    let mut output = std::io::stdout().lock();
-    output
-        .write_all(line.as_bytes())
-        .and_then(|()| output.flush())
-        .context("writing facts to standard output")
-}
-
-/// Standard input has no cancellable read, so a thread that ends with the process does it.
-fn read_lines() -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel(LINES_MAX);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines() {
-            let Ok(line) = line else { return };
-            if sender.blocking_send(line).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
+    stdio::print(&serde_json::to_string(fact)?)
 }
 
 #[cfg(test)]

@@ -1,18 +1,14 @@
 //! The command line of virtual RIOT nodes: settings from flags, commands as JSON lines on standard input, facts as JSON
 //! lines on standard output.
 
-use std::io::{BufRead, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 
 use super::firmware::Firmware;
 use super::fleet::{Command, FleetConfig, spawn};
-
-/// Lines of standard input that wait.
-const LINES_MAX: usize = 64;
+use crate::stdio;
 
 const EXAMPLE: &str = r#"Example: ten nodes with weather stations and lamps, at 127.64.0.1 and the addresses that follow
   motehub sim riot --hub 127.0.0.1:5683 --nodes 10 --firmware bmx280 --firmware leds
@@ -97,11 +93,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let mut handle = spawn(&options.config()).await?;
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut lines = stdin_lines();
+        let mut lines = stdio::lines();
         let mut is_open = true;
         loop {
             tokio::select! {
-                Some(fact) = handle.facts.recv() => print(&serde_json::to_string(&fact)?)?,
+                Some(fact) = handle.facts.recv() => stdio::print(&serde_json::to_string(&fact)?)?,
                 line = lines.recv(), if is_open => match line {
                     Some(line) => match serde_json::from_str::<Command>(&line) {
                         Ok(command) => drop(handle.commands.send(command).await),
@@ -117,24 +113,4 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         handle.stop().await;
         Ok(())
     })
-}
-
-/// The lines of standard input, as they come.
-pub(crate) fn stdin_lines() -> mpsc::Receiver<String> {
-    let (sender, lines) = mpsc::channel(LINES_MAX);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if !line.trim().is_empty() && sender.blocking_send(line).is_err() {
-                return;
-            }
-        }
-    });
-    lines
-}
-
-/// A line on standard output, at once.
-pub(crate) fn print(line: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
-    Ok(out.flush()?)
 }

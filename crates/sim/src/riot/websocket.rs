@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::cli::{print, stdin_lines};
 use super::firmware::{Firmware, Moment};
 use super::fleet::{Command, Deed, Fact};
+use crate::stdio;
 
 /// Facts that wait for a reader; further ones make the nodes wait.
 const FACTS_MAX: usize = 16 * 1024;
@@ -116,11 +116,11 @@ async fn attend(
     deeds: &BTreeMap<String, mpsc::Sender<Deed>>,
 ) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut lines = stdin_lines();
+    let mut lines = stdio::lines();
     let mut is_open = true;
     loop {
         tokio::select! {
-            Some(fact) = told.recv() => print(&serde_json::to_string(&fact)?)?,
+            Some(fact) = told.recv() => stdio::print(&serde_json::to_string(&fact)?)?,
             line = lines.recv(), if is_open => match line {
                 Some(line) => match serde_json::from_str::<Command>(&line) {
                     Ok(Command { node, deed }) => {
