@@ -37,6 +37,8 @@ pub mod kind {
     pub enum Gateway {}
     /// A code by which a person becomes a customer or gets a device.
     pub enum Invitation {}
+    /// A graph of steps that run on devices.
+    pub enum Flow {}
     /// A key with which Pyaiot gateways prove who they are.
     pub enum PyaiotKey {}
 }
@@ -65,6 +67,8 @@ pub type KnockId = Id<kind::Knock>;
 pub type GatewayId = Id<kind::Gateway>;
 /// Id of an invitation.
 pub type InvitationId = Id<kind::Invitation>;
+/// Id of a flow.
+pub type FlowId = Id<kind::Flow>;
 /// Id of a key of Pyaiot gateways.
 pub type PyaiotKeyId = Id<kind::PyaiotKey>;
 

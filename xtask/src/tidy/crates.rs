@@ -18,7 +18,7 @@ struct Room {
 }
 
 const ROOMS: &[Room] = &[
-    Room { name: "motehub-domain", inside: &[], outside: Some(&["serde_json", "thiserror", "ulid"]) },
+    Room { name: "motehub-domain", inside: &[], outside: Some(&["cel", "serde_json", "thiserror", "ulid"]) },
     Room {
         name: "motehub-protocol",
         inside: &["motehub-domain"],
