@@ -25,6 +25,16 @@ def on_command(name, run):
     _agent.commands[name] = run
 
 
+def flow(wire, id, value):
+    """Sends a value along a wire of a flow, with the id of the message. False when too much waits for the hub."""
+    return _agent.send("flow-out", {"w": wire, "i": id, "v": value})
+
+
+def on_flow(run):
+    """Calls `run(wire, id, value)` for what comes along the wires of a flow; it may be async."""
+    _agent.on_flow(run)
+
+
 def online():
     """Whether the board is connected to its hub."""
     return _agent.online

@@ -154,6 +154,10 @@ local function received(topic, data)
   local fine, message = pcall(sjson.decode, data or "")
   if not fine or type(message) ~= "table" then
     M.line("error", "what came on " .. kind .. " is no JSON object")
+  elseif kind == "flow-in" then
+    if M.flow_in then
+      M.flow_in(message)
+    end
   elseif kind == "cancel" then
     if M.fetching and M.fetching.digest == message.digest then
       M.fetching.cancelled = true

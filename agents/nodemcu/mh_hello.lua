@@ -35,7 +35,7 @@ local function announce()
 end
 
 local topics = {}
-for _, kind in ipairs({ "offer", "command", "credential", "cancel" }) do
+for _, kind in ipairs({ "offer", "command", "credential", "cancel", "flow-in" }) do
   topics[M.prefix .. kind] = 1
 end
 client:subscribe(topics, function()

@@ -40,6 +40,14 @@ globals.motehub = {
   on_command = function(name, run)
     M.commands[name] = run
   end,
+  -- Sends a value along a wire of a flow, with the id of the message. False when too much waits.
+  flow = function(wire, id, value)
+    return M.send("flow-out", { w = wire, i = id, v = value == nil and sjson.NULL or value })
+  end,
+  -- Calls run(wire, id, value) for what comes along the wires of a flow.
+  on_flow = function(run)
+    part("flow", M, run)
+  end,
 }
 
 globals.print = function(...)

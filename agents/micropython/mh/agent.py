@@ -21,6 +21,8 @@ LINES_PER_SECOND = 2
 PAUSE_MIN = 1
 PAUSE_MAX = 60
 REPORT_SECONDS = 60
+# Messages of flows that wait for the script; the oldest makes way.
+FLOWS_MAX = 16
 # A run of this length forgives the crashes before it.
 QUIET_SECONDS = 60
 # Safe mode without a hub that hears of it ends after this, if there is a good script to return to.
@@ -42,6 +44,9 @@ offer = None
 fetching = None
 reporting = None
 console = builtins.print
+flows = []
+flow_run = None
+flow_came = asyncio.Event()
 queue = []
 more = asyncio.Event()
 offered = asyncio.Event()
@@ -133,6 +138,8 @@ def received(topic, payload):
         message = None
     if not isinstance(message, dict):
         line("error", "what came on %s is no JSON object" % kind)
+    elif kind == "flow-in":
+        flow_in(message)
     elif kind == "cancel":
         if fetching and fetching["digest"] == message.get("digest"):
             fetching["cancelled"] = True
@@ -145,6 +152,38 @@ def received(topic, payload):
         offered.set()
     elif kind == "command":
         asyncio.create_task(command(message))
+
+
+def flow_in(message):
+    global dropped
+    if len(flows) >= FLOWS_MAX:
+        del flows[0]
+        dropped += 1
+    flows.append(message)
+    flow_came.set()
+
+
+def on_flow(run):
+    global flow_run
+    flow_run = run
+    flow_came.set()
+
+
+async def take_flows():
+    """Gives the script what came on its wires; an error is logged and costs this message only."""
+    while True:
+        await flow_came.wait()
+        flow_came.clear()
+        while flow_run and flows:
+            message = flows.pop(0)
+            try:
+                result = flow_run(message.get("w"), message.get("i"), message.get("v"))
+                if hasattr(result, "send"):
+                    await result
+            except Exception as error:
+                for text in slots.traceback(error).split("\n"):
+                    if text:
+                        line("error", text)
 
 
 async def command(message):
@@ -302,7 +341,7 @@ async def run():
             watchdog = machine.WDT(timeout=WATCHDOG_MS)
         except (ImportError, AttributeError, TypeError, ValueError):
             say("this board has no watchdog")
-    for task in (every_second, stay_connected, take_offers, script):
+    for task in (every_second, stay_connected, take_offers, take_flows, script):
         asyncio.create_task(task())
     while True:
         await asyncio.sleep(60)

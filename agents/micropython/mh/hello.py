@@ -5,7 +5,7 @@ import sys
 
 from mh import agent, slots
 
-LISTENS = ("offer", "command", "credential", "cancel")
+LISTENS = ("offer", "command", "credential", "cancel", "flow-in")
 
 
 def connected():

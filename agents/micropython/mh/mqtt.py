@@ -8,6 +8,9 @@ MESSAGE_MAX = 2048
 # How long an answer may take, in seconds.
 ANSWER_SECONDS = 20
 KEEP_ALIVE = 60
+# Numbers that not every port has a name for.
+IPPROTO_TCP = 6
+TCP_NODELAY = 1
 
 
 class Refused(Exception):
@@ -33,6 +36,11 @@ class Client:
         opened = asyncio.open_connection(host, port, tls) if tls else asyncio.open_connection(host, port)
         self.reader, self.writer = await asyncio.wait_for(opened, ANSWER_SECONDS)
         self.heard = self.spoke = time.ticks_ms()
+        try:
+            # A small packet behind another one does not wait for what TCP makes of the first.
+            self.writer.s.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        except (AttributeError, OSError):
+            pass
         head = b"\x00\x04MQTT\x04\xc2" + struct.pack(">H", KEEP_ALIVE)
         await self.send(0x10, head + text(device) + text(device) + text(secret))
         kind, body = await asyncio.wait_for(self.packet(), ANSWER_SECONDS)

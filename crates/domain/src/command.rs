@@ -220,8 +220,10 @@ fn first(command: &Command, device: &Device, online: bool, now: Time) -> Effects
                 ..Effects::none()
             }
         }
-        (Dialect::Native | Dialect::Mongoose | Dialect::Riot, false) => save(execution),
-        (Dialect::Native | Dialect::Mongoose | Dialect::Riot, true) => {
+        (Dialect::Native | Dialect::Micropython | Dialect::Mongoose | Dialect::Riot, false) => {
+            save(execution)
+        }
+        (Dialect::Native | Dialect::Micropython | Dialect::Mongoose | Dialect::Riot, true) => {
             let said = Execution {
                 state: ExecutionState::Sent,
                 tries: 1,
@@ -279,7 +281,7 @@ pub fn elapsed(
 
 fn may_be_said(device: &Device, execution: &Execution) -> bool {
     match device.dialect {
-        Dialect::Native | Dialect::Nodemcu => true,
+        Dialect::Native | Dialect::Micropython | Dialect::Nodemcu => true,
         Dialect::Mongoose | Dialect::Riot => execution.state == ExecutionState::Queued,
     }
 }

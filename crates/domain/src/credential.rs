@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::artifact::Digest;
 use crate::change::{Actor, ChangeKind};
-use crate::device::{Device, Dialect, fact};
+use crate::device::{Device, fact};
 use crate::effects::{Effects, Save};
 use crate::id::DeviceId;
 use crate::message::{Downlink, Secret};
@@ -50,7 +50,7 @@ pub fn rotate(
     actor: &Actor,
     now: Time,
 ) -> Result<Effects, Rejection> {
-    if device.dialect != Dialect::Native {
+    if !device.dialect.speaks_native() {
         return Err(Rejection::conflict(
             "cannot_rotate",
             "this firmware cannot be given a credential over the air: issue a new one and write it to the board",
@@ -183,6 +183,7 @@ fn distinct(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Dialect;
 
     const START: Time = Time(1_000_000);
 

@@ -167,7 +167,7 @@ pub fn register(
         dialect: request.dialect,
         external_id: request.dialect.external_id(request.external_id.as_deref())?,
         tags: text::tags(&request.tags)?,
-        capabilities: Vec::new(),
+        capabilities: request.dialect.capabilities(),
         unauthenticated_allowed: false,
         allowed_from: None,
         silence_max: None,

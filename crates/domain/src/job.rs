@@ -26,7 +26,7 @@ pub use document::{accepted, changed, execution, listed, next_changed, pending, 
 pub use refusal::Refusal;
 
 use crate::deployment::{Target, Task, TaskState};
-use crate::device::{Device, Dialect};
+use crate::device::Device;
 use crate::effects::{Effects, Save};
 use crate::firmware::Firmware;
 use crate::id::{DeploymentId, DeviceId};
@@ -183,7 +183,7 @@ pub fn is_pending(task: &Task) -> bool {
 
 /// Whether tasks of this device are jobs: the others are moved by what their own firmware says.
 pub fn has_jobs(device: &Device) -> bool {
-    device.dialect == Dialect::Native
+    device.dialect.speaks_native()
 }
 
 /// A device that has other pending jobs than before, and is told so by the topics of AWS.

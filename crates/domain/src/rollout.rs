@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::artifact::{ArtifactKind, Digest};
 use crate::change::{Actor, Change, ChangeKind};
 use crate::deployment::{DEADLINE, Target, Task, TaskState};
-use crate::device::{self, Device, Dialect, Software};
+use crate::device::{self, Device, Software};
 use crate::effects::{Effects, Save};
 use crate::job;
 use crate::message::{Downlink, Offer};
@@ -90,7 +90,7 @@ pub fn elapsed(target: Target, task: &Task, now: Time) -> Effects {
     if task.artifact.firmware().is_some() {
         return firmware::elapsed(target, task, now);
     }
-    if target.device.dialect == Dialect::Native {
+    if target.device.dialect.speaks_native() {
         return native::elapsed(target, task, now);
     }
     match task.state {
@@ -116,7 +116,7 @@ pub fn connected(target: Target, now: Time) -> Effects {
     if target.open.as_ref().is_some_and(|task| task.artifact.firmware().is_some()) {
         return firmware::connected(target, now);
     }
-    if target.device.dialect == Dialect::Native {
+    if target.device.dialect.speaks_native() {
         return native::connected(target, now);
     }
     let Target { device, open: Some(task), .. } = target else { return Effects::none() };

@@ -59,7 +59,7 @@ pub fn mqtt_uplink(
     payload: &[u8],
 ) -> Option<Result<Said, DecodeError>> {
     match identity.dialect {
-        Dialect::Native => native::mqtt_uplink(identity, topic, encoding, payload),
+        Dialect::Native | Dialect::Micropython => native::mqtt_uplink(identity, topic, encoding, payload),
         // Programs on these say what they measure; their firmware itself says nothing over MQTT.
         Dialect::Nodemcu | Dialect::Mongoose | Dialect::Riot => {
             nodemcu::mqtt_uplink(identity, topic, encoding, payload)
@@ -71,7 +71,7 @@ pub fn mqtt_uplink(
 /// this dialect does not say it over MQTT.
 pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Vec<MqttMessage> {
     let mut messages = match identity.dialect {
-        Dialect::Native => native::mqtt_downlink(identity, downlink),
+        Dialect::Native | Dialect::Micropython => native::mqtt_downlink(identity, downlink),
         Dialect::Nodemcu => nodemcu::mqtt_downlink(identity, downlink),
         Dialect::Mongoose | Dialect::Riot => Vec::new(),
     };
@@ -88,7 +88,7 @@ pub fn mqtt_rights(identity: &Identity) -> TopicRights {
     rights.publish.extend(publish);
     rights.subscribe.extend(subscribe);
     match identity.dialect {
-        Dialect::Native | Dialect::Mongoose | Dialect::Riot => {}
+        Dialect::Native | Dialect::Micropython | Dialect::Mongoose | Dialect::Riot => {}
         Dialect::Nodemcu => rights.subscribe.extend(TopicFilter::parse(nodemcu::WAKE_TOPIC)),
     }
     rights
@@ -97,7 +97,7 @@ pub fn mqtt_rights(identity: &Identity) -> TopicRights {
 /// Whether a subscription to this filter lets a device of this dialect hear its downlinks.
 pub fn listens(identity: &Identity, filter: &TopicFilter) -> bool {
     let own = match identity.dialect {
-        Dialect::Native => native::listens(identity, filter),
+        Dialect::Native | Dialect::Micropython => native::listens(identity, filter),
         // A board with the IoT Executor firmware asks by itself once it has started; Mongoose OS has a WebSocket, and
         // RIOT nodes are asked over CoAP.
         Dialect::Nodemcu | Dialect::Mongoose | Dialect::Riot => false,

@@ -2,7 +2,6 @@
 //! and what everybody may hear is published by `perform`; those about jobs are in `jobs.rs`.
 
 use motehub_domain::change::Actor;
-use motehub_domain::device::Dialect;
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
 use motehub_domain::shadow::{Deed, Refusal, Request, document, rejected};
@@ -91,7 +90,7 @@ impl App {
         }
         let found = self.store.devices_by_external_id(thing).await?;
         let own = found.iter().find(|device| who == Principal::Device(device.id));
-        let native = found.iter().find(|device| device.dialect == Dialect::Native);
+        let native = found.iter().find(|device| device.dialect.speaks_native());
         Ok(own.or(native).or(found.first()).map(|device| device.id))
     }
 

@@ -3,7 +3,6 @@
 use std::future::Future;
 
 use motehub_domain::deployment::{self, Cause, Task, TaskState};
-use motehub_domain::device::Dialect;
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::rejection::Rejection;
 use motehub_domain::rollout;
@@ -101,7 +100,7 @@ impl App {
             let more = match (task.state, deployment.cause) {
                 // A native device returns to its last good version by itself, and so does one with two firmwares.
                 (TaskState::Failed, _)
-                    if target.device.dialect == Dialect::Native || task.artifact.firmware().is_some() =>
+                    if target.device.dialect.speaks_native() || task.artifact.firmware().is_some() =>
                 {
                     Effects::none()
                 }

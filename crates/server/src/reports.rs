@@ -155,12 +155,11 @@ impl App {
             let Some(mut target) = self.store.target(id).await? else { return Ok(((), Effects::none())) };
             target.online = self.connections.is_online(id);
             match (target.device.dialect, target.online) {
-                (Dialect::Native | Dialect::Mongoose, true) => {
+                (Dialect::Native | Dialect::Micropython | Dialect::Mongoose, true) => {
                     Ok(((), rollout::connected(target, self.now())))
                 }
-                (Dialect::Native | Dialect::Mongoose, false) | (Dialect::Nodemcu | Dialect::Riot, _) => {
-                    Ok(((), Effects::none()))
-                }
+                (Dialect::Native | Dialect::Micropython | Dialect::Mongoose, false)
+                | (Dialect::Nodemcu | Dialect::Riot, _) => Ok(((), Effects::none())),
             }
         });
         if let Err(error) = told.await {

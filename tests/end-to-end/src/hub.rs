@@ -237,6 +237,13 @@ impl Api {
         (text(&made, "id"), text(&made, "credential"))
     }
 
+    /// Registers a MicroPython board with the agent. Gives its id and credential.
+    pub fn micropython(&self, name: &str, tag: &str) -> (String, String) {
+        let device = serde_json::json!({ "name": name, "dialect": "micropython", "tags": [tag] });
+        let made = self.post("/devices", &device);
+        (text(&made, "id"), text(&made, "credential"))
+    }
+
     /// Uploads a firmware: the file and the fields of the form. Gives its id.
     pub fn firmware(&self, file: &[u8], fields: &[(&str, &str)]) -> String {
         const BOUNDARY: &str = "--------------------------end-to-end";

@@ -1,7 +1,9 @@
 //! MicroPython boards with Motehub's agent on the real interpreter: scripts are deployed, measured, commanded, and
 //! whatever is wrong with one, the board comes back, the last good one runs, and the hub knows why.
 
-use end_to_end::{Fleet, Hub, until};
+use std::time::{Duration, Instant};
+
+use end_to_end::{Fleet, Hub, Publisher, Session, until};
 use serde_json::{Value, json};
 
 const GOOD: &str = r#"
@@ -32,11 +34,26 @@ const BAD: [(&str, &str, &str); 5] = [
     ("depth", "def down():\n    down()\n\n\ndown()\n", "recursion"),
 ];
 
+/// Answers on a wire of its own what came on another.
+const FLOW: &str = r#"
+import motehub
+
+
+def arrived(wire, number, value):
+    motehub.flow(wire + "-back", number, {"twice": value["n"] * 2})
+
+
+motehub.on_flow(arrived)
+"#;
+/// So many messages go along wires and back in this time; a loop that looks once a second would need more.
+const ROUNDS: usize = 40;
+const ROUNDS_MAX: Duration = Duration::from_secs(20);
+
 /// A hub with boards that run the good script.
 fn with_good(count: usize) -> (Hub, Fleet, Vec<String>) {
     let hub = Hub::start(&[]);
     let boards: Vec<(String, String)> =
-        (0..count).map(|number| hub.api.native(&format!("board {number}"), "python")).collect();
+        (0..count).map(|number| hub.api.micropython(&format!("board {number}"), "python")).collect();
     let fleet = Fleet::micropython(&hub, &boards, &["--heap", "128k"]);
     let devices: Vec<String> = boards.into_iter().map(|(device, _)| device).collect();
     for device in &devices {
@@ -107,4 +124,48 @@ fn whatever_is_wrong_with_a_script_the_good_one_runs_again_and_the_hub_knows_why
             (device["running"]["name"] == "good" && device["online"] == true).then_some(())
         });
     }
+}
+
+#[test]
+fn a_flow_goes_through_a_board_and_an_error_costs_one_message() {
+    let hub = Hub::start(&[]);
+    let device = json!({ "name": "board", "dialect": "micropython", "external_id": "flow-1" });
+    let made = hub.api.post("/devices", &device);
+    let [device, credential] = ["id", "credential"].map(|key| made[key].as_str().expect("a text").to_owned());
+    let _fleet = Fleet::micropython(&hub, &[(device.clone(), credential.clone())], &[]);
+    // Nobody waits until it said what it can do: boards of this dialect run Python.
+    let script = hub.api.script_in("python", "flow", FLOW);
+    let deployment = hub.api.deploy(&script, 1, &device);
+    assert_eq!(ended(&hub, &deployment)[0]["state"], "Done");
+
+    let mut wires = Publisher::connect(&hub.mqtt(), "wires", &device, &credential).expect("a connection");
+    let (down, up) = (format!("devices/{device}/flow-in"), format!("devices/{device}/flow-out"));
+    let mut back = Session::connect(&hub.mqtt(), false, "flow-1", &credential).expect("a connection");
+    back.subscribe(&up, 0).expect("it is granted");
+    let mut say = |id: u16, message: &str| {
+        wires.publish(&down, id, message).expect("it is published");
+        assert_eq!(wires.acknowledged().expect("an acknowledgement"), id);
+    };
+    let started = Instant::now();
+    for number in 1..=ROUNDS {
+        say(number as u16, &json!({ "w": "w1", "i": number, "v": { "n": number } }).to_string());
+        let said = back.delivered().expect("an answer").payload;
+        let said: Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(said, json!({ "w": "w1-back", "i": number, "v": { "twice": number * 2 } }));
+    }
+    println!("{ROUNDS} rounds in {:?}", started.elapsed());
+    assert!(started.elapsed() < ROUNDS_MAX, "{:?}", started.elapsed());
+
+    // What the script cannot bear is logged with its traceback; the next message finds it as before.
+    for (id, wrong) in [(101, r#"{"w":"w1","i":1,"v":"text"}"#), (102, "[]"), (103, "no JSON"), (104, "{}")] {
+        say(id, wrong);
+    }
+    say(105, r#"{"w":"w1","i":1,"v":{"n":5}}"#);
+    let said: Value = serde_json::from_str(&back.delivered().expect("an answer").payload).expect("JSON");
+    assert_eq!(said["v"], json!({ "twice": 10 }));
+    until("the error is in the log", || {
+        let log = hub.api.get(&format!("/devices/{device}/log")).to_string();
+        ["TypeError", "in arrived", "no JSON object"].iter().all(|part| log.contains(part)).then_some(())
+    });
+    assert_eq!(hub.api.get(&format!("/devices/{device}"))["online"], true);
 }

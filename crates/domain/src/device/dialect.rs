@@ -11,6 +11,8 @@ pub const EXTERNAL_ID_BYTES_MAX: usize = 64;
 pub enum Dialect {
     /// Motehub's own protocol.
     Native,
+    /// MicroPython boards with Motehub's agent: Motehub's own protocol, and scripts in Python.
+    Micropython,
     /// NodeMCU Lua boards with the IoT Executor firmware.
     Nodemcu,
     /// Mongoose OS devices that speak to mDash.
@@ -21,12 +23,14 @@ pub enum Dialect {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Dialect; 4] = [Dialect::Native, Dialect::Nodemcu, Dialect::Mongoose, Dialect::Riot];
+    pub const ALL: [Dialect; 5] =
+        [Dialect::Native, Dialect::Micropython, Dialect::Nodemcu, Dialect::Mongoose, Dialect::Riot];
 
     /// The name in the API and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Native => "native",
+            Self::Micropython => "micropython",
             Self::Nodemcu => "nodemcu",
             Self::Mongoose => "mongoose",
             Self::Riot => "riot",
@@ -36,22 +40,39 @@ impl Dialect {
     pub fn refuses(self, kind: ArtifactKind) -> Option<&'static str> {
         match (self, kind) {
             (Self::Native, _)
-            | (Self::Nodemcu, ArtifactKind::Script { .. })
+            | (Self::Micropython | Self::Nodemcu, ArtifactKind::Script { .. })
             | (Self::Mongoose, ArtifactKind::Firmware(_)) => None,
             (Self::Mongoose, ArtifactKind::Script { .. }) => {
                 Some("devices of the mongoose dialect run no scripts: give them a firmware")
             }
             (Self::Riot, _) => Some("nodes of the riot dialect take no code: they are flashed by cable"),
+            (Self::Micropython, ArtifactKind::Firmware(_)) => {
+                Some("boards of the micropython dialect are flashed by cable: they take scripts only")
+            }
             (Self::Nodemcu, ArtifactKind::Firmware(_)) => {
                 Some("boards of the nodemcu dialect are flashed by cable: they take scripts only")
             }
+        }
+    }
+    /// Whether its devices speak Motehub's own protocol.
+    pub fn speaks_native(self) -> bool {
+        match self {
+            Self::Native | Self::Micropython => true,
+            Self::Nodemcu | Self::Mongoose | Self::Riot => false,
+        }
+    }
+    /// What each of its devices can do, before it says so itself.
+    pub fn capabilities(self) -> Vec<String> {
+        match self {
+            Self::Micropython => vec!["micropython".to_owned()],
+            Self::Native | Self::Nodemcu | Self::Mongoose | Self::Riot => Vec::new(),
         }
     }
     /// Whether its devices may be let speak without a credential: firmware exists that has none.
     pub fn may_be_open(self) -> bool {
         match self {
             Self::Nodemcu | Self::Riot => true,
-            Self::Native | Self::Mongoose => false,
+            Self::Native | Self::Micropython | Self::Mongoose => false,
         }
     }
     /// A dialect by its name.
@@ -85,8 +106,8 @@ impl Dialect {
                 "external_id",
                 "a RIOT node is registered with the uid that it announces",
             )),
-            (Dialect::Native | Dialect::Mongoose, None) => Ok(None),
-            (Dialect::Native | Dialect::Mongoose | Dialect::Riot, Some(id)) => match is_external_id(id) {
+            (Dialect::Native | Dialect::Micropython | Dialect::Mongoose, None) => Ok(None),
+            (_, Some(id)) => match is_external_id(id) {
                 true => Ok(Some(id.to_owned())),
                 false => Err(Rejection::invalid(
                     "external_id",

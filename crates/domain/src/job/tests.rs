@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::artifact::Digest;
-use crate::device::Software;
+use crate::device::{Dialect, Software};
 use crate::firmware::Label;
 use crate::id::{DeploymentId, FirmwareId};
 

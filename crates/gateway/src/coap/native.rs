@@ -11,7 +11,7 @@ mod waiting;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use motehub_domain::device::{Dialect, SILENCE_MAX};
+use motehub_domain::device::SILENCE_MAX;
 use motehub_domain::id::DeviceId;
 use motehub_domain::message::Downlink;
 use motehub_protocol::coap::{Block, Code, ExchangeId, ObserverId, Request, Response};
@@ -170,7 +170,7 @@ impl Native {
         let Enter { asked, place, .. } = enter;
         let exchange = asked.exchange;
         let answer = match answer {
-            Ok(Client { device: Some(identity), silence_max, .. }) if identity.dialect == Dialect::Native => {
+            Ok(Client { device: Some(identity), silence_max, .. }) if identity.dialect.speaks_native() => {
                 if is_own(&identity, &asked.request) {
                     let silence = silence_max.unwrap_or(SILENCE_MAX).0.unsigned_abs();
                     let connection = self.connection(&mut hands, identity, asked.from, place, silence);

@@ -32,7 +32,7 @@ pub(super) enum Verb {
     Add {
         /// Its name
         name: String,
-        /// How it speaks: nodemcu, native, mongoose or riot
+        /// How it speaks: nodemcu, native, micropython, mongoose or riot
         #[arg(long)]
         dialect: String,
         /// Its own id: the chip id of a NodeMCU board, the uid of a RIOT node
@@ -41,7 +41,7 @@ pub(super) enum Verb {
         /// A tag; may be given several times
         #[arg(long = "tag", value_name = "TAG")]
         tags: Vec<String>,
-        /// A new file for the settings of a NodeMCU board with Motehub's agent (dialect native); fill in the Wi-Fi
+        /// A new file for the settings of a board with Motehub's agent (native or micropython); fill in the Wi-Fi
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use motehub_domain::change::Actor;
 use motehub_domain::credential::{self, Rotation};
 use motehub_domain::deployment::Target;
-use motehub_domain::device::{self, Dialect};
+use motehub_domain::device;
 use motehub_domain::effects::Effects;
 use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
@@ -111,8 +111,8 @@ pub(crate) async fn coap_key(
     Path(path): Path<String>,
 ) -> Result<axum::Json<CoapKey>, ApiError> {
     let device = load(&app, id("device", &path)?).await?;
-    if device.dialect != Dialect::Native {
-        let sentence = "keys for CoAP are for devices of the native dialect";
+    if !device.dialect.speaks_native() {
+        let sentence = "keys for CoAP are for devices that speak the native protocol";
         return Err(Rejection::conflict("wrong_dialect", sentence).into());
     }
     let Some(credential) = app.store.credential(device.id).await? else {

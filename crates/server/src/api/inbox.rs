@@ -125,7 +125,7 @@ pub(crate) async fn list(
 pub(crate) struct Accept {
     /// 1 to 80 characters; what it calls itself if left out.
     name: Option<String>,
-    /// `nodemcu`, `native`, `mongoose` or `riot`; what it seems to be if left out.
+    /// `nodemcu`, `native`, `micropython`, `mongoose` or `riot`; what it seems to be if left out.
     dialect: Option<String>,
     /// For people.
     #[serde(default)]

@@ -117,7 +117,7 @@ impl App {
     pub(super) async fn native_device(&self, id: &str, secret: &str) -> Result<Option<Client>, StoreError> {
         let found = self.device_by_secret(secrets::digest(secret), id).await?;
         let is_it = |device: &Device| {
-            device.dialect == Dialect::Native
+            device.dialect.speaks_native()
                 && (device.external_id.as_deref() == Some(id) || device.id.to_string() == id)
         };
         match found.filter(is_it) {
@@ -149,10 +149,10 @@ impl App {
         if let Ok(id) = id.parse::<DeviceId>()
             && let Some(device) = self.store.device(id).await?
         {
-            return Ok(Some(device).filter(|device| device.dialect == Dialect::Native));
+            return Ok(Some(device).filter(|device| device.dialect.speaks_native()));
         }
         let found = self.store.devices_by_external_id(id).await?;
-        Ok(found.into_iter().find(|device| device.dialect == Dialect::Native))
+        Ok(found.into_iter().find(|device| device.dialect.speaks_native()))
     }
 
     /// A device that shows nothing, over CoAP: anybody can write its address on a datagram, so there has to be one.

@@ -101,8 +101,8 @@ async fn what_no_device_can_be_is_refused_with_the_field_and_changes_nothing() {
         ("tags", json!({ "tags": ["../x"] }), "tag"),
         ("tags", json!({ "tags": [long(41)] }), "tag"),
         ("tags", json!({ "tags": many }), "50"),
-        ("dialect", json!({ "dialect": "mqtt" }), "native, nodemcu"),
-        ("dialect", json!({ "dialect": "NODEMCU" }), "native, nodemcu"),
+        ("dialect", json!({ "dialect": "mqtt" }), "native, micropython, nodemcu"),
+        ("dialect", json!({ "dialect": "NODEMCU" }), "native, micropython, nodemcu"),
     ];
     let before = hub.last_seq().await;
     for (field, fields, part) in cases {

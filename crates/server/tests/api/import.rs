@@ -67,7 +67,7 @@ async fn wrong_rows_are_named_and_stop_everything_unless_they_are_to_be_skipped(
         (3, "external_id", "node.chipid()"),
         (4, "name", "1 to 80"),
         (5, "name", "1 to 80"),
-        (6, "dialect", "native, nodemcu"),
+        (6, "dialect", "native, micropython, nodemcu"),
         (7, "external_id", "g-1 is in row 2 already"),
         (8, "external_id", "77 is registered already, as \"Old board\""),
         (9, "name", "control characters"),

@@ -1,4 +1,4 @@
-//! Plays `tests/transcripts/{nodemcu,native,mongoose,aws,riot}/*.txt` against a whole hub in this process: real sockets, a
+//! Plays `tests/transcripts/{nodemcu,native,micropython,mongoose,aws,riot}/*.txt` against a whole hub in this process: real sockets, a
 //! real database in a folder of its own, and a clock that is moved by hand.
 //!
 //! - `> PACKET` a device says over MQTT, `< PACKET` it is told, in order, and nothing else; a name before the sign is
@@ -54,7 +54,7 @@ type Outcome = Result<(), String>;
 fn every_dialect_is_spoken_as_written() {
     let only = std::env::var("TRANSCRIPT").unwrap_or_default();
     let mut files: Vec<(PathBuf, String)> = Vec::new();
-    for dialect in ["nodemcu", "native", "mongoose", "aws", "riot"] {
+    for dialect in ["nodemcu", "native", "micropython", "mongoose", "aws", "riot"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts").join(dialect);
         let found = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
         let found = found.filter(|path| path.to_string_lossy().contains(&only));

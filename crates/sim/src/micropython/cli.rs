@@ -17,7 +17,7 @@ use crate::stdio;
 const FACTS_MAX: usize = 1024;
 const ORDERS_MAX: usize = 16;
 
-const EXAMPLE: &str = r#"Example: a device of the dialect native, with the id lamp-1 and its credential
+const EXAMPLE: &str = r#"Example: a device of the dialect micropython, with the id lamp-1 and its credential
   motehub sim micropython --http 127.0.0.1:8080 --mqtt 127.0.0.1:1883 --board lamp-1:SECRET
 
 The agent of agents/micropython lies on every board, with the modules machine and dht of a chip. Scripts see a heap of

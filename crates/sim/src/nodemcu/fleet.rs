@@ -19,7 +19,7 @@ use super::supervisor::Group;
 /// The firmware that boards get unless told otherwise.
 const IOT_EXECUTOR: &str = include_str!("../../firmware/iot-executor/init.lua");
 /// Motehub's own agent, as it is copied to real boards.
-const AGENT: [(&str, &str); 20] = [
+const AGENT: [(&str, &str); 21] = [
     ("init.lua", include_str!("../../../../agents/nodemcu/init.lua")),
     ("mh_agent.lua", include_str!("../../../../agents/nodemcu/mh_agent.lua")),
     ("mh_apply.lua", include_str!("../../../../agents/nodemcu/mh_apply.lua")),
@@ -30,6 +30,7 @@ const AGENT: [(&str, &str); 20] = [
     ("mh_credential.lua", include_str!("../../../../agents/nodemcu/mh_credential.lua")),
     ("mh_decide.lua", include_str!("../../../../agents/nodemcu/mh_decide.lua")),
     ("mh_fetch.lua", include_str!("../../../../agents/nodemcu/mh_fetch.lua")),
+    ("mh_flow.lua", include_str!("../../../../agents/nodemcu/mh_flow.lua")),
     ("mh_guard.lua", include_str!("../../../../agents/nodemcu/mh_guard.lua")),
     ("mh_hello.lua", include_str!("../../../../agents/nodemcu/mh_hello.lua")),
     ("mh_login.lua", include_str!("../../../../agents/nodemcu/mh_login.lua")),

@@ -2001,7 +2001,7 @@ export interface components {
         Accept: {
             /** @description For people. */
             description?: string;
-            /** @description `nodemcu`, `native`, `mongoose` or `riot`; what it seems to be if left out. */
+            /** @description `nodemcu`, `native`, `micropython`, `mongoose` or `riot`; what it seems to be if left out. */
             dialect?: string | null;
             /** @description 1 to 80 characters; what it calls itself if left out. */
             name?: string | null;
@@ -2575,7 +2575,7 @@ export interface components {
             credential_shared?: components["schemas"]["CredentialShared"] | null;
             /** @description For people. */
             description: string;
-            /** @description How it speaks: `nodemcu`, `native`, `mongoose` or `riot`. */
+            /** @description How it speaks: `nodemcu`, `native`, `micropython`, `mongoose` or `riot`. */
             dialect: string;
             /** @description Its own id, such as a chip id. */
             external_id?: string | null;
@@ -3474,7 +3474,7 @@ export interface components {
         NewDevice: {
             /** @description For people. */
             description?: string;
-            /** @description `nodemcu`, `native`, `mongoose` or `riot`. */
+            /** @description `nodemcu`, `native`, `micropython`, `mongoose` or `riot`. */
             dialect: string;
             /** @description Its own id: the chip id of a NodeMCU board, in decimal digits, or the uid of a RIOT node. */
             external_id?: string | null;

@@ -10,6 +10,10 @@ export const DIALECTS: Record<Dialect, { name: string; hint: string }> = {
     name: 'Native (agent, MQTT, HTTP)',
     hint: 'A NodeMCU board with Motehub’s agent, or firmware of your own that speaks the native protocol.',
   },
+  micropython: {
+    name: 'MicroPython (agent)',
+    hint: 'A board with MicroPython and Motehub’s agent: an ESP32, a Raspberry Pi Pico W and the like.',
+  },
   mongoose: {
     name: 'Mongoose OS (mDash)',
     hint: 'A Mongoose OS device that was made for mDash, as it is. The hub needs its listener: --mdash.',
@@ -19,3 +23,6 @@ export const DIALECTS: Record<Dialect, { name: string; hint: string }> = {
     hint: 'A RIOT node that was made for Pyaiot, as it is. It proves nothing of itself; the hub needs its listener: --coap.',
   },
 };
+
+/** Whether its devices speak Motehub’s own protocol. */
+export const speaksNative = (dialect: Dialect): boolean => dialect === 'native' || dialect === 'micropython';

@@ -1,5 +1,6 @@
 //! Devices over CoAP with a clock that is moved: what waits for them, who is there, and what is refused.
 
+use motehub_domain::device::Dialect;
 use motehub_domain::message::{Order, Outcome, Secret, Uplink};
 use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::TopicRights;

@@ -13,7 +13,8 @@ async fn an_offered_script_is_fetched_started_and_done() {
     assert_eq!(announced["running"], Value::Null);
     assert_eq!((&announced["safe_mode"], &announced["reset"]), (&false.into(), &"power on".into()));
     assert!(announced["free_memory"].as_u64().unwrap() > 16 * 1024, "{announced}");
-    let topics = ["cancel", "command", "credential", "offer"].map(|kind| format!("devices/{DEVICE}/{kind}"));
+    let topics = ["cancel", "command", "credential", "flow-in", "offer"]
+        .map(|kind| format!("devices/{DEVICE}/{kind}"));
     let mut subscribed = rig.hub.state.lock().unwrap().subscribed.clone();
     subscribed.sort();
     assert_eq!(subscribed, topics);
@@ -105,6 +106,25 @@ async fn commands_run_once_and_are_answered() {
     }
     rig.say("command", r#"{"id":"last","name":"led","args":{}}"#);
     rig.message("/reply", "last").await;
+    rig.boards.fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_flow_goes_through_a_board_and_an_error_costs_one_message() {
+    let script = "motehub.on_flow(function(wire, id, value)
+        motehub.flow(wire .. '-back', id, { twice = value.n * 2 })
+    end)";
+    let mut rig = Rig::start(Some(script)).await;
+    rig.say("flow-in", r#"{"w":"w1","i":7,"v":{"n":4}}"#);
+    let said: Value = serde_json::from_str(&rig.message("/flow-out", "w1-back").await).unwrap();
+    assert_eq!(said, serde_json::json!({ "w": "w1-back", "i": 7, "v": { "twice": 8 } }));
+    rig.forget();
+    rig.say("flow-in", r#"{"w":"w1","i":8,"v":"text"}"#);
+    rig.say("flow-in", "{}");
+    rig.message("/log", "attempt to").await;
+    rig.message("/log", "stack traceback").await;
+    rig.say("flow-in", r#"{"w":"w1","i":9,"v":{"n":5}}"#);
+    assert!(rig.message("/flow-out", "w1-back").await.contains(r#""i":9"#), "the next one as before");
     rig.boards.fleet.stop().await;
 }
 
