@@ -11,6 +11,7 @@ pub mod link;
 pub mod mongoose;
 pub mod mqtt_sn;
 pub mod native;
+pub mod node_red;
 pub mod nodemcu;
 pub mod payload;
 pub mod pyaiot;
