@@ -9,6 +9,7 @@ import {
   readFrame,
   waitBefore,
   watchSet,
+  type FlowFrame,
   type LogFrame,
   type Position,
   type ShadowFrame,
@@ -23,6 +24,8 @@ export type LiveListener = {
   log?: (log: LogFrame) => void;
   /** The shadow of a watched device changed. */
   shadow?: (shadow: ShadowFrame) => void;
+  /** What moves in the flow that is followed. */
+  flow?: (flow: FlowFrame) => void;
   /** So many unknown devices wait for a decision. */
   inbox?: (waiting: number) => void;
   /** Too much was missed, or the link was new: what is shown must be loaded again. */
@@ -33,6 +36,7 @@ export const liveState = writable<LiveState>('off');
 
 const listeners = new Set<LiveListener>();
 const watches = new Map<symbol, string[]>();
+let followed: string | null = null;
 let socket: WebSocket | null = null;
 let position: Position = { seq: null, hub: null };
 /** The first attempt failed: what pages loaded meanwhile may be old when the link is there at last. */
@@ -77,6 +81,17 @@ export function watchDevices(ids: string[]): () => void {
   };
 }
 
+/** Asks for what moves in one flow until the returned function is called: a page shows one. */
+export function followFlow(flow: string): () => void {
+  followed = flow;
+  sendFollow();
+  return () => {
+    if (followed !== flow) return;
+    followed = null;
+    sendFollow();
+  };
+}
+
 function open(): void {
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
   const opened = new WebSocket(`${scheme}://${location.host}${pathAfter(position.seq)}`);
@@ -85,6 +100,7 @@ function open(): void {
     attempt = 0;
     liveState.set('live');
     sendWatch();
+    if (followed !== null) sendFollow();
   };
   opened.onmessage = (event) => {
     if (typeof event.data === 'string') receive(event.data);
@@ -104,6 +120,7 @@ function receive(text: string): void {
     if (meaning.kind === 'telemetry') listener.telemetry?.(meaning.telemetry);
     if (meaning.kind === 'log') listener.log?.(meaning.log);
     if (meaning.kind === 'shadow') listener.shadow?.(meaning.shadow);
+    if (meaning.kind === 'flow') listener.flow?.(meaning.flow);
     if (meaning.kind === 'inbox') listener.inbox?.(meaning.waiting);
     if (meaning.kind === 'resync') listener.resync?.();
   }
@@ -129,6 +146,10 @@ function sendWatch(): void {
     if (socket?.readyState === WebSocket.OPEN)
       socket.send(JSON.stringify({ watch: watchSet(watches.values()) }));
   });
+}
+
+function sendFollow(): void {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ follow_flow: followed }));
 }
 
 addEventListener('online', () => {

@@ -22,6 +22,10 @@ import type {
   Execution,
   Firmware,
   FirmwareList,
+  Flow,
+  FlowImport,
+  FlowProgram,
+  FlowVersion,
   Gateway,
   GatewayEdit,
   Grant,
@@ -45,6 +49,8 @@ import type {
   NewGroup,
   NewToken,
   Overview,
+  Placement,
+  PlacementChange,
   Point,
   Position,
   Reach,
@@ -67,6 +73,7 @@ import type {
   Version,
   VersionWithSource,
 } from './contract';
+import type { Graph } from '../domain/flow';
 import type { Shadow } from '../domain/shadow';
 import {
   addressOf,
@@ -280,6 +287,38 @@ export const scripts = {
     get<{ lines: DiffLine[] }>(`/scripts/${id(script)}/diff`, { from, to }, signal),
   check: (language: ScriptLanguage, source: string, signal?: Signal) =>
     post<Syntax>('/scripts/check', { language, source }, signal),
+};
+
+export const flows = {
+  list: (query: Query, signal?: Signal) => get<List<Flow>>('/flows', query, signal),
+  get: (flow: string, signal?: Signal) => get<Flow>(`/flows/${id(flow)}`, {}, signal),
+  add: (flow: Graph & { name: string; description?: string; comment?: string }) => post<Flow>('/flows', flow),
+  edit: (flow: string, edit: { name?: string; description?: string }) =>
+    patch<Flow>(`/flows/${id(flow)}`, edit),
+  delete: (flow: string) => remove(`/flows/${id(flow)}`),
+  versions: (flow: string, signal?: Signal) =>
+    get<Items<FlowVersion>>(`/flows/${id(flow)}/versions`, {}, signal),
+  version: (flow: string, version: number, signal?: Signal) =>
+    get<FlowVersion & { graph: unknown }>(`/flows/${id(flow)}/versions/${version}`, {}, signal),
+  save: (flow: string, graph: Graph, comment: string, basedOn: number | undefined) =>
+    post<FlowVersion>(`/flows/${id(flow)}/versions`, {
+      ...graph,
+      comment,
+      ...(basedOn ? { based_on: basedOn } : {}),
+    }),
+  check: (graph: Graph, signal?: Signal) =>
+    post<{ ok: true; plan: Placement }>('/flows/check', graph, signal),
+  dryRun: (flow: string, version: number, without: string[], signal?: Signal) =>
+    post<Placement>(`/flows/${id(flow)}/dry-run`, { version, without }, signal),
+  deploy: (flow: string, version: number) => post<Placement>(`/flows/${id(flow)}/deploy`, { version }),
+  stop: (flow: string) => post<void>(`/flows/${id(flow)}/stop`),
+  placement: (flow: string, signal?: Signal) => get<Placement>(`/flows/${id(flow)}/placement`, {}, signal),
+  placements: (flow: string, query: Page, signal?: Signal) =>
+    get<List<PlacementChange>>(`/flows/${id(flow)}/placements`, query, signal),
+  program: (flow: string, device: string, signal?: Signal) =>
+    get<FlowProgram>(`/flows/${id(flow)}/programs/${id(device)}`, {}, signal),
+  importNodeRed: (nodes: Blob, save: boolean) =>
+    postText<FlowImport>('/flows/import/node-red', save ? { save: true } : {}, nodes, 'application/json'),
 };
 
 export const firmware = {

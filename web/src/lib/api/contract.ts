@@ -136,6 +136,83 @@ export type Version = Told<Omit<Known['Version'], 'source'>, { syntax: Syntax }>
 export type VersionWithSource = Version & { source: string };
 export type DiffLine = Told<Known['DiffLine'], { op: ' ' | '+' | '-' }>;
 
+/** A flow, with its newest graph where one is asked for. */
+export type Flow = {
+  id: string;
+  name: string;
+  description: string;
+  latest_version: number;
+  deployed: number | null;
+  state: FlowState;
+  created_at: string;
+  updated_at: string;
+  unplaced: number;
+  devices: number;
+  graph?: unknown;
+};
+export type FlowState = 'stopped' | 'running' | 'partly';
+export type FlowVersion = { version: number; author: string; created_at: string; comment: string };
+/** Where a step runs; null is nowhere. */
+export type Place = { hub?: boolean; device?: string; name?: string };
+export type Candidate = {
+  device: string;
+  name: string;
+  online: boolean;
+  parts: Record<'priorities' | 'load' | 'specificity' | 'neighbourhood' | 'stickiness', number> | null;
+  total: number | null;
+  obstacle: string | null;
+  chosen: boolean;
+};
+export type PlacedStep = {
+  step: string;
+  kind: string;
+  place: Place | null;
+  why: string;
+  candidates: Candidate[];
+};
+export type PlacedBoard = {
+  device: string;
+  name: string;
+  online: boolean;
+  steps: string[];
+  steps_of_others: number;
+  limit: number | null;
+  free_memory_bytes: number | null;
+  task: { state: TaskState; reason: string | null } | null;
+  digest: string | null;
+  size_bytes: number | null;
+};
+export type WireCount = {
+  from: string;
+  to: string;
+  messages: number;
+  dropped: number;
+  last_at: string | null;
+  last_value: unknown;
+  crosses: boolean;
+};
+export type FlowErrors = { step: string; message: string; count: number; last_at: string }[];
+export type Placement = {
+  version: number;
+  settled: boolean;
+  steps: PlacedStep[];
+  boards: PlacedBoard[];
+  wires: WireCount[];
+  errors: FlowErrors;
+};
+type Spot = 'hub' | { device: string; name: string } | null;
+export type PlacementChange = {
+  at: string;
+  cause: string;
+  version: number;
+  moves: { step: string; from: Spot; to: Spot }[];
+};
+export type FlowProgram = { language: string; source: string; digest: string; size_bytes: number };
+export type FlowImport = {
+  flows: { id?: string; name: string; steps?: unknown[] }[];
+  warnings: { node: string | null; message: string }[];
+};
+
 export type Firmware = Told<Known['Firmware'], { manifest: Record<string, unknown> | null }>;
 export type FirmwareList = List<Firmware> & { size_bytes_max: number };
 

@@ -8,6 +8,12 @@ export type TelemetryFrame = Record<string, [metric: string, time: number, value
 export type LogFrame = Record<string, [level: string, at: number, text: string][]>;
 /** The shadow of a watched device as it is now. */
 export type ShadowFrame = Record<string, Shadow>;
+/** Of the flow that is followed: the wires whose counts changed, or that it is placed otherwise than before. */
+export type FlowFrame = {
+  flow: string;
+  wires?: [from: string, to: string, messages: number, value: unknown][];
+  placement?: boolean;
+};
 export type Meaning =
   | { kind: 'hello' }
   | { kind: 'changes'; changes: Change[] }
@@ -16,6 +22,7 @@ export type Meaning =
   | { kind: 'inbox'; waiting: number }
   | { kind: 'log'; log: LogFrame }
   | { kind: 'shadow'; shadow: ShadowFrame }
+  | { kind: 'flow'; flow: FlowFrame }
   | { kind: 'unknown' };
 /** What the browser has, and what the hub had when the link was opened. */
 export type Position = { seq: number | null; hub: number | null };
@@ -59,6 +66,8 @@ export function readFrame(text: string, position: Position): Reading {
   if ('shadow' in frame) {
     return { position, meaning: { kind: 'shadow', shadow: frame.shadow as ShadowFrame } };
   }
+  if (typeof frame.flow === 'string')
+    return { position, meaning: { kind: 'flow', flow: frame as FlowFrame } };
   if ('inbox' in frame) {
     return { position, meaning: { kind: 'inbox', waiting: numberIn(frame.inbox, 'waiting') ?? 0 } };
   }

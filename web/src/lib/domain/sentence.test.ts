@@ -47,6 +47,20 @@ test.each<[string, Partial<Change>]>([
     'ada saved a version of Blink → version 4',
     { kind: 'version_saved', noun: 'script', subject_name: 'Blink', after: { version: 4 } },
   ],
+  [
+    'Motehub moved steps of the flow climate → 2 steps: bench-2 went away',
+    {
+      kind: 'flow_placed',
+      noun: 'flow',
+      subject_name: 'climate',
+      actor: { kind: 'system', name: 'motehub' },
+      after: { cause: 'bench-2 went away', moved: 2, steps: ['warm', 'both'] },
+    },
+  ],
+  [
+    'ada deployed the flow climate → version 2',
+    { kind: 'flow_deployed', noun: 'flow', subject_name: 'climate', after: { version: 2 } },
+  ],
   ['ada a new kind: Lamp', { kind: 'a_new_kind' }],
 ])('%s', (sentence, change) => {
   expect(told(change)).toBe(sentence);

@@ -56,6 +56,12 @@ const WORDING: Record<string, Wording> = {
   deployment_cancelled: { text: 'cancelled the deployment {}', tone: 'warn' },
   deployment_ended: { text: '{} ended', tone: 'idle' },
   task_moved: { text: '{}, update', tone: 'info' },
+  flow_saved: { text: 'saved a version of the flow {}', tone: 'info' },
+  flow_edited: { text: 'edited the flow {}', tone: 'idle' },
+  flow_deployed: { text: 'deployed the flow {}', tone: 'info' },
+  flow_stopped: { text: 'stopped the flow {}', tone: 'warn' },
+  flow_placed: { text: 'moved steps of the flow {}', tone: 'info' },
+  flow_deleted: { text: 'deleted the flow {}', tone: 'warn' },
   command_requested: { text: 'sent the command {}', tone: 'info' },
   command_cancelled: { text: 'cancelled the command {}', tone: 'warn' },
   command_moved: { text: '{}, {name}', tone: 'info' },
@@ -106,6 +112,7 @@ export const NOUNS: string[] = [
   'script',
   'firmware',
   'deployment',
+  'flow',
   'command',
   'user',
   'share',
@@ -124,6 +131,7 @@ const PLACES: Record<string, string> = {
   script: 'scripts',
   firmware: 'firmware',
   deployment: 'deployments',
+  flow: 'flows',
   command: 'commands',
 };
 
@@ -188,7 +196,11 @@ function placeOf(change: Change): string | null {
 function tailOf(change: Change, state: string | null): string {
   const reason = textIn(change.after, 'reason');
   if (state !== null) return reason === null ? wordOf(state) : `${wordOf(state)}: ${reason}`;
-  if (change.kind === 'version_saved') {
+  if (change.kind === 'flow_placed') {
+    const moved = numberIn(change.after, 'moved') ?? 0;
+    return `${moved === 1 ? 'one step' : `${moved} steps`}: ${textIn(change.after, 'cause') ?? 'a new plan'}`;
+  }
+  if (['version_saved', 'flow_saved', 'flow_deployed'].includes(change.kind)) {
     const version = numberIn(change.after, 'version');
     return version === null ? '' : `version ${version}`;
   }
@@ -204,6 +216,9 @@ export function saysAll(change: Change): boolean {
   return [
     'task_moved',
     'deployment_ended',
+    'flow_placed',
+    'flow_deployed',
+    'flow_stopped',
     'device_online',
     'device_offline',
     'device_unreachable',
