@@ -32,7 +32,7 @@ def flow(wire, id, value):
 
 def on_flow(run):
     """Calls `run(wire, id, value)` for what comes along the wires of a flow; it may be async."""
-    _agent.on_flow(run)
+    _agent.handlers["flow"] = run
 
 
 def online():

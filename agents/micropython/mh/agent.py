@@ -21,8 +21,10 @@ LINES_PER_SECOND = 2
 PAUSE_MIN = 1
 PAUSE_MAX = 60
 REPORT_SECONDS = 60
-# Messages of flows that wait for the script; the oldest makes way.
-FLOWS_MAX = 16
+# Messages that wait for the script; the oldest makes way.
+ARRIVED_MAX = 16
+# What the hub says, by the last part of the topic.
+KINDS = ("offer", "command", "credential", "cancel", "flow-in")
 # A run of this length forgives the crashes before it.
 QUIET_SECONDS = 60
 # Safe mode without a hub that hears of it ends after this, if there is a good script to return to.
@@ -44,9 +46,11 @@ offer = None
 fetching = None
 reporting = None
 console = builtins.print
-flows = []
-flow_run = None
-flow_came = asyncio.Event()
+# What came for the script, and what the script wants to be called for: `flow`, `topic` and `connected`.
+arrived = []
+came = asyncio.Event()
+handlers = {}
+stop = None
 queue = []
 more = asyncio.Event()
 offered = asyncio.Event()
@@ -87,14 +91,22 @@ def drop():
 
 def send(kind, message, keep=False, done=None, first=False):
     """Sends a message. `keep` makes it outlast others when too much waits; `done` is called when the hub has it."""
+    return put(topic_of(kind), json.dumps(message).encode(), keep, done, first)
+
+
+def topic_of(kind):
+    return "devices/%s/%s" % (config["device"], kind)
+
+
+def put(topic, payload, keep=False, done=None, first=False, retain=False):
+    """Publishes on any topic, as `send` does."""
     global queued_bytes
-    payload = json.dumps(message).encode()
     while len(queue) >= QUEUE_MAX or queued_bytes + len(payload) > QUEUE_BYTES_MAX:
         if not drop():
             break
     if len(queue) >= 2 * QUEUE_MAX or (not keep and queued_bytes + len(payload) > 2 * QUEUE_BYTES_MAX):
         return False
-    queue.insert(0 if first else len(queue), (kind, payload, keep, done))
+    queue.insert(0 if first else len(queue), (topic, payload, keep, done, retain))
     queued_bytes += len(payload)
     more.set()
     return True
@@ -130,8 +142,10 @@ def printed(*values, **options):
     line("info", options.get("sep", " ").join([str(value) for value in values]))
 
 
-def received(topic, payload):
-    kind = topic.rsplit("/", 1)[1]
+def received(topic, payload, retained):
+    kind = topic.rpartition("/")[2]
+    if kind not in KINDS or topic != topic_of(kind):
+        return give("topic", (topic.encode(), payload, retained))
     try:
         message = json.loads(payload)
     except ValueError:
@@ -139,7 +153,7 @@ def received(topic, payload):
     if not isinstance(message, dict):
         line("error", "what came on %s is no JSON object" % kind)
     elif kind == "flow-in":
-        flow_in(message)
+        give("flow", (message.get("w"), message.get("i"), message.get("v")))
     elif kind == "cancel":
         if fetching and fetching["digest"] == message.get("digest"):
             fetching["cancelled"] = True
@@ -154,33 +168,34 @@ def received(topic, payload):
         asyncio.create_task(command(message))
 
 
-def flow_in(message):
+def give(kind, message):
+    """Puts something into the queue of the script, if it wants that."""
     global dropped
-    if len(flows) >= FLOWS_MAX:
-        del flows[0]
+    if kind not in handlers:
+        return
+    if len(arrived) >= ARRIVED_MAX:
+        del arrived[0]
         dropped += 1
-    flows.append(message)
-    flow_came.set()
+    arrived.append((handlers[kind], message))
+    came.set()
 
 
-def on_flow(run):
-    global flow_run
-    flow_run = run
-    flow_came.set()
-
-
-async def take_flows():
-    """Gives the script what came on its wires; an error is logged and costs this message only."""
+async def take_arrived():
+    """Gives the script what came for it; an error is logged and costs this message only."""
     while True:
-        await flow_came.wait()
-        flow_came.clear()
-        while flow_run and flows:
-            message = flows.pop(0)
+        await came.wait()
+        came.clear()
+        while arrived:
+            run, message = arrived.pop(0)
             try:
-                result = flow_run(message.get("w"), message.get("i"), message.get("v"))
+                result = run(*message)
                 if hasattr(result, "send"):
                     await result
             except Exception as error:
+                run = message = result = None
+                gc.collect()
+                if isinstance(error, MemoryError):
+                    send("event", {"name": "out_of_memory", "data": {"free_memory": gc.mem_free()}})
                 for text in slots.traceback(error).split("\n"):
                     if text:
                         line("error", text)
@@ -199,7 +214,7 @@ async def deliver():
             more.clear()
             await more.wait()
         item = queue[0]
-        await client.publish("devices/%s/%s" % (config["device"], item[0]), item[1])
+        await client.publish(item[0], item[1], item[4])
         if item in queue:
             queue.remove(item)
             queued_bytes -= len(item[1])
@@ -221,10 +236,11 @@ async def connection():
         await client.connect(hub["host"], hub["mqtt"], config["device"], secret)
         tasks.append(asyncio.create_task(client.listen()))
         part("hello").connected()
-        await client.subscribe(["devices/%s/%s" % (config["device"], kind) for kind in part("hello").LISTENS])
+        await client.subscribe([topic_of(kind) for kind in KINDS])
         online = True
         part("hello").announce()
         forget("hello")
+        give("connected", ())
         tasks.append(asyncio.create_task(deliver()))
         while client.writer and not any(task.done() for task in tasks):
             await client.keep_alive()
@@ -323,7 +339,10 @@ async def script():
         return
     try:
         module = __import__(slots.slot_module(slots.running["slot"]))
-        main = getattr(module, "main", None)
+        if hasattr(module, "on_input") and hasattr(module, "conn_han"):
+            main = part("esp_firmware").adopt(module)
+        else:
+            main = getattr(module, "main", None)
         result = main() if main else None
         if hasattr(result, "send"):
             await result
@@ -341,7 +360,7 @@ async def run():
             watchdog = machine.WDT(timeout=WATCHDOG_MS)
         except (ImportError, AttributeError, TypeError, ValueError):
             say("this board has no watchdog")
-    for task in (every_second, stay_connected, take_offers, take_flows, script):
+    for task in (every_second, stay_connected, take_offers, take_arrived, script):
         asyncio.create_task(task())
     while True:
         await asyncio.sleep(60)

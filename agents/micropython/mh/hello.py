@@ -5,8 +5,6 @@ import sys
 
 from mh import agent, slots
 
-LISTENS = ("offer", "command", "credential", "cancel", "flow-in")
-
 
 def connected():
     state = slots.state

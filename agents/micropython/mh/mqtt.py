@@ -23,13 +23,13 @@ def text(value):
 
 
 class Client:
-    """`received(topic, payload)` is called for what comes."""
+    """`received(topic, payload, retained)` is called for what comes."""
 
     def __init__(self, received, too_long):
         self.received, self.too_long = received, too_long
         self.number = 0
         self.waits = None
-        self.answered = asyncio.Event()
+        self.answered, self.turn = asyncio.Event(), asyncio.Lock()
         self.writer = None
 
     async def connect(self, host, port, device, secret, tls=None):
@@ -87,8 +87,8 @@ class Client:
             kind, body = await self.packet()
             if kind & 0xF0 == 0x30:
                 await self.message(kind, body)
-            elif kind in (0x40, 0x90) and self.waits == struct.unpack(">H", body[:2])[0]:
-                self.waits = None
+            elif kind in (0x40, 0x90, 0xB0) and self.waits == struct.unpack(">H", body[:2])[0]:
+                self.waits, self.answer = None, body[2:]
                 self.answered.set()
 
     async def message(self, kind, body):
@@ -100,21 +100,27 @@ class Client:
         if kind & 0x100:
             self.too_long(topic)
         else:
-            self.received(topic, body[end:])
+            self.received(topic, body[end:], bool(kind & 1))
 
     async def asked(self, kind, before, after):
         """Sends a packet with a number and waits for its answer; one at a time."""
-        self.number = self.number % 0xFFFF + 1
-        self.waits = self.number
-        self.answered.clear()
-        await self.send(kind, before + struct.pack(">H", self.number) + after)
-        await asyncio.wait_for(self.answered.wait(), ANSWER_SECONDS)
+        async with self.turn:
+            self.number = self.number % 0xFFFF + 1
+            self.waits = self.number
+            self.answered.clear()
+            await self.send(kind, before + struct.pack(">H", self.number) + after)
+            await asyncio.wait_for(self.answered.wait(), ANSWER_SECONDS)
+            return self.answer
 
-    async def publish(self, topic, payload):
-        await self.asked(0x32, text(topic), payload)
+    async def publish(self, topic, payload, retain=False):
+        await self.asked(0x33 if retain else 0x32, text(topic), payload)
 
     async def subscribe(self, topics):
-        await self.asked(0x82, b"", b"".join([text(topic) + b"\x01" for topic in topics]))
+        """What the hub granted: a byte for each topic, 0x80 for no."""
+        return await self.asked(0x82, b"", b"".join([text(topic) + b"\x01" for topic in topics]))
+
+    async def unsubscribe(self, topic):
+        await self.asked(0xA2, b"", text(topic))
 
     async def keep_alive(self):
         """Called once a second: asks for a sign of life. Raises OSError if there is none."""

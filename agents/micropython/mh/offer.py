@@ -104,6 +104,11 @@ async def farewell(digest):
     import asyncio
 
     agent.say("script %s: Applying" % digest[7:19])
+    if agent.stop:
+        try:
+            agent.stop()
+        except Exception as error:
+            agent.say("the script's stop: %r" % error)
     agent.send("task", {"digest": digest, "state": "Applying"}, True, slots.restart)
     await asyncio.sleep(FAREWELL_SECONDS)
     slots.restart()

@@ -169,3 +169,101 @@ fn a_flow_goes_through_a_board_and_an_error_costs_one_message() {
     });
     assert_eq!(hub.api.get(&format!("/devices/{device}"))["online"], true);
 }
+
+/// A script as the generator of ESP-FIRMWARE writes them: a node that produces, and one that passes on what comes.
+const ESP_FIRMWARE: &str = r#"
+import gc
+import sys
+import ujson
+import uasyncio as asyncio
+import utime
+
+mqtt_client = None
+capabilities = []
+client_id = ""
+nodes_str = "sensor:ab12 nothing:cd34"
+input_topics = ["topic0_node"]
+output_topics = ["topic1_node"]
+
+
+def on_input_cd34(topic, msg, retained):
+    res = ujson.loads(msg)
+    on_output(ujson.dumps({"payload": res["payload"] + 1, "device_id": client_id}), output_topics)
+
+
+def on_input(topic, msg, retained):
+    topic = topic.decode()
+    if topic in input_topics:
+        on_input_cd34(topic, msg, retained)
+
+
+async def conn_han(client):
+    for input_topic in input_topics:
+        await client.subscribe(input_topic, 1)
+
+
+async def on_output_async(msg, output):
+    await mqtt_client.publish(output, msg, qos=1)
+
+
+def on_output(msg, output):
+    for output_topic in output:
+        asyncio.create_task(on_output_async(msg, output_topic))
+
+
+def get_nodes():
+    return nodes_str
+
+
+def stop():
+    print("stopped")
+
+
+async def exec(m, capab, c_id):
+    global mqtt_client, capabilities, client_id
+    mqtt_client, capabilities, client_id = m, capab, c_id
+    print("exec", "micropython" in capabilities, mqtt_client.isconnected())
+"#;
+
+#[test]
+fn a_script_for_esp_firmware_runs_as_it_is() {
+    let hub = Hub::start(&[]);
+    let device = json!({ "name": "board", "dialect": "micropython", "external_id": "esp-1" });
+    let made = hub.api.post("/devices", &device);
+    let [device, credential] = ["id", "credential"].map(|key| made[key].as_str().expect("a text").to_owned());
+    let mut fleet = Fleet::micropython(&hub, &[(device.clone(), credential.clone())], &[]);
+    let script = hub.api.script_in("python", "pass", ESP_FIRMWARE);
+    hub.api.deploy(&script, 1, &device);
+    // Its topics are not the device's own: without a grant it is told so.
+    fleet.await_print("exec True True");
+    until("the missing grant is in the log", || {
+        let log = hub.api.get(&format!("/devices/{device}/log")).to_string();
+        log.contains("listen to topic0_node: it needs a grant").then_some(())
+    });
+    let grant = json!({ "device": device, "filter": "+", "publish": true, "subscribe": true });
+    hub.api.post("/grants", &grant);
+    fleet.order(&json!({ "board": device, "do": "restart" }));
+    fleet.await_print("exec True True");
+    until("its nodes are known", || {
+        let found = hub.api.get(&format!("/devices/{device}/telemetry?metric=nodes"));
+        (found["items"][0]["value"] == "sensor:ab12 nothing:cd34").then_some(())
+    });
+
+    let mut wires = Publisher::connect(&hub.mqtt(), "wires", &device, &credential).expect("a connection");
+    let mut back = Session::connect(&hub.mqtt(), false, "esp-1", &credential).expect("a connection");
+    back.subscribe("topic1_node", 0).expect("it is granted");
+    for (id, message) in [(1, "no JSON"), (2, r#"{"payload":"text"}"#), (3, r#"{"payload":41}"#)] {
+        wires.publish("topic0_node", id, message).expect("it is published");
+    }
+    let said: Value = serde_json::from_str(&back.delivered().expect("an answer").payload).expect("JSON");
+    assert_eq!(said, json!({ "payload": 42, "device_id": device }));
+    until("what was wrong is in the log", || {
+        let log = hub.api.get(&format!("/devices/{device}/log")).to_string();
+        ["in on_input_cd34", "TypeError"].iter().all(|part| log.contains(part)).then_some(())
+    });
+    // It is told to stop before another one takes its place.
+    let good = hub.api.script_in("python", "good", GOOD);
+    hub.api.deploy(&good, 1, &device);
+    fleet.await_print("stopped");
+    fleet.await_print("good");
+}

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 /// What lies on every board: the agent, as it is copied to real ones, and the modules of a chip.
-const FILES: [(&str, &str); 18] = [
+const FILES: [(&str, &str); 19] = [
     ("main.py", include_str!("../../../../agents/micropython/main.py")),
     ("motehub.py", include_str!("../../../../agents/micropython/motehub.py")),
     ("mh/__init__.py", include_str!("../../../../agents/micropython/mh/__init__.py")),
@@ -23,6 +23,7 @@ const FILES: [(&str, &str); 18] = [
     ("mh/config.py", include_str!("../../../../agents/micropython/mh/config.py")),
     ("mh/credential.py", include_str!("../../../../agents/micropython/mh/credential.py")),
     ("mh/decide.py", include_str!("../../../../agents/micropython/mh/decide.py")),
+    ("mh/esp_firmware.py", include_str!("../../../../agents/micropython/mh/esp_firmware.py")),
     ("mh/fetch.py", include_str!("../../../../agents/micropython/mh/fetch.py")),
     ("mh/hello.py", include_str!("../../../../agents/micropython/mh/hello.py")),
     ("mh/mqtt.py", include_str!("../../../../agents/micropython/mh/mqtt.py")),
