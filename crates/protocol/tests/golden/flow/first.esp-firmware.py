@@ -1,0 +1,141 @@
+# Steps of flows. Motehub writes this anew whenever they change.
+import uasyncio as asyncio
+import ujson as json
+import utime as time
+
+F1 = "01hf7yat000000000000000001/"
+in_topic = "flows/board-1/in"
+out_topic = "flows/board-1/out"
+nodes = "sensor:th compare:warm"
+
+
+def log(step, error):
+    print(step + ": " + str(error))
+
+
+nothing = object()
+tasks = {}
+client = None
+busy = {}
+sent = time.ticks_us() % 16777216 * 64
+
+
+def send(wire, value):
+    global sent
+    sent += 1
+    if not client or len(busy) >= 24:
+        return log(wire, "too much waits to be sent")
+    text = json.dumps({"w": wire, "i": sent, "v": value})
+    busy[sent] = asyncio.create_task(publish(sent, text))
+
+
+async def publish(id, text):
+    try:
+        await client.publish(out_topic, text, False, 1)
+    finally:
+        del busy[id]
+
+
+def run(source, value, told=False):
+    queue, left = [(source, value)], 1000
+    while queue:
+        source, value = queue.pop(0)
+        if source in away and not told:
+            send(source, value)
+        told = False
+        for step in routes.get(source, ()):
+            left -= 1
+            if left < 0:
+                return log(step, "one value became more than 1000: the rest is left out")
+            try:
+                out = steps[step](value, source)
+                if out is not nothing:
+                    queue.append((step, out))
+            except MemoryError:
+                raise
+            except Exception as error:
+                log(step, error)
+
+
+async def every(first, pause, step, read):
+    await asyncio.sleep_ms(first)
+    while True:
+        try:
+            run(step, read())
+        except MemoryError:
+            raise
+        except Exception as error:
+            log(step, error)
+        await asyncio.sleep_ms(pause)
+
+
+def number(value):
+    if type(value) in (int, float):
+        return value
+    raise ValueError("a number is expected")
+
+
+def part(value, *names):
+    for name in names:
+        value = value.get(name) if type(value) is dict else None
+    return value
+
+
+def pin(number):
+    import machine
+
+    if not hasattr(machine, "Pin"):
+        return number
+    return machine.Pin(number, machine.Pin.IN)
+
+
+def start():
+    for step, first, pause, read in sources:
+        tasks[step] = asyncio.create_task(every(first, pause, step, read))
+
+
+def f1_th():
+    import dht
+
+    sensor = dht.DHT22(pin(4))
+    sensor.measure()
+    return {"temperature": sensor.temperature(), "humidity": sensor.humidity()}
+
+
+def f1_warm(value, source):
+    return number(part(value, "temperature")) > 20
+
+
+steps = {
+    F1 + "warm": f1_warm,
+}
+routes = {
+    F1 + "th": (F1 + "warm",),
+}
+away = {F1 + "th", F1 + "warm"}
+sources = (
+    (F1 + "th", 1000, 5000, f1_th),
+)
+
+
+def on_input(topic, msg, retained):
+    pass
+
+
+async def conn_han(client):
+    pass
+
+
+def get_nodes():
+    return nodes
+
+
+def stop():
+    for task in list(tasks.values()) + list(busy.values()):
+        task.cancel()
+
+
+async def exec(mqtt_client, capabilities, client_id):
+    global client
+    client = mqtt_client
+    start()
