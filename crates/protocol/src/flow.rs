@@ -6,6 +6,7 @@
 //! A text that an expression makes of a number that is not whole has as many digits as the board writes.
 
 mod blocks;
+mod lua;
 mod python;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,9 +27,14 @@ pub struct Part<'a> {
     pub here: BTreeSet<StepId>,
 }
 
+/// A sensor is read this soon after the start, in milliseconds, if not sooner.
+const FIRST_MS: i64 = 1000;
+
 /// For which boards code is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shell<'a> {
+    /// With the agent for NodeMCU.
+    Lua,
     /// With the agent for MicroPython.
     Python,
     /// With the unmodified ESP-FIRMWARE: what goes out is published as `{"w": wire, "i": id, "v": value}` to
@@ -44,6 +50,7 @@ pub enum Shell<'a> {
 pub fn program(parts: &[Part<'_>], capabilities: &BTreeSet<String>, shell: Shell<'_>) -> String {
     let wiring = Wiring::of(parts);
     match shell {
+        Shell::Lua => lua::program(&wiring, capabilities),
         Shell::Python | Shell::EspFirmware { .. } => python::program(&wiring, capabilities, shell),
     }
 }
@@ -136,6 +143,15 @@ impl<'a> Wiring<'a> {
         let mut name = wire_name(self.flows[flow - 1], &any);
         name.truncate(name.len() - any.as_str().len());
         name
+    }
+
+    /// The step that makes a board with these capabilities run out of memory, if there is one.
+    fn failing(&self, capabilities: &BTreeSet<String>) -> Option<&Here<'a>> {
+        let fails = |here: &&Here<'a>| match &here.step.kind {
+            Kind::Failure { tags } => tags.iter().all(|tag| capabilities.contains(tag)),
+            _ => false,
+        };
+        self.steps.iter().find(fails)
     }
 
     /// Whether some step may emit a value that is too large for a wire.

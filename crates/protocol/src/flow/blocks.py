@@ -177,7 +177,7 @@ def has(value, name):
 
 def double(value):
     if type(value) is str:
-        value = float(value.strip())
+        value = float(value.strip().replace("_", "?"))
         if value - value != 0:
             raise ValueError("the text writes no number")
     return whole(number(value))

@@ -14,7 +14,8 @@ impl Blocks {
     pub(super) fn of(text: &'static str, mark: &'static str) -> Self {
         let name = |block: &'static str| {
             let words = ["async ", "def ", "local ", "function "];
-            let mut rest = block;
+            let is_remark = |line: &&str| line.starts_with("--") || line.starts_with('#');
+            let mut rest = block.lines().find(|line| !is_remark(line)).unwrap_or_default();
             while let Some(after) = words.iter().find_map(|word| rest.strip_prefix(word)) {
                 rest = after;
             }

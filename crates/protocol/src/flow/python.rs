@@ -10,7 +10,7 @@ use motehub_domain::flow::{Compare, Kind, Operand, Operator, Rule, Sensor};
 use serde_json::Value;
 
 use super::blocks::{Blocks, chosen, words};
-use super::{Here, Name, Shell, Wiring, nodes_of};
+use super::{FIRST_MS, Here, Name, Shell, Wiring, nodes_of};
 
 const HEAD: &str = "# Steps of flows. Motehub writes this anew whenever they change.";
 /// Modules that may be used, and what ESP-FIRMWARE has instead.
@@ -21,8 +21,6 @@ const MODULES: [(&str, &str); 5] = [
     ("os", ""),
     ("time", "import utime as time"),
 ];
-/// A sensor is read this soon after the start, in milliseconds, if not sooner.
-const FIRST_MS: i64 = 1000;
 
 pub(super) fn program(wiring: &Wiring<'_>, capabilities: &BTreeSet<String>, shell: Shell<'_>) -> String {
     let is_esp = matches!(shell, Shell::EspFirmware { .. });
@@ -38,7 +36,9 @@ pub(super) fn program(wiring: &Wiring<'_>, capabilities: &BTreeSet<String>, shel
         line(&mut names, &format!("F{flow} = {}", text(&wiring.prefix(flow))));
     }
     let (tables, has_sources) = tables(wiring);
-    let failure = failure(wiring, capabilities);
+    let failure = wiring
+        .failing(capabilities)
+        .map(|here| format!("raise MemoryError({})", text(&format!("the step {} fails here", here.name.id))));
     let end = match shell {
         Shell::EspFirmware { key } => {
             for way in ["in", "out"] {
@@ -47,7 +47,7 @@ pub(super) fn program(wiring: &Wiring<'_>, capabilities: &BTreeSet<String>, shel
             line(&mut names, &format!("nodes = {}", text(&nodes_of(wiring))));
             esp_end(wiring, has_sources, failure)
         }
-        Shell::Python => own_end(wiring, has_sources, failure),
+        Shell::Python | Shell::Lua => own_end(wiring, has_sources, failure),
     };
     // What a person wrote names no block of ours.
     let ours = wiring.steps.iter().map(|here| match here.step.kind {
@@ -129,13 +129,6 @@ fn source(here: &Here<'_>) -> Option<String> {
         _ => return None,
     };
     Some(format!("    ({}, {first}, {pause}, {read}),\n", key(&here.name)))
-}
-
-/// What makes the board run out of memory, if something should.
-fn failure(wiring: &Wiring<'_>, capabilities: &BTreeSet<String>) -> Option<String> {
-    let fails = |here: &&Here<'_>| matches!(&here.step.kind, Kind::Failure { tags } if tags.iter().all(|tag| capabilities.contains(tag)));
-    let here = wiring.steps.iter().find(fails)?;
-    Some(format!("raise MemoryError({})", text(&format!("the step {} fails here", here.name.id))))
 }
 
 fn own_end(wiring: &Wiring<'_>, has_sources: bool, failure: Option<String>) -> String {

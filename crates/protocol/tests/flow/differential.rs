@@ -17,17 +17,20 @@ pub(super) fn expected(case: &Case) -> Came {
     for (at, from, value) in &case.values {
         let mut before = Vec::new();
         while let Some(due) = runner.due().filter(|due| *due <= Time(*at)) {
-            before.extend(runner.tick(due).into_iter().filter_map(line));
+            before.extend(runner.tick(due).into_iter().filter_map(|act| line(case, act)));
         }
         came.push(before);
-        came.push(runner.take(from, value.clone(), Time(*at)).into_iter().filter_map(line).collect());
+        let acts = runner.take(from, value.clone(), Time(*at)).into_iter();
+        came.push(acts.filter_map(|act| line(case, act)).collect());
     }
     came
 }
 
-fn line(act: Act) -> Option<Value> {
+fn line(case: &Case, act: Act) -> Option<Value> {
     let name = |step| wire_name(flow_id(1), step);
+    let is_seen = |step| case.graph.targets(step).any(|target| !case.here.contains(target));
     match act {
+        Act::Emitted(step, _) if !is_seen(&step) => None,
         Act::Emitted(step, value) => Some(json!([name(&step), rounded(&value)])),
         // That others elsewhere have something to do is seen from what was emitted.
         Act::Do(..) => None,

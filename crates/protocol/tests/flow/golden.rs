@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::{flow_id, ids, read};
 
-const SHELLS: [(&str, Shell<'static>); 2] =
-    [("py", Shell::Python), ("esp-firmware.py", Shell::EspFirmware { key: "board-1" })];
+const SHELLS: [(&str, Shell<'static>); 3] =
+    [("lua", Shell::Lua), ("py", Shell::Python), ("esp-firmware.py", Shell::EspFirmware { key: "board-1" })];
 
 fn seed() -> Graph {
     read(&json!({
@@ -54,7 +54,11 @@ fn the_first_flow_becomes_this_code() {
             let parts = [Part { flow: flow_id(1), graph: &graph, here }];
             let parts = if name == "idle" { &[] } else { &parts[..] };
             let text = program(parts, &BTreeSet::new(), shell);
-            let frame = if end == "py" { 1200 } else { 2000 };
+            let frame = match shell {
+                Shell::Python => 1200,
+                Shell::Lua => 1400,
+                Shell::EspFirmware { .. } => 2000,
+            };
             let steps: usize = parts.iter().map(|part| part.here.len()).sum();
             assert!(text.len() <= frame + 600 * steps, "{name}.{end} has {} bytes", text.len());
             compare(&format!("{name}.{end}"), &text);

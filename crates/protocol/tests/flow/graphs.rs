@@ -66,6 +66,27 @@ pub(super) fn case(seed: u64) -> Case {
     Case { graph: read(&json!({"steps": steps, "wires": wires})), here, values }
 }
 
+/// One value becomes two, and each of them two, twelve times.
+pub(super) fn doubling() -> Case {
+    let mut steps = vec![json!({"id": "n0", "kind": "timer", "every_ms": 1000})];
+    let mut wires = Vec::new();
+    for at in 0..12 {
+        for side in ["l", "r"] {
+            steps.push(json!({"id": format!("{side}{at}"), "kind": "pass"}));
+            wires.push(json!({"from": format!("n{at}"), "to": format!("{side}{at}")}));
+            wires.push(json!({"from": format!("{side}{at}"), "to": format!("n{}", at + 1)}));
+        }
+        steps.push(json!({"id": format!("n{}", at + 1), "kind": "pass"}));
+    }
+    let here = steps[1..].iter().filter_map(|step| step["id"].as_str().map(id)).collect();
+    for from in ["n0", "n4", "n12"] {
+        steps.push(json!({"id": format!("{from}_out"), "kind": "publish", "topic": "t"}));
+        wires.push(json!({"from": from, "to": format!("{from}_out")}));
+    }
+    let graph = read(&json!({"steps": steps, "wires": wires}));
+    Case { graph, here, values: vec![(500, id("n0"), json!(7))] }
+}
+
 fn number(dice: &mut Dice) -> Value {
     match dice.below(6) {
         0 => json!(0),

@@ -3,6 +3,7 @@
 mod differential;
 mod golden;
 mod graphs;
+mod lua;
 mod python;
 
 use std::collections::BTreeSet;

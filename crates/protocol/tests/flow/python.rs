@@ -10,7 +10,7 @@ use motehub_protocol::flow::{Part, Shell, program};
 use serde_json::{Value, json};
 
 use super::differential::{Came, compare};
-use super::graphs::case;
+use super::graphs::{case, doubling};
 use super::{flow_id, ids, read};
 
 /// The one that the set-up made, or the system's.
@@ -51,7 +51,10 @@ fn random_flows_do_the_same_as_on_the_hub() {
 }
 
 fn same_as_on_the_hub(shell: Shell<'_>, seeds: Range<u64>) -> String {
-    let cases: Vec<_> = seeds.map(|seed| (seed, case(seed))).collect();
+    let mut cases: Vec<_> = seeds.map(|seed| (seed, case(seed))).collect();
+    if shell == Shell::Python {
+        cases.push((cases.len() as u64, doubling()));
+    }
     let programs: Vec<String> = cases
         .iter()
         .map(|(_, case)| {

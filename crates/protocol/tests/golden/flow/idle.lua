@@ -1,0 +1,1 @@
+-- Steps of flows. Motehub writes this anew whenever they change.
