@@ -19,6 +19,7 @@ const HERE = path.dirname(fileURLToPath(import.meta.url));
 const PACKAGE = path.resolve(HERE, '../../integrations/node-red');
 const require = createRequire(path.join(PACKAGE, 'package.json'));
 const WebSocket = require('ws');
+const mqtt = require('mqtt');
 /** How many messages are told when something did not come about. */
 const SHOWN_MAX = 8;
 /** Node-RED as it comes: nothing is changed but where it listens, and that its editor phones nobody. */
@@ -43,14 +44,16 @@ export async function openHub() {
     if (!answer.ok) throw new Error(`${method} ${where}: ${answer.status} ${text}`);
     return text === '' ? null : JSON.parse(text);
   };
-  return { ...hub, call, nodeRedToken: await addToken(data, 'node-red', 'engineer') };
+  return { ...hub, call, token, nodeRedToken: await addToken(data, 'node-red', 'engineer') };
 }
 
-/** Boards that run the agent, by the names that they are given. */
-export async function openBoards(hub, names, more = {}) {
+/** Boards that run the agent, by the names that they are given, with these capabilities. */
+export async function openBoards(hub, names, capabilities = []) {
   const boards = [];
   for (const name of names) {
-    boards.push(await hub.call('POST', '/devices', { name, dialect: 'micropython', ...more }));
+    const board = await hub.call('POST', '/devices', { name, dialect: 'micropython' });
+    await hub.call('PATCH', `/devices/${board.id}`, { capabilities });
+    boards.push({ name, ...board });
   }
   const fleet = await startMicropython(hub, boards, await folder());
   for (const { id } of boards) {
@@ -89,6 +92,32 @@ export async function openWay(to) {
   return { address: `127.0.0.1:${server.address().port}`, cut, mend: () => (isCut = false) };
 }
 
+/** What is published to a topic of the broker, whoever else is there. */
+export async function subscribe(hub, topic) {
+  const client = await mqtt.connectAsync(`mqtt://${hub.mqtt}`, { username: 'tests', password: hub.token });
+  atEnd(() => client.endAsync(true));
+  const values = [];
+  let hear = () => undefined;
+  client.on('message', (_, payload) => {
+    values.push(payload.toString());
+    hear();
+  });
+  await client.subscribeAsync(topic, { qos: 1 });
+  /** Resolves when so many values came from now on. */
+  const more = (count) =>
+    new Promise((resolve, reject) => {
+      const wanted = values.length + count;
+      const fail = () => reject(new Error(`${values.length} of ${wanted} values came on ${topic}`));
+      const timer = setTimeout(fail, DEADLINE_MS);
+      hear = () => {
+        if (values.length < wanted) return;
+        clearTimeout(timer);
+        resolve(values.slice(wanted - count));
+      };
+    });
+  return { more };
+}
+
 /** Waits until something is so; resolves to what `look` gave. */
 export async function until(what, look) {
   const deadline = Date.now() + DEADLINE_MS;
@@ -113,7 +142,7 @@ export async function openNodeRed(userDir, port = 0) {
   await symlink(PACKAGE, link).catch((error) => {
     if (error.code !== 'EEXIST') throw error;
   });
-  const red = path.join(path.dirname(require.resolve('node-red/package.json')), 'red.js');
+  const red = process.env.NODE_RED ?? path.join(path.dirname(require.resolve('node-red/package.json')), 'red.js');
   const settings = ['--userDir', userDir, '--settings', path.join(userDir, 'settings.js')];
   const program = start(process.execPath, [red, ...settings], { NODE_RED_PORT: String(port) });
   const line = await program.firstLine('stdout', (one) => one.includes('Server now running at'));
