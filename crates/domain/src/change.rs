@@ -156,6 +156,18 @@ kinds! {
     DeploymentEnded = "deployment_ended", "deployment";
     /// A task changed its state.
     TaskMoved = "task_moved", "deployment";
+    /// A version of a flow was saved.
+    FlowSaved = "flow_saved", "flow";
+    /// A flow's name or description changed.
+    FlowEdited = "flow_edited", "flow";
+    /// A version of a flow runs from now on.
+    FlowDeployed = "flow_deployed", "flow";
+    /// A flow was stopped.
+    FlowStopped = "flow_stopped", "flow";
+    /// Steps of a flow run elsewhere.
+    FlowPlaced = "flow_placed", "flow";
+    /// A flow was deleted.
+    FlowDeleted = "flow_deleted", "flow";
     /// A person asked devices to do something.
     CommandRequested = "command_requested", "command";
     /// A command was taken back from the devices that were not told yet.

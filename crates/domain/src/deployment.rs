@@ -384,6 +384,7 @@ fn cause_word(cause: Cause) -> &'static str {
         Cause::Asked(_) => "asked",
         Cause::Rollback(_) => "rollback",
         Cause::Recovery(_) => "recovery",
+        Cause::Placed => "placed",
     }
 }
 

@@ -10,11 +10,12 @@ use crate::credential::Rotation;
 use crate::deployment::{Deployment, Task};
 use crate::device::{Assignment, Device, Presence, Software};
 use crate::firmware::Firmware;
+use crate::flow::{Flow, FlowVersion, Layout, Limit};
 use crate::gateway::{Gateway, Taken};
 use crate::group::Group;
 use crate::id::{
-    DeviceId, FirmwareId, GatewayId, GrantId, GroupId, InvitationId, KnockId, PyaiotKeyId, ScriptId, TokenId,
-    UserId,
+    DeviceId, FirmwareId, FlowId, GatewayId, GrantId, GroupId, InvitationId, KnockId, PyaiotKeyId, ScriptId,
+    TokenId, UserId,
 };
 use crate::job;
 use crate::knock::Knock;
@@ -135,6 +136,20 @@ pub enum Save {
     Grant(Grant),
     /// Removes a grant.
     DeleteGrant(GrantId),
+    /// Guarded. Unique: name.
+    Flow(Box<Flow>),
+    /// With its versions, layouts and limits.
+    DeleteFlow(FlowId),
+    /// Always an insert; conflicts if that version exists.
+    FlowVersion(Box<FlowVersion>),
+    /// Always an insert; conflicts if that number exists. Old ones make room.
+    Layout(Box<Layout>),
+    /// Replaces what was known of the board and the flow.
+    Limit(Box<Limit>),
+    /// The script that is generated for a device that runs steps of flows. It is not in the library.
+    Program(DeviceId, ScriptId),
+    /// Removes the limits of a flow.
+    ForgetLimits(FlowId),
     /// Guarded. Unique: label.
     Firmware(Box<Firmware>),
     /// Removes a firmware, and its bytes if nothing else has the same.

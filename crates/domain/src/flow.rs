@@ -11,16 +11,22 @@ mod read;
 pub mod run;
 mod settings;
 mod step;
+#[cfg(test)]
+mod tests;
+mod verb;
 mod write;
 
-use crate::id::FlowId;
-use crate::placement::Weights;
+use std::collections::BTreeMap;
+
+use crate::id::{DeviceId, FlowId};
+use crate::placement::{Place, Weights};
 use crate::time::Time;
 
 pub use check::sources;
 pub use read::graph;
 pub use settings::{Average, Compare, Debounce, Operand, Operator, Rule, Sensor};
 pub use step::{Kind, Step, StepId, Wanted, Where};
+pub use verb::{Words, create, delete, deploy, edit, lay_out, moves, save_version, stop};
 pub use write::document;
 
 /// Most steps of one flow.
@@ -94,6 +100,51 @@ pub struct FlowVersion {
     pub graph: Graph,
 }
 
+/// Where the steps of a flow run, from a moment on until the next layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Of which flow.
+    pub flow: FlowId,
+    /// From 1, without gaps; the last one holds.
+    pub number: i64,
+    /// Of which version.
+    pub version: i64,
+    /// From when on.
+    pub at: Time,
+    /// Why, in words for people: `deployed by ada`, `bench-2 went away`.
+    pub cause: String,
+    /// Where each step runs. A step that is not here runs nowhere.
+    pub places: BTreeMap<StepId, Place>,
+}
+
+/// How many steps of a flow a board was found to hold at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// Of which flow.
+    pub flow: FlowId,
+    /// Which board.
+    pub device: DeviceId,
+    /// So many steps, of all flows together.
+    pub steps: usize,
+    /// How that was found out, in words for people.
+    pub reason: String,
+    /// When.
+    pub at: Time,
+}
+
+/// A value on its way from a step to steps elsewhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Passed {
+    /// Of which flow.
+    pub flow: FlowId,
+    /// The step that emitted it.
+    pub from: StepId,
+    /// A number that this board or hub gives no other value of this step: a repeat is known by it.
+    pub id: i64,
+    /// What was emitted.
+    pub value: serde_json::Value,
+}
+
 impl Graph {
     /// A step by its id.
     pub fn step(&self, id: &StepId) -> Option<&Step> {
@@ -119,6 +170,3 @@ pub fn read_wire_name(text: &str) -> Option<(FlowId, StepId)> {
     let (flow, step) = text.split_once('/')?;
     Some((flow.parse().ok()?, StepId::parse(step).ok()?))
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::artifact::{Artifact, ArtifactKind, Digest};
+use crate::flow::Passed;
 use crate::id::CommandId;
 use crate::report::{Announcement, Event, LogLine, TaskReport};
 use crate::shadow::{Delta, Request, Shadow};
@@ -42,6 +43,8 @@ pub enum Uplink {
     Firmware(FirmwareSignal),
     /// The device reports into its shadow, or asks for it.
     Shadow(Request),
+    /// A step of a flow on the device emitted a value that steps elsewhere take.
+    Passed(Box<Passed>),
     /// The device answered a command.
     Reply {
         /// Which.
@@ -108,6 +111,8 @@ pub enum Downlink {
     Revert(Digest),
     /// The device shall do something once.
     Command(Order),
+    /// A value for steps of a flow on the device. Of all downlinks only this one may be lost: it is a live value.
+    Passed(Box<Passed>),
     /// Something is desired of the device that it does not report.
     Delta(Box<Delta>),
     /// The shadow that the device asked for.

@@ -105,9 +105,11 @@ impl World {
             Downlink::Commit(_) => "commit",
             Downlink::Revert(_) => "revert",
             Downlink::Cancel(_) => "cancel",
-            Downlink::Credential(_) | Downlink::Command(_) | Downlink::Delta(_) | Downlink::Shadow(_) => {
-                "something else"
-            }
+            Downlink::Credential(_)
+            | Downlink::Command(_)
+            | Downlink::Delta(_)
+            | Downlink::Passed(_)
+            | Downlink::Shadow(_) => "something else",
         }));
         for save in effects.save {
             match save {

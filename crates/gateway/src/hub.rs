@@ -41,6 +41,9 @@ pub trait Hub: Send + Sync + 'static {
     /// full the arrivals are dropped and counted.
     fn offer(&self, batch: Vec<Arrival>);
 
+    /// A client published to a topic of which the hub wanted to hear, see [`crate::mqtt::Handle::tap`].
+    fn published(&self, _topic: &str, _payload: &[u8]) {}
+
     /// A device asks something of its own shadow and waits for the answer. Requests of one device are done in the order
     /// in which this is called.
     fn shadow(

@@ -100,6 +100,9 @@ pub(crate) struct Options {
     /// How many days its summaries of hours are kept, 0 for ever; those of days stay [default: 3660]
     #[arg(long, value_name = "DAYS", env = "MOTEHUB_KEEP_HOURS")]
     pub(crate) keep_hours: Option<u32>,
+    /// Let flows post to addresses inside of private networks, such as a server on the LAN
+    #[arg(long, env = "MOTEHUB_PRIVATE_WEBHOOKS")]
+    pub(crate) private_webhooks: bool,
     /// Append every change as a line of JSON to this file, for other tools
     #[arg(long, value_name = "FILE", env = "MOTEHUB_ACTIVITY_FILE")]
     pub(crate) activity_file: Option<PathBuf>,
@@ -147,6 +150,8 @@ struct File {
     keep_points: Option<u32>,
     keep_minutes: Option<u32>,
     keep_hours: Option<u32>,
+    #[serde(default)]
+    private_webhooks: bool,
     activity_file: Option<PathBuf>,
     public_url: Option<String>,
     firmware_max_mib: Option<usize>,
@@ -277,6 +282,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     };
     Ok(Settings {
         data,
+        private_webhooks: options.private_webhooks || file.private_webhooks,
         activity_file: options.activity_file.or(file.activity_file),
         http: address("http", &http)?,
         https: https.map(|text| address("https", &text)).transpose()?,

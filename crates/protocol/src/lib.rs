@@ -14,6 +14,7 @@ pub mod mqtt_sn;
 pub mod native;
 pub mod node_red;
 pub mod nodemcu;
+pub mod passed;
 pub mod payload;
 pub mod pyaiot;
 pub mod riot;

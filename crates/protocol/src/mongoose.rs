@@ -50,6 +50,6 @@ pub fn downlink(downlink: &Downlink) -> Option<(String, Value)> {
         Downlink::Commit(_) => Some((COMMIT.to_owned(), Value::Null)),
         Downlink::Revert(_) => Some((REVERT.to_owned(), Value::Null)),
         // Firmware is pushed by many calls; a credential is not changed over the air.
-        Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => None,
+        Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) | Downlink::Passed(_) => None,
     }
 }

@@ -11,15 +11,25 @@ use motehub_domain::topic::TopicFilter;
 use serde_json::{Value, json};
 
 use crate::payload::{self, Encoding};
-use crate::{DecodeError, Identity, MqttMessage, Said, command, shadow, telemetry};
+use crate::{DecodeError, Identity, MqttMessage, Said, command, passed, shadow, telemetry};
 
 /// The kinds of messages a device sends.
-pub const UPLINKS: [&str; 9] =
-    ["announce", "telemetry", "event", "log", "task", "reply", "shadow", "shadow-get", "shadow-delete"];
+pub const UPLINKS: [&str; 10] = [
+    "announce",
+    "telemetry",
+    "event",
+    "log",
+    "task",
+    "reply",
+    "shadow",
+    "shadow-get",
+    "shadow-delete",
+    "flow-out",
+];
 
 /// The kinds of messages a device is sent.
-pub const DOWNLINKS: [&str; 8] =
-    ["offer", "command", "credential", "cancel", "commit", "revert", "delta", "shadow-document"];
+pub const DOWNLINKS: [&str; 9] =
+    ["offer", "command", "credential", "cancel", "commit", "revert", "delta", "shadow-document", "flow-in"];
 
 /// `devices/<id>` for each id the device is known by.
 pub fn own_prefixes(identity: &Identity) -> impl Iterator<Item = String> {
@@ -70,6 +80,9 @@ pub fn meaning(kind: &str, value: Value) -> Result<Said, DecodeError> {
         "log" => said::log(value).map(|lines| Uplink::Log(lines).into()).map_err(named),
         "task" => said::task(value).map(|report| Uplink::Task(report).into()).map_err(named),
         "reply" => command::reply(&value).map(Said::from).map_err(named),
+        "flow-out" => {
+            passed::read(value).map(|passed| Uplink::Passed(Box::new(passed)).into()).map_err(named)
+        }
         "shadow" | "shadow-get" | "shadow-delete" => {
             shadow::native(kind, value).map(|request| Uplink::Shadow(request).into()).map_err(named)
         }
@@ -90,6 +103,7 @@ pub fn downlink(identity: &Identity, downlink: &Downlink) -> Option<(&'static st
             let document = motehub_domain::shadow::delta_document(delta);
             Some(("delta", shadow::without_metadata(document, delta.shadow.as_ref())))
         }
+        Downlink::Passed(passed) => Some(("flow-in", passed::write(passed))),
         Downlink::Shadow(shadow) => Some(("shadow-document", document(shadow))),
     }
 }
@@ -122,8 +136,10 @@ fn offered(identity: &Identity, offer: &Offer) -> Value {
 pub fn mqtt_downlink(identity: &Identity, said: &Downlink) -> Vec<MqttMessage> {
     let Some((kind, payload)) = downlink(identity, said) else { return Vec::new() };
     let payload = payload.to_string().into_bytes();
+    // A live value is not kept for a device that is away.
+    let qos = if matches!(said, Downlink::Passed(_)) { 0 } else { 1 };
     let topics = own_prefixes(identity).map(|prefix| format!("{prefix}/{kind}"));
-    topics.map(|topic| MqttMessage { topic, payload: payload.clone(), qos: 1 }).collect()
+    topics.map(|topic| MqttMessage { topic, payload: payload.clone(), qos }).collect()
 }
 
 /// Whether a subscription to this filter brings any of the device's downlinks.

@@ -37,6 +37,7 @@ pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Vec<MqttMessag
             | Downlink::Command(_)
             | Downlink::Credential(_)
             | Downlink::Delta(_)
+            | Downlink::Passed(_)
             | Downlink::Shadow(_),
             _,
         ) => Vec::new(),

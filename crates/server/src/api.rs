@@ -24,6 +24,7 @@ mod devices;
 mod executor;
 mod export;
 mod firmware;
+mod flows;
 mod gateways;
 mod grants;
 mod groups;
@@ -38,7 +39,7 @@ mod overview;
 mod pyaiot_keys;
 mod reports;
 mod scripts;
-mod selectors;
+pub(crate) mod selectors;
 mod shadow_history;
 mod shadows;
 mod shared;
@@ -256,6 +257,23 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Operate), routes!(deployments::cancel))
         .on(Needs(Operate), routes!(deployments::retry))
         .on(Needs(Operate), routes!(deployments::back::rollback))
+        // Flows
+        .on(Needs(See), routes!(flows::list))
+        .on(Needs(Build), routes!(flows::create))
+        .on(Needs(See), routes!(flows::placement::check))
+        .on(Needs(Build), routes!(flows::import::node_red))
+        .on(Needs(See), routes!(flows::get))
+        .on(Needs(Build), routes!(flows::edit))
+        .on(Needs(Build), routes!(flows::delete))
+        .on(Needs(See), routes!(flows::versions::list_versions))
+        .on(Needs(Build), routes!(flows::versions::save_version))
+        .on(Needs(See), routes!(flows::versions::version))
+        .on(Needs(See), routes!(flows::placement::dry_run))
+        .on(Needs(Build), routes!(flows::placement::deploy))
+        .on(Needs(Build), routes!(flows::placement::stop))
+        .on(Needs(See), routes!(flows::placement::placement))
+        .on(Needs(See), routes!(flows::placement::placements))
+        .on(Needs(See), routes!(flows::placement::program))
         // Commands
         .on(Needs(See), routes!(commands::list))
         .on(Needs(Operate), routes!(commands::request))

@@ -7,6 +7,7 @@ use crate::api::Throttle;
 use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::commands::Commands;
+use crate::flows::Flows;
 use crate::gateways::Gateways;
 use crate::inbox::Knocks;
 use crate::ingest::{Intake, Rate};
@@ -60,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) events: Events,
     /// What the rollouts worker is told.
     pub(crate) rollouts: Rollouts,
+    /// The flows that run.
+    pub(crate) flows: Flows,
     /// What the commands worker is told.
     pub(crate) commands: Commands,
     /// Whose turn it is with the shadows of a device.

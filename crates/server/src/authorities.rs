@@ -1,6 +1,7 @@
 //! The authorities that this machine trusts, for whatever is reached by https.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -22,4 +23,14 @@ pub fn machine_authorities() -> Vec<CertificateDer<'static>> {
         Some(all.filter_map(Result::ok).collect::<Vec<_>>()).filter(|all| !all.is_empty())
     };
     places.filter_map(read).next().unwrap_or_default()
+}
+
+/// How programs of ours reach https.
+pub(crate) fn tls() -> ureq::tls::TlsConfig {
+    let all = machine_authorities();
+    let roots = all.iter().map(|it| ureq::tls::Certificate::from_der(it).to_owned());
+    ureq::tls::TlsConfig::builder()
+        .root_certs(roots.into())
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build()
 }

@@ -2,7 +2,7 @@
 //! followed, and what is no picture is refused: so the browser talks with the hub alone, and a device can have nothing
 //! fetched that was not allowed.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use motehub_domain::camera::Address;
@@ -70,18 +70,12 @@ fn ask(address: &Address) -> Result<Picture, String> {
 }
 
 fn agent() -> ureq::Agent {
-    let all = crate::authorities::machine_authorities();
-    let roots = all.iter().map(|it| ureq::tls::Certificate::from_der(it).to_owned());
-    let tls = ureq::tls::TlsConfig::builder()
-        .root_certs(roots.into())
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build();
     ureq::Agent::config_builder()
         .timeout_global(Some(WAIT_MAX))
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
-        .tls_config(tls)
+        .tls_config(crate::authorities::tls())
         .build()
         .new_agent()
 }

@@ -83,6 +83,10 @@ impl Hub for App {
         Box::pin(self.take(batch, places))
     }
 
+    fn published(&self, topic: &str, payload: &[u8]) {
+        self.flow_published(topic, payload);
+    }
+
     fn shadow(
         &self,
         device: DeviceId,

@@ -212,6 +212,10 @@ impl App {
                 Uplink::Event(event) => self.happened(device, &event, arrived).await,
                 Uplink::Task(said) => self.task_reported(device, &said).await,
                 Uplink::Firmware(signal) => self.firmware_signalled(device, &signal).await,
+                Uplink::Passed(passed) => {
+                    self.flow_said(device, *passed, at);
+                    Ok(())
+                }
                 Uplink::Log(lines) => {
                     lines_at.push(outcomes.len());
                     logged.push((device, lines));
@@ -253,6 +257,7 @@ impl App {
         self.points.count(points, self.now());
         metrics::counter!("motehub_points_stored_total").increment(points as u64);
         self.live.show(shown);
+        self.flow_measured(&measured);
         Ok(())
     }
 

@@ -19,6 +19,7 @@ mod codes;
 mod commands;
 mod deadlines;
 mod exposition;
+mod flows;
 mod gateways;
 mod hub;
 mod inbox;

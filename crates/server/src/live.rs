@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use motehub_domain::effects::Save;
-use motehub_domain::id::DeviceId;
+use motehub_domain::id::{DeviceId, FlowId};
 use motehub_domain::report::LogLine;
 use motehub_domain::shadow::Shadow;
 use motehub_domain::telemetry::{Metric, PointValue};
@@ -47,6 +47,8 @@ pub(crate) enum News {
     Inbox(usize),
     /// Shadows of devices that somebody watches, as they are now.
     Shadows(Arc<Vec<Shadow>>),
+    /// How the wires of a flow stand that somebody looks at.
+    Flow(FlowId, Arc<serde_json::Value>),
     /// Log lines of devices that somebody watches, each with the time of its arrival.
     Log(Arc<Vec<(DeviceId, Time, LogLine)>>),
 }
@@ -178,6 +180,11 @@ impl Live {
         if !shown.is_empty() {
             let _ = self.news.send(News::Log(Arc::new(shown)));
         }
+    }
+
+    /// Shows how the wires of a flow stand.
+    pub(crate) fn show_flow(&self, flow: FlowId, wires: serde_json::Value) {
+        let _ = self.news.send(News::Flow(flow, Arc::new(wires)));
     }
 
     /// Shows points that are on disk now.

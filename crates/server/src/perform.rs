@@ -49,6 +49,7 @@ impl App {
         self.rollouts.tell(&effects.save);
         self.knocks.tell(&effects.save);
         self.commands.tell(&effects.save);
+        self.flows.tell(&effects.save, now);
         self.shadows.tell(&effects.save);
         self.pyaiot.tell(&effects.save);
         self.live.show_shadows(effects.save);

@@ -26,6 +26,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::app::{App, Parts};
 use crate::claims::Claims;
+use crate::flows;
 use crate::gateways::{self, Gateways};
 use crate::inbox::{self, Knocks};
 use crate::ingest::{self, Intake};
@@ -64,6 +65,7 @@ pub struct Server {
     coap: Vec<coap::Gateway>,
     addresses: Addresses,
     offered: tokio::sync::mpsc::Receiver<motehub_gateway::hub::Arrival>,
+    errands: tokio::sync::mpsc::Receiver<flows::reach::Errand>,
     setup_code: Option<String>,
     /// Held while this hub runs.
     _lock: std::fs::File,
@@ -141,6 +143,7 @@ impl Server {
         };
         let gateways = Gateways::new(gateways::hub_name(&store).await.map_err(io::Error::other)?);
         let (intake, offered) = Intake::new();
+        let (flows, errands) = flows::Flows::new();
         let setup = setup_code.as_ref().map(|code| (secrets::digest(code), now + SETUP_MAX));
         let app = App::new(Parts {
             store,
@@ -155,6 +158,7 @@ impl Server {
             events: reports::Events::default(),
             rollouts: rollouts::Rollouts::default(),
             commands: commands::Commands::default(),
+            flows,
             shadows: shadows::Shadows::default(),
             retention: retention::Retention::default(),
             access_keys: access_key::Origin::open(&settings.data)?,
@@ -216,6 +220,7 @@ impl Server {
             coap,
             addresses,
             offered,
+            errands,
             setup_code,
             _lock,
         })
@@ -234,7 +239,8 @@ impl Server {
 
     /// Runs until `shutdown`, then drains: sockets first, then the workers.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
-        let Self { app, http, https, mdash, aws, pyaiot, nodes, mqtt, coap, offered, _lock, .. } = self;
+        let Self { app, http, https, mdash, aws, pyaiot, nodes, mqtt, coap, offered, errands, _lock, .. } =
+            self;
         let gateways = TaskTracker::new();
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
@@ -266,6 +272,10 @@ impl Server {
         workers.spawn(inbox::run(app.clone(), stop_workers.clone()));
         workers.spawn(rollouts::run(app.clone(), stop_workers.clone()));
         workers.spawn(commands::run(app.clone(), stop_workers.clone()));
+        workers.spawn(flows::plan::run(app.clone(), stop_workers.clone()));
+        workers.spawn(flows::pass::run(app.clone(), stop_workers.clone()));
+        workers.spawn(flows::tell::run(app.clone(), stop_workers.clone()));
+        workers.spawn(flows::reach::run(app.clone(), errands, stop_workers.clone()));
         workers.spawn(shadows::run(app.clone(), stop_workers.clone()));
         workers.spawn(retention::run(app.clone(), stop_workers.clone()));
         workers.spawn(usage::run(app.clone(), stop_workers.clone()));

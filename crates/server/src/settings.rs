@@ -49,6 +49,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// The largest firmware that is taken, in bytes.
     pub firmware_bytes_max: usize,
+    /// Whether flows may post to addresses inside of private networks.
+    pub private_webhooks: bool,
     /// How long telemetry is kept where nobody says otherwise.
     pub keep: Keep,
     /// A file to which every change is appended as a line of JSON, if there is one.

@@ -279,6 +279,57 @@ create table versions (
 );
 create index versions_digest on versions (digest);
 
+-- The scripts that are generated for flows: one of each board that ever ran steps. They are not in the library.
+create table programs (
+    device text primary key references devices (id) on delete cascade,
+    script text not null references scripts (id) on delete cascade
+);
+create index programs_script on programs (script);
+
+create table flows (
+    id text primary key,
+    name text not null,
+    name_key text not null,
+    description text not null,
+    latest_version bigint not null,
+    deployed bigint,
+    created_at bigint not null,
+    updated_at bigint not null,
+    revision bigint not null
+);
+create unique index flows_name on flows (name_key);
+
+-- graph: as JSON, as people write it.
+create table flow_versions (
+    flow text not null references flows (id) on delete cascade,
+    version bigint not null,
+    author text not null,
+    created_at bigint not null,
+    comment text not null,
+    graph text not null,
+    primary key (flow, version)
+);
+
+-- places: a JSON object of steps, each with 'hub' or the id of a device. The last number of a flow holds.
+create table layouts (
+    flow text not null references flows (id) on delete cascade,
+    number bigint not null,
+    version bigint not null,
+    at bigint not null,
+    cause text not null,
+    places text not null,
+    primary key (flow, number)
+);
+
+create table flow_limits (
+    flow text not null references flows (id) on delete cascade,
+    device text not null references devices (id) on delete cascade,
+    steps bigint not null,
+    reason text not null,
+    at bigint not null,
+    primary key (flow, device)
+);
+
 create table assignments (
     device text not null references devices (id) on delete cascade,
     script text not null references scripts (id) on delete cascade,

@@ -54,6 +54,7 @@ pub(crate) fn write(deployment: &Deployment) -> Statement {
         Cause::Asked(artifact) => ("asked", None, Some(artifact)),
         Cause::Rollback(of) => ("rollback", Some(Value::id(of)), None),
         Cause::Recovery(of) => ("recovery", Some(Value::id(of)), None),
+        Cause::Placed => ("placed", None, None),
     };
     let mut values = vec![Value::id(deployment.id), cause.into(), of.into()];
     values.extend(artifact_values(artifact));
@@ -80,6 +81,7 @@ fn deployment_of(row: Row) -> Result<Deployment, StoreError> {
         ("asked", None, Some(artifact)) => Cause::Asked(artifact),
         ("rollback", Some(of), None) => Cause::Rollback(of),
         ("recovery", Some(of), None) => Cause::Recovery(of),
+        ("placed", None, None) => Cause::Placed,
         _ => return Err(StoreError::damaged(format!("deployment {id}"))),
     };
     Ok(Deployment {

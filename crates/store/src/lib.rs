@@ -26,6 +26,7 @@ mod device_list;
 mod engine;
 mod error;
 mod firmware;
+mod flow;
 mod gateway;
 mod group;
 mod kept;
@@ -140,6 +141,7 @@ impl Store {
         let nouns: &[&[&'static str]] = &[
             artifact::SQL,
             firmware::SQL,
+            flow::SQL,
             capability::SQL,
             certificate::SQL,
             change::SQL,

@@ -8,7 +8,7 @@ use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
     Store, StoreError, camera, capability, certificate, change, command, credential, deployment, device,
-    firmware, gateway, group, knock, note, person, pyaiot, report, script, shadow, share, task, usage,
+    firmware, flow, gateway, group, knock, note, person, pyaiot, report, script, shadow, share, task, usage,
 };
 
 impl Store {
@@ -108,6 +108,13 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::PyaiotKeyUsed(id, at) => transaction.push(pyaiot::used(*id, *at)),
         Save::Grant(grant) => transaction.push(person::write_grant(grant)),
         Save::DeleteGrant(id) => transaction.push(person::delete_grant(*id)),
+        Save::Flow(one) => transaction.push(flow::write(one)),
+        Save::DeleteFlow(id) => transaction.push(flow::delete(*id)),
+        Save::FlowVersion(version) => transaction.push(flow::write_version(version)),
+        Save::Layout(layout) => flow::write_layout(layout, transaction),
+        Save::Limit(limit) => transaction.push(flow::write_limit(limit)),
+        Save::ForgetLimits(id) => transaction.push(flow::forget_limits(*id)),
+        Save::Program(device, script) => transaction.push(flow::write_program(*device, *script)),
         Save::Firmware(image) => transaction.push(firmware::write(image)),
         Save::DeleteFirmware(id, digest) => firmware::delete(*id, *digest, transaction),
         Save::Group(group) => transaction.push(group::write(group)),

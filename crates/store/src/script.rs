@@ -1,5 +1,6 @@
 //! Scripts and their versions.
 
+use motehub_domain::artifact::Digest;
 use motehub_domain::id::ScriptId;
 use motehub_domain::script::{Language, Script, ScriptVersion, Syntax};
 
@@ -61,11 +62,13 @@ sql! {
         error_message from versions where script = $1 order by version desc";
     VERSION = "select script, version, author, created_at, digest, size_bytes, comment, error_line,
         error_message from versions where script = $1 and version = $2";
+    VERSION_WITH = "select version from versions where script = $1 and digest = $2 order by version desc limit 1";
 }
 
 const LIST: &str = concat!("select ", script_select!(), ", ", used_by!("c.id"), " from scripts c");
 const COUNT: &str = "select count(*) from scripts c";
-const CONTAINS: &str = " where c.search_key like ";
+const IN_LIBRARY: &str = " where c.id not in (select script from programs)";
+const CONTAINS: &str = " and c.search_key like ";
 const ESCAPE: &str = " escape '\\'";
 
 pub(crate) fn write(script: &Script, transaction: &mut Transaction) {
@@ -188,8 +191,9 @@ impl Store {
     ) -> Result<(Vec<(Script, i64)>, i64), StoreError> {
         let mut list = Query::new(LIST);
         let mut count = Query::new(COUNT);
-        if let Some(text) = text {
-            for query in [&mut list, &mut count] {
+        for query in [&mut list, &mut count] {
+            query.push(IN_LIBRARY);
+            if let Some(text) = text {
                 query.push(CONTAINS).bind(contains(text)).push(ESCAPE);
             }
         }
@@ -227,6 +231,15 @@ impl Store {
     pub async fn version(&self, script: ScriptId, version: i64) -> Result<Option<ScriptVersion>, StoreError> {
         let row = self.engine().read_one(VERSION, [Value::id(script), version.into()]).await?;
         row.map(version_of).transpose()
+    }
+
+    /// The newest version of a script with these bytes.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn version_with(&self, script: ScriptId, digest: Digest) -> Result<Option<i64>, StoreError> {
+        let row = self.engine().read_one(VERSION_WITH, [Value::id(script), Value::id(digest)]).await?;
+        row.map(|row| Columns::of("versions", row).integer()).transpose()
     }
 
     /// The number that a query counts.

@@ -38,6 +38,8 @@ pub enum Cause {
     Asked(Artifact),
     /// A person asked to return to what ran before this deployment.
     Rollback(DeploymentId),
+    /// Steps of flows were placed; each device has a program of its own.
+    Placed,
     /// Devices on which this deployment failed return to their last good version by themselves.
     Recovery(DeploymentId),
 }

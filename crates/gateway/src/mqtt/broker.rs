@@ -1,7 +1,7 @@
 //! The broker as one structure: its tables, the way bytes come in, and the way bytes and deeds go out.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use motehub_domain::kept::Principal;
@@ -42,6 +42,8 @@ pub struct Broker {
     pub(super) weighed_at: Millis,
     pub(super) next_serial: u64,
     pub(super) routes: Routes,
+    /// Topics of which the hub wants to hear.
+    pub(super) taps: HashSet<Box<str>>,
     pub(super) retained: Retained,
     pub(super) timers: BinaryHeap<Reverse<(Millis, Timer)>>,
     pub(super) retained_swept_at: Millis,
@@ -76,6 +78,7 @@ impl Broker {
             weighed_at: 0,
             next_serial: 1,
             routes: Routes::default(),
+            taps: HashSet::new(),
             retained: Retained::default(),
             timers: BinaryHeap::new(),
             retained_swept_at: 0,

@@ -33,7 +33,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// A larger write buffer is given back when it is empty.
 const KEPT_BYTES: usize = 1024;
 /// Downlinks that may wait for a connection; they can be recomputed, so more are of no use.
-const DOWNLINKS_MAX: usize = 8;
+const DOWNLINKS_MAX: usize = 64;
 
 /// What all connections share.
 pub(super) struct Shared {
@@ -104,6 +104,10 @@ impl Shared {
         core.ready = std::mem::take(&mut out.ready);
         if core.broker.has_notes() {
             self.keep.notify_one();
+        }
+        drop(core);
+        for message in out.tapped.drain(..) {
+            self.hub.published(&message.topic, &message.payload);
         }
         (answer, out)
     }

@@ -1,5 +1,6 @@
 //! From a message to the sessions of its subscribers: routing and quality of service.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use motehub_domain::kept::Message;
@@ -8,6 +9,7 @@ use motehub_protocol::{MqttMessage, dialect};
 
 use super::Millis;
 use super::broker::Broker;
+use super::gateway::Handle;
 use super::out::{Out, Slot};
 use super::routes::Match;
 use super::send::{Outlet, has_room, note};
@@ -20,6 +22,13 @@ pub(super) struct Delivery {
     qos: u8,
     retain: bool,
     ids: Vec<u32>,
+}
+
+impl Handle {
+    /// The hub wants to hear of what clients publish to these topics, and to no others.
+    pub fn tap(&self, topics: HashSet<Box<str>>) {
+        self.shared.call_aside(|broker, _, _| broker.taps = topics);
+    }
 }
 
 impl Broker {
@@ -60,6 +69,10 @@ impl Broker {
     pub(super) fn route(&mut self, now: Millis, from: Option<u32>, message: &Arc<Message>, out: &mut Out) {
         if message.retain {
             self.retain(message);
+        }
+        // What the hub itself publishes would come back to it for ever.
+        if from.is_some() && self.taps.contains(&*message.topic) {
+            out.tapped.push(message.clone());
         }
         self.round += 1;
         let mut deliveries = std::mem::take(&mut self.deliveries);

@@ -1,7 +1,9 @@
 //! What a call of the broker wants done, and the names it uses for connections and uplinks.
 
+use std::sync::Arc;
+
 use motehub_domain::id::DeviceId;
-use motehub_domain::kept::Principal;
+use motehub_domain::kept::{Message, Principal};
 use motehub_protocol::aws::Ask;
 
 use super::session::Session;
@@ -31,6 +33,8 @@ pub struct Out {
     pub asks: Vec<(Option<Token>, Principal, Ask)>,
     /// For [`crate::hub::Hub::offer`].
     pub offers: Vec<Arrival>,
+    /// For [`crate::hub::Hub::published`].
+    pub tapped: Vec<Arc<Message>>,
     /// For [`crate::hub::Hub::refused`].
     pub refusals: Vec<(DeviceId, String)>,
     /// For [`crate::hub::Hub::attach`], before any `detach`; then [`Broker::attached`].

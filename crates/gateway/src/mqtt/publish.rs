@@ -90,7 +90,7 @@ impl Broker {
 
     /// The message to pass on; `None` if nobody wants it.
     fn message(&self, now: Millis, publish: &Publish<'_>, topic: &str) -> Option<Arc<Message>> {
-        if !publish.retain && !self.routes.has_match(topic) {
+        if !publish.retain && !self.routes.has_match(topic) && !self.taps.contains(topic) {
             return None;
         }
         Some(Arc::new(Message {

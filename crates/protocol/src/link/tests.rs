@@ -2,6 +2,7 @@
 
 use motehub_domain::artifact::{ArtifactKind, Digest};
 use motehub_domain::device::Dialect;
+use motehub_domain::flow::{Passed, StepId};
 use motehub_domain::id::{CommandId, DeviceId, Id};
 use motehub_domain::kept::Principal;
 use motehub_domain::message::{Downlink, FirmwareSignal, Offer, Order, Outcome, Secret, Uplink};
@@ -171,7 +172,15 @@ fn uplink() -> impl Strategy<Value = Uplink> {
         signal().prop_map(Uplink::Firmware),
         request().prop_map(Uplink::Shadow),
         (id(), outcome).prop_map(|(command, outcome)| Uplink::Reply { command, outcome }),
+        passed().prop_map(Uplink::Passed),
     ]
+}
+
+fn passed() -> impl Strategy<Value = Box<Passed>> {
+    let parts = (id(), "[a-z_]{1,8}", any::<i64>(), json());
+    parts.prop_map(|(flow, from, id, value)| {
+        Box::new(Passed { flow, from: StepId::parse(&from).expect("an id"), id, value })
+    })
 }
 
 fn shadow() -> impl Strategy<Value = Shadow> {
@@ -237,6 +246,7 @@ fn downlink() -> impl Strategy<Value = Downlink> {
         order.prop_map(Downlink::Command),
         delta.prop_map(|delta| Downlink::Delta(Box::new(delta))),
         shadow().prop_map(|shadow| Downlink::Shadow(Box::new(shadow))),
+        passed().prop_map(Downlink::Passed),
     ]
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use motehub_domain::artifact::{ArtifactKind, Digest};
 use motehub_domain::device::Dialect;
+use motehub_domain::flow::{Passed, StepId};
 use motehub_domain::id::Id;
 use motehub_domain::job;
 use motehub_domain::kept::Principal;
@@ -24,6 +25,7 @@ use crate::{DecodeError, Identity, MqttMessage, jobs, payload, shadow};
 crate::wire! {
     struct Secret { credential, coap_key }
     struct Identity { device, external_id, dialect }
+    struct Passed { flow, from, id, value }
     struct TopicRights { publish, subscribe }
     struct Point { metric, time, value }
     struct Announcement {
@@ -64,6 +66,7 @@ crate::wire! {
         9 = Shadow(request),
         10 = Reply { command, outcome },
         11 = Unit { metric, unit },
+        12 = Passed(passed),
     }
     enum Downlink {
         0 = Credential(secret),
@@ -74,6 +77,7 @@ crate::wire! {
         5 = Delta(delta),
         6 = Shadow(shadow),
         7 = Revert(digest),
+        8 = Passed(passed),
     }
     enum PointValue { 0 = Number(number), 1 = Boolean(truth), 2 = Text(text), 3 = Json(text) }
     enum When { 0 = At(time), 1 = Before(span) }
@@ -149,6 +153,7 @@ disguised! {
     SocketAddr as String: |address| address.to_string(), |text| text.parse().ok();
     Expiry as Map<String, Value>: |expiry| expiry.0.clone(), |times| Some(Expiry(times));
     Metric as String: |metric| metric.as_str().to_owned(), |text| Metric::parse(&text).ok();
+    StepId as String: |id| id.as_str().to_owned(), |text| StepId::parse(&text).ok();
     ShadowName as String: |name| name.as_str().to_owned(), |text| ShadowName::parse(&text);
     TopicFilter as String: |filter| filter.as_str().to_owned(), |text| TopicFilter::parse(&text).ok();
     Dialect as String: |dialect| dialect.as_str().to_owned(), |text| Dialect::parse(&text).ok();

@@ -162,7 +162,8 @@ pub fn writes(downlink: &Downlink) -> Vec<Write> {
         | Downlink::Cancel(_)
         | Downlink::Commit(_)
         | Downlink::Revert(_)
-        | Downlink::Credential(_) => Vec::new(),
+        | Downlink::Credential(_)
+        | Downlink::Passed(_) => Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, State};
 use axum::response::Response;
-use motehub_domain::id::DeviceId;
+use motehub_domain::id::{DeviceId, FlowId};
 use motehub_domain::report::LogLine;
 use motehub_domain::shadow::Shadow;
 use motehub_domain::time::Time;
@@ -73,11 +73,13 @@ pub(crate) async fn connect(
             socket,
             customer,
             watched: Vec::new(),
+            followed: None,
             held: HashMap::new(),
             held_points: 0,
         };
         let _ = reader.serve(query.after).await;
         reader.app.live.watch(&reader.watched, &[]);
+        reader.app.flows.follow(reader.followed, None);
         reader.unfollow();
     }))
 }
@@ -89,6 +91,8 @@ struct Reader {
     /// Who reads and what it sees, if it is a customer.
     customer: Option<Customer>,
     watched: Vec<DeviceId>,
+    /// The flow whose wires it looks at.
+    followed: Option<FlowId>,
     held: HashMap<DeviceId, Vec<Value>>,
     held_points: usize,
 }
@@ -132,6 +136,11 @@ impl Reader {
                         Some(_) => self.show_shadows(&shadows).await?,
                         None => self.shadows(&shadows).await?,
                     },
+                    Ok(News::Flow(flow, wires)) => {
+                        if self.followed == Some(flow) {
+                            self.send(json!({ "flow": flow.to_string(), "wires": *wires })).await?;
+                        }
+                    }
                     Ok(News::Log(lines)) => self.log(&lines).await?,
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Over),
                 },
@@ -223,18 +232,29 @@ impl Reader {
 
     async fn heard(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), Over> {
         match message {
-            Some(Ok(Message::Text(text))) => match watch(&text) {
-                Some(devices) if self.customer.as_ref().is_some_and(|customer| !customer.sees(&devices)) => {
+            Some(Ok(Message::Text(text))) => match wish(&text) {
+                Some(Wish::Watch(devices))
+                    if self.customer.as_ref().is_some_and(|customer| !customer.sees(&devices)) =>
+                {
                     self.send(json!({ "error": "there is no such device among yours" })).await
                 }
-                Some(devices) => {
+                Some(Wish::Watch(devices)) => {
                     self.app.live.watch(&self.watched, &devices);
                     self.watched = devices;
                     Ok(())
                 }
+                Some(Wish::Follow(_)) if self.customer.is_some() => {
+                    self.send(json!({ "error": "flows are not for customers" })).await
+                }
+                Some(Wish::Follow(flow)) => {
+                    self.app.flows.follow(self.followed, flow);
+                    self.followed = flow;
+                    Ok(())
+                }
                 None => {
-                    let detail =
-                        format!("send {{\"watch\":[device ids]}} with at most {WATCHED_MAX} of them");
+                    let detail = format!(
+                        "send {{\"watch\":[device ids]}} with at most {WATCHED_MAX} of them, or {{\"follow_flow\":id}}"
+                    );
                     self.send(json!({ "error": detail })).await
                 }
             },
@@ -266,13 +286,27 @@ fn concerns_callers(recorded: &Recorded) -> bool {
     matches!(recorded.change.kind.noun(), "user" | "token" | "login")
 }
 
-fn watch(text: &str) -> Option<Vec<DeviceId>> {
+/// What a reader wants to see.
+enum Wish {
+    /// What these devices measure and log.
+    Watch(Vec<DeviceId>),
+    /// How the wires of a flow move, or of none.
+    Follow(Option<FlowId>),
+}
+
+fn wish(text: &str) -> Option<Wish> {
     #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Watch {
-        watch: Vec<String>,
+    #[serde(rename_all = "snake_case")]
+    enum Frame {
+        Watch(Vec<String>),
+        FollowFlow(Option<String>),
     }
-    let wanted: Watch = serde_json::from_str(text).ok()?;
-    let devices: Result<Vec<DeviceId>, _> = wanted.watch.iter().map(|id| id.parse()).collect();
-    devices.ok().filter(|devices| devices.len() <= WATCHED_MAX)
+    match serde_json::from_str(text).ok()? {
+        Frame::Watch(ids) if ids.len() <= WATCHED_MAX => {
+            ids.iter().map(|id| id.parse().ok()).collect::<Option<_>>().map(Wish::Watch)
+        }
+        Frame::Watch(_) => None,
+        Frame::FollowFlow(None) => Some(Wish::Follow(None)),
+        Frame::FollowFlow(Some(id)) => id.parse().ok().map(|id| Wish::Follow(Some(id))),
+    }
 }

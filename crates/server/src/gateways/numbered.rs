@@ -93,6 +93,7 @@ impl Peer {
             | Uplink::Log(_)
             | Uplink::Task(_)
             | Uplink::Shadow(_)
+            | Uplink::Passed(_)
             | Uplink::Reply { .. }
             | Uplink::Unit { .. } => self.app.taking(self.taken(Lane::Said, number)),
         };
@@ -164,6 +165,7 @@ fn note_time(said: &mut Stamped, now: Time) {
         | Uplink::Firmware(_)
         | Uplink::Task(_)
         | Uplink::Shadow(_)
+        | Uplink::Passed(_)
         | Uplink::Reply { .. }
         | Uplink::Unit { .. } => {}
     }

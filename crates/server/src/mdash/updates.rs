@@ -100,7 +100,9 @@ async fn taken(
                         break;
                     }
                 }
-                Ok(News::Telemetry(_) | News::Inbox(_) | News::Shadows(_) | News::Log(_)) => {}
+                Ok(
+                    News::Telemetry(_) | News::Inbox(_) | News::Shadows(_) | News::Log(_) | News::Flow(..),
+                ) => {}
                 Err(RecvError::Lagged(_)) => break,
                 Err(RecvError::Closed) => {
                     return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the hub stops"));

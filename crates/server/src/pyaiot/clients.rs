@@ -170,7 +170,13 @@ impl Client {
                             self.show(shadow).await?;
                         }
                     }
-                    Ok(News::Shadows(_) | News::Telemetry(_) | News::Inbox(_) | News::Log(_)) => {}
+                    Ok(
+                        News::Shadows(_)
+                        | News::Telemetry(_)
+                        | News::Inbox(_)
+                        | News::Log(_)
+                        | News::Flow(..),
+                    ) => {}
                     Err(RecvError::Lagged(_)) => {
                         return Err(told(close_code::AGAIN, "this connection is too slow"));
                     }

@@ -107,6 +107,7 @@ impl Hub {
             mqtt_anonymous: filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,
+            private_webhooks: true,
             keep: motehub_server::Keep::default(),
             activity_file: None,
             public_url: None,

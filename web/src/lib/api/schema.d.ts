@@ -1158,6 +1158,220 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/flows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Flows, by name. */
+        get: operations["flows_list"];
+        put?: never;
+        /** Saves a new flow. It does not run yet. */
+        post: operations["flows_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Whether a flow can be drawn so, and where its steps would run now. Nothing is saved. */
+        post: operations["flows_check"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/import/node-red": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reads flows that Node-RED exported: with the `predicates` and `priorities` of its fork for boards, or with our own
+         *     nodes.
+         */
+        post: operations["flows_node_red"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One flow with its newest version. */
+        get: operations["flows_get"];
+        put?: never;
+        post?: never;
+        /** Deletes a flow with its versions and its history. One that runs is stopped first. */
+        delete: operations["flows_delete"];
+        options?: never;
+        head?: never;
+        /** Changes name or description. What runs goes on running. */
+        patch: operations["flows_edit"];
+        trace?: never;
+    };
+    "/api/v1/flows/{id}/deploy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Places the steps of a version on boards and gives them their programs. 409 `unplaceable` names the step and what it
+         *     requires if some step has no place.
+         */
+        post: operations["flows_deploy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/{id}/dry-run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Where the steps of a version would run now, or without some boards. Nothing is changed. */
+        post: operations["flows_dry_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/{id}/placement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where the steps run now, with the boards that were compared. Of a flow that does not run: where they would run. */
+        get: operations["flows_placement"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/{id}/placements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the steps were placed, newest first, each time with its cause and what moved. The last 500 are kept. */
+        get: operations["flows_placements"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/{id}/programs/{device}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The program that was generated for a board that runs steps of the flow. */
+        get: operations["flows_program"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/{id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The flow runs nowhere from now on; its boards are told to stop. */
+        post: operations["flows_stop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/{id}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The versions of a flow, newest first. */
+        get: operations["flows_list_versions"];
+        put?: never;
+        /** Saves a new version. What runs goes on running until the version is deployed. */
+        post: operations["flows_save_version"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/{id}/versions/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One version with what was drawn. */
+        get: operations["flows_version"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/gateways": {
         parameters: {
             query?: never;
@@ -2074,6 +2288,41 @@ export interface components {
             /** @description On how many devices. */
             total: number;
         };
+        /** @description A board and what it carries. */
+        BoardDto: {
+            /** @description Its id. */
+            device: string;
+            /** @description SHA-256 of its program. */
+            digest?: string | null;
+            /**
+             * Format: int64
+             * @description What it said is free of its memory, in bytes.
+             */
+            free_memory_bytes?: number | null;
+            /** @description The most steps that it was found to hold. */
+            limit?: number | null;
+            /** @description Its name. */
+            name: string;
+            /** @description Whether it is there. */
+            online: boolean;
+            /**
+             * Format: int64
+             * @description Size of its program.
+             */
+            size_bytes?: number | null;
+            /** @description The steps of this flow that it runs. */
+            steps: string[];
+            /** @description How many steps of other flows. */
+            steps_of_others: number;
+            task?: components["schemas"]["BoardTask"] | null;
+        };
+        /** @description How far a board is with its program. */
+        BoardTask: {
+            /** @description Why it stands so. */
+            reason?: string | null;
+            /** @description Of the deployment's task. */
+            state: string;
+        };
         /** @description What the broker holds and has counted since the hub started. */
         BrokerTotals: {
             /** @description Sessions that wait for their clients. */
@@ -2232,6 +2481,25 @@ export interface components {
             /** @description `http` or `https`, a host, and perhaps a port, such as `http://10.0.0.7:8080`. */
             origin: string;
         };
+        /** @description A board that was compared. */
+        CandidateDto: {
+            /** @description Whether it runs the step. */
+            chosen: boolean;
+            /** @description Its id. */
+            device: string;
+            /** @description Its name. */
+            name: string;
+            /** @description What stands against it. */
+            obstacle?: string | null;
+            /** @description Whether it is there. */
+            online: boolean;
+            parts?: components["schemas"]["ScoreDto"] | null;
+            /**
+             * Format: double
+             * @description The sum.
+             */
+            total?: number | null;
+        };
         /** @description What a device can do, and how much it is used. */
         Capability: {
             /**
@@ -2310,6 +2578,13 @@ export interface components {
             subject_name: string;
             /** @description When. */
             time: string;
+        };
+        /** @description A flow that would be placed. */
+        Checked: {
+            /** @description True; a mistake is answered as a problem. */
+            ok: boolean;
+            /** @description Where its steps would run now. */
+            plan: components["schemas"]["Placement"];
         };
         /** @description How a customer claims a device: by its code, or by a press of its button. */
         Claim: {
@@ -2482,6 +2757,14 @@ export interface components {
              * @description How many there are in all.
              */
             total: number;
+        };
+        /** @description Which version runs from now on. */
+        Deployed: {
+            /**
+             * Format: int64
+             * @description The newest by default; an older one rolls back.
+             */
+            version?: number | null;
         };
         /** @description The intention that devices run a version. */
         Deployment: {
@@ -2725,6 +3008,20 @@ export interface components {
              */
             total_bytes: number;
         };
+        /** @description A flow as it is drawn. Steps and wires are described in the guide; every mistake names the step and the field. */
+        Drawn: Record<string, never> & {
+            /**
+             * Format: int64
+             * @description The version it was made from; 409 if a newer one was saved meanwhile.
+             */
+            based_on?: number | null;
+            /** @description What changed in this version. */
+            comment?: string;
+            /** @description For people; only for a new flow. */
+            description?: string;
+            /** @description Unique without regard to case; only for a new flow. */
+            name?: string;
+        };
         /** @description Messages that were dropped, by the reason. */
         Dropped: {
             /**
@@ -2818,6 +3115,20 @@ export interface components {
             /** @description The board's chip id. */
             nodeid: string;
         };
+        /** @description What a step could not do. */
+        FaultDto: {
+            /**
+             * Format: int64
+             * @description How often.
+             */
+            count: number;
+            /** @description When last. */
+            last_at: string;
+            /** @description Why, the last time. */
+            message: string;
+            /** @description Which step. */
+            step: string;
+        };
         /** @description An image that devices run. */
         Firmware: {
             /** @description Tells builds of one version apart; may be empty. */
@@ -2887,6 +3198,75 @@ export interface components {
             platform: string;
             /** @description Its version. */
             version: string;
+        };
+        /** @description A graph of steps that run on boards and on the hub. */
+        Flow: {
+            /** @description When it was made. */
+            created_at: string;
+            /**
+             * Format: int64
+             * @description The version that runs, if one does.
+             */
+            deployed?: number | null;
+            /** @description For people. */
+            description: string;
+            /** @description How many boards run steps of it. */
+            devices: number;
+            /** @description The newest version, where one flow is asked for: `steps`, `wires`, `boards`, `take_over`, `weights`. */
+            graph?: Record<string, never> | null;
+            /** @description Its id. */
+            id: string;
+            /**
+             * Format: int64
+             * @description The newest version.
+             */
+            latest_version: number;
+            /** @description Unique without regard to case. */
+            name: string;
+            /** @description `running`, `partly` if some step has no place at present, or `stopped`. */
+            state: string;
+            /** @description How many steps have no place at present. */
+            unplaced: number;
+            /** @description When it or its newest version was last changed. */
+            updated_at: string;
+        };
+        /** @description What changes a flow; fields that are left out stay as they are. */
+        FlowEdit: {
+            /** @description New description. */
+            description?: string | null;
+            /** @description New name. */
+            name?: string | null;
+        };
+        /** @description A part of the flows. */
+        FlowList: {
+            /** @description By name. */
+            items: components["schemas"]["Flow"][];
+            /**
+             * Format: int64
+             * @description How many there are in all.
+             */
+            total: number;
+        };
+        /** @description One immutable version of a flow. */
+        FlowVersionDto: {
+            /** @description Who saved it. */
+            author: string;
+            /** @description What changed. */
+            comment: string;
+            /** @description When. */
+            created_at: string;
+            /** @description What was drawn, where one version is asked for. */
+            graph?: Record<string, never> | null;
+            /**
+             * Format: int64
+             * @description From 1.
+             */
+            version: number;
+        };
+        /** @description The versions of a flow. */
+        FlowVersionList: {
+            /** @description Newest first, without what was drawn; at most 500. */
+            items: components["schemas"]["FlowVersionDto"][];
         };
         /** @description A gateway in a process of its own. */
         Gateway: {
@@ -3127,6 +3507,13 @@ export interface components {
             /** @description How many rows it has, without the header. */
             rows: number;
         };
+        /** @description Something that could not be taken over. */
+        ImportWarning: {
+            /** @description What and why. */
+            message: string;
+            /** @description Id of the node. */
+            node: string;
+        };
         /** @description An entry of the file, as it was understood. */
         Imported: {
             /** @description As what, for people. */
@@ -3137,6 +3524,13 @@ export interface components {
             name: string;
             /** @description What comes of it. */
             outcome: components["schemas"]["Outcome"];
+        };
+        /** @description What was read. */
+        ImportedFlows: {
+            /** @description As documents, or as flows if they were saved. */
+            flows: Record<string, never>[];
+            /** @description What could not be taken over, by node. */
+            warnings: components["schemas"]["ImportWarning"][];
         };
         /** @description An open invitation; its code is not kept. */
         Invitation: {
@@ -3214,6 +3608,30 @@ export interface components {
             total: number;
             /** @description How many wait for a decision. */
             waiting: number;
+        };
+        /** @description That steps were placed, once. */
+        LayoutDto: {
+            /** @description When. */
+            at: string;
+            /** @description Why, for people. */
+            cause: string;
+            /** @description What moved. */
+            moves: components["schemas"]["Move"][];
+            /**
+             * Format: int64
+             * @description Of which version.
+             */
+            version: number;
+        };
+        /** @description How steps were placed before. */
+        LayoutList: {
+            /** @description Newest first. */
+            items: components["schemas"]["LayoutDto"][];
+            /**
+             * Format: int64
+             * @description How many are kept.
+             */
+            total: number;
         };
         /** @description A device that a deployment would not reach. */
         LeftOut: {
@@ -3414,6 +3832,13 @@ export interface components {
         /** @description The newest values of a device. */
         MetricList: {
             items: components["schemas"]["MetricDto"][];
+        };
+        /** @description A step that runs elsewhere than before. */
+        Move: {
+            from?: components["schemas"]["PlaceDto"] | null;
+            /** @description Which step. */
+            step: string;
+            to?: components["schemas"]["PlaceDto"] | null;
         };
         /** @description A new certificate. */
         NewCertificate: {
@@ -3690,6 +4115,45 @@ export interface components {
              */
             version?: number | null;
         };
+        /** @description Where a step runs. */
+        PlaceDto: {
+            /** @description Else the id of the board, */
+            device?: string | null;
+            /** @description Whether it is the hub. */
+            hub: boolean;
+            /** @description and its name. */
+            name?: string | null;
+        };
+        /** @description A step and where it runs. */
+        PlacedDto: {
+            /** @description The boards that were compared, the best first. */
+            candidates: components["schemas"]["CandidateDto"][];
+            /** @description What it does. */
+            kind: string;
+            place?: components["schemas"]["PlaceDto"] | null;
+            /** @description Its id. */
+            step: string;
+            /** @description Why, for people. */
+            why: string;
+        };
+        /** @description Where the steps of a flow run, and why. */
+        Placement: {
+            /** @description The boards that run steps, and those that might. */
+            boards: components["schemas"]["BoardDto"][];
+            /** @description What steps on the hub could not do. */
+            errors: components["schemas"]["FaultDto"][];
+            /** @description Whether every step has a place, and every board that is there runs its program. */
+            settled: boolean;
+            /** @description In the order in which they were drawn. */
+            steps: components["schemas"]["PlacedDto"][];
+            /**
+             * Format: int64
+             * @description Of which version.
+             */
+            version: number;
+            /** @description In the order in which they were drawn. */
+            wires: components["schemas"]["WireDto"][];
+        };
         /** @description A point. */
         PointDto: {
             /**
@@ -3788,6 +4252,20 @@ export interface components {
             title: string;
             /** @description Always `about:blank`: the code says which problem it is. */
             type: string;
+        };
+        /** @description The generated code of a board. */
+        Program: {
+            /** @description SHA-256 of it. */
+            digest: string;
+            /** @description `python` or `lua`. */
+            language: string;
+            /**
+             * Format: int64
+             * @description Size of it.
+             */
+            size_bytes: number;
+            /** @description What was generated, of all flows on the board. */
+            source: string;
         };
         /** @description A Pyaiot gateway that is here. */
         PyaiotGateway: {
@@ -4020,6 +4498,34 @@ export interface components {
              * @description Its number.
              */
             version: number;
+        };
+        /** @description The parts of a score, each with its weight already in it. */
+        ScoreDto: {
+            /**
+             * Format: double
+             * @description How little it runs.
+             */
+            load: number;
+            /**
+             * Format: double
+             * @description Neighbours of the step that it runs.
+             */
+            neighbourhood: number;
+            /**
+             * Format: double
+             * @description Preferred capabilities that the board has.
+             */
+            priorities: number;
+            /**
+             * Format: double
+             * @description How little else it can do.
+             */
+            specificity: number;
+            /**
+             * Format: double
+             * @description That it runs the step already.
+             */
+            stickiness: number;
         };
         /** @description A named source text with versions. */
         Script: {
@@ -4434,6 +4940,16 @@ export interface components {
             /** @description How many there are. */
             total: number;
         };
+        /** @description What is tried. */
+        Trial: {
+            /**
+             * Format: int64
+             * @description Which version; the newest by default.
+             */
+            version?: number | null;
+            /** @description Ids of boards that are supposed to be gone. */
+            without?: string[];
+        };
         /** @description How the devices were used on a day. */
         UsageDay: {
             /**
@@ -4555,6 +5071,29 @@ export interface components {
         Which: {
             /** @description Ids of devices. */
             devices?: string[] | null;
+        };
+        /** @description A wire and what passed along it since the hub started. */
+        WireDto: {
+            /** @description Whether it leads from one place to another; within a board nothing is sent, and nothing counted. */
+            crosses: boolean;
+            /**
+             * Format: int64
+             * @description How many were not.
+             */
+            dropped: number;
+            /** @description The step that emits. */
+            from: string;
+            /** @description When the last one passed. */
+            last_at?: string | null;
+            /** @description What it was. */
+            last_value?: Record<string, never> | null;
+            /**
+             * Format: int64
+             * @description How many values were handed over.
+             */
+            messages: number;
+            /** @description The step that takes. */
+            to: string;
         };
     };
     responses: never;
@@ -7682,6 +8221,559 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": number[];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_list: {
+        parameters: {
+            query?: {
+                /** @description A part of the name. */
+                q?: string | null;
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Drawn"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Flow"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Drawn"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Checked"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_node_red: {
+        parameters: {
+            query?: {
+                /** @description Whether the flows are saved; else they are only shown. */
+                save?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": Record<string, never>[];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportedFlows"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Flow"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_edit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FlowEdit"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Flow"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_deploy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Deployed"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Placement"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_dry_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Trial"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Placement"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_placement: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Placement"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_placements: {
+        parameters: {
+            query?: {
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LayoutList"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_program: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                device: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Program"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_stop: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_list_versions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowVersionList"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_save_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Drawn"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Flow"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    flows_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowVersionDto"];
                 };
             };
             404: {

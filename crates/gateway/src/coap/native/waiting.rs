@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use motehub_domain::flow::wire_name;
 use motehub_domain::message::{Downlink, Uplink};
 use motehub_domain::report::Progress;
 use motehub_domain::shadow::{Deed, ShadowName};
@@ -42,6 +43,8 @@ impl Waiting {
                 (order.id.to_string(), Some(now_ms + u64::try_from(order.ttl.0).unwrap_or(0)))
             }
             Downlink::Delta(delta) => (name_of(delta.shadow.as_ref()), None),
+            // Of each step the newest value.
+            Downlink::Passed(passed) => (wire_name(passed.flow, &passed.from), None),
             Downlink::Cancel(digest) => {
                 self.done("offer", |item| item.value["digest"] == digest_text(*digest));
                 (String::new(), None)

@@ -36,6 +36,7 @@ impl Riot {
             | Downlink::Cancel(_)
             | Downlink::Commit(_)
             | Downlink::Revert(_)
+            | Downlink::Passed(_)
             | Downlink::Shadow(_) => {}
         }
     }

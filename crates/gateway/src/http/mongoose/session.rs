@@ -282,6 +282,7 @@ impl Session {
             | Downlink::Commit(_)
             | Downlink::Revert(_)
             | Downlink::Shadow(_)
+            | Downlink::Passed(_)
             | Downlink::Credential(_) => {}
         }
         let Some((method, params)) = mongoose::downlink(&downlink) else { return Ok(()) };
@@ -302,9 +303,11 @@ impl Session {
             Downlink::Delta(_) => self.call(&method, &params, About::Delta, DELTA_MAX).await.map(drop),
             Downlink::Commit(_) => self.call(&method, &params, About::Commit, COMMIT_MAX).await.map(drop),
             Downlink::Revert(_) => self.call(&method, &params, About::Revert, COMMIT_MAX).await.map(drop),
-            Downlink::Shadow(_) | Downlink::Offer(_) | Downlink::Cancel(_) | Downlink::Credential(_) => {
-                Ok(())
-            }
+            Downlink::Shadow(_)
+            | Downlink::Offer(_)
+            | Downlink::Cancel(_)
+            | Downlink::Passed(_)
+            | Downlink::Credential(_) => Ok(()),
         }
     }
 

@@ -177,6 +177,7 @@ impl DeploymentDto {
             Cause::Asked(artifact) => ("asked", Some(artifact), None),
             Cause::Rollback(of) => ("rollback", None, Some(of)),
             Cause::Recovery(of) => ("recovery", None, Some(of)),
+            Cause::Placed => ("placed", None, None),
         };
         let (script, firmware) = match artifact {
             Some(artifact) => (names.script(app, artifact).await?, names.firmware(app, artifact).await?),

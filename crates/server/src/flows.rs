@@ -1,0 +1,278 @@
+//! Flows that run: where their steps are, what passes along their wires, and the steps that the hub runs itself.
+//!
+//! [`plan`] decides where steps run when boards come and go, [`programs`] gives boards their generated code, [`pass`]
+//! carries values between boards and the hub, [`reach`] does what steps on the hub want of the world.
+
+pub(crate) mod boards;
+pub(crate) mod pass;
+pub(crate) mod plan;
+pub(crate) mod programs;
+pub(crate) mod reach;
+pub(crate) mod tell;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use motehub_domain::deployment::TaskState;
+use motehub_domain::device::Reach;
+use motehub_domain::effects::Save;
+use motehub_domain::flow::run::Runner;
+use motehub_domain::flow::{Flow, Graph, Kind, Layout, StepId};
+use motehub_domain::id::{DeviceId, FlowId};
+use motehub_domain::placement::{Place, Watch};
+use motehub_domain::telemetry::Metric;
+use motehub_domain::time::Time;
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+
+pub(crate) use reach::Errand;
+
+/// How many numbers of values are remembered of each step, to know repeats.
+const SEEN_MAX: usize = 16;
+/// How many errands of steps on the hub may wait; further values are dropped and counted.
+const ERRANDS_MAX: usize = 1_000;
+/// How many deployments that ended badly may wait for the planner.
+const FAILED_MAX: usize = 1_000;
+
+/// All flows that run.
+pub(crate) struct Flows {
+    table: Mutex<Table>,
+    /// One plan at a time.
+    planning: tokio::sync::Mutex<()>,
+    /// Something changed that a plan depends on.
+    changed: Notify,
+    /// A timer of a step may be due earlier than was known.
+    due: Notify,
+    errands: mpsc::Sender<Errand>,
+}
+
+#[derive(Default)]
+struct Table {
+    running: BTreeMap<FlowId, Running>,
+    watch: Watch,
+    /// Boards on which a program failed, with the reason.
+    failed: VecDeque<(DeviceId, String)>,
+    /// What happened since the last plan, for people.
+    causes: BTreeSet<String>,
+    /// Who wants to know what of which device is measured.
+    metrics: HashMap<DeviceId, Vec<(FlowId, StepId, Metric)>>,
+    /// Whose wires somebody looks at, and how many look.
+    followed: BTreeMap<FlowId, usize>,
+    /// Whose wires moved since it was last told.
+    moved: BTreeSet<FlowId>,
+}
+
+/// A flow that runs.
+struct Running {
+    flow: Flow,
+    layout: Layout,
+    runner: Runner,
+    /// Devices that steps name, by the name that they use.
+    named: BTreeMap<String, DeviceId>,
+    wires: BTreeMap<(StepId, StepId), Wire>,
+    seen: BTreeMap<StepId, VecDeque<(DeviceId, i64)>>,
+    /// The number of the last value that the hub sent.
+    sent: i64,
+    errors: BTreeMap<StepId, Fault>,
+}
+
+/// What passed along a wire since the hub started.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wire {
+    /// How many values were handed over.
+    pub(crate) messages: u64,
+    /// How many were not: the step runs nowhere, or its board is away.
+    pub(crate) dropped: u64,
+    /// The last one, and when.
+    pub(crate) last: Option<(Time, Value)>,
+}
+
+/// What a step could not do.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
+    /// Why, the last time.
+    pub(crate) message: String,
+    /// How often.
+    pub(crate) count: u64,
+    /// When last.
+    pub(crate) at: Time,
+}
+
+/// How a flow is doing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Doing {
+    /// By the steps at its ends.
+    pub(crate) wires: BTreeMap<(StepId, StepId), Wire>,
+    /// By step.
+    pub(crate) errors: BTreeMap<StepId, Fault>,
+}
+
+impl Flows {
+    /// No flow yet, and the end of the queue of errands for [`reach::run`].
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Errand>) {
+        let (errands, end) = mpsc::channel(ERRANDS_MAX);
+        let flows = Self {
+            table: Mutex::default(),
+            planning: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
+            due: Notify::new(),
+            errands,
+        };
+        (flows, end)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These records were written.
+    pub(crate) fn tell(&self, saved: &[Save], now: Time) {
+        let mut table = self.table();
+        if table.running.is_empty() {
+            return;
+        }
+        let mut is_new = false;
+        for save in saved {
+            match save {
+                Save::Presence(presence) => {
+                    let (device, is_there) = (presence.device, presence.reach == Reach::Online);
+                    if table.watch.is_there(device) != is_there && table.uses(device) {
+                        let cause = if is_there { "came back" } else { "went away" };
+                        table.causes.insert(format!("{device} {cause}"));
+                    }
+                    table.watch.saw(device, is_there, now);
+                    is_new = true;
+                }
+                Save::DeleteDevice(device) => {
+                    table.watch.forget(*device, now);
+                    table.watch.disturb(now);
+                    is_new = true;
+                }
+                Save::Device(_) | Save::Announced(..) | Save::Capability(_) => {
+                    table.watch.disturb(now);
+                    is_new = true;
+                }
+                Save::Task(task) if task.state == TaskState::Failed && task.artifact.script().is_some() => {
+                    let why = task.reason.clone().unwrap_or_default();
+                    if table.failed.len() < FAILED_MAX && table.uses(task.device) {
+                        table.failed.push_back((task.device, why));
+                        table.watch.disturb(now);
+                        is_new = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        drop(table);
+        if is_new {
+            self.changed.notify_one();
+        }
+    }
+
+    /// How a flow is doing.
+    pub(crate) fn doing(&self, flow: FlowId) -> Doing {
+        let table = self.table();
+        let doing =
+            |running: &Running| Doing { wires: running.wires.clone(), errors: running.errors.clone() };
+        table.running.get(&flow).map(doing).unwrap_or_default()
+    }
+
+    /// Somebody looks at the wires of other flows than before.
+    pub(crate) fn follow(&self, before: Option<FlowId>, after: Option<FlowId>) {
+        let mut table = self.table();
+        if let Some(after) = after {
+            *table.followed.entry(after).or_insert(0) += 1;
+            table.moved.insert(after);
+        }
+        if let Some(before) = before
+            && let Some(count) = table.followed.get_mut(&before)
+        {
+            *count -= 1;
+            if *count == 0 {
+                table.followed.remove(&before);
+            }
+        }
+    }
+
+    /// The steps that run, by board.
+    fn by_board(&self) -> BTreeMap<DeviceId, Vec<(FlowId, BTreeSet<StepId>)>> {
+        let table = self.table();
+        let mut boards: BTreeMap<DeviceId, Vec<(FlowId, BTreeSet<StepId>)>> = BTreeMap::new();
+        for (flow, running) in &table.running {
+            let mut of_flow: BTreeMap<DeviceId, BTreeSet<StepId>> = BTreeMap::new();
+            for (step, place) in &running.layout.places {
+                if let Place::Device(device) = place {
+                    of_flow.entry(*device).or_default().insert(step.clone());
+                }
+            }
+            for (device, steps) in of_flow {
+                boards.entry(device).or_default().push((*flow, steps));
+            }
+        }
+        boards
+    }
+
+    /// The graph of a flow that runs.
+    fn graph(&self, flow: FlowId) -> Option<Graph> {
+        self.table().running.get(&flow).map(|running| running.runner.graph().clone())
+    }
+
+    /// A flow runs from now on, or elsewhere than before.
+    fn run(&self, flow: Flow, layout: Layout, graph: &Graph, named: BTreeMap<String, DeviceId>, now: Time) {
+        let here = layout.places.iter().filter(|(_, place)| **place == Place::Hub);
+        let here: BTreeSet<StepId> = here.map(|(step, _)| step.clone()).collect();
+        let mut table = self.table();
+        let known = table.running.remove(&flow.id).filter(|known| *known.runner.graph() == *graph);
+        let running = match known {
+            Some(mut known) => {
+                known.runner.place(here, now);
+                Running { flow, layout, named, ..known }
+            }
+            None => Running {
+                runner: Runner::new(graph.clone(), here, now),
+                wires: BTreeMap::new(),
+                seen: BTreeMap::new(),
+                // Numbers of another start of the hub are not given out again.
+                sent: now.0,
+                errors: BTreeMap::new(),
+                flow,
+                layout,
+                named,
+            },
+        };
+        table.moved.insert(running.flow.id);
+        table.running.insert(running.flow.id, running);
+        table.index();
+        drop(table);
+        self.due.notify_one();
+    }
+
+    /// A flow runs no more.
+    fn end(&self, flow: FlowId) {
+        let mut table = self.table();
+        table.running.remove(&flow);
+        table.index();
+    }
+}
+
+impl Table {
+    /// Whether a board runs steps.
+    fn uses(&self, device: DeviceId) -> bool {
+        let at = Place::Device(device);
+        self.running.values().any(|running| running.layout.places.values().any(|place| *place == at))
+    }
+
+    fn index(&mut self) {
+        self.metrics.clear();
+        for running in self.running.values() {
+            for step in &running.runner.graph().steps {
+                if let Kind::Metric { device, metric } = &step.kind
+                    && let Some(id) = running.named.get(device)
+                {
+                    let wanted = (running.flow.id, step.id.clone(), metric.clone());
+                    self.metrics.entry(*id).or_default().push(wanted);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The boards that may run steps: those with an agent of ours, or with a firmware that takes scripts over the air.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use motehub_domain::deployment::Target;
+use motehub_domain::flow::{Graph, Kind, Limit};
+use motehub_domain::id::{DeviceId, FlowId, ScriptId};
+use motehub_domain::placement::{Board, Place};
+use motehub_domain::script::Language;
+use motehub_domain::selector::Selector;
+use motehub_protocol::flow::Shell;
+
+use super::Running;
+use crate::api::selectors;
+use crate::app::App;
+use crate::perform::Failure;
+
+/// Most boards that are considered for one flow.
+const BOARDS_MAX: usize = 5_000;
+/// Who can run generated code: the agents say that they are agents.
+const ABLE: &str = "firmware=motehub-micropython or firmware=motehub-agent or dialect=esp-firmware";
+
+/// What runs a generated program on a board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Runs {
+    /// Our agent for MicroPython.
+    MicroPython,
+    /// Our agent for NodeMCU.
+    NodeMcu,
+    /// The unmodified ESP-FIRMWARE, which knows the board by this.
+    EspFirmware(String),
+}
+
+impl Runs {
+    /// In which language.
+    pub(crate) fn language(&self) -> Language {
+        match self {
+            Self::MicroPython | Self::EspFirmware(_) => Language::Python,
+            Self::NodeMcu => Language::Lua,
+        }
+    }
+    /// For whom code is made.
+    pub(crate) fn shell(&self) -> Shell<'_> {
+        match self {
+            Self::MicroPython => Shell::Python,
+            Self::NodeMcu => Shell::Lua,
+            Self::EspFirmware(key) => Shell::EspFirmware { key },
+        }
+    }
+}
+
+/// A board with what is known of it besides.
+pub(crate) struct Known {
+    /// As placement sees it.
+    pub(crate) board: Board,
+    /// As deployments see it.
+    pub(crate) target: Target,
+    /// What runs its program.
+    pub(crate) runs: Runs,
+}
+
+impl App {
+    /// The boards that may run steps of a flow. `without`: boards that are supposed to be gone.
+    pub(crate) async fn boards_for(
+        &self,
+        flow: Option<FlowId>,
+        graph: &Graph,
+        without: &[DeviceId],
+    ) -> Result<Vec<Known>, Failure> {
+        let able = Selector::parse(ABLE)?;
+        let wanted = match &graph.boards {
+            Some(text) => Selector::And(Box::new(selectors::read(self, text).await?), Box::new(able)),
+            None => able,
+        };
+        let ids = self.store.select_ids(&wanted, self.now(), BOARDS_MAX).await?;
+        let programs = self.store.programs().await?;
+        let limits = self.store.flow_limits().await?;
+        let mut known = self.known_boards(&ids).await?;
+        let now = self.now();
+        {
+            let mut table = self.flows.table();
+            for Known { board, target, .. } in &mut known {
+                let online = self.connections.is_online(board.id);
+                table.watch.saw(board.id, online, now);
+                board.available = online && !without.contains(&board.id);
+                board.trusted = table.watch.is_trusted(board.id, now);
+                board.others = steps_of_others(table.running.values(), board.id, flow);
+                board.limit = limit(&limits, board.id);
+                board.refused = (!graph.take_over).then(|| own_script(target, &programs)).flatten();
+            }
+        }
+        for board in &mut known {
+            if let Some(why) = &mut board.board.refused {
+                let runs = self.script_name(&board.target).await?;
+                *why = format!("{runs}, and the flow may not take its place (take_over)");
+            }
+        }
+        Ok(known)
+    }
+
+    async fn script_name(&self, target: &Target) -> Result<String, Failure> {
+        let script = target.software.active.and_then(|artifact| artifact.script());
+        let script = match script {
+            Some((script, _)) => self.store.script(script).await?,
+            None => None,
+        };
+        Ok(script.map_or_else(|| "it runs a script".to_owned(), |script| format!("it runs {}", script.name)))
+    }
+
+    /// What is known of these devices, of those that can run generated code.
+    pub(crate) async fn known_boards(&self, ids: &[DeviceId]) -> Result<Vec<Known>, Failure> {
+        let firmware: HashMap<DeviceId, String> =
+            self.store.reported_words(ids, "firmware").await?.into_iter().collect();
+        let mut capabilities = self.store.capabilities_of(ids).await?;
+        let mut boards = Vec::with_capacity(ids.len());
+        for mut target in self.store.targets(ids).await? {
+            let id = target.device.id;
+            target.online = self.connections.is_online(id);
+            let Some(runs) = runs(&target, firmware.get(&id).map(String::as_str)) else { continue };
+            let capabilities: BTreeSet<String> =
+                capabilities.remove(&id).unwrap_or_default().into_iter().collect();
+            let board = Board {
+                id,
+                name: target.device.name.clone(),
+                languages: vec![runs.language()],
+                capabilities,
+                available: target.online,
+                trusted: true,
+                others: 0,
+                limit: None,
+                refused: None,
+            };
+            boards.push(Known { board, target, runs });
+        }
+        Ok(boards)
+    }
+
+    /// The devices that steps of a graph name, by the name that they use. A name that no device or more than one has is
+    /// left out.
+    pub(crate) async fn named(&self, graph: &Graph) -> Result<BTreeMap<String, DeviceId>, Failure> {
+        let mut named = BTreeMap::new();
+        for step in &graph.steps {
+            let (Kind::Metric { device, .. } | Kind::Switch { device, .. } | Kind::Command { device, .. }) =
+                &step.kind
+            else {
+                continue;
+            };
+            if let Some(id) = self.device_called(device).await? {
+                named.insert(device.clone(), id);
+            }
+        }
+        Ok(named)
+    }
+
+    async fn device_called(&self, called: &str) -> Result<Option<DeviceId>, Failure> {
+        if let Ok(id) = called.parse::<DeviceId>()
+            && self.store.device(id).await?.is_some()
+        {
+            return Ok(Some(id));
+        }
+        let field = motehub_domain::selector::Field::Known(motehub_domain::selector::Known::Name);
+        let value = motehub_domain::selector::Value::Text(called.to_owned());
+        let by_name = Selector::Compare(field, motehub_domain::selector::Operator::Equal, value);
+        let found = self.store.select_ids(&by_name, self.now(), 2).await?;
+        Ok(match found.as_slice() {
+            [one] => Some(*one),
+            _ => None,
+        })
+    }
+}
+
+fn runs(target: &Target, firmware: Option<&str>) -> Option<Runs> {
+    match firmware {
+        Some("motehub-micropython") => Some(Runs::MicroPython),
+        Some("motehub-agent") => Some(Runs::NodeMcu),
+        _ if target.device.dialect.as_str() == "esp-firmware" => {
+            target.device.external_id.clone().map(Runs::EspFirmware)
+        }
+        _ => None,
+    }
+}
+
+/// That a board runs a script that a person gave it.
+fn own_script(target: &Target, programs: &BTreeMap<DeviceId, ScriptId>) -> Option<String> {
+    let (script, _) = target.software.active?.script()?;
+    (programs.get(&target.device.id) != Some(&script)).then(String::new)
+}
+
+fn limit(limits: &[Limit], board: DeviceId) -> Option<usize> {
+    limits.iter().filter(|limit| limit.device == board).map(|limit| limit.steps).min()
+}
+
+fn steps_of_others<'a>(
+    running: impl Iterator<Item = &'a Running>,
+    board: DeviceId,
+    but: Option<FlowId>,
+) -> usize {
+    let at = Place::Device(board);
+    let others = running.filter(|running| Some(running.flow.id) != but);
+    others.map(|running| running.layout.places.values().filter(|place| **place == at).count()).sum()
+}
