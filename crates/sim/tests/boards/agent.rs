@@ -1,6 +1,7 @@
 //! Motehub's own agent: its files as they are copied to a board, against a tiny hub.
 
 mod faults;
+mod flow;
 mod story;
 
 use std::path::Path;
