@@ -3,7 +3,7 @@
 # Debian has no linker yet. When everything is there it says nothing and takes less than a second.
 #
 #   xtask/setup.sh run     what building and running the hub needs, the built dashboard included
-#   xtask/setup.sh test    that, and what the tests need: a browser, MQTT clients, Python packages, MicroPython
+#   xtask/setup.sh test    that, and what the tests need: a browser, MQTT clients, Python packages, MicroPython, Node-RED
 #   xtask/setup.sh bench   what running the hub needs, and Debian's mosquitto, unpacked but not installed
 set -eu
 cd "$(dirname "$0")/.."
@@ -33,7 +33,7 @@ main() {
     node
     npm_packages web
     if [ "$1" = test ]; then
-        if [ -f tests/browser/package-lock.json ]; then npm_packages tests/browser; fi
+        npm_packages integrations/node-red
         python_packages
         virtual_micropython
     fi

@@ -154,6 +154,24 @@ export async function startGateway(kind, join, more = []) {
   return { ...ready, stop: program.stop, output: program.output };
 }
 
+/**
+ * Virtual MicroPython boards with Motehub's agent: `boards` are devices, each with its id and its credential; resolves when
+ * they run.
+ */
+export async function startMicropython(hub, boards, flash) {
+  const where = ['--http', hub.http, '--mqtt', hub.mqtt, '--flash', flash];
+  const which = boards.flatMap(({ id, credential }) => ['--board', `${id}:${credential}`]);
+  const program = run(['sim', 'micropython', ...where, ...which]);
+  await program.firstLine('stdout', (line) => line.includes('"ready"'));
+  return { order: (command) => program.say(JSON.stringify(command)), stop: program.stop, output: program.output };
+}
+
+/** A token of the hub whose data folder this is. */
+export async function addToken(data, name, role) {
+  const program = run(['token', 'add', name, '--role', role, '--data', data]);
+  return (await program.firstLine('stdout', (line) => line.trim() !== '')).trim();
+}
+
 async function board(hub, flash, args) {
   const where = ['--http', hub.http, '--mqtt', hub.mqtt, '--flash', flash, '--wifi-join-ms', '100'];
   const program = run(['sim', 'nodemcu', ...where, ...args]);
@@ -162,7 +180,15 @@ async function board(hub, flash, args) {
 }
 
 function run(args) {
-  const child = spawn(BINARY, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  return start(BINARY, args);
+}
+
+/** A program, whose lines are heard; it is ended after the last test of the file. */
+export function start(command, args, environment = {}) {
+  const child = spawn(command, args, {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, ...environment },
+  });
   const kept = [];
   const waiting = [];
   const hear = (from) => (line) => {

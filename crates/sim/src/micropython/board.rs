@@ -13,27 +13,27 @@ use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-/// What lies on every board: the agent, as it is copied to real ones, and the modules of a chip.
-const FILES: [(&str, &str); 19] = [
-    ("main.py", include_str!("../../../../agents/micropython/main.py")),
-    ("motehub.py", include_str!("../../../../agents/micropython/motehub.py")),
-    ("mh/__init__.py", include_str!("../../../../agents/micropython/mh/__init__.py")),
-    ("mh/agent.py", include_str!("../../../../agents/micropython/mh/agent.py")),
-    ("mh/command.py", include_str!("../../../../agents/micropython/mh/command.py")),
-    ("mh/config.py", include_str!("../../../../agents/micropython/mh/config.py")),
-    ("mh/credential.py", include_str!("../../../../agents/micropython/mh/credential.py")),
-    ("mh/decide.py", include_str!("../../../../agents/micropython/mh/decide.py")),
-    ("mh/esp_firmware.py", include_str!("../../../../agents/micropython/mh/esp_firmware.py")),
-    ("mh/fetch.py", include_str!("../../../../agents/micropython/mh/fetch.py")),
-    ("mh/hello.py", include_str!("../../../../agents/micropython/mh/hello.py")),
-    ("mh/mqtt.py", include_str!("../../../../agents/micropython/mh/mqtt.py")),
-    ("mh/offer.py", include_str!("../../../../agents/micropython/mh/offer.py")),
-    ("mh/report.py", include_str!("../../../../agents/micropython/mh/report.py")),
-    ("mh/slots.py", include_str!("../../../../agents/micropython/mh/slots.py")),
-    ("mh/trial.py", include_str!("../../../../agents/micropython/mh/trial.py")),
-    ("mh/wifi.py", include_str!("../../../../agents/micropython/mh/wifi.py")),
-    ("machine.py", include_str!("../../firmware/micropython/machine.py")),
-    ("dht.py", include_str!("../../firmware/micropython/dht.py")),
+/// What lies on every board: the compiled agent, as it is on real ones, and the modules of a chip.
+const FILES: [(&str, &[u8]); 19] = [
+    ("main.py", include_bytes!("../../../../agents/micropython/main.py")),
+    ("motehub.mpy", include_bytes!("../../../../agents/micropython/compiled/motehub.mpy")),
+    ("mh/__init__.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/__init__.mpy")),
+    ("mh/agent.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/agent.mpy")),
+    ("mh/command.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/command.mpy")),
+    ("mh/config.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/config.mpy")),
+    ("mh/credential.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/credential.mpy")),
+    ("mh/decide.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/decide.mpy")),
+    ("mh/esp_firmware.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/esp_firmware.mpy")),
+    ("mh/fetch.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/fetch.mpy")),
+    ("mh/hello.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/hello.mpy")),
+    ("mh/mqtt.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/mqtt.mpy")),
+    ("mh/offer.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/offer.mpy")),
+    ("mh/report.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/report.mpy")),
+    ("mh/slots.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/slots.mpy")),
+    ("mh/trial.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/trial.mpy")),
+    ("mh/wifi.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/wifi.mpy")),
+    ("machine.py", include_bytes!("../../firmware/micropython/machine.py")),
+    ("dht.py", include_bytes!("../../firmware/micropython/dht.py")),
 ];
 /// With this a process says that its board starts again.
 const RESTART_CODE: i32 = 75;
@@ -51,7 +51,8 @@ pub(super) struct World {
     pub(super) interpreter: PathBuf,
     pub(super) http: (String, u16),
     pub(super) mqtt: u16,
-    pub(super) heap: String,
+    /// As on a chip with 32 bits: the interpreter makes it twice as large where objects are twice as large.
+    pub(super) heap_bytes: u32,
     pub(super) quiet: bool,
 }
 
@@ -112,10 +113,10 @@ impl Board {
             "credential": self.credential,
             "attributes": { "board": "virtual" },
         });
-        let files = FILES.iter().map(|(name, text)| (*name, (*text).to_owned()));
-        for (name, text) in files.chain([("config.json", format!("{config:#}\n"))]) {
+        let config = format!("{config:#}\n");
+        for (name, bytes) in FILES.iter().copied().chain([("config.json", config.as_bytes())]) {
             let path = self.flash.join(name);
-            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+            std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
         }
         Ok(())
     }
@@ -179,7 +180,7 @@ impl Board {
 
 fn start(world: &World, flash: &Path, device: &str, cause: u8) -> std::io::Result<Child> {
     tokio::process::Command::new(&world.interpreter)
-        .args(["-X", &format!("heapsize={}", world.heap), "main.py"])
+        .args(["-X", &format!("heapsize={}w", world.heap_bytes), "main.py"])
         .current_dir(flash)
         .env("MOTEHUB_RESET_CAUSE", cause.to_string())
         .env("MOTEHUB_BOARD", device)
@@ -229,12 +230,14 @@ mod tests {
             let files = std::fs::read_dir(agent.join(folder)).expect("a folder");
             let names = files.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned());
             names
-                .filter(|name| name.ends_with(".py"))
-                .map(|name| format!("{folder}{name}"))
+                .filter_map(|name| name.strip_suffix(".py").map(|name| format!("{folder}{name}.")))
                 .collect::<Vec<_>>()
         };
         for name in listed("").into_iter().chain(listed("mh/")) {
-            assert!(FILES.iter().any(|(known, _)| *known == name), "{name} is not copied to virtual boards");
+            assert!(
+                FILES.iter().any(|(known, _)| known.starts_with(&name)),
+                "{name} is not copied to virtual boards"
+            );
         }
     }
 }

@@ -50,8 +50,9 @@ pub struct Options {
     /// The interpreter
     #[arg(long, value_name = "PATH", default_value = "micropython", env = "MICROPYTHON")]
     micropython: PathBuf,
-    /// The heap of a board in bytes, with k for 1,024; objects are twice as large as on a chip
-    #[arg(long, value_name = "SIZE", default_value = "128k")]
+    /// The heap of a board as on a chip with 32 bits, in bytes, with k for 1,024; where objects are twice as large, as
+    /// on this computer, so is the heap
+    #[arg(long, value_name = "SIZE", default_value = "64k")]
     heap: String,
     /// Leave out what boards print
     #[arg(long)]
@@ -74,17 +75,19 @@ impl Options {
         let (host, http) = address("--http", &self.http)?;
         let (broker, mqtt) = address("--mqtt", &self.mqtt)?;
         ensure!(host == broker, "--http and --mqtt are at different hosts: the agent knows one");
-        let digits = self.heap.trim_end_matches(['k', 'K']);
-        ensure!(
-            digits.parse::<u32>().is_ok_and(|size| size > 0),
-            "--heap: `{}` is no size, as 128k is",
-            self.heap
-        );
+        let (digits, unit) = match self.heap.strip_suffix(['k', 'K']) {
+            Some(digits) => (digits, 1024),
+            None => (self.heap.as_str(), 1),
+        };
+        let heap_bytes = digits.parse::<u32>().ok().and_then(|size| size.checked_mul(unit));
+        let heap_bytes = heap_bytes
+            .filter(|size| *size > 0)
+            .with_context(|| format!("--heap: `{}` is no size, as 64k is", self.heap))?;
         Ok(World {
             interpreter: self.micropython.clone(),
             http: (host, http),
             mqtt,
-            heap: self.heap.clone(),
+            heap_bytes,
             quiet: self.quiet,
         })
     }

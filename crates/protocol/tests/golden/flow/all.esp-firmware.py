@@ -50,7 +50,7 @@ def run(source, value, told=False):
             try:
                 out = steps[step](value, source)
                 if out is not nothing:
-                    if len(json.dumps(out, separators=(",", ":"))) > 1024:
+                    if len(compact(out)) > 1024:
                         raise ValueError("what it emits has more than 1024 bytes")
                     queue.append((step, out))
             except MemoryError:
@@ -69,6 +69,10 @@ async def every(first, pause, step, read):
         except Exception as error:
             log(step, error)
         await asyncio.sleep_ms(pause)
+
+
+def compact(value):
+    return json.dumps(value).replace(", ", ",").replace(": ", ":")
 
 
 def number(value):
