@@ -142,7 +142,8 @@ export async function openNodeRed(userDir, port = 0) {
   await symlink(PACKAGE, link).catch((error) => {
     if (error.code !== 'EEXIST') throw error;
   });
-  const red = process.env.NODE_RED ?? path.join(path.dirname(require.resolve('node-red/package.json')), 'red.js');
+  const red =
+    process.env.NODE_RED ?? path.join(path.dirname(require.resolve('node-red/package.json')), 'red.js');
   const settings = ['--userDir', userDir, '--settings', path.join(userDir, 'settings.js')];
   const program = start(process.execPath, [red, ...settings], { NODE_RED_PORT: String(port) });
   const line = await program.firstLine('stdout', (one) => one.includes('Server now running at'));
@@ -211,11 +212,10 @@ async function listen(address) {
     messages,
     statuses,
     /** A message that a debug node shows; those before the mark are old. */
-    message: (id, fits = () => true, mark = 0) =>
-      when(
-        `${id} shows a message`,
-        () => messages.slice(mark).find((one) => one.id === id && fits(one.msg))?.msg,
-      ),
+    message: async (id, fits = () => true, mark = 0) => {
+      const isIt = (one) => one.id === id && fits(one.msg);
+      return (await when(`${id} shows a message`, () => messages.slice(mark).find(isIt))).msg;
+    },
     /** The status of a node. */
     status: (id, fits) => when(`${id} has a status`, () => fits(statuses.get(id) ?? {}) && statuses.get(id)),
   };

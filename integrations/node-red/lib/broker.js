@@ -22,6 +22,8 @@ function createBroker(hub) {
     if (client !== null) return client;
     const made = mqtt.connect(hub.broker || brokerOf(hub), {
       ...hub.tls,
+      // In MQTT 3.1.1 the hub has no word for a publish that is not allowed.
+      protocolVersion: 5,
       username: 'node-red',
       password: hub.token,
       clientId: `node-red-${Math.random().toString(16).slice(2, 12)}`,

@@ -113,8 +113,7 @@ pub(super) fn own(node: &Node<'_>) -> Result<Draft, String> {
         None | Some(Value::Null) => Map::new(),
         Some(value) => value.as_object().cloned().ok_or("settings: an object is expected")?,
     };
-    let kind = if node.kind == "motehub-failure" { "failure" } else { node.text("kind") };
-    settings.insert("kind".into(), json!(kind));
+    settings.insert("kind".into(), json!(node.text("kind")));
     Ok(Draft { settings, notes: Vec::new() })
 }
 

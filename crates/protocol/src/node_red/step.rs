@@ -63,14 +63,14 @@ fn draft(node: &Node<'_>) -> Result<Draft, String> {
         "switch" => settings::compare(node, "value"),
         "and" => Ok(settings::and(node)),
         "nothing" | "junction" => Ok(Draft::of(json!({ "kind": "pass" }))),
-        "failure" => {
+        "failure" | "motehub-failure" => {
             let tags = capabilities(node.words("tags").unwrap_or_default());
             Ok(Draft::of(json!({ "kind": "failure", "tags": tags })))
         }
         "mqtt in" => settings::topic(node),
         "mqtt out" => settings::publish(node),
         "inject" => settings::timer(node),
-        "motehub-source" | "motehub-step" | "motehub-sink" | "motehub-failure" => settings::own(node),
+        "motehub-source" | "motehub-step" | "motehub-sink" => settings::own(node),
         "motehub-in" => Ok(Draft::of(json!({ "kind": "topic", "topic": settings::bridge(node) }))),
         "motehub-out" => Ok(Draft::of(json!({ "kind": "publish", "topic": settings::bridge(node) }))),
         "debug" => Err("the values of every wire are seen on the page of the flow".into()),

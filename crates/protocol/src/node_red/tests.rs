@@ -259,7 +259,8 @@ fn a_stock_flow_is_what_belongs_to_its_motehub_flow() {
         {"id": "out", "type": "motehub-out", "z": "t1", "flow": "f1", "x": 400, "y": 60, "wires": [["debug"]]},
         {"id": "lamp", "type": "motehub-sink", "z": "t1", "flow": "f1", "kind": "switch",
          "settings": {"device": "bench-1", "path": "light.on"}, "x": 400, "y": 90, "wires": []},
-        {"id": "lost", "type": "motehub-failure", "z": "t1", "flow": "gone", "settings": {"tags": []}, "x": 0, "y": 0},
+        {"id": "bomb", "type": "motehub-failure", "z": "t1", "flow": "f1", "tags": "lab, bench", "x": 0, "y": 0},
+        {"id": "lost", "type": "motehub-failure", "z": "t1", "flow": "gone", "tags": "", "x": 0, "y": 0},
         {"id": "tele", "type": "motehub-telemetry", "z": "t1", "hub": "hub", "x": 40, "y": 200, "wires": [["debug"]]},
         {"id": "debug", "type": "debug", "z": "t1", "x": 600, "y": 60, "wires": []},
     ]));
@@ -273,6 +274,7 @@ fn a_stock_flow_is_what_belongs_to_its_motehub_flow() {
     );
     assert_eq!(step(flow, "warm")["runs_on"], "hub");
     assert_eq!(step(flow, "back")["topic"], "node-red/back");
+    assert_eq!(step(flow, "bomb")["tags"], json!(["lab", "bench"]));
     assert_eq!(
         (&step(flow, "out")["kind"], &step(flow, "out")["topic"]),
         (&json!("publish"), &json!("node-red/out"))
