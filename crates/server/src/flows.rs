@@ -135,12 +135,7 @@ impl Flows {
         for save in saved {
             match save {
                 Save::Presence(presence) => {
-                    let (device, is_there) = (presence.device, presence.reach == Reach::Online);
-                    if table.watch.is_there(device) != is_there && table.uses(device) {
-                        let cause = if is_there { "came back" } else { "went away" };
-                        table.causes.insert(format!("{device} {cause}"));
-                    }
-                    table.watch.saw(device, is_there, now);
+                    table.saw(presence.device, presence.reach == Reach::Online, now);
                     is_new = true;
                 }
                 Save::DeleteDevice(device) => {
@@ -260,6 +255,15 @@ impl Table {
     fn uses(&self, device: DeviceId) -> bool {
         let at = Place::Device(device);
         self.running.values().any(|running| running.layout.places.values().any(|place| *place == at))
+    }
+
+    /// Whether a board is there.
+    fn saw(&mut self, device: DeviceId, is_there: bool, now: Time) {
+        if self.watch.is_there(device) != is_there && (is_there || self.uses(device)) {
+            let cause = if is_there { "came" } else { "went away" };
+            self.causes.insert(format!("{device} {cause}"));
+        }
+        self.watch.saw(device, is_there, now);
     }
 
     fn index(&mut self) {

@@ -81,7 +81,7 @@ impl App {
             let mut table = self.flows.table();
             for Known { board, target, .. } in &mut known {
                 let online = self.connections.is_online(board.id);
-                table.watch.saw(board.id, online, now);
+                table.saw(board.id, online, now);
                 board.available = online && !without.contains(&board.id);
                 board.trusted = table.watch.is_trusted(board.id, now);
                 board.others = steps_of_others(table.running.values(), board.id, flow);

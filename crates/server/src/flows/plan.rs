@@ -150,26 +150,26 @@ impl App {
     async fn plan_again(&self) -> Result<(), Failure> {
         let _turn = self.flows.planning.lock().await;
         self.learn().await?;
-        let (running, causes) = {
-            let mut table = self.flows.table();
-            let running: Vec<(Flow, Layout)> = table
-                .running
-                .values()
-                .map(|running| (running.flow.clone(), running.layout.clone()))
-                .collect();
-            table.watch.planned(self.now());
-            (running, std::mem::take(&mut table.causes))
+        let running: Vec<(Flow, Layout)> = {
+            let table = self.flows.table();
+            table.running.values().map(|running| (running.flow.clone(), running.layout.clone())).collect()
         };
-        let cause = self.in_words(causes).await?;
         let mut moved = Vec::new();
+        let mut cause = String::new();
         for (flow, layout) in running {
             let Some(graph) = self.flows.graph(flow.id) else { continue };
             let planned = self.planned(Some(flow.id), layout.version, graph, &[]).await?;
             let places = planned.placement.places();
+            // Boards that are gone may have been missed only now.
+            if cause.is_empty() {
+                let causes = std::mem::take(&mut self.flows.table().causes);
+                cause = self.in_words(causes).await?;
+            }
             if self.lay_out(&flow, &layout, places, &cause, &planned.graph).await? {
                 moved.push(flow.name);
             }
         }
+        self.flows.table().watch.planned(self.now());
         let title = if moved.is_empty() { cause } else { format!("{}: {cause}", moved.join(", ")) };
         self.give_programs(&title, &Actor::System).await
     }
