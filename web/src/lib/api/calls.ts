@@ -301,7 +301,7 @@ export const flows = {
   version: (flow: string, version: number, signal?: Signal) =>
     get<FlowVersion & { graph: unknown }>(`/flows/${id(flow)}/versions/${version}`, {}, signal),
   save: (flow: string, graph: Graph, comment: string, basedOn: number | undefined) =>
-    post<FlowVersion>(`/flows/${id(flow)}/versions`, {
+    post<Flow>(`/flows/${id(flow)}/versions`, {
       ...graph,
       comment,
       ...(basedOn ? { based_on: basedOn } : {}),

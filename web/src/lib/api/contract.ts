@@ -136,82 +136,32 @@ export type Version = Told<Omit<Known['Version'], 'source'>, { syntax: Syntax }>
 export type VersionWithSource = Version & { source: string };
 export type DiffLine = Told<Known['DiffLine'], { op: ' ' | '+' | '-' }>;
 
-/** A flow, with its newest graph where one is asked for. */
-export type Flow = {
-  id: string;
-  name: string;
-  description: string;
-  latest_version: number;
-  deployed: number | null;
-  state: FlowState;
-  created_at: string;
-  updated_at: string;
-  unplaced: number;
-  devices: number;
-  graph?: unknown;
-};
 export type FlowState = 'stopped' | 'running' | 'partly';
-export type FlowVersion = { version: number; author: string; created_at: string; comment: string };
+/** A flow; with its newest graph where one is asked for. */
+export type Flow = Told<Known['Flow'], { state: FlowState; graph: unknown }>;
+/** With its graph where one version is asked for. */
+export type FlowVersion = Told<Known['FlowVersionDto'], { graph: unknown }>;
 /** Where a step runs; null is nowhere. */
-export type Place = { hub?: boolean; device?: string; name?: string };
-export type Candidate = {
-  device: string;
-  name: string;
-  online: boolean;
-  parts: Record<'priorities' | 'load' | 'specificity' | 'neighbourhood' | 'stickiness', number> | null;
-  total: number | null;
-  obstacle: string | null;
-  chosen: boolean;
-};
-export type PlacedStep = {
-  step: string;
-  kind: string;
-  place: Place | null;
-  why: string;
-  candidates: Candidate[];
-};
-export type PlacedBoard = {
-  device: string;
-  name: string;
-  online: boolean;
-  steps: string[];
-  steps_of_others: number;
-  limit: number | null;
-  free_memory_bytes: number | null;
-  task: { state: TaskState; reason: string | null } | null;
-  digest: string | null;
-  size_bytes: number | null;
-};
-export type WireCount = {
-  from: string;
-  to: string;
-  messages: number;
-  dropped: number;
-  last_at: string | null;
-  last_value: unknown;
-  crosses: boolean;
-};
-export type FlowErrors = { step: string; message: string; count: number; last_at: string }[];
-export type Placement = {
-  version: number;
-  settled: boolean;
-  steps: PlacedStep[];
-  boards: PlacedBoard[];
-  wires: WireCount[];
-  errors: FlowErrors;
-};
-type Spot = 'hub' | { device: string; name: string } | null;
-export type PlacementChange = {
-  at: string;
-  cause: string;
-  version: number;
-  moves: { step: string; from: Spot; to: Spot }[];
-};
-export type FlowProgram = { language: string; source: string; digest: string; size_bytes: number };
-export type FlowImport = {
-  flows: { id?: string; name: string; steps?: unknown[] }[];
-  warnings: { node: string | null; message: string }[];
-};
+export type Place = Known['PlaceDto'];
+export type Candidate = Required<Known['CandidateDto']>;
+export type PlacedStep = Told<Known['PlacedDto'], { place: Place | null; candidates: Candidate[] }>;
+export type PlacedBoard = Told<
+  Known['BoardDto'],
+  { task: { state: TaskState; reason?: string | null } | null }
+>;
+export type WireCount = Told<Known['WireDto'], { last_value: unknown }>;
+export type FlowErrors = Known['FaultDto'][];
+export type Placement = Told<
+  Known['Placement'],
+  { steps: PlacedStep[]; boards: PlacedBoard[]; wires: WireCount[]; errors: FlowErrors }
+>;
+export type PlacementChange = Told<Known['LayoutDto'], { moves: Required<Known['Move']>[] }>;
+export type FlowProgram = Known['Program'];
+/** Documents, or flows if they were saved. */
+export type FlowImport = Told<
+  Known['ImportedFlows'],
+  { flows: { id?: string; name: string; steps?: unknown[] }[] }
+>;
 
 export type Firmware = Told<Known['Firmware'], { manifest: Record<string, unknown> | null }>;
 export type FirmwareList = List<Firmware> & { size_bytes_max: number };

@@ -10,7 +10,8 @@ function placed(places: Record<string, string | null>): Placement {
   const steps = Object.entries(places).map(([step, name]) => ({
     step,
     kind: 'pass',
-    place: name === null ? null : name === 'hub' ? { hub: true } : { device: `id of ${name}`, name },
+    place:
+      name === null ? null : name === 'hub' ? { hub: true } : { hub: false, device: `id of ${name}`, name },
     why: '',
     candidates: [],
   }));

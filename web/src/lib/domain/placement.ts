@@ -71,16 +71,9 @@ export function mainReason(candidate: Candidate): string {
   return best[2];
 }
 
-/** The boards that a flow uses, or could be asked about: those with steps first. */
-export function boardsOf(placement: Pick<Placement, 'boards' | 'steps'>): { device: string; name: string }[] {
-  const all = new Map<string, string>();
-  for (const board of placement.boards) all.set(board.device, board.name);
-  for (const step of placement.steps) {
-    for (const candidate of step.candidates) {
-      if (!all.has(candidate.device)) all.set(candidate.device, candidate.name);
-    }
-  }
-  return [...all].map(([device, name]) => ({ device, name }));
+/** The boards that run steps. */
+export function boardsOf(placement: Pick<Placement, 'boards'>): { device: string; name: string }[] {
+  return placement.boards.filter((board) => board.steps.length > 0);
 }
 
 /** Counts of wires as the live link tells them, put over those that were loaded. What is older is not put over. */
