@@ -1,5 +1,6 @@
 //! Starts the real hub, boards on the real MicroPython, and a real Node-RED with our nodes, and ends them after
-//! the last test. Nothing here waits by the clock: only for facts, with a deadline.
+//! the last test. NODE_RED names the red.js of another Node-RED. Nothing here waits by the clock: only for facts,
+//! with a deadline.
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { connect, createServer } from 'node:net';
@@ -22,10 +23,10 @@ const WebSocket = require('ws');
 const mqtt = require('mqtt');
 /** How many messages are told when something did not come about. */
 const SHOWN_MAX = 8;
-/** Node-RED as it comes: nothing is changed but where it listens, and that its editor phones nobody. */
+/** Node-RED as it comes: nothing is changed but where it listens, and that its editor neither phones nor explains itself. */
 const SETTINGS = `module.exports = {
   uiPort: Number(process.env.NODE_RED_PORT), uiHost: '127.0.0.1', flowFile: 'flows.json', credentialSecret: 'test',
-  telemetry: { enabled: false }, externalModules: { palette: { allowInstall: false } },
+  telemetry: { enabled: false }, editorTheme: { tours: false }, externalModules: { palette: { allowInstall: false } },
 };`;
 
 /** A hub with a token for tests and one for Node-RED. */
@@ -129,7 +130,7 @@ export async function until(what, look) {
   }
 }
 
-/** Node-RED with our package in its user folder, as `npm install PATH` links it there. */
+/** Node-RED with our package in its user folder, as `npm install PATH` links it there: with what it needs beside it. */
 export async function openNodeRed(userDir, port = 0) {
   await mkdir(path.join(userDir, 'node_modules'), { recursive: true });
   await writeFile(path.join(userDir, 'settings.js'), SETTINGS);
