@@ -20,6 +20,7 @@ use motehub_domain::flow::run::Runner;
 use motehub_domain::flow::{Flow, Graph, Kind, Layout, StepId};
 use motehub_domain::id::{DeviceId, FlowId};
 use motehub_domain::placement::{Place, Watch};
+use motehub_domain::report::Event;
 use motehub_domain::telemetry::Metric;
 use motehub_domain::time::Time;
 use serde_json::Value;
@@ -31,6 +32,8 @@ pub(crate) use reach::Errand;
 const SEEN_MAX: usize = 16;
 /// How many errands of steps on the hub may wait; further values are dropped and counted.
 const ERRANDS_MAX: usize = 1_000;
+/// How agents call it when a step had too little memory.
+const OUT_OF_MEMORY: &str = "out_of_memory";
 /// How many deployments that ended badly may wait for the planner.
 const FAILED_MAX: usize = 1_000;
 
@@ -160,6 +163,17 @@ impl Flows {
         }
         drop(table);
         if is_new {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Something happened at a board: an agent says when a step had too little memory for a value.
+    pub(crate) fn happened(&self, device: DeviceId, event: &Event, now: Time) {
+        let mut table = self.table();
+        if event.name == OUT_OF_MEMORY && table.failed.len() < FAILED_MAX && table.uses(device) {
+            table.failed.push_back((device, "out of memory while a step ran".to_owned()));
+            table.watch.disturb(now);
+            drop(table);
             self.changed.notify_one();
         }
     }

@@ -209,7 +209,10 @@ impl App {
                     self.shadow_said(device, request).await
                 }
                 Uplink::Announced(said) => self.announced(device, &said).await,
-                Uplink::Event(event) => self.happened(device, &event, arrived).await,
+                Uplink::Event(event) => {
+                    self.flows.happened(device, &event, now);
+                    self.happened(device, &event, arrived).await
+                }
                 Uplink::Task(said) => self.task_reported(device, &said).await,
                 Uplink::Firmware(signal) => self.firmware_signalled(device, &signal).await,
                 Uplink::Passed(passed) => {

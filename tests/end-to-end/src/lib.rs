@@ -17,4 +17,4 @@ pub use hub::{Api, Hub, add_token, binary};
 pub use proxy::{Fault, Proxy};
 pub use publisher::Publisher;
 pub use session::{Delivered, Session};
-pub use wait::{WAIT_MAX, until, until_within};
+pub use wait::{WAIT_MAX, until, until_within, waited};

@@ -24,3 +24,15 @@ pub fn until_within<T>(span: Duration, what: &str, mut fact: impl FnMut() -> Opt
         std::thread::sleep(Duration::from_millis(25));
     }
 }
+
+/// Waits until something holds, or for a span; whether it held.
+pub fn waited(span: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while !holds() {
+        if start.elapsed() >= span {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    true
+}

@@ -142,3 +142,98 @@ fn a_flow_moves_when_a_board_dies_and_settles_when_it_comes_back() {
     assert_eq!(status, 204, "{answer}");
     assert_eq!(bench.hub.api.get(&format!("/flows/{flow}"))["state"], "stopped");
 }
+
+#[test]
+fn a_board_that_runs_out_of_memory_gets_fewer_steps() {
+    let bench = bench(3, 3);
+    let tiny = &bench.devices[1];
+    let edit = json!({ "capabilities": ["temperature", "tiny"] });
+    assert_eq!(bench.hub.api.call("PATCH", &format!("/devices/{tiny}"), Some(&edit)).0, 200);
+    let mut flow = seed();
+    for step in flow["steps"].as_array_mut().expect("steps").iter_mut().filter(|step| step["id"] != "out") {
+        step["prefers"] = json!(["tiny"]);
+    }
+    // It fills the memory of boards that are tiny.
+    let full = json!({"id": "full", "kind": "failure", "tags": ["tiny"], "prefers": ["tiny"]});
+    flow["steps"].as_array_mut().expect("steps").push(full);
+    let id = bench.hub.api.post("/flows", &flow)["id"].as_str().expect("an id").to_owned();
+    let planned = bench.hub.api.post(&format!("/flows/{id}/deploy"), &json!({}));
+    let count = |placement: &Value| {
+        let mut boards = placement["boards"].as_array().expect("boards").iter();
+        let board = boards.find(|board| board["device"] == tiny.as_str()).expect("the board");
+        (board["steps"].as_array().expect("steps").len(), board["limit"].as_u64())
+    };
+    let (before, limit) = count(&planned);
+    assert!(before > 1 && limit.is_none(), "{planned}");
+    let after = until("it has fewer steps, and the flow has settled", || {
+        let placement = bench.placement(&id);
+        let (steps, limit) = count(&placement);
+        let is_spared = steps < before && limit.is_some_and(|limit| limit < before as u64);
+        (is_spared && placement["settled"] == true).then_some(placement)
+    });
+    assert!(count(&after).0 <= usize::try_from(count(&after).1.expect("a limit")).expect("small"), "{after}");
+    bench.flows(&id, "out");
+    let causes = bench.causes(&id);
+    assert!(
+        causes.iter().any(|cause| cause.contains("failed") && cause.contains("MemoryError")),
+        "{causes:?}"
+    );
+}
+
+#[test]
+fn under_churn_the_flow_works_where_boards_are_and_settles_when_it_stops() {
+    let mut bench = bench(5, 5);
+    let flow = bench.deploy(&seed());
+    bench.flows(&flow, "out");
+    // Numbers from a seed: which board loses its power for how many rounds.
+    let mut dice = 7_u64;
+    let mut off = vec![0_u64; bench.devices.len()];
+    for _ in 0..12 {
+        for (number, device) in bench.devices.iter().enumerate() {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            match off[number] {
+                0 if (dice >> 33) % 100 < 20 => {
+                    off[number] = 1 + (dice >> 41) % 3;
+                    bench.fleet.order(&json!({ "board": device, "do": "power_cut" }));
+                }
+                1 => {
+                    off[number] = 0;
+                    bench.fleet.order(&json!({ "board": device, "do": "power_on" }));
+                }
+                rounds => off[number] = rounds.saturating_sub(1),
+            }
+        }
+        // A round lasts until the boards that are there were heard again, some values long.
+        let before = Bench::passed(&bench.placement(&flow), "out");
+        end_to_end::waited(std::time::Duration::from_secs(2), || {
+            Bench::passed(&bench.placement(&flow), "out") > before + 10
+        });
+    }
+    for (number, device) in bench.devices.iter().enumerate() {
+        if off[number] > 0 {
+            bench.fleet.order(&json!({ "board": device, "do": "power_on" }));
+        }
+    }
+    let stopped = Instant::now();
+    until("it settles", || {
+        let placement = bench.placement(&flow);
+        let is_quiet = placement["boards"]
+            .as_array()
+            .expect("boards")
+            .iter()
+            .all(|board| board["online"] == true && board["task"].is_null());
+        (placement["settled"] == true && is_quiet).then_some(())
+    });
+    println!("settled {} ms after the last board came back", stopped.elapsed().as_millis());
+    bench.flows(&flow, "out");
+    let placement = bench.placement(&flow);
+    for wire in placement["wires"].as_array().expect("wires") {
+        println!(
+            "{} -> {}: {} delivered, {} lost",
+            wire["from"], wire["to"], wire["messages"], wire["dropped"]
+        );
+    }
+    let quiet = bench.causes(&flow).len();
+    bench.flows(&flow, "out");
+    assert_eq!(bench.causes(&flow).len(), quiet, "it goes on moving");
+}
