@@ -110,8 +110,10 @@ test('values come out of the flow, and go into it', async () => {
 test('only another drawing makes another version', async () => {
   const { id } = await flow();
   const mark = red.messages.length;
+  // What is shown is known only when the hub was asked whether it has the drawing.
+  red.statuses.clear();
   await red.deploy(drawing(-100, { x: 500 }));
-  await red.message('seen', () => true, mark);
+  for (const one of STEPS) await red.status(one, isPlaced);
   assert.equal((await flow()).latest_version, 1);
   await red.deploy(drawing(100), 'nodes');
   assert.equal(await red.message('seen', (value) => value === false, mark), false);
