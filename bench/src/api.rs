@@ -60,6 +60,15 @@ impl Api {
         Ok(())
     }
 
+    /// Does something that is answered with JSON, or with nothing.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.agent.post(format!("http://{}/api/v1/{path}", self.address));
+        let request = request.header("Content-Type", "application/json");
+        let mut answer = request.header("Authorization", &self.authorization).send(body.to_string())?;
+        let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
+        Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+    }
+
     /// The key of a device for CoAP over DTLS.
     pub(crate) fn coap_key(&self, id: &str) -> anyhow::Result<String> {
         let found = self.get(&format!("devices/{id}/coap-key"))?;
@@ -125,7 +134,8 @@ impl Api {
         Ok(())
     }
 
-    fn get(&self, path: &str) -> anyhow::Result<Value> {
+    /// Looks something up.
+    pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
         let request = self.agent.get(format!("http://{}/api/v1/{path}", self.address));
         read(request.header("Authorization", &self.authorization).call()?)
     }

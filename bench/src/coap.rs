@@ -2,10 +2,10 @@
 //! aiocoap that does nothing with what it gets. The boards are those of `motehub sim coap`, the same for all three.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::broker::{self, Programs};
+use crate::running::{Running, unread};
 
 /// How often each board measures.
 const MEASURE_EVERY_MS: usize = 10_000;
@@ -36,32 +37,6 @@ struct Measured {
     each_kb: f64,
     /// From switching boards off to all of them, and no others, being shown as offline.
     missed_s: Option<f64>,
-}
-
-/// A process that ends with the bench.
-struct Running {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Running {
-    fn start(mut command: Command) -> anyhow::Result<Self> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let mut child = command.spawn().with_context(|| format!("starting {:?}", command.get_program()))?;
-        let lines = BufReader::new(child.stdout.take().context("it is piped")?).lines();
-        Ok(Self { child, lines })
-    }
-
-    fn line(&mut self) -> anyhow::Result<String> {
-        Ok(self.lines.next().context("it ended")??)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Where the boards are heard, and how it is told how many requests were taken.
@@ -134,7 +109,7 @@ fn aiocoap(programs: &Programs, folder: &Path, python: &Path, ids: &[String]) ->
     let pid = server.child.id();
     let taken = std::sync::Arc::new(std::sync::Mutex::new(0.0));
     let told = taken.clone();
-    let lines = std::mem::replace(&mut server.lines, BufReader::new(ended()?).lines());
+    let lines = unread(&mut server)?;
     let reader = thread::spawn(move || {
         for number in lines.map_while(Result::ok).filter_map(|line| line.parse().ok()) {
             *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = number;
@@ -146,14 +121,6 @@ fn aiocoap(programs: &Programs, folder: &Path, python: &Path, ids: &[String]) ->
     drop(server);
     let _ = reader.join();
     measured
-}
-
-/// An output of which nothing comes.
-fn ended() -> anyhow::Result<ChildStdout> {
-    let mut child = Command::new("true").stdout(Stdio::piped()).spawn()?;
-    let stdout = child.stdout.take().context("it is piped")?;
-    child.wait()?;
-    Ok(stdout)
 }
 
 fn measured(
@@ -175,7 +142,7 @@ fn measured(
     command.arg(&file).args(["--measure-ms", &MEASURE_EVERY_MS.to_string(), "--until-eof"]);
     let mut boards = Running::start(command)?;
     // Nobody reads what the boards say; it must not fill up.
-    let lines = std::mem::replace(&mut boards.lines, BufReader::new(ended()?).lines());
+    let lines = unread(&mut boards)?;
     let reader = thread::spawn(move || lines.map_while(Result::ok).count());
     match target.api {
         Some(api) => api.wait_online_within(ids.len(), THERE_MAX)?,

@@ -3,9 +3,11 @@
 mod api;
 mod broker;
 mod coap;
+mod flow;
 mod history;
 mod latency;
 mod load;
+mod running;
 mod storm;
 mod table;
 mod wire;
@@ -71,6 +73,14 @@ enum Other {
         #[command(flatten)]
         hub: Hub,
     },
+    /// How long a value takes along a line of 20 steps, on boards and on the hub
+    Flow {
+        /// The interpreter of the boards; without it that of xtask/setup.sh, or the installed one
+        #[arg(long)]
+        micropython: Option<PathBuf>,
+        #[command(flatten)]
+        hub: Hub,
+    },
     /// Virtual boards at one CoAP listener, in the clear and over DTLS, beside aiocoap's server
     Coap {
         /// How many boards
@@ -104,6 +114,9 @@ fn main() -> anyhow::Result<()> {
         }
         Some(Other::Coap { devices, python, hub }) => {
             return coap::coap(&alone(hub), python, usize::from(devices));
+        }
+        Some(Other::Flow { micropython, hub }) => {
+            return local.block_on(&runtime, flow::flow(&alone(hub), micropython));
         }
         None => {}
     }

@@ -151,7 +151,7 @@ pub(crate) struct FaultDto {
 pub(crate) struct PlacementDto {
     /// Of which version.
     version: i64,
-    /// Whether every step has a place, and every board that is there runs its program.
+    /// Whether every step has a place, and every board runs its program.
     settled: bool,
     /// In the order in which they were drawn.
     steps: Vec<PlacedDto>,
@@ -173,7 +173,7 @@ pub(super) async fn shown(app: &App, planned: Planned, doing: Doing) -> Result<P
         carried.push(board(app, known, &places).await?);
     }
     let is_all_placed = placement.steps.iter().all(|placed| placed.place.is_some());
-    let is_busy = |board: &BoardDto| board.online && !board.steps.is_empty() && board.task.is_some();
+    let is_busy = |board: &BoardDto| !board.steps.is_empty() && board.task.is_some();
     let settled = is_all_placed && !carried.iter().any(is_busy);
     let Doing { wires, errors } = doing;
     let wires = graph.wires.iter().map(|wire| {
