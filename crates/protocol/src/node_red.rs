@@ -19,7 +19,7 @@ use drawing::Drawing;
 use node::Node;
 
 /// Largest export in bytes.
-pub const EXPORT_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const EXPORT_BYTES_MAX: usize = 1024 * 1024;
 /// Most nodes of an export.
 pub const NODES_MAX: usize = 5_000;
 /// What a flow is called whose tab has no name.
