@@ -55,6 +55,9 @@ export function lookOfWire(wire: Wire, shown: Shown): WireLook {
   };
 }
 
+export const isSame = (one: unknown, other: unknown): boolean =>
+  JSON.stringify(one) === JSON.stringify(other);
+
 /** A step for those who hear the page. */
 export function spokenStep(step: Step, look: StepLook): string {
   const parts = [nameOf(step), summaryOf(step)];
