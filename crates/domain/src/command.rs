@@ -205,8 +205,8 @@ fn first(command: &Command, device: &Device, online: bool, now: Time) -> Effects
         revision: 1,
     };
     match (device.dialect, online) {
-        (Dialect::Nodemcu, _) => {
-            let why = "the IoT Executor firmware takes no commands; boards with the Motehub agent do";
+        (Dialect::Nodemcu | Dialect::EspFirmware, _) => {
+            let why = "the firmware of the board takes no commands; boards with the Motehub agent do";
             let failed = Execution {
                 state: ExecutionState::Failed,
                 reason: Some(why.to_owned()),
@@ -281,7 +281,7 @@ pub fn elapsed(
 
 fn may_be_said(device: &Device, execution: &Execution) -> bool {
     match device.dialect {
-        Dialect::Native | Dialect::Micropython | Dialect::Nodemcu => true,
+        Dialect::Native | Dialect::Micropython | Dialect::Nodemcu | Dialect::EspFirmware => true,
         Dialect::Mongoose | Dialect::Riot => execution.state == ExecutionState::Queued,
     }
 }

@@ -1,5 +1,6 @@
 //! Devices: registered things with an identity and a credential.
 
+pub mod board;
 mod dialect;
 mod presence;
 
@@ -235,12 +236,13 @@ impl Device {
         self.unauthenticated_allowed && self.allowed_from.is_none_or(|network| network.contains(address))
     }
 
-    /// A RIOT node proves nothing of itself: where it speaks from is all that tells it from others.
+    /// Some prove nothing of themselves: where they speak from is all that tells them from others.
     pub(crate) fn check_openness(&self) -> Result<(), Rejection> {
-        match self.dialect == Dialect::Riot && self.unauthenticated_allowed && self.allowed_from.is_none() {
+        let needs_address = self.dialect.is_known_by_address() && self.unauthenticated_allowed;
+        match needs_address && self.allowed_from.is_none() {
             true => Err(Rejection::invalid(
                 "allowed_from",
-                "say from which address or network the node speaks, such as fd00:1::/64: it proves nothing else",
+                "say from which address or network the device speaks, such as fd00:1::/64: it proves nothing else",
             )),
             false => Ok(()),
         }

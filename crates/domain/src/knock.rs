@@ -89,7 +89,7 @@ pub struct Acceptance {
     /// What the device is registered as.
     pub registration: Registration,
     /// Whether it may go on without a credential: only for firmware that cannot be given one over the air. A RIOT node
-    /// may do so from the address that it came from.
+    /// or an ESP-FIRMWARE board may do so from the address that it came from.
     pub without_credential: bool,
 }
 
@@ -105,12 +105,12 @@ pub fn accept(
     if wanted.without_credential && !wanted.registration.dialect.may_be_open() {
         return Err(Rejection::invalid(
             "without_credential",
-            "only NodeMCU boards with IoT Executor firmware and RIOT nodes may be let in without a credential",
+            "only devices of the dialects nodemcu, riot and esp-firmware may be let in without a credential",
         ));
     }
     let (mut device, mut effects) = device::register(id, &wanted.registration, credential, actor, now)?;
     device.unauthenticated_allowed = wanted.without_credential;
-    if wanted.without_credential && device.dialect == Dialect::Riot {
+    if wanted.without_credential && device.dialect.is_known_by_address() {
         device.allowed_from = Some(Network::parse("address", &knock.said.address)?);
     }
     for save in &mut effects.save {

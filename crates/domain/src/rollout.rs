@@ -1,6 +1,7 @@
 //! How one device's share of a deployment proceeds, from what its signals tell.
 //!
-//! Devices of the native protocol say themselves how far they are: [`native`]. What brings a firmware is judged by
+//! Devices of the native protocol say themselves how far they are: [`native`]. Boards with an HTTP server are posted
+//! their script, and what they answer is judged: [`posted`]. What brings a firmware is judged by
 //! what devices say that they run: [`firmware`]. Boards with the IoT Executor firmware
 //! report nothing: that a version runs is concluded from polls. They poll once after every start. A start that
 //! follows the download begins the health window; a window without another start, at whose end the board is still
@@ -8,13 +9,14 @@
 
 pub mod firmware;
 pub mod native;
+pub mod posted;
 
 use serde_json::json;
 
 use crate::artifact::{ArtifactKind, Digest};
 use crate::change::{Actor, Change, ChangeKind};
 use crate::deployment::{DEADLINE, Target, Task, TaskState};
-use crate::device::{self, Device, Software};
+use crate::device::{self, Device, Dialect, Software};
 use crate::effects::{Effects, Save};
 use crate::job;
 use crate::message::{Downlink, Offer};
@@ -93,6 +95,9 @@ pub fn elapsed(target: Target, task: &Task, now: Time) -> Effects {
     if target.device.dialect.speaks_native() {
         return native::elapsed(target, task, now);
     }
+    if target.device.dialect == Dialect::EspFirmware {
+        return posted::elapsed(target, task, now);
+    }
     match task.state {
         TaskState::Waiting | TaskState::Offered if now - task.created_at >= DEADLINE => {
             timed_out(target, task, now)
@@ -116,7 +121,7 @@ pub fn connected(target: Target, now: Time) -> Effects {
     if target.open.as_ref().is_some_and(|task| task.artifact.firmware().is_some()) {
         return firmware::connected(target, now);
     }
-    if target.device.dialect.speaks_native() {
+    if target.device.dialect.speaks_native() || target.device.dialect == Dialect::EspFirmware {
         return native::connected(target, now);
     }
     let Target { device, open: Some(task), .. } = target else { return Effects::none() };

@@ -1,6 +1,7 @@
-//! Sockets towards devices: MQTT, HTTP and CoAP, and what nodes of Pyaiot use. A gateway reaches the product only
-//! through [`hub::Hub`].
+//! Sockets towards devices: MQTT, HTTP and CoAP, what nodes of Pyaiot use, and boards that are called. A gateway
+//! reaches the product only through [`hub::Hub`].
 
+pub mod boards;
 pub mod coap;
 pub mod http;
 pub mod hub;

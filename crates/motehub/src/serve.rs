@@ -1,5 +1,7 @@
 //! `motehub serve`: settings from the command line, the environment and a file, in this order of precedence.
 
+mod boards;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -82,6 +84,8 @@ pub(crate) struct Options {
     /// A page whose visitors may use their login at --pyaiot, such as http://lab:8080; repeatable
     #[arg(long, value_name = "ORIGIN", env = "MOTEHUB_PYAIOT_ORIGIN", value_delimiter = ',')]
     pub(crate) pyaiot_origin: Vec<String>,
+    #[command(flatten)]
+    pub(crate) boards: boards::BoardOptions,
     /// Open these topics to MQTT clients without credentials (a weakness that the dashboard shows); repeatable
     #[arg(long, value_name = "FILTER", env = "MOTEHUB_MQTT_ANONYMOUS", value_delimiter = ',')]
     pub(crate) mqtt_anonymous: Vec<String>,
@@ -141,6 +145,12 @@ struct File {
     pyaiot_anonymous: bool,
     #[serde(default)]
     pyaiot_origin: Vec<String>,
+    #[serde(default)]
+    esp_firmware: bool,
+    esp_firmware_port: Option<u16>,
+    #[serde(default)]
+    esp_firmware_network: Vec<String>,
+    logstash: Option<String>,
     #[serde(default)]
     mqtt_anonymous: Vec<String>,
     #[serde(default)]
@@ -213,6 +223,9 @@ fn announce(server: &Server) {
     if let Some(address) = addresses.pyaiot {
         line["pyaiot"] = json!(address.to_string());
     }
+    if let Some(address) = addresses.logstash {
+        line["logstash"] = json!(address.to_string());
+    }
     let nodes = addresses.nodes;
     let of_nodes = [("nodes_ws", nodes.websocket), ("nodes_mqtt", nodes.mqtt), ("mqtt_sn", nodes.mqtt_sn)];
     for (name, address) in of_nodes {
@@ -261,6 +274,12 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         anonymous: options.pyaiot_anonymous || file.pyaiot_anonymous,
         origins: origins.iter().map(|text| origin(text)).collect::<Result<_, _>>()?,
     };
+    let of_file = boards::BoardOptions {
+        esp_firmware: file.esp_firmware,
+        esp_firmware_port: file.esp_firmware_port,
+        esp_firmware_network: file.esp_firmware_network,
+        logstash: file.logstash,
+    };
     let open = if options.mqtt_anonymous.is_empty() { file.mqtt_anonymous } else { options.mqtt_anonymous };
     let mqtt_anonymous = open.iter().map(|text| filter(text)).collect::<Result<_, _>>()?;
     let certificate = options.tls_certificate.or(file.tls_certificate);
@@ -297,6 +316,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         aws: aws.map(|text| address("aws", &text)).transpose()?,
         mdash_app_users: options.mdash_app_users || file.mdash_app_users,
         pyaiot,
+        esp_firmware: boards::settings(options.boards, of_file)?,
         mqtt_anonymous,
         mqtt_limits: crate::limits::limits(&file.mqtt_limits)?,
         tls_files,
@@ -389,11 +409,19 @@ mod tests {
             change(&mut options);
             format!("{:#}", settings(options).expect_err("it is wrong"))
         };
-        let cases: [(Mistake, &str); 6] = [
+        let cases: [(Mistake, &str); 8] = [
             (|o| o.data = None, "data:"),
             (|o| o.http = Some("nowhere".into()), "http:"),
             (|o| o.mqtt_tls = Some("1.2.3.4".into()), "mqtt-tls:"),
             (|o| o.mqtt_anonymous = vec!["a/#/b".into()], "mqtt-anonymous:"),
+            (|o| o.boards.esp_firmware_port = Some(8080), "esp-firmware:"),
+            (
+                |o| {
+                    o.boards.esp_firmware = true;
+                    o.boards.esp_firmware_network = vec!["lab".into()];
+                },
+                "esp-firmware-network:",
+            ),
             (|o| o.public_url = Some("hub.example".into()), "public-url:"),
             (|o| o.config = Some("/does/not/exist.toml".into()), "config:"),
         ];

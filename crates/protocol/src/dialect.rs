@@ -6,7 +6,7 @@ use motehub_domain::message::{Downlink, Uplink};
 use motehub_domain::topic::{TopicFilter, TopicRights};
 
 use crate::payload::Encoding;
-use crate::{aws, native, nodemcu, shadow};
+use crate::{aws, esp_firmware, native, nodemcu, shadow};
 
 /// Who a device is, as far as its dialect needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub fn mqtt_uplink(
         Dialect::Nodemcu | Dialect::Mongoose | Dialect::Riot => {
             nodemcu::mqtt_uplink(identity, topic, encoding, payload)
         }
+        Dialect::EspFirmware => esp_firmware::mqtt_uplink(identity, topic, payload)
+            .or_else(|| nodemcu::mqtt_uplink(identity, topic, encoding, payload)),
     }
 }
 
@@ -73,6 +75,7 @@ pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Vec<MqttMessag
     let mut messages = match identity.dialect {
         Dialect::Native | Dialect::Micropython => native::mqtt_downlink(identity, downlink),
         Dialect::Nodemcu => nodemcu::mqtt_downlink(identity, downlink),
+        Dialect::EspFirmware => esp_firmware::mqtt_downlink(identity, downlink),
         Dialect::Mongoose | Dialect::Riot => Vec::new(),
     };
     messages.extend(shadow::downlink(identity, downlink));
@@ -90,6 +93,11 @@ pub fn mqtt_rights(identity: &Identity) -> TopicRights {
     match identity.dialect {
         Dialect::Native | Dialect::Micropython | Dialect::Mongoose | Dialect::Riot => {}
         Dialect::Nodemcu => rights.subscribe.extend(TopicFilter::parse(nodemcu::WAKE_TOPIC)),
+        Dialect::EspFirmware => {
+            let TopicRights { publish, subscribe } = esp_firmware::rights(identity);
+            rights.publish.extend(publish);
+            rights.subscribe.extend(subscribe);
+        }
     }
     rights
 }
@@ -99,8 +107,8 @@ pub fn listens(identity: &Identity, filter: &TopicFilter) -> bool {
     let own = match identity.dialect {
         Dialect::Native | Dialect::Micropython => native::listens(identity, filter),
         // A board with the IoT Executor firmware asks by itself once it has started; Mongoose OS has a WebSocket, and
-        // RIOT nodes are asked over CoAP.
-        Dialect::Nodemcu | Dialect::Mongoose | Dialect::Riot => false,
+        // RIOT nodes are asked over CoAP. Boards with ESP-FIRMWARE are posted what they are to run.
+        Dialect::Nodemcu | Dialect::Mongoose | Dialect::Riot | Dialect::EspFirmware => false,
     };
     own || shadow::listens(identity, filter)
 }

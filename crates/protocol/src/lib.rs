@@ -5,6 +5,7 @@ pub mod aws;
 pub mod coap;
 pub mod command;
 pub mod dialect;
+pub mod esp_firmware;
 pub mod flow;
 pub mod image;
 pub mod jobs;

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::access_key;
 use crate::api::Throttle;
+use crate::boards::Called;
 use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::commands::Commands;
@@ -93,6 +94,8 @@ pub(crate) struct Parts {
     pub(crate) bound: OnceLock<Addresses>,
     /// The broker, once it is bound.
     pub(crate) mqtt: OnceLock<mqtt::Handle>,
+    /// Boards that are called.
+    pub(crate) called: Called,
     /// Renders the metrics.
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
 }

@@ -14,7 +14,8 @@ use motehub_domain::message::{Downlink, Offer};
 use motehub_domain::shadow::{self, Request, Shadow};
 use motehub_domain::topic::TopicRights;
 use motehub_gateway::hub::{
-    Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, UplinkError,
+    Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, Transport,
+    UplinkError,
 };
 use motehub_gateway::link::Order;
 use motehub_protocol::aws::Ask;
@@ -109,11 +110,18 @@ impl Hub for App {
     }
 
     fn attach(&self, connection: Connection, downlinks: mpsc::Sender<Downlink>) -> Answer<'_, ()> {
-        self.connections.attach(&connection, downlinks, self.now());
+        // Boards that are called are there if they answer, whatever connections they have.
+        let boards = self.called.boards().filter(|_| connection.transport == Transport::Mqtt);
+        if !boards.is_some_and(|boards| boards.connected(&connection, &downlinks)) {
+            self.connections.attach(&connection, downlinks, self.now());
+        }
         Box::pin(std::future::ready(()))
     }
 
     fn detach(&self, connection: ConnectionId) -> Answer<'_, ()> {
+        if let Some(boards) = self.called.boards() {
+            boards.left(connection);
+        }
         self.connections.detach(connection);
         Box::pin(std::future::ready(()))
     }

@@ -9,6 +9,7 @@ use motehub_domain::id::KnockId;
 use motehub_domain::knock::{Heard, Inbox, Knock, Said, Standing, Via};
 use motehub_domain::time::{Span, Time};
 use motehub_gateway::hub::{self, Credentials};
+use motehub_protocol::esp_firmware;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -69,7 +70,7 @@ impl App {
     /// Somebody was not let in. If it is nobody known yet it is listed, unless what it calls itself is a secret
     /// of ours: firmware exists that sends its password as its name.
     pub(crate) async fn knocked(&self, knock: &hub::Knock) {
-        let Some(said) = said(knock) else { return counted("nameless") };
+        let Some(said) = said(knock, self.called.are_called()) else { return counted("nameless") };
         let is_known = self.knocks.inbox().knows(&said);
         if !is_known && self.shows_a_secret(&knock.credentials).await {
             return counted("secret");
@@ -112,7 +113,7 @@ impl App {
     }
 }
 
-fn said(knock: &hub::Knock) -> Option<Said> {
+fn said(knock: &hub::Knock, has_boards: bool) -> Option<Said> {
     let address = knock.address.ip().to_canonical().to_string();
     let via = match knock.transport {
         hub::Transport::Mqtt | hub::Transport::MqttNode => Via::Mqtt,
@@ -121,6 +122,11 @@ fn said(knock: &hub::Knock) -> Option<Said> {
         hub::Transport::Coap => Via::Coap,
     };
     match &knock.credentials {
+        Credentials::Mqtt { client_id, user: None, password: None, .. }
+            if has_boards && esp_firmware::name_in(client_id).is_some() =>
+        {
+            Said::board(client_id, address)
+        }
         Credentials::Mqtt { client_id, user, password, .. } => {
             let name = user.as_deref().unwrap_or(client_id);
             Said::new(name, Some(client_id), via, address, password.is_some())

@@ -12,6 +12,7 @@ mod assets;
 mod authorities;
 mod aws;
 mod backup;
+mod boards;
 mod cameras;
 mod claims;
 mod clock;
@@ -51,6 +52,6 @@ pub use clock::Clock;
 pub use nodes::Addresses as NodeAddresses;
 pub use people::{PeopleError, add_gateway, add_token, add_user};
 pub use server::{Addresses, Server};
-pub use settings::{Keep, Nodes, Pyaiot, Settings};
+pub use settings::{EspFirmware, Keep, Nodes, Pyaiot, Settings};
 
 mod people;

@@ -50,6 +50,7 @@ impl Events {
 impl App {
     /// The device said what it is and what it runs.
     pub(crate) async fn announced(&self, id: DeviceId, said: &Announcement) -> Result<(), UplinkError> {
+        self.weigh_board(id, said).await?;
         let done = self.attempt(|| async {
             let Some(mut target) = self.store.target(id).await? else { return Ok(((), Effects::none())) };
             target.online = self.connections.is_online(id);
@@ -64,6 +65,7 @@ impl App {
             Ok(((), effects.and(rollout::native::announced(target, said.running, found, now))))
         });
         outcome(done.await)?;
+        self.board_announced(id, said).await?;
         match said.started() {
             Some(started) => self.firmware_signalled(id, &started).await,
             None => Ok(()),
@@ -115,6 +117,9 @@ impl App {
                 (),
                 match is_firmware {
                     true => self.judge_firmware(target, &said.progress.signal()).await?,
+                    false if target.device.dialect == Dialect::EspFirmware => {
+                        rollout::posted::reported(target, said, self.now())
+                    }
                     false => rollout::native::reported(target, said, self.now()),
                 },
             ))
@@ -155,10 +160,13 @@ impl App {
             let Some(mut target) = self.store.target(id).await? else { return Ok(((), Effects::none())) };
             target.online = self.connections.is_online(id);
             match (target.device.dialect, target.online) {
-                (Dialect::Native | Dialect::Micropython | Dialect::Mongoose, true) => {
+                (Dialect::Native | Dialect::Micropython | Dialect::Mongoose | Dialect::EspFirmware, true) => {
                     Ok(((), rollout::connected(target, self.now())))
                 }
-                (Dialect::Native | Dialect::Micropython | Dialect::Mongoose, false)
+                (
+                    Dialect::Native | Dialect::Micropython | Dialect::Mongoose | Dialect::EspFirmware,
+                    false,
+                )
                 | (Dialect::Nodemcu | Dialect::Riot, _) => Ok(((), Effects::none())),
             }
         });

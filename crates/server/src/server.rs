@@ -25,6 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::app::{App, Parts};
+use crate::boards::Called;
 use crate::claims::Claims;
 use crate::flows;
 use crate::gateways::{self, Gateways};
@@ -60,6 +61,7 @@ pub struct Server {
     mdash: Option<TcpListener>,
     aws: Option<(TcpListener, Arc<ServerConfig>)>,
     pyaiot: Option<TcpListener>,
+    logstash: Option<TcpListener>,
     nodes: nodes::Listeners,
     mqtt: mqtt::Gateway,
     coap: Vec<coap::Gateway>,
@@ -96,6 +98,8 @@ pub struct Addresses {
     pub pyaiot: Option<SocketAddr>,
     /// Nodes of the Pyaiot family.
     pub nodes: nodes::Addresses,
+    /// What boards with ESP-FIRMWARE log.
+    pub logstash: Option<SocketAddr>,
 }
 
 impl Server {
@@ -137,6 +141,10 @@ impl Server {
             Some(address) => Some(listen::tcp("--pyaiot", address).await?),
             None => None,
         };
+        let logstash = match settings.esp_firmware.as_ref().and_then(|settings| settings.logstash) {
+            Some(address) => Some(listen::tcp("--logstash", address).await?),
+            None => None,
+        };
         let tls = match settings.mqtt_tls {
             Some(address) => Some((address, tls::server_config(&settings)?)),
             None => None,
@@ -173,6 +181,7 @@ impl Server {
             points: ingest::Rate::default(),
             bound: OnceLock::new(),
             mqtt: OnceLock::new(),
+            called: Called::default(),
             metrics: exposition::recorder(),
             settings: settings.clone(),
         });
@@ -191,6 +200,10 @@ impl Server {
         let nodes = nodes::Listeners::bind(&settings.nodes, &hub).await?;
         let [plain, secure] = listen::coap(&settings, &hub)?;
         let _ = app.mqtt.set(mqtt.handle());
+        if settings.esp_firmware.is_some() {
+            app.called.begin(hub.clone());
+            app.know_boards().await.map_err(io::Error::other)?;
+        }
         let bound = mqtt.addresses();
         let missing = || io::Error::other("the MQTT listener has no address");
         let addresses = Addresses {
@@ -205,6 +218,7 @@ impl Server {
             aws: aws.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
             pyaiot: pyaiot.as_ref().map(TcpListener::local_addr).transpose()?,
             nodes: nodes.addresses()?,
+            logstash: logstash.as_ref().map(TcpListener::local_addr).transpose()?,
         };
         let _ = app.bound.set(addresses);
         let coap = plain.into_iter().chain(secure).collect();
@@ -215,6 +229,7 @@ impl Server {
             mdash,
             aws,
             pyaiot,
+            logstash,
             nodes,
             mqtt,
             coap,
@@ -239,8 +254,22 @@ impl Server {
 
     /// Runs until `shutdown`, then drains: sockets first, then the workers.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
-        let Self { app, http, https, mdash, aws, pyaiot, nodes, mqtt, coap, offered, errands, _lock, .. } =
-            self;
+        let Self {
+            app,
+            http,
+            https,
+            mdash,
+            aws,
+            pyaiot,
+            logstash,
+            nodes,
+            mqtt,
+            coap,
+            offered,
+            errands,
+            _lock,
+            ..
+        } = self;
         let gateways = TaskTracker::new();
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
@@ -266,6 +295,12 @@ impl Server {
             gateways.spawn(http::serve(listener, router, hub.clone(), shutdown.clone()));
         }
         nodes.serve(&hub, &gateways, &shutdown);
+        if let Some(boards) = app.called.boards() {
+            gateways.spawn(boards.clone().run(shutdown.clone()));
+            if let Some(listener) = logstash {
+                gateways.spawn(boards.clone().take_logs(listener, shutdown.clone()));
+            }
+        }
         gateways.spawn(http::serve(http, router(&app, shutdown.clone()), hub, shutdown.clone()));
         workers.spawn(presence::run(app.clone(), stop_workers.clone()));
         workers.spawn(ingest::run(app.clone(), offered, stop_workers.clone()));

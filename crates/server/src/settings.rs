@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use motehub_domain::network::Network;
 use motehub_domain::topic::TopicFilter;
 use motehub_gateway::mqtt;
 
@@ -39,6 +40,8 @@ pub struct Settings {
     pub mdash_app_users: bool,
     /// What is there for Pyaiot.
     pub pyaiot: Pyaiot,
+    /// Boards with ESP-FIRMWARE, if they are served.
+    pub esp_firmware: Option<EspFirmware>,
     /// Topic filters open to MQTT clients without credentials; none by default.
     pub mqtt_anonymous: Vec<TopicFilter>,
     /// Limits of the MQTT broker.
@@ -68,6 +71,17 @@ pub struct Pyaiot {
     pub anonymous: bool,
     /// Pages whose visitors may use their login there, such as `http://lab:8080`.
     pub origins: Vec<String>,
+}
+
+/// How boards with ESP-FIRMWARE are served, which have no credential.
+#[derive(Debug, Clone)]
+pub struct EspFirmware {
+    /// The port that their HTTP servers listen on: 80, unless they are virtual.
+    pub port: u16,
+    /// Where boards are called beside the address that they may speak from.
+    pub networks: Vec<Network>,
+    /// Where what they log is taken, if it is.
+    pub logstash: Option<SocketAddr>,
 }
 
 /// Where nodes of the Pyaiot family come in by themselves; nowhere by default, since they have no credential.

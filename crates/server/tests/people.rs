@@ -68,6 +68,7 @@ impl Hub {
             aws: None,
             mdash_app_users: false,
             pyaiot: motehub_server::Pyaiot::default(),
+            esp_firmware: None,
             mqtt_anonymous: Vec::new(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,

@@ -1,6 +1,7 @@
 //! Virtual devices. They see the product only over the wire, so they are an independent witness.
 
 pub mod coap;
+pub mod esp_firmware;
 pub mod micropython;
 pub mod mongoose;
 pub mod nodemcu;
@@ -12,6 +13,8 @@ mod stdio;
 pub enum Command {
     /// Run virtual boards that speak the native protocol over CoAP
     Coap(Box<coap::Options>),
+    /// Run virtual MicroPython boards with the ESP-FIRMWARE firmware
+    EspFirmware(Box<esp_firmware::Options>),
     /// Run virtual MicroPython boards with Motehub's agent
     Micropython(Box<micropython::Options>),
     /// Run virtual lights with Mongoose OS
@@ -34,6 +37,7 @@ pub enum Command {
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Coap(options) => coap::run(&options),
+        Command::EspFirmware(options) => esp_firmware::run(&options),
         Command::Micropython(options) => micropython::run(&options),
         Command::Mongoose(options) => mongoose::run(&options),
         Command::Nodemcu(options) => nodemcu::run(*options),

@@ -60,13 +60,21 @@ impl Fleet {
         let mut command = Command::new(binary());
         command.args(["sim", "micropython", "--http", &hub.http(), "--mqtt", &hub.mqtt(), "--flash"]);
         command.arg(&flash).args(arguments);
-        if std::env::var_os("MICROPYTHON").is_none() {
-            let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.tools/micropython/micropython");
-            let is_there = std::path::Path::new(unpacked).exists();
-            command.env("MICROPYTHON", if is_there { unpacked } else { "micropython" });
-        }
+        with_interpreter(&mut command);
         for (device, credential) in boards {
             command.args(["--board", &format!("{device}:{credential}")]);
+        }
+        Self::run(command, flash)
+    }
+
+    /// Boards with ESP-FIRMWARE (name, address, what they can do), with more arguments.
+    pub fn esp_firmware(hub: &Hub, boards: &[(&str, String, &str)], arguments: &[&str]) -> Self {
+        let flash = hub.data().join("../flash");
+        let mut command = Command::new(binary());
+        command.args(["sim", "esp-firmware", "--mqtt", &hub.mqtt(), "--flash"]).arg(&flash).args(arguments);
+        with_interpreter(&mut command);
+        for (name, address, capabilities) in boards {
+            command.args(["--board", &format!("{name}@{address}={capabilities}")]);
         }
         Self::run(command, flash)
     }
@@ -150,6 +158,15 @@ impl Fleet {
     /// Waits until a board prints a line that contains a text.
     pub fn await_print(&mut self, part: &str) {
         self.await_fact("print", |fact| fact["text"].as_str().is_some_and(|text| text.contains(part)));
+    }
+}
+
+/// Says which MicroPython boards run on, unless somebody said so already.
+fn with_interpreter(command: &mut Command) {
+    if std::env::var_os("MICROPYTHON").is_none() {
+        let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.tools/micropython/micropython");
+        let is_there = std::path::Path::new(unpacked).exists();
+        command.env("MICROPYTHON", if is_there { unpacked } else { "micropython" });
     }
 }
 

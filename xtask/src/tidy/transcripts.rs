@@ -26,7 +26,7 @@ fn dialects(text: &str) -> Vec<(usize, String)> {
     for (index, line) in text.lines().enumerate() {
         for rest in line.split("Dialect::").skip(1) {
             let name: String = rest.chars().take_while(|c| c.is_alphanumeric()).collect();
-            let name = name.to_lowercase();
+            let name = kebab(&name);
             if rest.starts_with(char::is_uppercase) && !found.iter().any(|(_, known)| *known == name) {
                 found.push((index + 1, name));
             }
@@ -35,17 +35,29 @@ fn dialects(text: &str) -> Vec<(usize, String)> {
     found
 }
 
+/// `EspFirmware` as `esp-firmware`.
+fn kebab(name: &str) -> String {
+    let mut kebab = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !kebab.is_empty() {
+            kebab.push('-');
+        }
+        kebab.extend(c.to_lowercase());
+    }
+    kebab
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_dialect_without_transcripts_is_found() {
-        let table = "match dialect {\n    Dialect::Native => 1,\n    Dialect::Riot => 2,\n}\n";
+        let table = "match dialect {\n    Dialect::Native => 1,\n    Dialect::EspFirmware => 2,\n}\n";
         let problems = every_dialect(&Tree::of(&[(DIALECTS, table)]));
         assert_eq!(problems.iter().map(|p| p.line).collect::<Vec<_>>(), [2, 3]);
         let native = ("tests/transcripts/native/telemetry.txt", "");
-        let with = Tree::of(&[(DIALECTS, table), ("tests/transcripts/riot/alive.txt", ""), native]);
+        let with = Tree::of(&[(DIALECTS, table), ("tests/transcripts/esp-firmware/alive.txt", ""), native]);
         assert_eq!(every_dialect(&with), []);
     }
 }

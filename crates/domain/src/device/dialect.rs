@@ -19,12 +19,20 @@ pub enum Dialect {
     Mongoose,
     /// RIOT nodes that speak CoAP to a Pyaiot gateway.
     Riot,
+    /// MicroPython boards with the ESP-FIRMWARE firmware: MQTT without a credential, and an HTTP server for scripts.
+    EspFirmware,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Dialect; 5] =
-        [Dialect::Native, Dialect::Micropython, Dialect::Nodemcu, Dialect::Mongoose, Dialect::Riot];
+    pub const ALL: [Dialect; 6] = [
+        Dialect::Native,
+        Dialect::Micropython,
+        Dialect::Nodemcu,
+        Dialect::Mongoose,
+        Dialect::Riot,
+        Dialect::EspFirmware,
+    ];
 
     /// The name in the API and in the store.
     pub fn as_str(self) -> &'static str {
@@ -34,13 +42,14 @@ impl Dialect {
             Self::Nodemcu => "nodemcu",
             Self::Mongoose => "mongoose",
             Self::Riot => "riot",
+            Self::EspFirmware => "esp-firmware",
         }
     }
     /// Why a device of this dialect is not given such an artifact, if it is not.
     pub fn refuses(self, kind: ArtifactKind) -> Option<&'static str> {
         match (self, kind) {
             (Self::Native, _)
-            | (Self::Micropython | Self::Nodemcu, ArtifactKind::Script { .. })
+            | (Self::Micropython | Self::Nodemcu | Self::EspFirmware, ArtifactKind::Script { .. })
             | (Self::Mongoose, ArtifactKind::Firmware(_)) => None,
             (Self::Mongoose, ArtifactKind::Script { .. }) => {
                 Some("devices of the mongoose dialect run no scripts: give them a firmware")
@@ -52,27 +61,37 @@ impl Dialect {
             (Self::Nodemcu, ArtifactKind::Firmware(_)) => {
                 Some("boards of the nodemcu dialect are flashed by cable: they take scripts only")
             }
+            (Self::EspFirmware, ArtifactKind::Firmware(_)) => {
+                Some("boards of the esp-firmware dialect are flashed by cable: they take scripts only")
+            }
         }
     }
     /// Whether its devices speak Motehub's own protocol.
     pub fn speaks_native(self) -> bool {
         match self {
             Self::Native | Self::Micropython => true,
-            Self::Nodemcu | Self::Mongoose | Self::Riot => false,
+            Self::Nodemcu | Self::Mongoose | Self::Riot | Self::EspFirmware => false,
         }
     }
     /// What each of its devices can do, before it says so itself.
     pub fn capabilities(self) -> Vec<String> {
         match self {
-            Self::Micropython => vec!["micropython".to_owned()],
+            Self::Micropython | Self::EspFirmware => vec!["micropython".to_owned()],
             Self::Native | Self::Nodemcu | Self::Mongoose | Self::Riot => Vec::new(),
         }
     }
     /// Whether its devices may be let speak without a credential: firmware exists that has none.
     pub fn may_be_open(self) -> bool {
         match self {
-            Self::Nodemcu | Self::Riot => true,
+            Self::Nodemcu | Self::Riot | Self::EspFirmware => true,
             Self::Native | Self::Micropython | Self::Mongoose => false,
+        }
+    }
+    /// Whether its open devices prove nothing of themselves but from where they speak, so that this has to be said.
+    pub fn is_known_by_address(self) -> bool {
+        match self {
+            Self::Riot | Self::EspFirmware => true,
+            Self::Native | Self::Micropython | Self::Nodemcu | Self::Mongoose => false,
         }
     }
     /// A dialect by its name.
@@ -105,6 +124,10 @@ impl Dialect {
             (Dialect::Riot, None) => Err(Rejection::invalid(
                 "external_id",
                 "a RIOT node is registered with the uid that it announces",
+            )),
+            (Dialect::EspFirmware, None) => Err(Rejection::invalid(
+                "external_id",
+                "an ESP-FIRMWARE board is registered with the address that it announces, or with its client id",
             )),
             (Dialect::Native | Dialect::Micropython | Dialect::Mongoose, None) => Ok(None),
             (_, Some(id)) => match is_external_id(id) {

@@ -75,6 +75,12 @@ impl Said {
         (!name.is_empty()).then_some(Self { name, dialect, client_id, via, address, has_secret })
     }
 
+    /// An ESP-FIRMWARE board, which is known by its address.
+    pub fn board(client_id: &str, address: String) -> Option<Self> {
+        let said = Self::new(&address.clone(), Some(client_id), Via::Mqtt, address, false)?;
+        Some(Self { dialect: Dialect::EspFirmware, ..said })
+    }
+
     /// What a node of the Pyaiot family said, or who spoke for it. It showed no secret: there is none.
     pub fn node(uid: &str, via: Via, address: String) -> Option<Self> {
         let said = Self::new(uid, None, via, address, false)?;

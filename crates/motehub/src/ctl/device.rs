@@ -32,7 +32,7 @@ pub(super) enum Verb {
     Add {
         /// Its name
         name: String,
-        /// How it speaks: nodemcu, native, micropython, mongoose or riot
+        /// How it speaks: nodemcu, native, micropython, mongoose, riot or esp-firmware
         #[arg(long)]
         dialect: String,
         /// Its own id: the chip id of a NodeMCU board, the uid of a RIOT node

@@ -22,7 +22,7 @@ pub(super) enum Verb {
         /// The name of the device [default: what it calls itself]
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
-        /// How it speaks: nodemcu, native, micropython, mongoose or riot [default: what it seems to be]
+        /// How it speaks: nodemcu, native, micropython, mongoose, riot or esp-firmware [default: what it seems to be]
         #[arg(long)]
         dialect: Option<String>,
         /// A tag; may be given several times

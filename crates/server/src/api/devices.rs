@@ -38,7 +38,7 @@ pub(crate) struct DeviceDto {
     name: String,
     /// For people.
     description: String,
-    /// How it speaks: `nodemcu`, `native`, `micropython`, `mongoose` or `riot`.
+    /// How it speaks: `nodemcu`, `native`, `micropython`, `mongoose`, `riot` or `esp-firmware`.
     dialect: &'static str,
     /// Its own id, such as a chip id.
     external_id: Option<String>,
@@ -216,7 +216,7 @@ impl DeviceList {
 pub(crate) struct NewDevice {
     /// 1 to 80 characters.
     name: String,
-    /// `nodemcu`, `native`, `micropython`, `mongoose` or `riot`.
+    /// `nodemcu`, `native`, `micropython`, `mongoose`, `riot` or `esp-firmware`.
     dialect: String,
     /// Its own id: the chip id of a NodeMCU board, in decimal digits, or the uid of a RIOT node.
     external_id: Option<String>,

@@ -27,7 +27,7 @@ pub(crate) struct KnockDto {
     id: String,
     /// What it calls itself: its user name, client id or chip id.
     name: String,
-    /// Which firmware it seems to be: `nodemcu`, `native` or `riot`.
+    /// Which firmware it seems to be: `nodemcu`, `native`, `riot` or `esp-firmware`.
     dialect: &'static str,
     /// The MQTT client id, if it is not the name.
     client_id: Option<String>,
@@ -125,7 +125,7 @@ pub(crate) async fn list(
 pub(crate) struct Accept {
     /// 1 to 80 characters; what it calls itself if left out.
     name: Option<String>,
-    /// `nodemcu`, `native`, `micropython`, `mongoose` or `riot`; what it seems to be if left out.
+    /// `nodemcu`, `native`, `micropython`, `mongoose`, `riot` or `esp-firmware`; what it seems to be if left out.
     dialect: Option<String>,
     /// For people.
     #[serde(default)]
@@ -133,7 +133,8 @@ pub(crate) struct Accept {
     /// Letters, digits and `_ - . :`.
     #[serde(default)]
     tags: Vec<String>,
-    /// Lets a NodeMCU board in as it is, or a RIOT node from the address that it came from, without a credential: a
+    /// Lets a NodeMCU board in as it is, or a RIOT node or an ESP-FIRMWARE board from the address
+    /// that it came from, without a credential: a
     /// weakness, for devices that cannot be given one.
     #[serde(default)]
     without_credential: bool,

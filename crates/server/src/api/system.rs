@@ -56,6 +56,8 @@ pub(crate) struct Listeners {
     mdash: Option<String>,
     /// The HTTP data plane of AWS IoT.
     aws: Option<String>,
+    /// What boards with ESP-FIRMWARE log.
+    logstash: Option<String>,
 }
 
 /// The disk that the data folder is on.
@@ -130,6 +132,7 @@ pub(crate) async fn system(State(app): State<App>) -> Result<axum::Json<SystemDt
             mqtt_sn: addresses.nodes.mqtt_sn.map(text),
             mdash: addresses.mdash.map(text),
             aws: addresses.aws.map(text),
+            logstash: addresses.logstash.map(text),
         },
         disk,
         tls_expires_at: expires_at.map(rfc3339),
@@ -209,6 +212,7 @@ async fn weaknesses(
         add("mdash_app_users", sentence.to_owned());
     }
     pyaiot(app, &mut add);
+    boards(app, &mut add);
     if let Some(disk) = disk.filter(|disk| disk.free_bytes < FREE_BYTES_MIN) {
         let free_mb = disk.free_bytes / 1_000_000;
         add("disk_full", format!("the disk of the data folder has {free_mb} MB left: free some space"));
@@ -237,6 +241,16 @@ fn nodes(app: &App, add: &mut impl FnMut(&'static str, String)) {
              say can be read and forged on the way; keep it in a network of their own"
         );
         add("nodes_plain", sentence);
+    }
+}
+
+/// What is weak about boards with ESP-FIRMWARE.
+fn boards(app: &App, add: &mut impl FnMut(&'static str, String)) {
+    if app.settings.esp_firmware.is_some() {
+        let sentence = "boards with ESP-FIRMWARE are known by their address alone, and anybody who reaches such a \
+            board can have it run anything; keep them in a network of their own, and leave out --esp-firmware when \
+            there are none";
+        add("esp_firmware", sentence.to_owned());
     }
 }
 

@@ -10,7 +10,7 @@ use motehub_domain::kept::Principal;
 use motehub_domain::person::Token;
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::Client;
-use motehub_protocol::Identity;
+use motehub_protocol::{Identity, esp_firmware};
 use motehub_store::StoreError;
 
 use crate::app::App;
@@ -57,10 +57,30 @@ impl App {
     ) -> Result<Option<Client>, StoreError> {
         let name = user.unwrap_or(client_id);
         let found = self.store.devices_by_external_id(name).await?;
-        if let Some(device) = found.into_iter().find(|device| device.is_open_to(address)) {
+        let is_it = |device: &Device| device.dialect != Dialect::EspFirmware && device.is_open_to(address);
+        if let Some(device) = found.into_iter().find(is_it) {
             return self.device_client(device).await.map(Some);
         }
-        Ok(self.anonymous())
+        match self.open_board(name, address).await? {
+            Some(device) => self.device_client(device).await.map(Some),
+            None => Ok(self.anonymous()),
+        }
+    }
+
+    /// A board with ESP-FIRMWARE is known by its address, or else by its name, which is in its client ids.
+    async fn open_board(&self, client_id: &str, address: IpAddr) -> Result<Option<Device>, StoreError> {
+        let Some(name) = esp_firmware::name_in(client_id).filter(|_| self.called.are_called()) else {
+            return Ok(None);
+        };
+        for id in [address.to_canonical().to_string(), name] {
+            let found = self.store.devices_by_external_id(&id).await?;
+            let is_it =
+                |device: &Device| device.dialect == Dialect::EspFirmware && device.is_open_to(address);
+            if let Some(device) = found.into_iter().find(is_it) {
+                return Ok(Some(device));
+            }
+        }
+        Ok(None)
     }
 
     fn anonymous(&self) -> Option<Client> {

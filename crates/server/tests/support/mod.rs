@@ -104,6 +104,7 @@ impl Hub {
             aws: Some(free),
             mdash_app_users,
             pyaiot: Pyaiot { address: Some(free), ..pyaiot },
+            esp_firmware: None,
             mqtt_anonymous: filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,

@@ -1,5 +1,5 @@
-//! Plays `tests/transcripts/{nodemcu,native,micropython,mongoose,aws,riot}/*.txt` against a whole hub in this process: real sockets, a
-//! real database in a folder of its own, and a clock that is moved by hand.
+//! Plays `tests/transcripts/{nodemcu,native,micropython,mongoose,aws,riot,esp-firmware}/*.txt` against a whole hub in this
+//! process: real sockets, a real database in a folder of its own, and a clock that is moved by hand.
 //!
 //! - `> PACKET` a device says over MQTT, `< PACKET` it is told, in order, and nothing else; a name before the sign is
 //!   the connection (`a> PINGREQ`). `> (cut)` the cable is cut; `< (nothing)`, `< (closed)`.
@@ -13,6 +13,8 @@
 //!   GET whose answer is followed by notifications. `< coap 2.04 "…"` it is answered; `< coap GET
 //!   /led` it is asked, and answers with `> coap 2.05 "1"`. There are the nodes `a` and `b`, at
 //!   `{a.ip}` and `{b.ip}`.
+//! - `< post "source"` a board with ESP-FIRMWARE, at 127.0.0.1, is posted a script; `> post 200 "File saved."` it answers,
+//!   `> post (reset)` it breaks off.
 //! - `> OPEN /gw sub-protocols` a gateway or a client of Pyaiot opens its WebSocket; without sub-protocols an older one;
 //!   `> OPEN /node` a WebSocket node. `> (nodes) CONNECT …` an MQTT node, on the listener of nodes.
 //! - `> sn 0c 04 04 01 003c 'mqtt-2'` a datagram of MQTT-SN, its bytes in hexadecimal digits and texts, `..` for its length;
@@ -29,6 +31,7 @@
 //!   `! hold` it is read to its end, but the board closes its side only with `> (close)`.
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+mod board;
 mod coap;
 mod facts;
 mod http;
@@ -54,7 +57,7 @@ type Outcome = Result<(), String>;
 fn every_dialect_is_spoken_as_written() {
     let only = std::env::var("TRANSCRIPT").unwrap_or_default();
     let mut files: Vec<(PathBuf, String)> = Vec::new();
-    for dialect in ["nodemcu", "native", "micropython", "mongoose", "aws", "riot"] {
+    for dialect in ["nodemcu", "native", "micropython", "mongoose", "aws", "riot", "esp-firmware"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts").join(dialect);
         let found = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
         let found = found.filter(|path| path.to_string_lossy().contains(&only));

@@ -5,13 +5,14 @@ use std::net::{SocketAddr, TcpStream};
 
 use motehub_domain::access::Role;
 use motehub_domain::time::{Span, Time};
-use motehub_server::{Clock, Pyaiot, Server, Settings, add_token};
+use motehub_server::{Clock, EspFirmware, Pyaiot, Server, Settings, add_token};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Outcome;
+use crate::board::Board;
 use crate::coap::Nodes;
 use crate::http::{self, Answer, Ending};
 use crate::mqtt::Link;
@@ -37,6 +38,7 @@ pub(crate) struct World {
     rpcs: HashMap<String, Rpc>,
     coap: SocketAddr,
     nodes: Nodes,
+    board: Board,
     answers: HashMap<String, Answer>,
     ending: Ending,
     held: Option<TcpStream>,
@@ -53,6 +55,7 @@ impl World {
         let clock = Clock::manual(START);
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut nodes = Nodes::new();
+        let board = Board::new();
         let places = ["a", "b"].map(|node| (format!("{node}.ip"), nodes.address(node).to_string()));
         let settings = Settings {
             data: data.path().to_owned(),
@@ -69,6 +72,7 @@ impl World {
             aws: None,
             mdash_app_users: false,
             pyaiot: Pyaiot { address: Some(free), ..Pyaiot::default() },
+            esp_firmware: Some(EspFirmware { port: board.port(), networks: Vec::new(), logstash: None }),
             mqtt_anonymous: Vec::new(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,
@@ -99,6 +103,7 @@ impl World {
             rpcs: HashMap::new(),
             coap: addresses.coap.unwrap(),
             nodes,
+            board,
             answers: HashMap::new(),
             ending: Ending::Close,
             held: None,
@@ -166,6 +171,9 @@ impl World {
         if let Some(text) = text.strip_prefix("coap ") {
             return self.nodes.say(name, self.coap, text);
         }
+        if let Some(text) = text.strip_prefix("post ") {
+            return self.board.say(text);
+        }
         if word == "(close)" {
             return self.held.take().map(drop).ok_or("no connection is held".to_owned());
         }
@@ -204,6 +212,9 @@ impl World {
         let text = self.expand(text)?;
         if let Some(text) = text.strip_prefix("coap ") {
             return self.nodes.expect(name, text);
+        }
+        if let Some(text) = text.strip_prefix("post ") {
+            return self.board.expect(text);
         }
         if let Some(text) = text.strip_prefix("sn ") {
             return self.sensors.get(name).ok_or("there is no such connection")?.expect(text);

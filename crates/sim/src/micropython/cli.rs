@@ -2,7 +2,7 @@
 //! as JSON lines on standard output.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::agent::{Home, prepare};
 use super::board::{Board, Fact, Order, World};
 use crate::stdio;
 
@@ -71,25 +72,16 @@ struct Command {
 }
 
 impl Options {
-    fn world(&self) -> anyhow::Result<World> {
+    fn home(&self) -> anyhow::Result<Home> {
         let (host, http) = address("--http", &self.http)?;
         let (broker, mqtt) = address("--mqtt", &self.mqtt)?;
         ensure!(host == broker, "--http and --mqtt are at different hosts: the agent knows one");
-        let (digits, unit) = match self.heap.strip_suffix(['k', 'K']) {
-            Some(digits) => (digits, 1024),
-            None => (self.heap.as_str(), 1),
-        };
-        let heap_bytes = digits.parse::<u32>().ok().and_then(|size| size.checked_mul(unit));
-        let heap_bytes = heap_bytes
-            .filter(|size| *size > 0)
-            .with_context(|| format!("--heap: `{}` is no size, as 64k is", self.heap))?;
-        Ok(World {
-            interpreter: self.micropython.clone(),
-            http: (host, http),
-            mqtt,
-            heap_bytes,
-            quiet: self.quiet,
-        })
+        Ok(Home { http: (host, http), mqtt })
+    }
+
+    fn world(&self) -> anyhow::Result<World> {
+        let interpreter = self.micropython.clone();
+        Ok(World { interpreter, heap_bytes: heap_bytes(&self.heap)?, quiet: self.quiet })
     }
 
     /// Device and credential of every board.
@@ -125,7 +117,18 @@ impl Options {
     }
 }
 
-fn address(flag: &str, text: &str) -> anyhow::Result<(String, u16)> {
+/// Reads the size of a heap, such as 64k.
+pub(crate) fn heap_bytes(heap: &str) -> anyhow::Result<u32> {
+    let (digits, unit) = match heap.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1024),
+        None => (heap, 1),
+    };
+    let bytes = digits.parse::<u32>().ok().and_then(|size| size.checked_mul(unit));
+    bytes.filter(|size| *size > 0).with_context(|| format!("--heap: `{heap}` is no size, as 64k is"))
+}
+
+/// Takes a host and a port apart.
+pub(crate) fn address(flag: &str, text: &str) -> anyhow::Result<(String, u16)> {
     let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
     match parts {
         Some((host, port)) if !host.is_empty() => Ok((host.to_owned(), port)),
@@ -138,12 +141,44 @@ fn address(flag: &str, text: &str) -> anyhow::Result<(String, u16)> {
 /// # Errors
 /// When the settings are wrong or the flash cannot be prepared.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let (world, listed) = (options.world()?, options.listed()?);
-    let temporary = match options.flash {
+    let (world, home) = (options.world()?, options.home()?);
+    let mut boards = Vec::new();
+    for (device, credential) in options.listed()? {
+        let home = home.clone();
+        let made = Made {
+            name: device.clone(),
+            program: vec!["main.py".to_owned()],
+            prepare: Box::new(move |flash| prepare(flash, &home, &device, &credential)),
+        };
+        boards.push(made);
+    }
+    run_boards(&world, boards, options.flash.as_deref(), options.until_eof)
+}
+
+/// Writes what lies on a board into a folder.
+type Prepare = Box<dyn FnOnce(&Path) -> anyhow::Result<()>>;
+
+/// A board that is to be made.
+pub(crate) struct Made {
+    pub(crate) name: String,
+    /// What its interpreter starts with, and what that is told.
+    pub(crate) program: Vec<String>,
+    /// Puts its firmware on its flash, which is this folder.
+    pub(crate) prepare: Prepare,
+}
+
+/// Makes boards, and runs them until a signal, or the end of standard input if asked to.
+pub(crate) fn run_boards(
+    world: &World,
+    made: Vec<Made>,
+    flash: Option<&Path>,
+    until_eof: bool,
+) -> anyhow::Result<()> {
+    let temporary = match flash {
         Some(_) => None,
         None => Some(tempfile::Builder::new().prefix("motehub-flash-").tempdir()?),
     };
-    let flash = match (&options.flash, &temporary) {
+    let flash = match (flash, &temporary) {
         (Some(folder), _) => std::path::absolute(folder)?,
         (None, Some(folder)) => folder.path().to_owned(),
         (None, None) => bail!("no place for the flash"),
@@ -152,17 +187,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     runtime.block_on(async {
         let (facts, told) = mpsc::channel(FACTS_MAX);
         let (mut boards, mut orders) = (JoinSet::new(), BTreeMap::new());
-        for (device, credential) in listed {
+        for Made { name, program, prepare } in made {
             let (sender, receiver) = mpsc::channel(ORDERS_MAX);
-            let flash = flash.join(&device);
-            let board =
-                Board { device: device.clone(), credential, flash, orders: receiver, facts: facts.clone() };
-            board.prepare(&world)?;
+            let flash = flash.join(&name);
+            prepare(&flash)?;
+            let board = Board { name: name.clone(), program, flash, orders: receiver, facts: facts.clone() };
             boards.spawn(board.run(world.clone()));
-            orders.insert(device, sender);
+            orders.insert(name, sender);
         }
         facts.send(Fact::Ready { boards: orders.len() }).await?;
-        serve(told, &orders, &facts, options.until_eof).await
+        serve(told, &orders, &facts, until_eof).await
     })
 }
 

@@ -2215,14 +2215,15 @@ export interface components {
         Accept: {
             /** @description For people. */
             description?: string;
-            /** @description `nodemcu`, `native`, `micropython`, `mongoose` or `riot`; what it seems to be if left out. */
+            /** @description `nodemcu`, `native`, `micropython`, `mongoose`, `riot` or `esp-firmware`; what it seems to be if left out. */
             dialect?: string | null;
             /** @description 1 to 80 characters; what it calls itself if left out. */
             name?: string | null;
             /** @description Letters, digits and `_ - . :`. */
             tags?: string[];
             /**
-             * @description Lets a NodeMCU board in as it is, or a RIOT node from the address that it came from, without a credential: a
+             * @description Lets a NodeMCU board in as it is, or a RIOT node or an ESP-FIRMWARE board from the address
+             *     that it came from, without a credential: a
              *     weakness, for devices that cannot be given one.
              */
             without_credential?: boolean;
@@ -2858,7 +2859,7 @@ export interface components {
             credential_shared?: components["schemas"]["CredentialShared"] | null;
             /** @description For people. */
             description: string;
-            /** @description How it speaks: `nodemcu`, `native`, `micropython`, `mongoose` or `riot`. */
+            /** @description How it speaks: `nodemcu`, `native`, `micropython`, `mongoose`, `riot` or `esp-firmware`. */
             dialect: string;
             /** @description Its own id, such as a chip id. */
             external_id?: string | null;
@@ -3583,7 +3584,7 @@ export interface components {
             count: number;
             /** @description The registered device of that name: it came without its credential, or with a wrong one. */
             device?: string | null;
-            /** @description Which firmware it seems to be: `nodemcu`, `native` or `riot`. */
+            /** @description Which firmware it seems to be: `nodemcu`, `native`, `riot` or `esp-firmware`. */
             dialect: string;
             /** @description When it came first. */
             first_at: string;
@@ -3652,6 +3653,8 @@ export interface components {
             coaps?: string | null;
             /** @description The API, the dashboard and HTTP of devices. */
             http: string;
+            /** @description What boards with ESP-FIRMWARE log. */
+            logstash?: string | null;
             /** @description Mongoose OS devices, and the API that mDash has. */
             mdash?: string | null;
             /** @description MQTT over TCP. */
@@ -3899,7 +3902,7 @@ export interface components {
         NewDevice: {
             /** @description For people. */
             description?: string;
-            /** @description `nodemcu`, `native`, `micropython`, `mongoose` or `riot`. */
+            /** @description `nodemcu`, `native`, `micropython`, `mongoose`, `riot` or `esp-firmware`. */
             dialect: string;
             /** @description Its own id: the chip id of a NodeMCU board, in decimal digits, or the uid of a RIOT node. */
             external_id?: string | null;

@@ -22,6 +22,10 @@ export const DIALECTS: Record<Dialect, { name: string; hint: string }> = {
     name: 'RIOT (CoAP)',
     hint: 'A RIOT node that was made for Pyaiot, as it is. It proves nothing of itself; the hub needs its listener: --coap.',
   },
+  'esp-firmware': {
+    name: 'ESP-FIRMWARE (MicroPython)',
+    hint: 'A MicroPython board with ESP-FIRMWARE, as it is. It proves nothing of itself; the hub needs --esp-firmware.',
+  },
 };
 
 /** Whether its devices speak Motehub’s own protocol. */
