@@ -70,7 +70,7 @@ pub fn rights(identity: &Identity) -> TopicRights {
     let wires = WIRES.to_owned();
     let said = [format!("announcements/{key}"), format!("telemetry/{key}/#"), format!("flows/{key}/out")];
     TopicRights {
-        publish: filters(&[&said[..], &[wires.clone()]].concat()),
+        publish: filters(&[&said[..], std::slice::from_ref(&wires)].concat()),
         subscribe: filters(&[format!("flows/{key}/in"), wires]),
     }
 }

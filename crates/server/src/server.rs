@@ -129,22 +129,14 @@ impl Server {
             Some(address) => Some((listen::tcp("--https", address).await?, tls::server_config(&settings)?)),
             None => None,
         };
-        let mdash = match settings.mdash {
-            Some(address) => Some(listen::tcp("--mdash", address).await?),
-            None => None,
-        };
+        let mdash = listen::tcp_if("--mdash", settings.mdash).await?;
         let aws = match settings.aws {
             Some(address) => Some((listen::tcp("--aws", address).await?, tls::server_config(&settings)?)),
             None => None,
         };
-        let pyaiot = match settings.pyaiot.address {
-            Some(address) => Some(listen::tcp("--pyaiot", address).await?),
-            None => None,
-        };
-        let logstash = match settings.esp_firmware.as_ref().and_then(|settings| settings.logstash) {
-            Some(address) => Some(listen::tcp("--logstash", address).await?),
-            None => None,
-        };
+        let pyaiot = listen::tcp_if("--pyaiot", settings.pyaiot.address).await?;
+        let logstash = settings.esp_firmware.as_ref().and_then(|settings| settings.logstash);
+        let logstash = listen::tcp_if("--logstash", logstash).await?;
         let tls = match settings.mqtt_tls {
             Some(address) => Some((address, tls::server_config(&settings)?)),
             None => None,

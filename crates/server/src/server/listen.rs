@@ -16,6 +16,14 @@ pub(crate) async fn tcp(setting: &str, address: SocketAddr) -> io::Result<TcpLis
     TcpListener::bind(address).await.map_err(|e| about(&format!("{setting} {address}"), &e))
 }
 
+/// The same, if there is to be one.
+pub(crate) async fn tcp_if(name: &str, address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> {
+    match address {
+        Some(address) => tcp(name, address).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The listeners of CoAP that are wanted: without DTLS, and with it.
 pub(super) fn coap(settings: &Settings, hub: &Arc<dyn Hub>) -> io::Result<[Option<coap::Gateway>; 2]> {
     let bind = |option: &str, udp: SocketAddr, is_secure: bool| {
