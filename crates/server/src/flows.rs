@@ -53,6 +53,8 @@ pub(crate) struct Flows {
 struct Table {
     running: BTreeMap<FlowId, Running>,
     watch: Watch,
+    /// Boards that were there since the hub started.
+    came: BTreeSet<DeviceId>,
     /// Boards on which a program failed, with the reason.
     failed: VecDeque<(DeviceId, String)>,
     /// What happened since the last plan, for people.
@@ -143,6 +145,11 @@ impl Flows {
                 }
                 Save::DeleteDevice(device) => {
                     table.watch.forget(*device, now);
+                    table.watch.disturb(now);
+                    is_new = true;
+                }
+                // A person may have given it another script.
+                Save::Software(software) if table.uses(software.device) => {
                     table.watch.disturb(now);
                     is_new = true;
                 }
@@ -276,6 +283,9 @@ impl Table {
         if self.watch.is_there(device) != is_there && (is_there || self.uses(device)) {
             let cause = if is_there { "came" } else { "went away" };
             self.causes.insert(format!("{device} {cause}"));
+        }
+        if is_there {
+            self.came.insert(device);
         }
         self.watch.saw(device, is_there, now);
     }

@@ -237,3 +237,16 @@ fn under_churn_the_flow_works_where_boards_are_and_settles_when_it_stops() {
     bench.flows(&flow, "out");
     assert_eq!(bench.causes(&flow).len(), quiet, "it goes on moving");
 }
+
+#[test]
+fn a_flow_runs_on_over_a_restart_of_the_hub() {
+    let mut bench = bench(2, 1);
+    let flow = bench.deploy(&seed());
+    bench.flows(&flow, "out");
+    until("it has settled", || (bench.placement(&flow)["settled"] == true).then_some(()));
+    let layouts = bench.causes(&flow).len();
+    bench.hub.kill();
+    bench.hub.again();
+    bench.flows(&flow, "out");
+    assert_eq!(bench.causes(&flow).len(), layouts, "the steps moved: {:?}", bench.causes(&flow));
+}

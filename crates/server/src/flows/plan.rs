@@ -18,6 +18,9 @@ use crate::perform::Failure;
 
 /// How often it is looked whether anything was missed.
 const LOOK_EVERY: Span = Span::minutes(1);
+/// For how long after the start of the hub boards that ran steps may be away before their steps move: all of them come
+/// back at once, but not in one moment.
+const COMING_BACK: Span = Span::seconds(30);
 /// Most causes that are named.
 const CAUSES_MAX: usize = 3;
 
@@ -44,6 +47,10 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
 /// Plans anew if something changed and has settled. Returns when to look again.
 async fn round(app: &App) -> Result<Time, Failure> {
     let now = app.now();
+    let settled_at = app.started_at + COMING_BACK;
+    if now < settled_at && app.are_boards_missing() {
+        return Ok(settled_at);
+    }
     let due = app.flows.table().watch.due();
     if due.is_some_and(|due| due <= now) {
         app.plan_again().await?;
@@ -62,6 +69,13 @@ impl App {
         }
         self.flows.table().watch.disturb(self.now());
         Ok(())
+    }
+
+    /// Whether a board that runs steps has not come back since the hub started.
+    fn are_boards_missing(&self) -> bool {
+        let table = self.flows.table();
+        let mut places = table.running.values().flat_map(|running| running.layout.places.values());
+        places.any(|place| matches!(place, Place::Device(device) if !table.came.contains(device)))
     }
 
     async fn go(&self, flow: Flow, layout: Layout, graph: &Graph) -> Result<(), Failure> {
