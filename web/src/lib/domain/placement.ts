@@ -12,7 +12,11 @@ export const PARTS: [name: WeightName, title: string, about: string][] = [
   ['priorities', 'Preferred', 'The share of the preferred capabilities that it has'],
   ['load', 'Load', 'How little else it runs'],
   ['specificity', 'Fit', 'How little else it can do: boards that can do more are kept for others'],
-  ['neighbourhood', 'Neighbours', 'The share of the neighbouring steps that it runs: they need no message'],
+  [
+    'neighbourhood',
+    'Neighbours',
+    'The share of the neighbouring steps that it runs: they reach each other directly',
+  ],
   ['stickiness', 'Stays', 'That it runs the step already'],
 ];
 

@@ -68,6 +68,6 @@ export function spokenStep(step: Step, look: StepLook): string {
 }
 
 export function spokenWire(graph: Graph, wire: Wire, look: WireLook): string {
-  const count = look.messages === null ? '' : `, ${countText(look.messages)} messages`;
+  const count = look.messages === null ? '' : `, ${countText(look.messages)} values`;
   return `Wire from ${nameIn(graph, wire.from)} to ${nameIn(graph, wire.to)}${count}`;
 }
