@@ -222,6 +222,14 @@ async def deliver():
             item[3]()
 
 
+def opened(port):
+    """A connection to the hub that is being made."""
+    hub = config["hub"]
+    if "ca" in hub:
+        return asyncio.open_connection(hub["host"], port, part("tls").context(), hub["host"])
+    return asyncio.open_connection(hub["host"], port)
+
+
 async def connection():
     """One connection, until it ends."""
     global client, online, secret
@@ -233,7 +241,7 @@ async def connection():
     hub = config["hub"]
     tasks = []
     try:
-        await client.connect(hub["host"], hub["mqtt"], config["device"], secret)
+        await client.connect(opened(hub["mqtt"]), config["device"], secret)
         tasks.append(asyncio.create_task(client.listen()))
         part("hello").connected()
         await client.subscribe([topic_of(kind) for kind in KINDS])
@@ -268,7 +276,8 @@ async def stay_connected():
             if error.args[0] in (4, 5):
                 turn += 1
             pause = min(PAUSE_MAX, pause * 2)
-        except (OSError, EOFError, asyncio.TimeoutError) as error:
+        except (OSError, EOFError, ValueError, asyncio.TimeoutError) as error:
+            # A ValueError is what TLS says of a certificate.
             why = "the hub at %s:%s: %r" % (config["hub"]["host"], config["hub"]["mqtt"], error)
         if reached:
             pause = PAUSE_MIN
@@ -284,8 +293,13 @@ async def take_offers():
         await offered.wait()
         offered.clear()
         message, offer = offer, None
-        await part("offer").take(message)
-        forget("offer", "fetch")
+        try:
+            await part("offer").take(message)
+        except MemoryError:
+            forget("offer", "fetch")
+            why = "too little memory is free to fetch a script: %d bytes" % gc.mem_free()
+            part("report").say(message["digest"], "Failed", why)
+        forget("offer", "fetch", "report")
 
 
 def watch_trial(trial, healthy, uptime):

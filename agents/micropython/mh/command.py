@@ -48,6 +48,13 @@ def files(_):
     return sorted(name for name in os.listdir() if not name.startswith("mh"))
 
 
+def remove_file(name):
+    plain = str(name).lstrip("./")
+    if plain.startswith("mh") or plain.split(".")[0] in ("main", "motehub", "config"):
+        raise ValueError("the file %s belongs to the agent" % plain)
+    os.remove(plain)
+
+
 def restart(_):
     import asyncio
 
@@ -72,10 +79,11 @@ async def run(command):
     if ids >= IDS_MAX:
         slots.remove(OLDER)
         os.rename(NEWER, OLDER)
-    if not slots.write(NEWER, number + " \n", "a"):
+    # What makes room runs without a note: twice is as good as once.
+    if not slots.write(NEWER, number + " \n", "a") and name != "remove_file":
         agent.send("reply", failed(number, "the flash is full: the command cannot be noted"), True)
         return
-    act = agent.commands.get(name) or {"files": files, "restart": restart}.get(name)
+    act = agent.commands.get(name) or {"files": files, "remove_file": remove_file, "restart": restart}.get(name)
     if not act:
         names = ", ".join(sorted(agent.commands)) or "none"
         return answer(failed(number, "no such command; the script has " + names))

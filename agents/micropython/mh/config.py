@@ -19,7 +19,9 @@ def wrong(config):
     hub = config["hub"]
     if ":" in hub["host"] or "/" in hub["host"]:
         return "hub.host is a name or an address, without http:// and without a port"
-    for key, usual in (("mqtt", 1883), ("http", 8080)):
+    if "ca" in hub and not slots.size(str(hub["ca"])):
+        return "hub.ca is the name of a file on the board, with the certificate of the hub's authority"
+    for key, usual in (("mqtt", 8883), ("http", 8443)) if "ca" in hub else (("mqtt", 1883), ("http", 8080)):
         port = hub.get(key, usual)
         if not isinstance(port, int) or not 0 < port < 65536:
             return "hub.%s is a port: a number from 1 to 65535" % key

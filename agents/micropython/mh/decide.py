@@ -8,6 +8,7 @@ from mh import slots
 # So many crashes without a quiet minute between them put the board into safe mode; so many crashes of a script on
 # trial, however slow, bring the last good one back.
 CRASHES_MAX = 3
+SPARE_BYTES = 4096
 
 
 def named(cause):
@@ -30,11 +31,8 @@ def blame():
         slots.save()
     text = slots.read(slots.CRASH)
     if text is not None:
-        slots.remove(slots.TRACE)
-        first, _, trace = text.partition("\n")
-        slots.write(slots.TRACE, trace)
-        slots.remove(slots.CRASH)
-        return first or "an error without a message"
+        os.rename(slots.CRASH, slots.TRACE)
+        return text.partition("\n")[0] or "an error without a message"
     reason = None
     if slots.reset == "watchdog":
         reason = "the watchdog reset the board: the script did not give control back"
@@ -76,7 +74,20 @@ def count(reason):
         state["safe"] = reason + "; the flash is full: the crash cannot be counted"
 
 
+def spare():
+    """Keeps a block of the flash for the state."""
+    if slots.size(slots.SPARE):
+        return
+    try:
+        with open(slots.SPARE, "w") as file:
+            for _ in range(SPARE_BYTES // 64):
+                file.write("-" * 64)
+    except OSError:
+        slots.remove(slots.SPARE)
+
+
 def boot():
+    spare()
     slots.load()
     state = slots.state
     slots.reset = named(machine.reset_cause())

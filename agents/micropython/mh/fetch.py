@@ -67,7 +67,7 @@ async def piece(job, first):
     hub = agent.config["hub"]
     most = PIECE_BYTES if gc.mem_free() > LITTLE_HEAP else LITTLE_PIECE_BYTES
     last = min(first + most, job["size"]) - 1
-    reader, writer = await asyncio.open_connection(hub["host"], hub["http"])
+    reader, writer = await agent.opened(hub["http"])
     try:
         writer.write(
             (

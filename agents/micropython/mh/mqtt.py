@@ -32,8 +32,7 @@ class Client:
         self.answered, self.turn = asyncio.Event(), asyncio.Lock()
         self.writer = None
 
-    async def connect(self, host, port, device, secret, tls=None):
-        opened = asyncio.open_connection(host, port, tls) if tls else asyncio.open_connection(host, port)
+    async def connect(self, opened, device, secret):
         self.reader, self.writer = await asyncio.wait_for(opened, ANSWER_SECONDS)
         self.heard = self.spoke = time.ticks_ms()
         try:

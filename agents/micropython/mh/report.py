@@ -20,7 +20,7 @@ def again():
     agent.reporting = report
     message = {key: value for key, value in report.items() if value is not None}
     if message.pop("traceback", None):
-        message["traceback"] = slots.last_trace() or ""
+        message["traceback"] = slots.last_trace()
 
     def done():
         agent.reporting = None

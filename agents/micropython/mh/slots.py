@@ -9,6 +9,8 @@ import sys
 TRACE_MAX = 1000
 CRASH = "mh_crash.txt"
 TRACE = "mh_trace.txt"
+# What makes room for the state when a script has filled the flash.
+SPARE = "mh_spare.txt"
 
 state = {"number": 0}
 # What runs in this life, why it began, and whether the board slept before.
@@ -32,7 +34,11 @@ def write(name, text, mode="w"):
         with open(name, mode) as file:
             return file.write(text) == len(text)
     except OSError:
+        pass
+    if mode == "a" or not size(SPARE):
         return False
+    remove(SPARE)
+    return write(name, text)
 
 
 def remove(name):
@@ -118,6 +124,8 @@ def crashed(error):
     sys.modules.clear()
     gc.collect()
     text = traceback(error)
+    # The one before makes room.
+    remove(TRACE)
     write(CRASH, ("%s: %s" % (type(error).__name__, error))[:200].replace("\n", " ") + "\n" + text)
     sys.stdout.write("motehub: crash: " + text)
     machine.reset()
@@ -125,4 +133,4 @@ def crashed(error):
 
 def last_trace():
     """The traceback of the last crash, if the script left one."""
-    return read(TRACE)
+    return (read(TRACE) or "").partition("\n")[2]

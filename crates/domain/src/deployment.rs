@@ -112,11 +112,7 @@ pub(crate) fn offer(
     now: Time,
 ) -> Effects {
     let is_told = target.device.dialect != Dialect::Nodemcu;
-    if let Some(why) = target.device.dialect.refuses(artifact.kind) {
-        return refuse(deployment, &target, artifact, why, actor, now);
-    }
-    if let Some((_, why)) = target.quarantined.iter().find(|(digest, _)| *digest == artifact.digest) {
-        let why = format!("quarantined: {why}; a person can lift that on the page of the device");
+    if let Some(why) = target.refuses(&artifact) {
         return refuse(deployment, &target, artifact, &why, actor, now);
     }
     let Target { device, mut software, online, open, .. } = target;

@@ -95,6 +95,7 @@ impl World {
             software: self.software.clone(),
             online: self.online,
             open: self.tasks.iter().find(|task| task.state.is_open()).cloned(),
+            free_memory: None,
             quarantined: Vec::new(),
         }
     }

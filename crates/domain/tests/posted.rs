@@ -58,7 +58,7 @@ fn target(state: TaskState) -> Target {
     (software.running, software.good) = (Some(artifact(1)), Some(artifact(1)));
     software.active = Some(artifact(2));
     software.pending = Some((task.deployment, artifact(2)));
-    Target { device, software, online: true, open: Some(task), quarantined: Vec::new() }
+    Target { device, software, online: true, open: Some(task), free_memory: None, quarantined: Vec::new() }
 }
 
 /// The same with what was written.

@@ -57,6 +57,7 @@ impl World {
             software: self.software.clone(),
             online: self.online,
             open,
+            free_memory: None,
             quarantined: Vec::new(),
         }
     }

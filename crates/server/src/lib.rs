@@ -28,6 +28,7 @@ mod ingest;
 mod jobs;
 mod live;
 mod mdash;
+mod mip;
 mod nodes;
 mod perform;
 mod presence;

@@ -37,8 +37,8 @@ use crate::pyaiot::{self, Pyaiot};
 use crate::rotation::Origins;
 use crate::settings::Settings;
 use crate::{
-    access_key, activity_file, api, assets, aws, backup, commands, exposition, hub, mdash, nodes, random,
-    reports, retention, rollouts, secrets, shadows, tls, usage,
+    access_key, activity_file, api, assets, aws, backup, commands, exposition, hub, mdash, mip, nodes,
+    random, reports, retention, rollouts, secrets, shadows, tls, usage,
 };
 use listen::about;
 
@@ -358,6 +358,7 @@ fn router(app: &App, shutdown: CancellationToken) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(exposition::metrics))
         .route("/.well-known/security.txt", get(security_txt))
+        .merge(mip::routes())
         .with_state(app.clone());
     let pages = api::router(app)
         .merge(own)

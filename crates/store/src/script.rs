@@ -57,6 +57,7 @@ sql! {
         on conflict (script, version) do nothing";
     BY_ID = concat!("select ", script_select!(), " from scripts c where c.id = $1");
     BY_NUMBER = concat!("select ", script_select!(), " from scripts c where c.number = $1");
+    BY_NAME = concat!("select ", script_select!(), " from scripts c where c.name = $1");
     USED_BY = concat!("select ", used_by!("$1"));
     VERSIONS = "select script, version, author, created_at, digest, size_bytes, comment, error_line,
         error_message from versions where script = $1 order by version desc";
@@ -176,6 +177,14 @@ impl Store {
     /// If the database cannot be read.
     pub async fn script_by_number(&self, number: i64) -> Result<Option<Script>, StoreError> {
         self.engine().read_one(BY_NUMBER, [number.into()]).await?.map(script_of).transpose()
+    }
+
+    /// A script by its name, exactly.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn script_by_name(&self, name: &str) -> Result<Option<Script>, StoreError> {
+        self.engine().read_one(BY_NAME, [name.into()]).await?.map(script_of).transpose()
     }
 
     /// A page of the scripts, by name, each with how many devices use it (see [`Store::script_used_by`]), and

@@ -60,10 +60,10 @@ const TARGETS: &str = concat!(
     device_select!(),
     ", ",
     software_select!(),
-    ", coalesce(p.online, 0), case when t.device is null then 0 else 1 end, ",
+    ", coalesce(p.online, 0), r.free_memory, case when t.device is null then 0 else 1 end, ",
     task_select!(),
     " from devices d left join software s on s.device = d.id left join presence p on p.device = d.id
-    left join tasks t on t.device = d.id and t.is_open = 1 where d.id"
+    left join reports r on r.device = d.id left join tasks t on t.device = d.id and t.is_open = 1 where d.id"
 );
 
 pub(crate) fn write(task: &Task) -> Statement {
@@ -119,8 +119,9 @@ fn target_of(row: Row) -> Result<Target, StoreError> {
     let device = device_columns(&mut columns)?;
     let software = software_columns(&mut columns, device.id)?;
     let online = columns.boolean()?;
+    let free_memory = columns.maybe_integer()?;
     let open = if columns.boolean()? { Some(task_columns(&mut columns)?) } else { None };
-    Ok(Target { device, software, online, open, quarantined: Vec::new() })
+    Ok(Target { device, software, online, open, free_memory, quarantined: Vec::new() })
 }
 
 fn restrict(query: &mut Query, states: &[TaskState]) {

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -56,15 +56,36 @@ impl Fleet {
 
     /// MicroPython boards with the agent (device id, credential), with more arguments.
     pub fn micropython(hub: &Hub, boards: &[(String, String)], arguments: &[&str]) -> Self {
+        Self::micropython_at([&hub.http(), &hub.mqtt()], &hub.data().join("../flash"), &[], boards, arguments)
+    }
+
+    /// The same, with a flash of so many bytes for all boards together, which is full when it is full.
+    pub fn micropython_on(hub: &Hub, bytes: usize, boards: &[(String, String)], arguments: &[&str]) -> Self {
         let flash = hub.data().join("../flash");
-        let mut command = Command::new(binary());
-        command.args(["sim", "micropython", "--http", &hub.http(), "--mqtt", &hub.mqtt(), "--flash"]);
-        command.arg(&flash).args(arguments);
+        std::fs::create_dir_all(&flash).expect("a folder");
+        let mount = format!("mount -t tmpfs -o size={bytes} flash '{}' && exec \"$@\"", flash.display());
+        let wrapper = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &mount, "sh"];
+        Self::micropython_at([&hub.http(), &hub.mqtt()], &flash, &wrapper, boards, arguments)
+    }
+
+    /// Boards for which the hub's HTTP and MQTT are at these addresses; `wrapper` is a program that runs them.
+    pub fn micropython_at(
+        [http, mqtt]: [&str; 2],
+        flash: &Path,
+        wrapper: &[&str],
+        boards: &[(String, String)],
+        arguments: &[&str],
+    ) -> Self {
+        let program = binary().display().to_string();
+        let words = [wrapper, &[program.as_str()]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(["sim", "micropython", "--http", http, "--mqtt", mqtt, "--flash"]);
+        command.arg(flash).args(arguments);
         with_interpreter(&mut command);
         for (device, credential) in boards {
             command.args(["--board", &format!("{device}:{credential}")]);
         }
-        Self::run(command, flash)
+        Self::run(command, flash.to_owned())
     }
 
     /// Boards with ESP-FIRMWARE (name, address, what they can do), with more arguments.

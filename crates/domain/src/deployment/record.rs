@@ -203,6 +203,9 @@ impl Counts {
     }
 }
 
+/// A script that is more than so many times as large as the free memory of a device cannot run there.
+const SOURCE_PER_MEMORY: i64 = 2;
+
 /// A device as deployments see it.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -214,8 +217,26 @@ pub struct Target {
     pub online: bool,
     /// Its open task, which a new one replaces.
     pub open: Option<Task>,
+    /// Bytes of memory that were free when it last said so.
+    pub free_memory: Option<i64>,
     /// What it is not given any more, each with the reason.
     pub quarantined: Vec<(Digest, String)>,
+}
+
+impl Target {
+    /// Why it is not given this, if it is not.
+    pub(crate) fn refuses(&self, artifact: &Artifact) -> Option<String> {
+        if let Some(why) = self.device.dialect.refuses(artifact.kind) {
+            return Some(why.to_owned());
+        }
+        if let Some((_, why)) = self.quarantined.iter().find(|(digest, _)| *digest == artifact.digest) {
+            return Some(format!("quarantined: {why}; a person can lift that on the page of the device"));
+        }
+        let (size, free) = (artifact.size_bytes, self.free_memory.filter(|free| *free > 0)?);
+        (artifact.script().is_some() && size > SOURCE_PER_MEMORY.saturating_mul(free)).then(|| {
+            format!("too large: the script has {size} bytes, the device has {free} bytes of memory free")
+        })
+    }
 }
 
 /// What a person asks for.

@@ -39,7 +39,14 @@ fn target(task: &Task) -> Target {
         revision: 1,
     };
     let open = Some(task.clone()).filter(|task| task.state.is_open());
-    Target { software: Software::none(device.id), device, online: true, open, quarantined: Vec::new() }
+    Target {
+        software: Software::none(device.id),
+        device,
+        online: true,
+        open,
+        free_memory: None,
+        quarantined: Vec::new(),
+    }
 }
 
 fn task(state: TaskState, said: Option<Status>) -> Task {

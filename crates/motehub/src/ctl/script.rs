@@ -23,6 +23,9 @@ pub(super) enum Verb {
         /// What changed
         #[arg(long, default_value = "")]
         comment: String,
+        /// A word to sort by; boards may install Python scripts of the category `mip`, and everybody may read them
+        #[arg(long, value_name = "WORD")]
+        category: Option<String>,
     },
     /// Say what a device must be able to do to be offered a script, such as `script require water relay`
     Require {
@@ -51,7 +54,9 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
             });
             table(&["NAME", "VERSION", "DEVICES", "REQUIRES", "UPDATED", "ID"], &rows.collect::<Vec<_>>())
         }),
-        Verb::Push { file, name, comment } => push(caller, file, name.as_deref(), comment),
+        Verb::Push { file, name, comment, category } => {
+            push(caller, file, name.as_deref(), comment, category.as_deref())
+        }
         Verb::Require { script, capabilities } => {
             let path = format!("/scripts/{}", find::encode(&find::id(caller, "script", script)?));
             let edited = caller.api.call("PATCH", &path, Some(&json!({ "requires": capabilities })))?;
@@ -69,7 +74,13 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
     }
 }
 
-fn push(caller: &Caller, file: &Path, name: Option<&str>, comment: &str) -> anyhow::Result<()> {
+fn push(
+    caller: &Caller,
+    file: &Path,
+    name: Option<&str>,
+    comment: &str,
+    category: Option<&str>,
+) -> anyhow::Result<()> {
     let source = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let name = name.unwrap_or(&stem);
@@ -86,11 +97,17 @@ fn push(caller: &Caller, file: &Path, name: Option<&str>, comment: &str) -> anyh
     let known = known["items"].as_array().into_iter().flatten().find(|script| script["name"] == name);
     let saved = match known {
         Some(script) => {
-            let path = format!("/scripts/{}/versions", cell(&script["id"]));
+            let path = format!("/scripts/{}", cell(&script["id"]));
+            if let Some(category) = category {
+                caller.api.call("PATCH", &path, Some(&json!({ "category": category })))?;
+            }
+            let path = format!("{path}/versions");
             caller.post(&path, &json!({ "source": source, "comment": comment }))?
         }
         None => {
-            let new = json!({ "name": name, "language": language, "source": source, "comment": comment });
+            let category = category.unwrap_or_default();
+            let new = json!({ "name": name, "language": language, "source": source, "comment": comment,
+                "category": category });
             caller.post("/scripts", &new)?
         }
     };

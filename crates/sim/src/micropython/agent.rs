@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 
 /// What lies on every board: the compiled agent, as it is on real ones, and the modules of a chip.
-const FILES: [(&str, &[u8]); 19] = [
+const FILES: [(&str, &[u8]); 20] = [
     ("main.py", include_bytes!("../../../../agents/micropython/main.py")),
     ("motehub.mpy", include_bytes!("../../../../agents/micropython/compiled/motehub.mpy")),
     ("mh/__init__.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/__init__.mpy")),
@@ -22,17 +22,23 @@ const FILES: [(&str, &[u8]); 19] = [
     ("mh/offer.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/offer.mpy")),
     ("mh/report.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/report.mpy")),
     ("mh/slots.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/slots.mpy")),
+    ("mh/tls.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/tls.mpy")),
     ("mh/trial.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/trial.mpy")),
     ("mh/wifi.mpy", include_bytes!("../../../../agents/micropython/compiled/mh/wifi.mpy")),
     ("machine.py", include_bytes!("../../firmware/micropython/machine.py")),
     ("dht.py", include_bytes!("../../firmware/micropython/dht.py")),
 ];
 
+/// The certificate of the hub's authority on the flash.
+const CA: &str = "ca.pem";
+
 /// Where the agent finds its hub.
 #[derive(Debug, Clone)]
 pub(super) struct Home {
     pub(super) http: (String, u16),
     pub(super) mqtt: u16,
+    /// The certificate of the hub's authority: the agent speaks TLS.
+    pub(super) ca: Option<Vec<u8>>,
 }
 
 /// Puts the agent and its settings on the flash. Other files are left as they are.
@@ -41,12 +47,17 @@ pub(super) fn prepare(flash: &Path, home: &Home, device: &str, credential: &str)
     ensure!(is_name, "`{device}` is no id of a device");
     std::fs::create_dir_all(flash.join("mh"))
         .with_context(|| format!("making the flash folder {}", flash.display()))?;
-    let config = json!({
+    let mut config = json!({
         "hub": { "host": home.http.0, "http": home.http.1, "mqtt": home.mqtt },
         "device": device,
         "credential": credential,
         "attributes": { "board": "virtual" },
     });
+    if let Some(ca) = &home.ca {
+        config["hub"]["ca"] = CA.into();
+        let path = flash.join(CA);
+        std::fs::write(&path, ca).with_context(|| format!("writing {}", path.display()))?;
+    }
     let config = format!("{config:#}\n");
     for (name, bytes) in FILES.iter().copied().chain([("config.json", config.as_bytes())]) {
         let path = flash.join(name);

@@ -39,6 +39,9 @@ pub struct Options {
     /// The hub's MQTT broker; on the same host
     #[arg(long, value_name = "HOST:PORT")]
     mqtt: String,
+    /// The certificate of the hub's authority, in PEM: boards speak TLS, so --http and --mqtt are those listeners
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// A board (others on this machine can read its credential; --boards keeps it private)
     #[arg(long = "board", value_name = "DEVICE:CREDENTIAL")]
     board: Vec<String>,
@@ -76,7 +79,9 @@ impl Options {
         let (host, http) = address("--http", &self.http)?;
         let (broker, mqtt) = address("--mqtt", &self.mqtt)?;
         ensure!(host == broker, "--http and --mqtt are at different hosts: the agent knows one");
-        Ok(Home { http: (host, http), mqtt })
+        let read =
+            |path: &PathBuf| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+        Ok(Home { http: (host, http), mqtt, ca: self.ca.as_ref().map(read).transpose()? })
     }
 
     fn world(&self) -> anyhow::Result<World> {
