@@ -138,3 +138,23 @@ fn a_script_without_room_fails_with_its_cause_and_the_former_one_runs_again() {
     fleet.await_print("runs 1");
     is(&hub, &device, "the good one runs again", |device| device["running"]["name"] == "good");
 }
+
+#[test]
+fn what_a_board_logs_is_kept_and_what_is_broken_on_the_way_is_not() {
+    let hub = Hub::start(&["--esp-firmware", "--esp-firmware-port", PORT, "--logstash", "127.0.0.1:0"]);
+    let logstash = hub.ready["logstash"].as_str().expect("the listener is in the ready line").to_owned();
+    let address = address(203);
+    let arguments = ["--logstash", &logstash, "--quirk", "corrupt"];
+    let _fleet = boards(&hub, &[("dev3", address.clone(), "micropython")], &arguments);
+    let device = let_in(&hub, &address);
+    until("a line is kept", || {
+        let log = hub.api.get(&format!("/devices/{device}/log"));
+        log.to_string().contains("listening on").then_some(())
+    });
+    until("it measures", || measured(&hub, &device, "free_ram", |value| value.is_number()));
+    until("what is broken is said", || {
+        let stated = hub.api.get(&format!("/activity?kind=uplink_refused&device={device}"));
+        stated.to_string().contains("decimal digits").then_some(())
+    });
+    assert_eq!(measured(&hub, &device, "alloc_ram", |_| true), None);
+}
