@@ -54,7 +54,8 @@ pub struct Effects {
 pub enum Save {
     /// Guarded. Unique: (dialect, external id).
     Device(Box<Device>),
-    /// With its credential, presence, software, assignments, tasks, grants and telemetry.
+    /// With its credential, presence, software, assignments, tasks, grants and telemetry, and the script that was
+    /// generated for it.
     DeleteDevice(DeviceId),
     /// Guarded. Written by deployments only, so that edits of a device never collide with them.
     Software(Box<Software>),

@@ -54,6 +54,9 @@ sql! {
     FORGET_LIMITS = "delete from flow_limits where flow = $1";
     SET_PROGRAM = "insert into programs (device, script) values ($1, $2) on conflict (device) do nothing";
     PROGRAMS = "select device, script from programs";
+    RETIRE_PROGRAM = "insert into retired_numbers (number) select number from scripts
+        where id in (select script from programs where device = $1)";
+    DELETE_PROGRAM = "delete from scripts where id in (select script from programs where device = $1)";
     LIMITS = "select flow, device, steps, reason, at from flow_limits";
 }
 
@@ -131,6 +134,11 @@ pub(crate) fn write_limit(limit: &Limit) -> Statement {
 
 pub(crate) fn write_program(device: DeviceId, script: ScriptId) -> Statement {
     Statement::new(SET_PROGRAM, [Value::id(device), Value::id(script)]).guards("program")
+}
+
+/// The script that was generated for a device goes with the device: nobody else can use it.
+pub(crate) fn delete_program(device: DeviceId) -> [Statement; 2] {
+    [RETIRE_PROGRAM, DELETE_PROGRAM].map(|sql| Statement::new(sql, [Value::id(device)]))
 }
 
 pub(crate) fn forget_limits(flow: FlowId) -> Statement {

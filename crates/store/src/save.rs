@@ -60,7 +60,11 @@ impl Store {
 fn write(save: &Save, transaction: &mut Transaction) {
     match save {
         Save::Device(device) => device::write(device, transaction),
-        Save::DeleteDevice(id) => transaction.push(device::delete(*id)),
+        Save::DeleteDevice(id) => {
+            for statement in flow::delete_program(*id).into_iter().chain([device::delete(*id)]) {
+                transaction.push(statement);
+            }
+        }
         Save::Software(software) => transaction.push(device::write_software(software)),
         Save::Credential(id, digest) => credential::write(*id, *digest, transaction),
         Save::Rotation(rotation) => transaction.push(credential::write_rotation(rotation)),

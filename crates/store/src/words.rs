@@ -6,7 +6,8 @@ use crate::{Store, StoreError};
 sql! {
     TAGS = "select distinct tag from device_tags order by tag limit $1";
     CAPABILITIES = "select distinct capability from device_capabilities order by capability limit $1";
-    SCRIPTS = "select name from scripts order by name_key limit $1";
+    SCRIPTS = "select name from scripts where id not in (select script from programs)
+        order by name_key limit $1";
     ATTRIBUTES = "select distinct name from reported order by name limit $1";
 }
 
@@ -17,7 +18,7 @@ pub struct Words {
     pub tags: Vec<String>,
     /// Capabilities of devices, assigned or announced.
     pub capabilities: Vec<String>,
-    /// Names of scripts.
+    /// Names of scripts of the library.
     pub scripts: Vec<String>,
     /// Metrics that devices measured.
     pub metrics: Vec<String>,

@@ -5,6 +5,7 @@
 mod deployments;
 mod devices;
 mod firmware;
+mod flows;
 mod kept;
 mod people;
 mod reports;
@@ -83,6 +84,11 @@ scenarios! {
     firmware::a_firmware_is_known_by_what_devices_say_and_by_who_uses_it,
     firmware::a_part_of_an_artifact_is_read,
     firmware::bytes_of_which_nothing_tells_are_swept,
+    flows::a_flow_is_written_found_edited_and_deleted,
+    flows::versions_of_flows_come_back_as_they_were_drawn,
+    flows::the_newest_layouts_of_a_flow_are_kept,
+    flows::limits_end_with_flow_device_and_deployment,
+    flows::programs_are_not_in_the_library_and_go_with_their_device,
     reports::the_last_announcement_counts,
     reports::the_newest_log_lines_are_kept,
     reports::versions_in_quarantine_are_kept_until_they_are_lifted,
