@@ -14,6 +14,7 @@ mod device;
 mod doctor;
 mod find;
 mod firmware;
+mod flow;
 mod gateway;
 mod group;
 mod import;
@@ -51,6 +52,8 @@ Then:
   motehub ctl device add 'Kitchen climate' --dialect nodemcu --external-id 10801001 --tag kitchen
   motehub ctl script push climate.lua --comment 'first try'
   motehub ctl deployment start climate --selector 'tag=kitchen and online' --wait
+  motehub ctl flow save climate.json
+  motehub ctl flow deploy climate
   motehub ctl command send led --args '{\"on\":true}' --selector 'tag=kitchen' --wait
   motehub ctl shadow set 'Kitchen climate' on=true
   motehub ctl telemetry show 'Kitchen climate' --metric temperature --limit 20
@@ -104,6 +107,9 @@ enum Noun {
     /// Firmware: list, push, show, delete
     #[command(subcommand)]
     Firmware(firmware::Verb),
+    /// Flows, whose steps run on boards and on the hub: list, show, save, deploy, stop, placement, dry-run, history
+    #[command(subcommand)]
+    Flow(flow::Verb),
     /// Deployments: start, list, show, cancel, retry, rollback
     #[command(subcommand)]
     Deployment(deployment::Verb),
@@ -215,6 +221,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Inbox(verb) => inbox::run(&caller()?, verb),
         Noun::Script(verb) => script::run(&caller()?, verb),
         Noun::Firmware(verb) => firmware::run(&caller()?, verb),
+        Noun::Flow(verb) => flow::run(&caller()?, verb),
         Noun::Deployment(verb) => deployment::run(&caller()?, verb),
         Noun::Shadow(verb) => shadow::run(&caller()?, verb),
         Noun::Command(verb) => command::run(&caller()?, verb),

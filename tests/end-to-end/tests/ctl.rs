@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use end_to_end::{Api, Fleet, Hub, Session, add_token, binary};
+use end_to_end::{Api, Fleet, Hub, Publisher, Session, add_token, binary, until};
 use serde_json::{Value, json};
 
 fn run(hub: &str, token: &str, arguments: &[&str]) -> (i32, String, String) {
@@ -222,6 +222,59 @@ fn capabilities_are_described_assigned_and_required() {
     done(&hub, &["capability", "unassign", "relay", "--selector", "all", "--yes"]);
     assert_eq!(done(&hub, &["script", "require", "water"]), "water requires -\n");
     assert_eq!(done(&hub, &["capability", "delete", "relay"]), "deleted relay\n");
+}
+
+#[test]
+fn a_flow_is_saved_placed_run_and_deleted() {
+    let hub = Hub::start(&[]);
+    let (bench, credential) = hub.api.micropython("bench", "bench");
+    let mut link = Publisher::connect(&hub.mqtt(), &bench, &bench, &credential).expect("it is let in");
+    let said = r#"{"protocol":1,"firmware":"motehub-micropython","capabilities":["relay"]}"#;
+    link.publish(&format!("devices/{bench}/announce"), 1, said).expect("it is said");
+    until("the board is there", || {
+        let device = hub.api.get(&format!("/devices/{bench}"));
+        (device["online"] == true && device["announced"] == json!(["relay"])).then_some(())
+    });
+    let file = hub.data().join("../line.json");
+    let path = file.display().to_string();
+    let step = |id: &str, kind: &str| json!({ "id": id, "kind": kind, "topic": id });
+    let mut document = json!({
+        "steps": [step("in", "topic"), { "id": "mid", "kind": "pass", "requires": ["relay"] }, step("out", "publish")],
+        "wires": [{ "from": "in", "to": "mid" }, { "from": "mid", "to": "nowhere" }],
+    });
+    fs::write(&file, document.to_string()).unwrap();
+    let (code, _, said) = ctl(&hub, &["flow", "save", &path]);
+    assert!(code == 1 && said.contains("wires[1].to: there is no step nowhere"), "{said}");
+    document["wires"][1]["to"] = json!("out");
+    fs::write(&file, document.to_string()).unwrap();
+    assert_eq!(done(&hub, &["flow", "save", &path]), "line version 1\n");
+    fs::write(&file, done(&hub, &["flow", "show", "line"])).unwrap();
+    assert_eq!(done(&hub, &["flow", "save", &path, "--comment", "again"]), "line version 2\n");
+    let dry = done(&hub, &["flow", "dry-run", "line", "--without", "bench"]);
+    assert!(dry.contains("nowhere") && dry.contains("not settled"), "{dry}");
+    assert!(done(&hub, &["flow", "deploy", "line"]).contains("only board that can run it"));
+    let placed = done(&hub, &["flow", "placement", "LINE"]);
+    assert!(placed.contains("only the hub can do this") && placed.contains("message"), "{placed}");
+    let scores = done(&hub, &["flow", "placement", "line", "--step", "mid"]);
+    assert!(scores.contains("NEIGHBOURHOOD") && scores.contains("*") && scores.contains("0.400"), "{scores}");
+    let (code, _, said) = ctl(&hub, &["flow", "placement", "line", "--step", "none"]);
+    assert!(code == 1 && said.contains("its steps are in, mid, out"), "{said}");
+    assert!(done(&hub, &["flow", "history", "line"]).contains("mid: nowhere > bench"));
+    assert!(done(&hub, &["flow", "list"]).contains("running"));
+    let export = json!([
+        { "id": "t1", "type": "tab", "label": "Room" },
+        { "id": "s1", "type": "temperature-humidity", "z": "t1", "x": 1, "y": 1, "pin": "4", "repeat": true, "interval": "5000",
+            "predicates": "temperature", "wires": [["o1"]] },
+        { "id": "o1", "type": "mqtt out", "z": "t1", "x": 2, "y": 1, "topic": "room/air", "wires": [] },
+    ]);
+    fs::write(&file, export.to_string()).unwrap();
+    assert!(done(&hub, &["flow", "import-node-red", &path]).contains("room/air"));
+    assert!(!done(&hub, &["flow", "list"]).contains("Room"));
+    assert_eq!(done(&hub, &["flow", "import-node-red", &path, "--save"]), "Room version 1\n");
+    assert_eq!(done(&hub, &["flow", "stop", "line"]), "stopped line\n");
+    assert_eq!(done(&hub, &["flow", "delete", "line"]), "deleted line\n");
+    let (code, _, said) = ctl(&hub, &["flow", "show", "line"]);
+    assert!(code == 1 && said.contains("`motehub ctl flow list` shows all"), "{said}");
 }
 
 #[test]
