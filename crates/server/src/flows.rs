@@ -18,7 +18,7 @@ use motehub_domain::device::Reach;
 use motehub_domain::effects::Save;
 use motehub_domain::flow::run::Runner;
 use motehub_domain::flow::{Flow, Graph, Kind, Layout, StepId};
-use motehub_domain::id::{DeviceId, FlowId};
+use motehub_domain::id::{DeviceId, FlowId, ScriptId};
 use motehub_domain::placement::{Place, Watch};
 use motehub_domain::report::Event;
 use motehub_domain::telemetry::Metric;
@@ -55,6 +55,8 @@ struct Table {
     watch: Watch,
     /// Boards that were there since the hub started.
     came: BTreeSet<DeviceId>,
+    /// The script of each board that was generated for it.
+    programs: BTreeMap<DeviceId, ScriptId>,
     /// Boards on which a program failed, with the reason.
     failed: VecDeque<(DeviceId, String)>,
     /// What happened since the last plan, for people.
@@ -133,6 +135,11 @@ impl Flows {
     /// These records were written.
     pub(crate) fn tell(&self, saved: &[Save], now: Time) {
         let mut table = self.table();
+        for save in saved {
+            if let Save::Program(device, script) = save {
+                table.programs.insert(*device, *script);
+            }
+        }
         if table.running.is_empty() {
             return;
         }
@@ -148,16 +155,27 @@ impl Flows {
                     table.watch.disturb(now);
                     is_new = true;
                 }
-                // A person may have given it another script.
-                Save::Software(software) if table.uses(software.device) => {
-                    table.watch.disturb(now);
-                    is_new = true;
-                }
                 Save::Device(_) | Save::Announced(..) | Save::Capability(_) => {
                     table.watch.disturb(now);
                     is_new = true;
                 }
-                Save::Task(task) if task.state == TaskState::Failed && task.artifact.script().is_some() => {
+                // A person gave a board that runs steps another script.
+                Save::Software(software)
+                    if table.uses(software.device)
+                        && boards::script_of(software)
+                            .is_some_and(|script| !table.is_program(software.device, script)) =>
+                {
+                    table.causes.insert(format!("{} was given another script", software.device));
+                    table.watch.disturb(now);
+                    is_new = true;
+                }
+                Save::Task(task)
+                    if task.state == TaskState::Failed
+                        && task
+                            .artifact
+                            .script()
+                            .is_some_and(|(id, _)| table.is_program(task.device, id)) =>
+                {
                     let why = task.reason.clone().unwrap_or_default();
                     if table.failed.len() < FAILED_MAX && table.uses(task.device) {
                         table.failed.push_back((task.device, why));
@@ -276,6 +294,11 @@ impl Table {
     fn uses(&self, device: DeviceId) -> bool {
         let at = Place::Device(device);
         self.running.values().any(|running| running.layout.places.values().any(|place| *place == at))
+    }
+
+    /// Whether a script was generated for a board.
+    fn is_program(&self, device: DeviceId, script: ScriptId) -> bool {
+        self.programs.get(&device) == Some(&script)
     }
 
     /// Whether a board is there.

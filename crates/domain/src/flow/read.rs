@@ -152,7 +152,7 @@ fn kind(word: &str, fields: &mut Fields<'_>) -> Result<Kind, Rejection> {
         "topic" => Kind::Topic { topic: topic_name(fields)? },
         "timer" => Kind::Timer {
             every: needed_span(fields, "every_ms", EVERY)?,
-            value: fields.anything("value").cloned().unwrap_or(Value::Bool(true)),
+            value: small(fields, "value")?.unwrap_or(Value::Bool(true)),
         },
         "compare" => Kind::Compare(compare(fields)?),
         "and" => Kind::And,

@@ -80,10 +80,13 @@ impl Runner {
 
     /// A step here has a value from outside: a metric or a topic.
     pub fn emit(&mut self, from: &StepId, value: Value, now: Time) -> Vec<Act> {
-        match self.here.contains(from) {
-            true => self.go(VecDeque::from([(from.clone(), value)]), now, true),
-            false => Vec::new(),
+        if !self.here.contains(from) {
+            return Vec::new();
         }
+        if value.to_string().len() > VALUE_BYTES_MAX {
+            return vec![Act::Failed(from.clone(), format!("a value has more than {VALUE_BYTES_MAX} bytes"))];
+        }
+        self.go(VecDeque::from([(from.clone(), value)]), now, true)
     }
 
     /// When something is due next.

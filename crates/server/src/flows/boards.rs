@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use motehub_domain::deployment::Target;
+use motehub_domain::device::Software;
 use motehub_domain::flow::{Graph, Kind, Limit};
 use motehub_domain::id::{DeviceId, FlowId, ScriptId};
 use motehub_domain::placement::{Board, Place};
@@ -79,29 +80,32 @@ impl App {
         let now = self.now();
         {
             let mut table = self.flows.table();
-            for Known { board, target, .. } in &mut known {
+            for Known { board, .. } in &mut known {
                 let online = self.connections.is_online(board.id);
                 table.saw(board.id, online, now);
                 board.available = online && !without.contains(&board.id);
                 board.trusted = table.watch.is_trusted(board.id, now);
                 board.others = steps_of_others(table.running.values(), board.id, flow);
-                board.limit = limit(&limits, board.id);
-                board.refused = (!graph.take_over).then(|| own_script(target, &programs)).flatten();
+                let limit = limit(&limits, board.id);
+                board.limit = limit.map(|limit| limit.steps);
+                let failed = limit.filter(|limit| limit.steps == 0);
+                board.refused = failed.map(|limit| format!("its program failed: {}", limit.reason));
             }
         }
-        for board in &mut known {
-            if let Some(why) = &mut board.board.refused {
-                let runs = self.script_name(&board.target).await?;
-                *why = format!("{runs}, and the flow may not take its place (take_over)");
+        if !graph.take_over {
+            for Known { board, target, .. } in &mut known {
+                if has_own_script(target, &programs) {
+                    let runs = self.script_name(target).await?;
+                    board.refused = Some(format!("{runs}, and the flow may not take its place (take_over)"));
+                }
             }
         }
         Ok(known)
     }
 
     async fn script_name(&self, target: &Target) -> Result<String, Failure> {
-        let script = target.software.active.and_then(|artifact| artifact.script());
-        let script = match script {
-            Some((script, _)) => self.store.script(script).await?,
+        let script = match script_of(&target.software) {
+            Some(script) => self.store.script(script).await?,
             None => None,
         };
         Ok(script.map_or_else(|| "it runs a script".to_owned(), |script| format!("it runs {}", script.name)))
@@ -180,14 +184,19 @@ fn runs(target: &Target, firmware: Option<&str>) -> Option<Runs> {
     }
 }
 
-/// That a board runs a script that a person gave it.
-fn own_script(target: &Target, programs: &BTreeMap<DeviceId, ScriptId>) -> Option<String> {
-    let (script, _) = target.software.active?.script()?;
-    (programs.get(&target.device.id) != Some(&script)).then(String::new)
+/// The script that a board has, or is given.
+pub(crate) fn script_of(software: &Software) -> Option<ScriptId> {
+    software.active.and_then(|artifact| artifact.script()).map(|(script, _)| script)
 }
 
-fn limit(limits: &[Limit], board: DeviceId) -> Option<usize> {
-    limits.iter().filter(|limit| limit.device == board).map(|limit| limit.steps).min()
+/// Whether a board runs a script that a person gave it.
+fn has_own_script(target: &Target, programs: &BTreeMap<DeviceId, ScriptId>) -> bool {
+    script_of(&target.software).is_some_and(|script| programs.get(&target.device.id) != Some(&script))
+}
+
+/// The least that a board was found to hold.
+fn limit(limits: &[Limit], board: DeviceId) -> Option<&Limit> {
+    limits.iter().filter(|limit| limit.device == board).min_by_key(|limit| limit.steps)
 }
 
 fn steps_of_others<'a>(

@@ -62,6 +62,8 @@ async fn round(app: &App) -> Result<Time, Failure> {
 impl App {
     /// The flows that run, after a start. Their boards may be away still: they have a while to come back.
     async fn load_flows(&self) -> Result<(), Failure> {
+        let programs = self.store.programs().await?;
+        self.flows.table().programs = programs;
         for flow in self.store.deployed_flows().await? {
             let Some(layout) = self.store.layout(flow.id).await? else { continue };
             let Some(version) = self.store.flow_version(flow.id, layout.version).await? else { continue };

@@ -14,7 +14,7 @@ use motehub_domain::script::{self, Description, Language, Source, Syntax};
 use motehub_domain::time::Span;
 use motehub_protocol::flow::{Part, program};
 
-use super::boards::Known;
+use super::boards::{Known, script_of};
 use crate::app::App;
 use crate::perform::Failure;
 use crate::presence;
@@ -39,9 +39,8 @@ impl App {
             let id = known.board.id;
             let own = programs.get(&id).copied();
             let parts = wanted.get(&id).map(Vec::as_slice).unwrap_or_default();
-            let script = known.target.software.active.and_then(|artifact| artifact.script());
             // A board that a person gave another script meanwhile is left alone.
-            if parts.is_empty() && script.map(|(script, _)| script) != own {
+            if parts.is_empty() && script_of(&known.target.software) != own {
                 continue;
             }
             let text = self.program_of(&known, parts);
@@ -50,9 +49,7 @@ impl App {
                 continue;
             }
             let digest = secrets::digest(&text);
-            let has =
-                known.target.software.pending.map(|(_, artifact)| artifact).or(known.target.software.active);
-            if has.is_some_and(|artifact| artifact.digest == digest) {
+            if known.target.software.active.is_some_and(|artifact| artifact.digest == digest) {
                 continue;
             }
             let artifact =

@@ -42,7 +42,7 @@ impl Route {
 
     /// Calls it on things that do not exist, with a body that asks for nothing.
     async fn call(&self, hub: &Hub, caller: &Caller, headers: &[(&str, &str)]) -> Answer {
-        let ids = ["{id}", "{script}", "{digest}", "{user}", "{invitation}", "{fingerprint}"]
+        let ids = ["{id}", "{device}", "{script}", "{digest}", "{user}", "{invitation}", "{fingerprint}"]
             .iter()
             .fold(self.path.clone(), |path, part| path.replace(part, NO_ID));
         let path = ids.replace("{version}", "1").replace("{name}", "relay");

@@ -17,6 +17,8 @@ mod customers;
 mod deployments;
 mod devices;
 mod firmware;
+mod flows;
+mod flows_run;
 mod gateways;
 mod groups;
 mod history;

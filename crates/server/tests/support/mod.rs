@@ -2,6 +2,7 @@
 //! send exactly the bytes that a test says, also wrong ones.
 
 pub(crate) mod aws;
+pub(crate) mod bench;
 pub(crate) mod cut;
 pub(crate) mod gateway;
 pub(crate) mod live;
@@ -9,6 +10,7 @@ pub(crate) mod mdash;
 pub(crate) mod mqtt;
 pub(crate) mod pyaiot;
 
+mod served;
 mod wait;
 
 use std::future::Future;
@@ -17,12 +19,13 @@ use std::net::SocketAddr;
 use motehub_domain::access::Role;
 use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::TopicFilter;
-use motehub_server::{Clock, Nodes, Pyaiot, Server, Settings, add_token};
+use motehub_server::{Clock, Pyaiot, add_token};
 use motehub_store::Store;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
+
+use served::Served;
 
 /// When every hub starts: 2027-01-15T08:00:00Z.
 pub(crate) const START: Time = Time(1_800_000_000_000);
@@ -39,7 +42,7 @@ pub(crate) struct Hub {
     pub(crate) ada: Caller,
     pub(crate) setup_code: String,
     data: tempfile::TempDir,
-    shutdown: CancellationToken,
+    served: Served,
 }
 
 /// How a request proves who sends it.
@@ -56,12 +59,6 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
-}
-
-impl Drop for Hub {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
-    }
 }
 
 impl Hub {
@@ -88,45 +85,41 @@ impl Hub {
     async fn start_with(filters: &[&str], mdash_app_users: bool, pyaiot: Pyaiot) -> Self {
         let data = tempfile::tempdir().unwrap();
         let clock = Clock::manual(START);
-        let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        let settings = Settings {
-            data: data.path().to_owned(),
-            http: free,
-            mqtt: free,
-            https: None,
-            mqtt_tls: None,
-            mqtt_ws: None,
-            coap: None,
-            coaps: None,
-            nodes: Nodes { websocket: Some(free), ..Nodes::default() },
-            riot_port: 0,
-            mdash: Some(free),
-            aws: Some(free),
-            mdash_app_users,
-            pyaiot: Pyaiot { address: Some(free), ..pyaiot },
-            esp_firmware: None,
-            mqtt_anonymous: filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect(),
-            mqtt_limits: motehub_gateway::mqtt::Limits::default(),
-            tls_files: None,
-            private_webhooks: true,
-            keep: motehub_server::Keep::default(),
-            activity_file: None,
-            public_url: None,
-            firmware_bytes_max: 4 * 1024 * 1024,
-            clock: clock.clone(),
+        let mut settings = served::settings(data.path(), &clock);
+        settings.mdash_app_users = mdash_app_users;
+        settings.pyaiot = Pyaiot { address: settings.pyaiot.address, ..pyaiot };
+        settings.mqtt_anonymous = filters.iter().map(|filter| TopicFilter::parse(filter).unwrap()).collect();
+        Self::at(Served::start(settings).await, clock, data, None).await
+    }
+
+    /// The same hub once more, with the same data and other addresses, after its end. It posts to addresses inside of
+    /// private networks or it does not.
+    pub(crate) async fn again(mut self, private_webhooks: bool) -> Self {
+        self.served.end().await;
+        let mut settings = served::settings(self.data.path(), &self.clock);
+        settings.private_webhooks = private_webhooks;
+        Self::at(Served::start(settings).await, self.clock, self.data, Some(self.ada)).await
+    }
+
+    async fn at(served: Served, clock: Clock, data: tempfile::TempDir, ada: Option<Caller>) -> Self {
+        let ada = match ada {
+            Some(ada) => ada,
+            None => Caller::token(add_token(data.path(), "ada", Role::Admin).await.unwrap()),
         };
-        let server = Server::bind(settings).await.unwrap();
-        let addresses = server.addresses();
-        let link = server.setup_link().unwrap();
-        let setup_code = link.split_once('#').unwrap().1.to_owned();
-        let shutdown = CancellationToken::new();
-        tokio::spawn(server.run(shutdown.clone()));
-        let ada = Caller::token(add_token(data.path(), "ada", Role::Admin).await.unwrap());
-        let (http, mqtt) = (addresses.http, addresses.mqtt);
-        let (mdash, aws, pyaiot) =
-            (addresses.mdash.unwrap(), addresses.aws.unwrap(), addresses.pyaiot.unwrap());
-        let nodes_ws = addresses.nodes.websocket.unwrap();
-        Self { http, mqtt, mdash, aws, pyaiot, nodes_ws, clock, ada, setup_code, data, shutdown }
+        let addresses = served.addresses;
+        Self {
+            http: addresses.http,
+            mqtt: addresses.mqtt,
+            mdash: addresses.mdash.unwrap(),
+            aws: addresses.aws.unwrap(),
+            pyaiot: addresses.pyaiot.unwrap(),
+            nodes_ws: addresses.nodes.websocket.unwrap(),
+            setup_code: served.setup_code.clone(),
+            clock,
+            ada,
+            data,
+            served,
+        }
     }
 
     /// Its data folder.

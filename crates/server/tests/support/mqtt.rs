@@ -1,5 +1,6 @@
 //! A hand-written MQTT 3.1.1 client that publishes with QoS 1 and waits for each PUBACK.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 
@@ -13,6 +14,8 @@ use super::Hub;
 pub(crate) struct Publisher {
     stream: TcpStream,
     next_id: u16,
+    /// What came while an acknowledgement was waited for.
+    came: VecDeque<(String, Vec<u8>)>,
 }
 
 impl Publisher {
@@ -45,7 +48,7 @@ impl Publisher {
         for text in [user, user, password] {
             string(&mut body, text);
         }
-        let mut publisher = Self { stream, next_id: 1 };
+        let mut publisher = Self { stream, next_id: 1, came: VecDeque::new() };
         publisher.write(0x10, &body).await?;
         match publisher.packet().await? {
             (0x20, answer) if matches!(answer[..], [0 | 1, 0]) => Ok(publisher),
@@ -65,14 +68,13 @@ impl Publisher {
         }
     }
 
-    /// The topic and the payload of the next message with QoS 1; it is not acknowledged.
+    /// The topic and the payload of the next message; it is not acknowledged.
     pub(crate) async fn next_message(&mut self) -> io::Result<(String, Vec<u8>)> {
+        if let Some(message) = self.came.pop_front() {
+            return Ok(message);
+        }
         match self.packet().await? {
-            (kind, body) if kind & 0xf6 == 0x32 => {
-                let end = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
-                let topic = String::from_utf8(body[2..end].to_vec()).map_err(io::Error::other)?;
-                Ok((topic, body[end + 2..].to_vec()))
-            }
+            (kind, body) if is_message(kind) => message(kind, &body),
             (kind, body) => Err(io::Error::other(format!("no PUBLISH but {kind:#x} {body:?}"))),
         }
     }
@@ -101,9 +103,12 @@ impl Publisher {
         body.extend(id.to_be_bytes());
         body.extend(payload);
         self.write(0x32, &body).await?;
-        match self.packet().await? {
-            (0x40, answer) if answer == id.to_be_bytes() => Ok(()),
-            (kind, body) => Err(io::Error::other(format!("no PUBACK but {kind:#x} {body:?}"))),
+        loop {
+            match self.packet().await? {
+                (0x40, answer) if answer == id.to_be_bytes() => return Ok(()),
+                (kind, body) if is_message(kind) => self.came.push_back(message(kind, &body)?),
+                (kind, body) => return Err(io::Error::other(format!("no PUBACK but {kind:#x} {body:?}"))),
+            }
         }
     }
 
@@ -147,6 +152,19 @@ impl Publisher {
         self.stream.read_exact(&mut body).await?;
         Ok((kind, body))
     }
+}
+
+/// A PUBLISH with QoS 0 or 1, whether it is a repeat or was retained.
+fn is_message(kind: u8) -> bool {
+    matches!(kind & 0xf6, 0x30 | 0x32)
+}
+
+/// Topic and payload of one.
+fn message(kind: u8, body: &[u8]) -> io::Result<(String, Vec<u8>)> {
+    let end = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
+    let topic = String::from_utf8(body[2..end].to_vec()).map_err(io::Error::other)?;
+    let id = if kind & 0x06 == 0 { 0 } else { 2 };
+    Ok((topic, body[end + id..].to_vec()))
 }
 
 fn packet(kind: u8, body: &[u8]) -> io::Result<Vec<u8>> {

@@ -1,0 +1,76 @@
+//! A hub that runs in this process.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use motehub_server::{Addresses, Clock, Nodes, Pyaiot, Server, Settings};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// It runs until it is dropped.
+pub(super) struct Served {
+    pub(super) addresses: Addresses,
+    pub(super) setup_code: String,
+    shutdown: CancellationToken,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl Served {
+    pub(super) async fn start(settings: Settings) -> Self {
+        let server = Server::bind(settings).await.unwrap();
+        let addresses = server.addresses();
+        let link = server.setup_link().unwrap();
+        let setup_code = link.split_once('#').unwrap().1.to_owned();
+        let shutdown = CancellationToken::new();
+        let ends = shutdown.clone();
+        let running = Some(tokio::spawn(async move {
+            let _ = server.run(ends).await;
+        }));
+        Self { addresses, setup_code, shutdown, running }
+    }
+
+    /// Ends it, and waits until it has written everything.
+    pub(super) async fn end(&mut self) {
+        self.shutdown.cancel();
+        if let Some(running) = self.running.take() {
+            running.await.unwrap();
+        }
+    }
+}
+
+/// Everything listens on a free port.
+pub(super) fn settings(data: &Path, clock: &Clock) -> Settings {
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    Settings {
+        data: data.to_owned(),
+        http: free,
+        mqtt: free,
+        https: None,
+        mqtt_tls: None,
+        mqtt_ws: None,
+        coap: None,
+        coaps: None,
+        nodes: Nodes { websocket: Some(free), ..Nodes::default() },
+        riot_port: 0,
+        mdash: Some(free),
+        aws: Some(free),
+        mdash_app_users: false,
+        pyaiot: Pyaiot { address: Some(free), ..Pyaiot::default() },
+        esp_firmware: None,
+        mqtt_anonymous: Vec::new(),
+        mqtt_limits: motehub_gateway::mqtt::Limits::default(),
+        tls_files: None,
+        private_webhooks: true,
+        keep: motehub_server::Keep::default(),
+        activity_file: None,
+        public_url: None,
+        firmware_bytes_max: 4 * 1024 * 1024,
+        clock: clock.clone(),
+    }
+}
