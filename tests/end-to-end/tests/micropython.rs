@@ -40,7 +40,7 @@ import motehub
 
 
 def arrived(wire, number, value):
-    motehub.flow(wire + "-back", number, {"twice": value["n"] * 2})
+    motehub.flow(wire.split("/")[0] + "/back", number, {"twice": value["n"] * 2})
 
 
 motehub.on_flow(arrived)
@@ -146,21 +146,24 @@ fn a_flow_goes_through_a_board_and_an_error_costs_one_message() {
         wires.publish(&down, id, message).expect("it is published");
         assert_eq!(wires.acknowledged().expect("an acknowledgement"), id);
     };
+    // The hub passes on what is said on the wires of flows, which are named by flow and step.
+    let wire = |step: &str| format!("01j9zv2k3m4n5p6q7r8s9t0v1w/{step}");
     let started = Instant::now();
     for number in 1..=ROUNDS {
-        say(number as u16, &json!({ "w": "w1", "i": number, "v": { "n": number } }).to_string());
+        say(number as u16, &json!({ "w": wire("out"), "i": number, "v": { "n": number } }).to_string());
         let said = back.delivered().expect("an answer").payload;
         let said: Value = serde_json::from_str(&said).expect("JSON");
-        assert_eq!(said, json!({ "w": "w1-back", "i": number, "v": { "twice": number * 2 } }));
+        assert_eq!(said, json!({ "w": wire("back"), "i": number, "v": { "twice": number * 2 } }));
     }
     println!("{ROUNDS} rounds in {:?}", started.elapsed());
     assert!(started.elapsed() < ROUNDS_MAX, "{:?}", started.elapsed());
 
     // What the script cannot bear is logged with its traceback; the next message finds it as before.
-    for (id, wrong) in [(101, r#"{"w":"w1","i":1,"v":"text"}"#), (102, "[]"), (103, "no JSON"), (104, "{}")] {
+    for (id, wrong) in [(101, r#"{"w":"x/y","i":1,"v":"text"}"#), (102, "[]"), (103, "no JSON"), (104, "{}")]
+    {
         say(id, wrong);
     }
-    say(105, r#"{"w":"w1","i":1,"v":{"n":5}}"#);
+    say(105, &json!({ "w": wire("out"), "i": 1, "v": { "n": 5 } }).to_string());
     let said: Value = serde_json::from_str(&back.delivered().expect("an answer").payload).expect("JSON");
     assert_eq!(said["v"], json!({ "twice": 10 }));
     until("the error is in the log", || {
