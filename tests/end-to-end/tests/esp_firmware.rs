@@ -157,4 +157,33 @@ fn what_a_board_logs_is_kept_and_what_is_broken_on_the_way_is_not() {
         stated.to_string().contains("decimal digits").then_some(())
     });
     assert_eq!(measured(&hub, &device, "alloc_ram", |_| true), None);
+
+fn steps_of_a_flow_run_on_boards_as_they_are() {
+    let hub = hub();
+    let places = [address(211), address(212)];
+    let fleet: Vec<(&str, String, &str)> = vec![
+        ("dev1", places[0].clone(), "micropython,temperature"),
+        ("dev2", places[1].clone(), "micropython"),
+    ];
+    let _fleet = boards(&hub, &fleet, &[]);
+    let devices = places.clone().map(|address| let_in(&hub, &address));
+    let flow = json!({
+        "name": "as they are",
+        "steps": [
+            {"id": "th", "kind": "sensor", "sensor": "dht11", "pin": 4, "every_ms": 500, "requires": ["temperature"]},
+            {"id": "warm", "kind": "compare", "property": "temperature", "rules": [{"operator": "gt", "value": -50}],
+             "runs_on": devices[1]},
+            {"id": "out", "kind": "publish", "topic": "out"},
+        ],
+        "wires": [{"from": "th", "to": "warm"}, {"from": "warm", "to": "out"}],
+    });
+    let id = hub.api.post("/flows", &flow)["id"].as_str().expect("an id").to_owned();
+    until("both are there", || {
+        (hub.api.call("POST", &format!("/flows/{id}/deploy"), Some(&json!({}))).0 == 200).then_some(())
+    });
+    until("values arrive from board to board and at the hub", || {
+        let placement = hub.api.get(&format!("/flows/{id}/placement"));
+        let wires = placement["wires"].as_array().expect("wires").clone();
+        wires.iter().all(|wire| wire["messages"].as_u64() > Some(3)).then_some(())
+    });
 }
