@@ -13,7 +13,7 @@ pub(crate) mod tell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use motehub_domain::deployment::TaskState;
+use motehub_domain::deployment::{Task, TaskState};
 use motehub_domain::device::Reach;
 use motehub_domain::effects::Save;
 use motehub_domain::flow::run::Runner;
@@ -22,7 +22,7 @@ use motehub_domain::id::{DeviceId, FlowId, ScriptId};
 use motehub_domain::placement::{Place, Watch};
 use motehub_domain::report::Event;
 use motehub_domain::telemetry::Metric;
-use motehub_domain::time::Time;
+use motehub_domain::time::{Span, Time};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 
@@ -32,6 +32,8 @@ pub(crate) use reach::Errand;
 const SEEN_MAX: usize = 16;
 /// How many errands of steps on the hub may wait; further values are dropped and counted.
 const ERRANDS_MAX: usize = 1_000;
+/// How long a board may be away while it takes a program.
+const TAKING_MAX: Span = Span::seconds(15);
 /// How agents call it when a step had too little memory.
 const OUT_OF_MEMORY: &str = "out_of_memory";
 /// How many deployments that ended badly may wait for the planner.
@@ -53,6 +55,8 @@ pub(crate) struct Flows {
 struct Table {
     running: BTreeMap<FlowId, Running>,
     watch: Watch,
+    /// Boards that take a program: they restart meanwhile, and are not gone. Until when they may.
+    taking: BTreeMap<DeviceId, Time>,
     /// Boards that were there since the hub started.
     came: BTreeSet<DeviceId>,
     /// The script of each board that was generated for it.
@@ -143,49 +147,7 @@ impl Flows {
         if table.running.is_empty() {
             return;
         }
-        let mut is_new = false;
-        for save in saved {
-            match save {
-                Save::Presence(presence) => {
-                    table.saw(presence.device, presence.reach == Reach::Online, now);
-                    is_new = true;
-                }
-                Save::DeleteDevice(device) => {
-                    table.watch.forget(*device, now);
-                    table.watch.disturb(now);
-                    is_new = true;
-                }
-                Save::Device(_) | Save::Announced(..) | Save::Capability(_) => {
-                    table.watch.disturb(now);
-                    is_new = true;
-                }
-                // A person gave a board that runs steps another script.
-                Save::Software(software)
-                    if table.uses(software.device)
-                        && boards::script_of(software)
-                            .is_some_and(|script| !table.is_program(software.device, script)) =>
-                {
-                    table.causes.insert(format!("{} was given another script", software.device));
-                    table.watch.disturb(now);
-                    is_new = true;
-                }
-                Save::Task(task)
-                    if task.state == TaskState::Failed
-                        && task
-                            .artifact
-                            .script()
-                            .is_some_and(|(id, _)| table.is_program(task.device, id)) =>
-                {
-                    let why = task.reason.clone().unwrap_or_default();
-                    if table.failed.len() < FAILED_MAX && table.uses(task.device) {
-                        table.failed.push_back((task.device, why));
-                        table.watch.disturb(now);
-                        is_new = true;
-                    }
-                }
-                _ => {}
-            }
-        }
+        let is_new = saved.iter().fold(false, |is_new, save| table.told(save, now) || is_new);
         drop(table);
         if is_new {
             self.changed.notify_one();
@@ -296,6 +258,54 @@ impl Table {
         self.running.values().any(|running| running.layout.places.values().any(|place| *place == at))
     }
 
+    /// A record was written. Whether the planner should look.
+    fn told(&mut self, save: &Save, now: Time) -> bool {
+        match save {
+            Save::Presence(presence) => self.saw(presence.device, presence.reach == Reach::Online, now),
+            Save::DeleteDevice(device) => {
+                self.watch.forget(*device, now);
+                self.watch.disturb(now);
+            }
+            Save::Device(_) | Save::Announced(..) | Save::Capability(_) => self.watch.disturb(now),
+            // A person gave a board that runs steps another script.
+            Save::Software(software)
+                if self.uses(software.device)
+                    && boards::script_of(software)
+                        .is_some_and(|script| !self.is_program(software.device, script)) =>
+            {
+                self.causes.insert(format!("{} was given another script", software.device));
+                self.watch.disturb(now);
+            }
+            Save::Task(task) => return self.task_moved(task, now),
+            _ => return false,
+        }
+        true
+    }
+
+    /// A board is further with something that it was given. Whether the planner should look.
+    fn task_moved(&mut self, task: &Task, now: Time) -> bool {
+        let device = task.device;
+        if !task.artifact.script().is_some_and(|(script, _)| self.is_program(device, script)) {
+            return false;
+        }
+        match task.state {
+            TaskState::Fetching | TaskState::Applying => {
+                self.taking.insert(device, now + TAKING_MAX);
+                true
+            }
+            TaskState::Failed if self.failed.len() < FAILED_MAX && self.uses(device) => {
+                self.taking.remove(&device);
+                self.failed.push_back((device, task.reason.clone().unwrap_or_default()));
+                self.watch.disturb(now);
+                true
+            }
+            _ => {
+                self.taking.remove(&device);
+                false
+            }
+        }
+    }
+
     /// Whether a script was generated for a board.
     fn is_program(&self, device: DeviceId, script: ScriptId) -> bool {
         self.programs.get(&device) == Some(&script)
@@ -303,6 +313,7 @@ impl Table {
 
     /// Whether a board is there.
     fn saw(&mut self, device: DeviceId, is_there: bool, now: Time) {
+        let is_there = is_there || self.taking.get(&device).is_some_and(|until| now < *until);
         if self.watch.is_there(device) != is_there && (is_there || self.uses(device)) {
             let cause = if is_there { "came" } else { "went away" };
             self.causes.insert(format!("{device} {cause}"));

@@ -157,7 +157,9 @@ fn what_a_board_logs_is_kept_and_what_is_broken_on_the_way_is_not() {
         stated.to_string().contains("decimal digits").then_some(())
     });
     assert_eq!(measured(&hub, &device, "alloc_ram", |_| true), None);
+}
 
+#[test]
 fn steps_of_a_flow_run_on_boards_as_they_are() {
     let hub = hub();
     let places = [address(211), address(212)];

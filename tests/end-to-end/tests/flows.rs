@@ -112,6 +112,9 @@ fn a_flow_moves_when_a_board_dies_and_settles_when_it_comes_back() {
     assert!(bench.devices[..2].contains(&sensing), "{placement}");
     assert_eq!(Bench::place(&placement, "out").as_deref(), Some("hub"), "{placement}");
 
+    // Boards start anew with their programs; that is no reason to move anything.
+    assert_eq!(bench.causes(&flow).len(), 1, "{:?}", bench.causes(&flow));
+
     let died = Instant::now();
     bench.fleet.order(&json!({ "board": sensing, "do": "power_cut" }));
     bench.fleet.await_fact("power_cut", |_| true);

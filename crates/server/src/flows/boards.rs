@@ -83,7 +83,7 @@ impl App {
             for Known { board, .. } in &mut known {
                 let online = self.connections.is_online(board.id);
                 table.saw(board.id, online, now);
-                board.available = online && !without.contains(&board.id);
+                board.available = table.watch.is_there(board.id) && !without.contains(&board.id);
                 board.trusted = table.watch.is_trusted(board.id, now);
                 board.others = steps_of_others(table.running.values(), board.id, flow);
                 let limit = limit(&limits, board.id);

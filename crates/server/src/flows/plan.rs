@@ -51,11 +51,23 @@ async fn round(app: &App) -> Result<Time, Failure> {
     if now < settled_at && app.are_boards_missing() {
         return Ok(settled_at);
     }
-    let due = app.flows.table().watch.due();
+    let due = {
+        let mut table = app.flows.table();
+        let known = table.taking.len();
+        table.taking.retain(|_, until| *until > now);
+        if table.taking.len() < known {
+            // Those that took too long may be gone.
+            table.watch.disturb(now);
+        }
+        table.watch.due()
+    };
     if due.is_some_and(|due| due <= now) {
         app.plan_again().await?;
     }
-    let due = app.flows.table().watch.due();
+    let due = {
+        let table = app.flows.table();
+        table.watch.due().into_iter().chain(table.taking.values().copied().min()).min()
+    };
     Ok(due.unwrap_or(now + LOOK_EVERY).max(now + Span(1)).min(now + LOOK_EVERY))
 }
 
