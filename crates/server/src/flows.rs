@@ -147,9 +147,9 @@ impl Flows {
         if table.running.is_empty() {
             return;
         }
-        let is_new = saved.iter().fold(false, |is_new, save| table.told(save, now) || is_new);
+        let told: Vec<bool> = saved.iter().map(|save| table.told(save, now)).collect();
         drop(table);
-        if is_new {
+        if told.contains(&true) {
             self.changed.notify_one();
         }
     }
