@@ -168,7 +168,7 @@ fn steps_of_a_flow_run_on_boards_as_they_are() {
         ("dev2", places[1].clone(), "micropython"),
     ];
     let _fleet = boards(&hub, &fleet, &[]);
-    let devices = places.clone().map(|address| let_in(&hub, &address));
+    let devices = places.map(|address| let_in(&hub, &address));
     let flow = json!({
         "name": "as they are",
         "steps": [
