@@ -147,6 +147,9 @@ pub(crate) struct Drawn {
     /// The version it was made from; 409 if a newer one was saved meanwhile.
     #[serde(default)]
     pub(super) based_on: Option<i64>,
+    /// Only for a check: the flow that is drawn anew, whose own steps are then no load of others.
+    #[serde(default)]
+    pub(super) flow: Option<String>,
     /// `steps`, `wires`, and perhaps `boards`, `take_over` and `weights`.
     #[serde(flatten)]
     #[schema(value_type = Object)]

@@ -49,8 +49,18 @@ impl App {
                 continue;
             }
             let digest = secrets::digest(&text);
-            if known.target.software.active.is_some_and(|artifact| artifact.digest == digest) {
+            let is_asked = *actor != Actor::System;
+            let Target { software, open, .. } = &known.target;
+            let is_its =
+                |artifact: Option<Artifact>| artifact.is_some_and(|artifact| artifact.digest == digest);
+            // One that failed before is tried again only if a person says so.
+            let has_failed = open.is_none() && !is_its(software.running);
+            if is_its(software.active) && !(is_asked && has_failed) {
                 continue;
+            }
+            if is_asked && known.target.quarantined.iter().any(|(one, _)| *one == digest) {
+                let save = vec![Save::LiftQuarantine(id, digest)];
+                self.perform(Effects { save, ..Effects::none() }).await?;
             }
             let artifact =
                 self.program_artifact(&known.target.device, own, known.runs.language(), text, actor).await?;

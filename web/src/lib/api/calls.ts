@@ -306,8 +306,8 @@ export const flows = {
       comment,
       ...(basedOn ? { based_on: basedOn } : {}),
     }),
-  check: (graph: Graph, signal?: Signal) =>
-    post<{ ok: true; plan: Placement }>('/flows/check', graph, signal),
+  check: (graph: Graph, flow: string | null, signal?: Signal) =>
+    post<{ ok: true; plan: Placement }>('/flows/check', flow ? { ...graph, flow } : graph, signal),
   dryRun: (flow: string, version: number, without: string[], signal?: Signal) =>
     post<Placement>(`/flows/${id(flow)}/dry-run`, { version, without }, signal),
   deploy: (flow: string, version: number) => post<Placement>(`/flows/${id(flow)}/deploy`, { version }),

@@ -3020,6 +3020,8 @@ export interface components {
             comment?: string;
             /** @description For people; only for a new flow. */
             description?: string;
+            /** @description Only for a check: the flow that is drawn anew, whose own steps are then no load of others. */
+            flow?: string | null;
             /** @description Unique without regard to case; only for a new flow. */
             name?: string;
         };
@@ -4145,7 +4147,7 @@ export interface components {
             boards: components["schemas"]["BoardDto"][];
             /** @description What steps on the hub could not do. */
             errors: components["schemas"]["FaultDto"][];
-            /** @description Whether every step has a place, and every board that is there runs its program. */
+            /** @description Whether every step has a place, and every board runs its program. */
             settled: boolean;
             /** @description In the order in which they were drawn. */
             steps: components["schemas"]["PlacedDto"][];

@@ -16,8 +16,8 @@ export type Verdict =
   { kind: 'unknown' } | { kind: 'fine'; plan: Placement } | { kind: 'wrong'; mistake: Mistake };
 export type Drawing = ReturnType<typeof drawing>;
 
-/** Must be called while a component is set up. */
-export function drawing(isReadOnly: () => boolean) {
+/** Must be called while a component is set up. `flowId`: of the flow that is drawn anew, if there is one. */
+export function drawing(isReadOnly: () => boolean, flowId: () => string | null) {
   let past = $state.raw(draw.begin(EMPTY));
   let saved = $state.raw<Graph>(EMPTY);
   let opened = $state(0);
@@ -37,7 +37,7 @@ export function drawing(isReadOnly: () => boolean) {
     }
     const own = new AbortController();
     const timer = setTimeout(() => {
-      flows.check(checked, own.signal).then(
+      flows.check(checked, flowId(), own.signal).then(
         ({ plan }) => (verdict = { kind: 'fine', plan }),
         (error: unknown) => {
           const problem = asProblem(error);

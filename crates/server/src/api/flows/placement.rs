@@ -33,7 +33,8 @@ pub(crate) async fn check(
     State(app): State<App>,
     Body(drawn): Body<Drawn>,
 ) -> Result<axum::Json<Checked>, ApiError> {
-    let planned = app.planned(None, 0, drawn.graph()?, &[]).await?;
+    let flow = drawn.flow.as_deref().map(|text| id("flow", text)).transpose()?;
+    let planned = app.planned(flow, 0, drawn.graph()?, &[]).await?;
     Ok(axum::Json(Checked { ok: true, plan: shown(&app, planned, Doing::default()).await? }))
 }
 
