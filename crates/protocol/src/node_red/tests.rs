@@ -325,7 +325,7 @@ fn an_export_that_is_none_is_refused_with_the_node() {
     for (export, why) in cases {
         assert!(refusal(export).starts_with(why), "{}", refusal(export));
     }
-    assert!(refusal(&" ".repeat(super::EXPORT_BYTES_MAX + 1)).contains("at most 4194304 bytes"));
+    assert!(refusal(&" ".repeat(super::EXPORT_BYTES_MAX + 1)).contains("at most 1048576 bytes"));
 }
 
 #[test]
