@@ -64,7 +64,7 @@ async fn a_nodemcu_board_is_let_in_without_a_credential_only_if_a_person_says_so
     assert_eq!((&knock["has_secret"], &knock["count"]), (&json!(false), &json!(2)));
     let accept = format!("/inbox/{}/accept", knock["id"].as_str().unwrap());
     let native = json!({ "dialect": "native", "without_credential": true });
-    hub.post(&accept, native).await.refuses("without_credential", "NodeMCU");
+    hub.post(&accept, native).await.refuses("without_credential", "nodemcu");
     let made = hub.post(&accept, json!({ "name": "Board", "without_credential": true })).await;
     assert_eq!((made.status, &made.json()["unauthenticated_allowed"]), (201, &json!(true)));
     poll().await;
