@@ -11,9 +11,9 @@ Ends with 0 if everything did what it should, otherwise with 1 and a sentence.
 import argparse
 import hashlib
 import json
+import os
 import queue
 import re
-import os
 import sys
 import urllib.parse
 import urllib.request
