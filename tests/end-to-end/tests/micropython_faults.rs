@@ -34,7 +34,8 @@ fn a_full_flash_is_said_and_the_good_script_runs() {
     let board = hub.api.micropython("board", "python");
     let device = board.0.clone();
     let mut fleet = Fleet::micropython_on(&hub, FLASH_BYTES, &[board], &["--heap", "40k"]);
-    assert_eq!(deployed(&hub.api, "good", GOOD, &device)["state"], "Done");
+    let task = deployed(&hub.api, "good", GOOD, &device);
+    assert_eq!(task["state"], "Done", "{task}");
     fleet.await_print("good");
 
     // A script that does not fit.
@@ -92,7 +93,8 @@ fn without_a_good_script_a_board_is_stopped_for_good_until_another_comes() {
     assert!(fact["text"].to_string().contains("connected"), "nothing of the script: {fact}");
     let known = until("it is in safe mode", is_safe);
     assert_eq!(known["running"], Value::Null, "{known}");
-    assert_eq!(deployed(&hub.api, "good", GOOD, &device)["state"], "Done");
+    let task = deployed(&hub.api, "good", GOOD, &device);
+    assert_eq!(task["state"], "Done", "{task}");
     fleet.await_print("good");
 }
 
@@ -101,14 +103,14 @@ fn what_a_board_cannot_run_is_not_sent_to_it() {
     let hub = Hub::start(&[]);
     let board = hub.api.micropython("board", "python");
     let device = board.0.clone();
-    let mut fleet = Fleet::micropython(&hub, &[board], &["--heap", "32k"]);
+    let mut fleet = Fleet::micropython(&hub, &[board], &["--heap", "36k"]);
     until("its free memory is known", || {
         hub.api.get(&format!("/devices/{device}"))["report"]["free_memory"].as_i64().filter(|free| *free > 0)
     });
-    let task = deployed(&hub.api, "large", &format!("'''{}'''\n", "x".repeat(60_000)), &device);
+    let task = deployed(&hub.api, "large", &format!("'''{}'''\n", "x".repeat(64_000)), &device);
     assert_eq!(task["state"], "Failed", "{task}");
     let reason = task["reason"].as_str().unwrap_or_default();
-    assert!(reason.starts_with("too large: the script has 60007 bytes, the device has "), "{task}");
+    assert!(reason.starts_with("too large: the script has 64007 bytes, the device has "), "{task}");
 
     // A megabyte is no script for anybody; tabs and spaces that are mixed are no Python.
     let megabyte = json!({ "name": "megabyte", "language": "python", "source": "x".repeat(1_000_000) });
@@ -122,7 +124,8 @@ fn what_a_board_cannot_run_is_not_sent_to_it() {
     assert!((400..500).contains(&status), "{said}");
 
     // Whatever came before, it was told of none of it.
-    assert_eq!(deployed(&hub.api, "good", GOOD, &device)["state"], "Done");
+    let task = deployed(&hub.api, "good", GOOD, &device);
+    assert_eq!(task["state"], "Done", "{task}");
     let fact = fleet.await_fact("print", |fact| fact["text"].to_string().contains("Fetching"));
     let digest = hub.api.get("/scripts")["items"].to_string();
     assert!(!digest.is_empty() && !fact["text"].to_string().contains("withdrawn"), "{fact}");
