@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use motehub_domain::deployment::{Task, TaskState};
-use motehub_domain::device::Reach;
+use motehub_domain::device::{Presence, Reach};
 use motehub_domain::effects::Save;
 use motehub_domain::flow::run::Runner;
 use motehub_domain::flow::{Flow, Graph, Kind, Layout, StepId};
@@ -55,6 +55,8 @@ pub(crate) struct Flows {
 struct Table {
     running: BTreeMap<FlowId, Running>,
     watch: Watch,
+    /// Boards that were compared for a flow. Other devices that come and go are of no account.
+    boards: BTreeSet<DeviceId>,
     /// Boards that take a program: they restart meanwhile, and are not gone. Until when they may.
     taking: BTreeMap<DeviceId, Time>,
     /// Boards that were there since the hub started.
@@ -261,8 +263,15 @@ impl Table {
     /// A record was written. Whether the planner should look.
     fn told(&mut self, save: &Save, now: Time) -> bool {
         match save {
-            Save::Presence(presence) => self.saw(presence.device, presence.reach == Reach::Online, now),
+            Save::Presence(Presence { device, reach, .. }) => {
+                if !self.boards.contains(device) && !self.uses(*device) {
+                    return false;
+                }
+                self.saw(*device, *reach == Reach::Online, now);
+            }
             Save::DeleteDevice(device) => {
+                self.boards.remove(device);
+                self.came.remove(device);
                 self.watch.forget(*device, now);
                 self.watch.disturb(now);
             }

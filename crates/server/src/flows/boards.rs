@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use motehub_domain::deployment::Target;
-use motehub_domain::device::Software;
+use motehub_domain::device::{Dialect, Software};
 use motehub_domain::flow::{Graph, Kind, Limit};
 use motehub_domain::id::{DeviceId, FlowId, ScriptId};
 use motehub_domain::placement::{Board, Place};
 use motehub_domain::script::Language;
-use motehub_domain::selector::Selector;
+use motehub_domain::selector::{Field, Known as Word, Operator, Selector, Value};
 use motehub_protocol::flow::Shell;
 
 use super::Running;
@@ -60,13 +60,22 @@ pub(crate) struct Known {
     pub(crate) runs: Runs,
 }
 
+/// What a plan supposes besides what is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Supposing<'a> {
+    /// That these boards are gone.
+    pub(crate) without: &'a [DeviceId],
+    /// That nothing was learned yet of how much of this flow boards can hold.
+    pub(crate) anew: bool,
+}
+
 impl App {
-    /// The boards that may run steps of a flow. `without`: boards that are supposed to be gone.
+    /// The boards that may run steps of a flow.
     pub(crate) async fn boards_for(
         &self,
         flow: Option<FlowId>,
         graph: &Graph,
-        without: &[DeviceId],
+        supposing: Supposing<'_>,
     ) -> Result<Vec<Known>, Failure> {
         let able = Selector::parse(ABLE)?;
         let wanted = match &graph.boards {
@@ -75,15 +84,17 @@ impl App {
         };
         let ids = self.store.select_ids(&wanted, self.now(), BOARDS_MAX).await?;
         let programs = self.store.programs().await?;
-        let limits = self.store.flow_limits().await?;
+        let mut limits = self.store.flow_limits().await?;
+        limits.retain(|limit| !(supposing.anew && Some(limit.flow) == flow));
         let mut known = self.known_boards(&ids).await?;
         let now = self.now();
         {
             let mut table = self.flows.table();
             for Known { board, .. } in &mut known {
                 let online = self.connections.is_online(board.id);
+                table.boards.insert(board.id);
                 table.saw(board.id, online, now);
-                board.available = table.watch.is_there(board.id) && !without.contains(&board.id);
+                board.available = table.watch.is_there(board.id) && !supposing.without.contains(&board.id);
                 board.trusted = table.watch.is_trusted(board.id, now);
                 board.others = steps_of_others(table.running.values(), board.id, flow);
                 let limit = limit(&limits, board.id);
@@ -162,9 +173,8 @@ impl App {
         {
             return Ok(Some(id));
         }
-        let field = motehub_domain::selector::Field::Known(motehub_domain::selector::Known::Name);
-        let value = motehub_domain::selector::Value::Text(called.to_owned());
-        let by_name = Selector::Compare(field, motehub_domain::selector::Operator::Equal, value);
+        let value = Value::Text(called.to_owned());
+        let by_name = Selector::Compare(Field::Known(Word::Name), Operator::Equal, value);
         let found = self.store.select_ids(&by_name, self.now(), 2).await?;
         Ok(match found.as_slice() {
             [one] => Some(*one),
@@ -177,7 +187,7 @@ fn runs(target: &Target, firmware: Option<&str>) -> Option<Runs> {
     match firmware {
         Some("motehub-micropython") => Some(Runs::MicroPython),
         Some("motehub-agent") => Some(Runs::NodeMcu),
-        _ if target.device.dialect.as_str() == "esp-firmware" => {
+        _ if target.device.dialect == Dialect::EspFirmware => {
             target.device.external_id.clone().map(Runs::EspFirmware)
         }
         _ => None,

@@ -11,7 +11,7 @@ use motehub_domain::rejection::Rejection;
 use motehub_domain::time::{Span, Time};
 use tokio_util::sync::CancellationToken;
 
-use super::boards::Known;
+use super::boards::{Known, Supposing};
 use crate::app::App;
 use crate::deadlines;
 use crate::perform::Failure;
@@ -99,15 +99,15 @@ impl App {
         Ok(())
     }
 
-    /// Where the steps of a version would run now. `without`: boards that are supposed to be gone.
+    /// Where the steps of a version would run now.
     pub(crate) async fn planned(
         &self,
         flow: Option<FlowId>,
         version: i64,
         graph: Graph,
-        without: &[DeviceId],
+        supposing: Supposing<'_>,
     ) -> Result<Planned, Failure> {
-        let boards = self.boards_for(flow, &graph, without).await?;
+        let boards = self.boards_for(flow, &graph, supposing).await?;
         let before = match flow {
             Some(id) => self.store.layout(id).await?.map(|layout| layout.places).unwrap_or_default(),
             None => BTreeMap::new(),
@@ -127,9 +127,9 @@ impl App {
         let _turn = self.flows.planning.lock().await;
         let found = self.store.flow_version(id, version).await?;
         let graph = found.ok_or_else(|| Rejection::not_found("version", version))?.graph;
-        // A person who deploys wants it tried again on boards that failed before.
-        self.perform(Effects { save: vec![Save::ForgetLimits(id)], ..Effects::none() }).await?;
-        let planned = self.planned(Some(id), version, graph, &[]).await?;
+        // A person who deploys wants it tried again on boards that failed before; they are forgotten if it is deployed.
+        let supposing = Supposing { anew: true, ..Supposing::default() };
+        let planned = self.planned(Some(id), version, graph, supposing).await?;
         planned.placement.complete(&planned.graph).map_err(|rejection| Rejection {
             code: "unplaceable",
             kind: motehub_domain::rejection::RejectionKind::Conflict,
@@ -186,7 +186,7 @@ impl App {
         let mut cause = String::new();
         for (flow, layout) in running {
             let Some(graph) = self.flows.graph(flow.id) else { continue };
-            let planned = self.planned(Some(flow.id), layout.version, graph, &[]).await?;
+            let planned = self.planned(Some(flow.id), layout.version, graph, Supposing::default()).await?;
             let places = planned.placement.places();
             // Boards that are gone may have been missed only now.
             if cause.is_empty() {

@@ -16,6 +16,7 @@ use crate::api::extract::{Body, Page, Query, id};
 use crate::api::problem::{ApiError, Problem};
 use crate::app::App;
 use crate::flows::Doing;
+use crate::flows::boards::Supposing;
 
 /// A flow that would be placed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,7 +35,7 @@ pub(crate) async fn check(
     Body(drawn): Body<Drawn>,
 ) -> Result<axum::Json<Checked>, ApiError> {
     let flow = drawn.flow.as_deref().map(|text| id("flow", text)).transpose()?;
-    let planned = app.planned(flow, 0, drawn.graph()?, &[]).await?;
+    let planned = app.planned(flow, 0, drawn.graph()?, Supposing::default()).await?;
     Ok(axum::Json(Checked { ok: true, plan: shown(&app, planned, Doing::default()).await? }))
 }
 
@@ -63,7 +64,8 @@ pub(crate) async fn dry_run(
     let version = version.ok_or_else(|| Rejection::not_found("version", number))?;
     let without: Vec<DeviceId> =
         trial.without.iter().map(|text| id("device", text)).collect::<Result<_, _>>()?;
-    let planned = app.planned(Some(flow.id), number, version.graph, &without).await?;
+    let supposing = Supposing { without: &without, ..Supposing::default() };
+    let planned = app.planned(Some(flow.id), number, version.graph, supposing).await?;
     Ok(axum::Json(shown(&app, planned, Doing::default()).await?))
 }
 
@@ -115,7 +117,7 @@ pub(crate) async fn placement(
     let number = flow.deployed.unwrap_or(flow.latest_version);
     let version = app.store.flow_version(flow.id, number).await?;
     let version = version.ok_or_else(|| Rejection::not_found("version", number))?;
-    let mut planned = app.planned(Some(flow.id), number, version.graph, &[]).await?;
+    let mut planned = app.planned(Some(flow.id), number, version.graph, Supposing::default()).await?;
     if flow.deployed.is_some()
         && let Some(layout) = app.store.layout(flow.id).await?
     {
