@@ -282,9 +282,18 @@ async fn failures_teach_how_much_a_board_can_hold() {
     let placement = moves_to(&hub, &id, "c", "nowhere").await;
     let obstacle = &candidate(&placement, "c", "other")["obstacle"];
     assert_eq!(obstacle, "its program failed: SyntaxError: invalid syntax");
+    // What cannot be placed is refused, and nothing is forgotten for it.
+    let far = json!({
+        "steps": [{ "id": "x", "kind": "timer", "every_ms": 1000, "requires": ["nobody_has_this"] }],
+    });
+    let saved = hub.post(&format!("/flows/{id}/versions"), far).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
+    assert_eq!(hub.post(&format!("/flows/{id}/deploy"), json!({})).await.status, 409);
+    assert_eq!(limit(&hub.placement(&id).await, "bench"), 2);
     // A person who deploys wants it tried again.
     assert!(!other.takes(&hub).await.contains(&id), "it is to do nothing");
-    assert_eq!(hub.post(&format!("/flows/{id}/deploy"), json!({})).await.status, 200);
+    let again = hub.post(&format!("/flows/{id}/deploy"), json!({ "version": 1 })).await;
+    assert_eq!(again.status, 200, "{again:?}");
     assert!(other.takes(&hub).await.contains(&id));
     assert_eq!(limit(&hub.placement(&id).await, "bench"), Value::Null);
     hub.is_well().await;
