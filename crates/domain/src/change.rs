@@ -228,6 +228,20 @@ kinds! {
     GroupEdited = "group_edited", "group";
     /// A group was deleted; its members stay as they are.
     GroupDeleted = "group_deleted", "group";
+    /// A webhook was made.
+    WebhookCreated = "webhook_created", "webhook";
+    /// A webhook's name, address or wishes changed.
+    WebhookEdited = "webhook_edited", "webhook";
+    /// A webhook is delivered to again.
+    WebhookEnabled = "webhook_enabled", "webhook";
+    /// A webhook is not delivered to any more: a person said so, or it answered that it is gone.
+    WebhookDisabled = "webhook_disabled", "webhook";
+    /// A webhook was given a new secret.
+    WebhookSecretRotated = "webhook_secret_rotated", "webhook";
+    /// A webhook was deleted with its deliveries.
+    WebhookDeleted = "webhook_deleted", "webhook";
+    /// Dead letters were sent again.
+    DeliveriesResent = "deliveries_resent", "webhook";
     /// A capability was described in the library.
     CapabilityDescribed = "capability_described", "capability";
     /// A capability was taken out of the library.

@@ -15,7 +15,7 @@ use crate::gateway::{Gateway, Taken};
 use crate::group::Group;
 use crate::id::{
     DeviceId, FirmwareId, FlowId, GatewayId, GrantId, GroupId, InvitationId, KnockId, PyaiotKeyId, ScriptId,
-    TokenId, UserId,
+    TokenId, UserId, WebhookId,
 };
 use crate::job;
 use crate::knock::Knock;
@@ -29,6 +29,7 @@ use crate::share::{Invitation, Share};
 use crate::telemetry::PointValue;
 use crate::time::Time;
 use crate::usage::Usage;
+use crate::webhook::{Delivery, Webhook};
 
 /// All that a verb may return.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -192,6 +193,13 @@ pub enum Save {
     TokenUsed(TokenId, Time),
     /// How the devices were used on a day; replaces what was said of the day before.
     Usage(Box<Usage>),
+    /// Guarded. Unique: name.
+    Webhook(Box<Webhook>),
+    /// With its deliveries.
+    DeleteWebhook(WebhookId),
+    /// Guarded. A new one goes behind all others of its recipient, and one that waits again too; where too many wait
+    /// already it is a dead letter at once. Nothing happens if its webhook is gone.
+    Delivery(Box<Delivery>),
     /// Keeps a small note under a key, or removes it.
     Note(String, Option<Vec<u8>>),
 }

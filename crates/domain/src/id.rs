@@ -41,6 +41,10 @@ pub mod kind {
     pub enum Flow {}
     /// A key with which Pyaiot gateways prove who they are.
     pub enum PyaiotKey {}
+    /// An address outside that changes are posted to.
+    pub enum Webhook {}
+    /// One thing to be posted or mailed.
+    pub enum Delivery {}
 }
 
 /// Id of a device.
@@ -71,6 +75,10 @@ pub type InvitationId = Id<kind::Invitation>;
 pub type FlowId = Id<kind::Flow>;
 /// Id of a key of Pyaiot gateways.
 pub type PyaiotKeyId = Id<kind::PyaiotKey>;
+/// Id of a webhook.
+pub type WebhookId = Id<kind::Webhook>;
+/// Id of a delivery.
+pub type DeliveryId = Id<kind::Delivery>;
 
 impl<Kind> Id<Kind> {
     /// An id made of a time (milliseconds since 1970) and 80 random bits, both given by the caller.

@@ -42,3 +42,4 @@ pub mod text;
 pub mod time;
 pub mod topic;
 pub mod usage;
+pub mod webhook;

@@ -599,6 +599,45 @@ create table groups (
 );
 create unique index groups_name on groups (name_key);
 
+-- Addresses outside that changes are posted to. changes is a list of patterns.
+create table webhooks (
+    id text primary key,
+    name text not null,
+    name_key text not null,
+    url text not null,
+    changes text not null,
+    devices text,
+    enabled bigint not null,
+    disabled_because text,
+    secret bigint not null,
+    rotated_at bigint,
+    created_at bigint not null,
+    revision bigint not null
+);
+create unique index webhooks_name on webhooks (name_key);
+
+-- What is to be posted to a webhook or mailed, in the order of number. recipient: the id of the webhook, or 'mail'.
+-- state: 'waiting' until at, 'delivered' or 'dead' since then.
+create table deliveries (
+    id text primary key,
+    number bigint not null,
+    recipient text not null,
+    webhook text references webhooks (id) on delete cascade,
+    event text not null,
+    body text not null,
+    state text not null,
+    at bigint not null,
+    tries bigint not null,
+    until bigint not null,
+    status bigint,
+    answer text,
+    created_at bigint not null,
+    revision bigint not null
+);
+create unique index deliveries_number on deliveries (number);
+create index deliveries_state on deliveries (recipient, state, number);
+create index deliveries_webhook on deliveries (webhook);
+
 create table changes (
     seq {serial},
     at bigint not null,

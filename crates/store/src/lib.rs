@@ -20,6 +20,7 @@ mod certificate;
 mod change;
 mod command;
 mod credential;
+mod delivery;
 mod deployment;
 mod device;
 mod device_list;
@@ -45,6 +46,7 @@ mod share;
 mod task;
 mod telemetry;
 mod usage;
+mod webhook;
 mod words;
 
 use std::path::Path;
@@ -53,6 +55,7 @@ use std::sync::Arc;
 pub use backup::{Attached, BackupError, BackupFacts, is_current, take_backup, unpack_backup};
 pub use change::{ChangeQuery, Recorded};
 pub use command::{CommandView, ExecutionView};
+pub use delivery::DeliveryCounts;
 pub use deployment::DeploymentFilter;
 pub use device_list::{DeviceQuery, DeviceView, Sort};
 pub use error::StoreError;
@@ -166,6 +169,8 @@ impl Store {
             task::SQL,
             telemetry::SQL,
             usage::SQL,
+            webhook::SQL,
+            delivery::SQL,
             words::SQL,
         ];
         for sql in nouns.iter().copied().flatten() {

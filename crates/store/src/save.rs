@@ -7,8 +7,9 @@ use tokio::sync::oneshot;
 use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
-    Store, StoreError, camera, capability, certificate, change, command, credential, deployment, device,
-    firmware, flow, gateway, group, knock, note, person, pyaiot, report, script, shadow, share, task, usage,
+    Store, StoreError, camera, capability, certificate, change, command, credential, delivery, deployment,
+    device, firmware, flow, gateway, group, knock, note, person, pyaiot, report, script, shadow, share, task,
+    usage, webhook,
 };
 
 impl Store {
@@ -139,6 +140,9 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::Seen(id, at) => transaction.push(device::seen(*id, *at)),
         Save::TokenUsed(id, at) => transaction.push(person::token_used(*id, *at)),
         Save::Usage(day) => transaction.push(usage::write(day)),
+        Save::Webhook(one) => transaction.push(webhook::write(one)),
+        Save::DeleteWebhook(id) => transaction.push(webhook::delete(*id)),
+        Save::Delivery(one) => delivery::write(one, transaction),
         Save::Note(key, body) => transaction.push(note::write(key, body.as_deref())),
     }
 }

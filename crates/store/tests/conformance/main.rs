@@ -15,6 +15,7 @@ mod shares;
 mod state;
 mod telemetry;
 mod usage;
+mod webhooks;
 mod world;
 
 /// Makes a test of each scenario on each engine.
@@ -103,6 +104,10 @@ scenarios! {
     people::grants_are_for_devices_and_tags,
     usage::a_day_is_kept_and_said_again,
     usage::a_day_is_made_of_presence_reports_and_firmware,
+    webhooks::webhooks_are_guarded_and_have_unique_names,
+    webhooks::deliveries_keep_their_order_and_go_behind_it_when_sent_again,
+    webhooks::too_many_deliveries_are_dead_letters_and_old_ones_make_room,
+    webhooks::mails_wait_beside_webhooks,
     shares::a_device_has_one_owner_and_shares_end_with_it,
     shares::a_claim_code_takes_the_place_of_the_one_before,
     shares::customers_are_listed_apart_from_the_vendors_people,
