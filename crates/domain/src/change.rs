@@ -168,6 +168,16 @@ kinds! {
     FlowPlaced = "flow_placed", "flow";
     /// A flow was deleted.
     FlowDeleted = "flow_deleted", "flow";
+    /// A dashboard was made.
+    DashboardCreated = "dashboard_created", "dashboard";
+    /// A dashboard was saved anew.
+    DashboardSaved = "dashboard_saved", "dashboard";
+    /// A dashboard was deleted.
+    DashboardDeleted = "dashboard_deleted", "dashboard";
+    /// A link was made by which anybody sees a dashboard.
+    PublicLinkMade = "public_link_made", "dashboard";
+    /// Nobody sees a dashboard by a public link any more.
+    PublicLinkWithdrawn = "public_link_withdrawn", "dashboard";
     /// A person asked devices to do something.
     CommandRequested = "command_requested", "command";
     /// A command was taken back from the devices that were not told yet.

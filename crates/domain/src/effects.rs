@@ -7,6 +7,7 @@ use crate::certificate::Certificate;
 use crate::change::Change;
 use crate::command::{Command, Execution};
 use crate::credential::Rotation;
+use crate::dashboard::{Dashboard, PublicLink};
 use crate::deployment::{Deployment, Task};
 use crate::device::{Assignment, Device, Presence, Software};
 use crate::firmware::Firmware;
@@ -14,8 +15,8 @@ use crate::flow::{Flow, FlowVersion, Layout, Limit};
 use crate::gateway::{Gateway, Taken};
 use crate::group::Group;
 use crate::id::{
-    DeviceId, FirmwareId, FlowId, GatewayId, GrantId, GroupId, InvitationId, KnockId, PyaiotKeyId, ScriptId,
-    TokenId, UserId, WebhookId,
+    DashboardId, DeviceId, FirmwareId, FlowId, GatewayId, GrantId, GroupId, InvitationId, KnockId,
+    PublicLinkId, PyaiotKeyId, ScriptId, TokenId, UserId, WebhookId,
 };
 use crate::job;
 use crate::knock::Knock;
@@ -102,7 +103,8 @@ pub enum Save {
     LiftQuarantine(DeviceId, Digest),
     /// Guarded. Unique: name.
     User(Box<User>),
-    /// With its logins and shares, and with all shares and invitations of the devices that it owns.
+    /// With its logins and shares, with all shares and invitations of the devices that it owns, and with its dashboards
+    /// that are not shared; the others are nobody's then.
     DeleteUser(UserId),
     /// Guarded; keyed by (device, user). A device has one owner: a second one is a conflict.
     Share(Box<Share>),
@@ -124,6 +126,16 @@ pub enum Save {
     EndOtherLoginsOf(UserId, Digest),
     /// The login was used at this time; nothing happens if it has ended meanwhile.
     LoginSeen(Digest, Time),
+    /// Guarded.
+    Dashboard(Box<Dashboard>),
+    /// With its public links.
+    DeleteDashboard(DashboardId),
+    /// Insert.
+    PublicLink(Box<PublicLink>),
+    /// Removes a public link; a conflict if it is gone already.
+    WithdrawPublicLink(PublicLinkId),
+    /// Somebody looked by a public link at this time; nothing happens if it is gone.
+    PublicLinkUsed(PublicLinkId, Time),
     /// Insert. Unique: name.
     Token(Token),
     /// Removes a token.

@@ -6,7 +6,6 @@
 
 mod check;
 pub mod expression;
-mod fields;
 mod read;
 pub mod run;
 mod settings;

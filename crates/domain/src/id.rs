@@ -39,6 +39,10 @@ pub mod kind {
     pub enum Invitation {}
     /// A graph of steps that run on devices.
     pub enum Flow {}
+    /// A page made of blocks.
+    pub enum Dashboard {}
+    /// A link by which anybody sees a dashboard.
+    pub enum PublicLink {}
     /// A key with which Pyaiot gateways prove who they are.
     pub enum PyaiotKey {}
     /// An address outside that changes are posted to.
@@ -73,6 +77,10 @@ pub type GatewayId = Id<kind::Gateway>;
 pub type InvitationId = Id<kind::Invitation>;
 /// Id of a flow.
 pub type FlowId = Id<kind::Flow>;
+/// Id of a dashboard.
+pub type DashboardId = Id<kind::Dashboard>;
+/// Id of a public link.
+pub type PublicLinkId = Id<kind::PublicLink>;
 /// Id of a key of Pyaiot gateways.
 pub type PyaiotKeyId = Id<kind::PyaiotKey>;
 /// Id of a webhook.

@@ -20,6 +20,7 @@ mod certificate;
 mod change;
 mod command;
 mod credential;
+mod dashboard;
 mod delivery;
 mod deployment;
 mod device;
@@ -55,6 +56,7 @@ use std::sync::Arc;
 pub use backup::{Attached, BackupError, BackupFacts, is_current, take_backup, unpack_backup};
 pub use change::{ChangeQuery, Recorded};
 pub use command::{CommandView, ExecutionView};
+pub use dashboard::DashboardEntry;
 pub use delivery::DeliveryCounts;
 pub use deployment::DeploymentFilter;
 pub use device_list::{DeviceQuery, DeviceView, Sort};
@@ -154,6 +156,7 @@ impl Store {
             device::SQL,
             kept::SQL,
             gateway::SQL,
+            dashboard::SQL,
             group::SQL,
             knock::SQL,
             note::SQL,

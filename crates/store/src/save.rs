@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
-    Store, StoreError, camera, capability, certificate, change, command, credential, delivery, deployment,
-    device, firmware, flow, gateway, group, knock, note, person, pyaiot, report, script, shadow, share, task,
-    usage, webhook,
+    Store, StoreError, camera, capability, certificate, change, command, credential, dashboard, delivery,
+    deployment, device, firmware, flow, gateway, group, knock, note, person, pyaiot, report, script, shadow,
+    share, task, usage, webhook,
 };
 
 impl Store {
@@ -94,6 +94,7 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::User(user) => transaction.push(person::write_user(user)),
         Save::DeleteUser(id) => {
             share::delete_owned(*id, transaction);
+            transaction.push(dashboard::delete_kept(*id));
             transaction.push(person::delete_user(*id));
         }
         Save::Share(share) => transaction.push(share::write(share)),
@@ -106,6 +107,11 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::EndLoginsOf(user) => transaction.push(person::end_logins_of(*user)),
         Save::EndOtherLoginsOf(user, kept) => transaction.push(person::end_other_logins_of(*user, *kept)),
         Save::LoginSeen(digest, at) => transaction.push(person::login_seen(*digest, *at)),
+        Save::Dashboard(one) => transaction.push(dashboard::write(one)),
+        Save::DeleteDashboard(id) => transaction.push(dashboard::delete(*id)),
+        Save::PublicLink(link) => transaction.push(dashboard::write_link(link)),
+        Save::WithdrawPublicLink(id) => transaction.push(dashboard::withdraw_link(*id)),
+        Save::PublicLinkUsed(id, at) => transaction.push(dashboard::link_used(*id, *at)),
         Save::Token(token) => transaction.push(person::write_token(token)),
         Save::DeleteToken(id) => transaction.push(person::delete_token(*id)),
         Save::PyaiotKey(key) => transaction.push(pyaiot::write(key)),

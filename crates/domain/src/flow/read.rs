@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use super::check;
 use super::expression::Expression;
-use super::fields::{Fields, what};
 use super::settings::{Average, Compare, Debounce, Operand, Operator, Rule, Sensor};
 use super::step::{Kind, Step, StepId, Wanted, Where};
 use super::{Graph, STEPS_MAX, VALUE_BYTES_MAX, WIRES_MAX, Wire};
 use crate::camera::Address;
 use crate::capability;
+use crate::fields::{Fields, what};
 use crate::placement::Weights;
 use crate::rejection::Rejection;
 use crate::script::{Language, SOURCE_BYTES_MAX};

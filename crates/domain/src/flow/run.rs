@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde_json::Value;
 
 use super::expression::{evaluate, number, same};
-use super::fields::what;
 use super::{Compare, Graph, Kind, Operand, Operator, Rule, StepId, VALUE_BYTES_MAX};
+use crate::fields::what;
 use crate::time::Time;
 
 /// Most values that one value may become on its way: wires that part and meet again double them.

@@ -181,7 +181,7 @@ fn mistakes_name_the_step_and_the_field() {
     let many: Vec<Value> =
         (0..10_000).map(|at| json!({"id": format!("s{at}"), "kind": "timer", "every_ms": 1000})).collect();
     let cases = [
-        (json!([]), "flow: an object"),
+        (json!([]), "document: an object"),
         (json!({"steps": []}), "at least one step"),
         (json!({"steps": many}), "at most 200 steps, this one 10000"),
         (step(json!({"id": "a b"})), "steps[0].id: 1 to 32 letters"),

@@ -2,6 +2,7 @@
 //! to `scenarios!`.
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+mod dashboards;
 mod deployments;
 mod devices;
 mod firmware;
@@ -85,6 +86,8 @@ scenarios! {
     firmware::a_firmware_is_known_by_what_devices_say_and_by_who_uses_it,
     firmware::a_part_of_an_artifact_is_read,
     firmware::bytes_of_which_nothing_tells_are_swept,
+    dashboards::dashboards_are_seen_by_their_owner_or_by_all,
+    dashboards::public_links_go_with_their_dashboard,
     flows::a_flow_is_written_found_edited_and_deleted,
     flows::versions_of_flows_come_back_as_they_were_drawn,
     flows::the_newest_layouts_of_a_flow_are_kept,

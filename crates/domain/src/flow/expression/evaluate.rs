@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Binary, Function, Node, number, same};
-use crate::flow::fields::what;
+use crate::fields::what;
 
 /// Longest text and list that an expression may make.
 const SIZE_MAX: usize = 4_096;

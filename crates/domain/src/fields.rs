@@ -6,7 +6,7 @@ use crate::rejection::Rejection;
 use crate::time::Span;
 
 /// The members of one object. What was not asked for when it is [`Fields::end`]ed is a mistake.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     at: String,
     members: &'a Map<String, Value>,
     known: Vec<&'static str>,
@@ -14,26 +14,26 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The members of a value that has to be an object. `at`: where it is, empty for the whole.
-    pub(super) fn of(value: &'a Value, at: impl Into<String>) -> Result<Self, Rejection> {
+    pub(crate) fn of(value: &'a Value, at: impl Into<String>) -> Result<Self, Rejection> {
         let at = at.into();
         match value {
             Value::Object(members) => Ok(Self { at, members, known: Vec::new() }),
             other => Err(Rejection::invalid(
-                if at.is_empty() { "flow" } else { &at },
+                if at.is_empty() { "document" } else { &at },
                 format!("an object is expected, not {}", what(other)),
             )),
         }
     }
     /// Where a member is.
-    pub(super) fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) }
     }
     /// A refusal of a member.
-    pub(super) fn wrong(&self, name: &str, why: impl Into<String>) -> Rejection {
+    pub(crate) fn wrong(&self, name: &str, why: impl Into<String>) -> Rejection {
         Rejection::invalid(&self.path(name), why)
     }
     /// The same refusal, said of a member here.
-    pub(super) fn says<T>(&self, name: &str, read: Result<T, Rejection>) -> Result<T, Rejection> {
+    pub(crate) fn says<T>(&self, name: &str, read: Result<T, Rejection>) -> Result<T, Rejection> {
         read.map_err(|mut rejection| {
             let sentence =
                 rejection.sentence.split_once(": ").map_or(rejection.sentence.as_str(), |(_, why)| why);
@@ -42,16 +42,16 @@ impl<'a> Fields<'a> {
         })
     }
     /// A member if it is there and not null.
-    pub(super) fn member(&mut self, name: &'static str) -> Option<&'a Value> {
+    pub(crate) fn member(&mut self, name: &'static str) -> Option<&'a Value> {
         self.anything(name).filter(|value| !value.is_null())
     }
     /// A member if it is there; null is a value.
-    pub(super) fn anything(&mut self, name: &'static str) -> Option<&'a Value> {
+    pub(crate) fn anything(&mut self, name: &'static str) -> Option<&'a Value> {
         self.known.push(name);
         self.members.get(name)
     }
     /// A text that may be absent.
-    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<&'a str>, Rejection> {
+    pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<&'a str>, Rejection> {
         match self.member(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -59,7 +59,7 @@ impl<'a> Fields<'a> {
         }
     }
     /// A text that has to be there and not empty, of so many bytes at most.
-    pub(super) fn needed(&mut self, name: &'static str, bytes_max: usize) -> Result<&'a str, Rejection> {
+    pub(crate) fn needed(&mut self, name: &'static str, bytes_max: usize) -> Result<&'a str, Rejection> {
         match self.text(name)? {
             Some(text) if text.len() > bytes_max => {
                 Err(self.wrong(name, format!("at most {bytes_max} bytes, these are {}", text.len())))
@@ -69,7 +69,7 @@ impl<'a> Fields<'a> {
         }
     }
     /// A whole number in a range.
-    pub(super) fn whole(&mut self, name: &'static str, range: (i64, i64)) -> Result<Option<i64>, Rejection> {
+    pub(crate) fn whole(&mut self, name: &'static str, range: (i64, i64)) -> Result<Option<i64>, Rejection> {
         let Some(value) = self.member(name) else { return Ok(None) };
         match value.as_i64() {
             Some(number) if (range.0..=range.1).contains(&number) => Ok(Some(number)),
@@ -77,15 +77,23 @@ impl<'a> Fields<'a> {
         }
     }
     /// A span in milliseconds, in a range.
-    pub(super) fn span(
+    pub(crate) fn span(
         &mut self,
         name: &'static str,
         range: (Span, Span),
     ) -> Result<Option<Span>, Rejection> {
         Ok(self.whole(name, (range.0.0, range.1.0))?.map(Span))
     }
+    /// A finite number in a range.
+    pub(crate) fn number(&mut self, name: &'static str, range: (f64, f64)) -> Result<Option<f64>, Rejection> {
+        let Some(value) = self.member(name) else { return Ok(None) };
+        match value.as_f64() {
+            Some(number) if (range.0..=range.1).contains(&number) => Ok(Some(number)),
+            _ => Err(self.wrong(name, format!("a number from {} to {} is expected", range.0, range.1))),
+        }
+    }
     /// True or false; absent is false.
-    pub(super) fn truth(&mut self, name: &'static str) -> Result<bool, Rejection> {
+    pub(crate) fn truth(&mut self, name: &'static str) -> Result<bool, Rejection> {
         match self.member(name) {
             None => Ok(false),
             Some(Value::Bool(truth)) => Ok(*truth),
@@ -93,7 +101,7 @@ impl<'a> Fields<'a> {
         }
     }
     /// A list that may be absent.
-    pub(super) fn list(&mut self, name: &'static str) -> Result<&'a [Value], Rejection> {
+    pub(crate) fn list(&mut self, name: &'static str) -> Result<&'a [Value], Rejection> {
         match self.member(name) {
             None => Ok(&[]),
             Some(Value::Array(list)) => Ok(list),
@@ -101,13 +109,13 @@ impl<'a> Fields<'a> {
         }
     }
     /// A list of texts that may be absent.
-    pub(super) fn texts(&mut self, name: &'static str) -> Result<Vec<String>, Rejection> {
+    pub(crate) fn texts(&mut self, name: &'static str) -> Result<Vec<String>, Rejection> {
         let list = self.list(name)?;
         let texts = list.iter().map(|value| value.as_str().map(str::to_owned)).collect::<Option<_>>();
         texts.ok_or_else(|| self.wrong(name, "a list of texts is expected"))
     }
     /// There is nothing else.
-    pub(super) fn end(self) -> Result<(), Rejection> {
+    pub(crate) fn end(self) -> Result<(), Rejection> {
         match self.members.keys().find(|name| !self.known.contains(&name.as_str())) {
             None => Ok(()),
             Some(name) => Err(Rejection::invalid(
@@ -119,7 +127,7 @@ impl<'a> Fields<'a> {
 }
 
 /// What kind of value this is, for people.
-pub(super) fn what(value: &Value) -> &'static str {
+pub(crate) fn what(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",
