@@ -178,6 +178,12 @@ kinds! {
     PublicLinkMade = "public_link_made", "dashboard";
     /// Nobody sees a dashboard by a public link any more.
     PublicLinkWithdrawn = "public_link_withdrawn", "dashboard";
+    /// A rule raised an alarm.
+    AlarmRaised = "alarm_raised", "alarm";
+    /// A person saw an alarm and takes care of it.
+    AlarmAcknowledged = "alarm_acknowledged", "alarm";
+    /// What an alarm was raised for is over.
+    AlarmCleared = "alarm_cleared", "alarm";
     /// A person asked devices to do something.
     CommandRequested = "command_requested", "command";
     /// A command was taken back from the devices that were not told yet.

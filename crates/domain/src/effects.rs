@@ -1,5 +1,6 @@
 //! What a verb wants done. One function in the shell performs it: commit, then publish, then send.
 
+use crate::alarm::Alarm;
 use crate::artifact::Digest;
 use crate::camera::Origin;
 use crate::capability::Capability;
@@ -193,6 +194,8 @@ pub enum Save {
     /// Replaces what a device reported of itself, by the names under which selectors find it: `model`, `firmware`, …
     /// and its own attributes without the `attributes.` in front. Of two with one name the first counts.
     Reported(DeviceId, Vec<(String, PointValue)>),
+    /// Guarded. A rule has one alarm at a time for a device that is not cleared: a second one is a conflict.
+    Alarm(Box<Alarm>),
     /// Insert or replace.
     Knock(Box<Knock>),
     /// Removes a knock.

@@ -43,6 +43,10 @@ pub mod kind {
     pub enum Dashboard {}
     /// A link by which anybody sees a dashboard.
     pub enum PublicLink {}
+    /// If something happens, then something is done.
+    pub enum Rule {}
+    /// What a rule raised.
+    pub enum Alarm {}
     /// A key with which Pyaiot gateways prove who they are.
     pub enum PyaiotKey {}
     /// An address outside that changes are posted to.
@@ -81,6 +85,10 @@ pub type FlowId = Id<kind::Flow>;
 pub type DashboardId = Id<kind::Dashboard>;
 /// Id of a public link.
 pub type PublicLinkId = Id<kind::PublicLink>;
+/// Id of a rule.
+pub type RuleId = Id<kind::Rule>;
+/// Id of an alarm.
+pub type AlarmId = Id<kind::Alarm>;
 /// Id of a key of Pyaiot gateways.
 pub type PyaiotKeyId = Id<kind::PyaiotKey>;
 /// Id of a webhook.

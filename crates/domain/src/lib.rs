@@ -4,6 +4,7 @@
 //! A verb takes state and arguments, then `now`, and returns `Result<Effects, Rejection>`.
 
 pub mod access;
+pub mod alarm;
 pub mod artifact;
 pub mod bulk;
 pub mod camera;

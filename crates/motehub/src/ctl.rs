@@ -1,6 +1,7 @@
 //! `motehub ctl`: a hub is worked with from a shell, over the HTTP API. Tables for people, `--json` for programs.
 
 mod account;
+mod alarm;
 mod backup;
 mod bulk;
 mod camera;
@@ -110,6 +111,9 @@ enum Noun {
     /// Flows, whose steps run on boards and on the hub: list, show, save, deploy, stop, placement, dry-run, history
     #[command(subcommand)]
     Flow(flow::Verb),
+    /// Alarms that rules raised: list, acknowledge, clear
+    #[command(subcommand)]
+    Alarm(alarm::Verb),
     /// Deployments: start, list, show, cancel, retry, rollback
     #[command(subcommand)]
     Deployment(deployment::Verb),
@@ -222,6 +226,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Script(verb) => script::run(&caller()?, verb),
         Noun::Firmware(verb) => firmware::run(&caller()?, verb),
         Noun::Flow(verb) => flow::run(&caller()?, verb),
+        Noun::Alarm(verb) => alarm::run(&caller()?, verb),
         Noun::Deployment(verb) => deployment::run(&caller()?, verb),
         Noun::Shadow(verb) => shadow::run(&caller()?, verb),
         Noun::Command(verb) => command::run(&caller()?, verb),

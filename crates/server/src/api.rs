@@ -8,6 +8,7 @@ mod positions;
 mod problem;
 
 mod activity;
+mod alarms;
 mod backup;
 mod bulk;
 mod cameras;
@@ -274,6 +275,11 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(flows::placement::placement))
         .on(Needs(See), routes!(flows::placement::placements))
         .on(Needs(See), routes!(flows::placement::program))
+        // Alarms
+        .on(Needs(See), routes!(alarms::list))
+        .on(Needs(See), routes!(alarms::get))
+        .on(Needs(Operate), routes!(alarms::acknowledge))
+        .on(Needs(Operate), routes!(alarms::clear))
         // Commands
         .on(Needs(See), routes!(commands::list))
         .on(Needs(Operate), routes!(commands::request))

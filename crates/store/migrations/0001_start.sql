@@ -359,6 +359,28 @@ create table flow_limits (
     primary key (flow, device)
 );
 
+-- What rules raised. The rule may be gone. value: JSON.
+create table alarms (
+    id text primary key,
+    rule text not null,
+    rule_name text not null,
+    device text references devices (id) on delete cascade,
+    severity text not null,
+    message text not null,
+    value text,
+    state text not null,
+    raised_at bigint not null,
+    acknowledged_at bigint,
+    acknowledged_by text,
+    cleared_at bigint,
+    cleared_by text,
+    revision bigint not null
+);
+create unique index alarms_open on alarms (rule, coalesce(device, '')) where state <> 'cleared';
+create index alarms_state on alarms (state, raised_at);
+create index alarms_device on alarms (device, raised_at);
+create index alarms_rule on alarms (rule, raised_at);
+
 create table assignments (
     device text not null references devices (id) on delete cascade,
     script text not null references scripts (id) on delete cascade,

@@ -12,6 +12,7 @@ macro_rules! sql {
     };
 }
 
+mod alarm;
 mod artifact;
 mod backup;
 mod camera;
@@ -53,6 +54,7 @@ mod words;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use alarm::{AlarmQuery, AlarmView};
 pub use backup::{Attached, BackupError, BackupFacts, is_current, take_backup, unpack_backup};
 pub use change::{ChangeQuery, Recorded};
 pub use command::{CommandView, ExecutionView};
@@ -144,6 +146,7 @@ impl Store {
     pub async fn prepare_all(&self) -> Result<usize, (String, StoreError)> {
         let mut count = 0;
         let nouns: &[&[&'static str]] = &[
+            alarm::SQL,
             artifact::SQL,
             firmware::SQL,
             flow::SQL,

@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
-    Store, StoreError, camera, capability, certificate, change, command, credential, dashboard, delivery,
-    deployment, device, firmware, flow, gateway, group, knock, note, person, pyaiot, report, script, shadow,
-    share, task, usage, webhook,
+    Store, StoreError, alarm, camera, capability, certificate, change, command, credential, dashboard,
+    delivery, deployment, device, firmware, flow, gateway, group, knock, note, person, pyaiot, report,
+    script, shadow, share, task, usage, webhook,
 };
 
 impl Store {
@@ -140,6 +140,7 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::DeleteCapability(name) => transaction.push(capability::delete(name)),
         Save::Announced(device, names) => capability::write_of(*device, "announced", names, transaction),
         Save::Reported(device, attributes) => capability::write_reported(*device, attributes, transaction),
+        Save::Alarm(one) => transaction.push(alarm::write(one)),
         Save::Knock(knock) => transaction.push(knock::write(knock)),
         Save::DropKnock(id) => transaction.push(knock::delete(*id)),
         Save::Presence(presence) => transaction.push(device::write_presence(presence)),

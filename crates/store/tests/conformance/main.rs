@@ -2,6 +2,7 @@
 //! to `scenarios!`.
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+mod alarms;
 mod dashboards;
 mod deployments;
 mod devices;
@@ -59,6 +60,8 @@ scenarios! {
     state::artifacts_come_back_by_digest,
     state::notes_are_kept_replaced_and_removed,
     state::the_database_is_sound,
+    alarms::a_rule_has_one_open_alarm_for_a_device,
+    alarms::alarms_are_found_by_state_device_rule_and_selector,
     kept::sessions_come_back_with_all_that_waits,
     kept::the_last_word_about_each_thing_counts,
     kept::more_than_a_page_comes_back,

@@ -38,6 +38,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Alarms, the last raised first. */
+        get: operations["alarms_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One alarm. */
+        get: operations["alarms_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Somebody has seen an alarm and takes care of it. */
+        post: operations["alarms_acknowledge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/{id}/clear": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** An alarm is over, whatever its rule says. It is raised again when the rule fires again. */
+        post: operations["alarms_clear"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/authority": {
         parameters: {
             query?: never;
@@ -2250,6 +2318,47 @@ export interface components {
             kind: string;
             /** @description Its name. */
             name: string;
+        };
+        /** @description What a rule raised. */
+        Alarm: {
+            /** @description When somebody acknowledged it. */
+            acknowledged_at?: string | null;
+            /** @description Who. */
+            acknowledged_by?: string | null;
+            /** @description When it was cleared. */
+            cleared_at?: string | null;
+            /** @description By whom: the name of the rule itself, or of a person. */
+            cleared_by?: string | null;
+            /** @description For which device; none if it is about no device. */
+            device?: string | null;
+            /** @description The name of the device now. */
+            device_name?: string | null;
+            /** @description Its id. */
+            id: string;
+            /** @description What is the matter. */
+            message: string;
+            /** @description When it was raised. */
+            raised_at: string;
+            /** @description The rule that raised it; it may be gone. */
+            rule: string;
+            /** @description The name of the rule then. */
+            rule_name: string;
+            /** @description `info`, `warning` or `critical`. */
+            severity: string;
+            /** @description `raised`, `acknowledged` or `cleared`. */
+            state: string;
+            /** @description The value that the rule looked at when it raised the alarm. */
+            value?: unknown;
+        };
+        /** @description A part of the alarms. */
+        AlarmList: {
+            /** @description The last raised first. */
+            items: components["schemas"]["Alarm"][];
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            total: number;
         };
         /** @description What a device answered. */
         AnswerDto: {
@@ -5188,6 +5297,141 @@ export interface operations {
                 };
             };
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    alarms_list: {
+        parameters: {
+            query?: {
+                /** @description In one of these states, separated by commas: `raised`, `acknowledged`, `cleared`. */
+                state?: string | null;
+                /** @description Of a device, by id. */
+                device?: string | null;
+                /** @description Of the devices of a selector. */
+                selector?: string | null;
+                /** @description Of a rule, by id. */
+                rule?: string | null;
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    alarms_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alarm"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    alarms_acknowledge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alarm"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    alarms_clear: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alarm"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
