@@ -1,5 +1,6 @@
 //! The shapes of the HTTP API by short names. They are made from the generated schema; where that says only
 //! «text», the closed set of words is told here, and a field that may be null is always there.
+import type { Document, Shown } from '../domain/dashboard';
 import type { components } from './schema';
 
 type Known = components['schemas'];
@@ -253,4 +254,70 @@ export type Overview = Told<Known['Overview'], { activity: Change[] }>;
 export type System = Known['SystemDto'] & {
   /** Where devices reach MQTT, if the hub says so. */
   mqtt_port?: number;
+};
+
+/** A dashboard in the list. */
+export type DashboardEntry = {
+  id: string;
+  name: string;
+  description: string;
+  shared: boolean;
+  /** Null if a program made it, or the owner is gone. */
+  owner: string | null;
+  mine: boolean;
+  may_edit: boolean;
+  blocks: number;
+  updated_at: string;
+  revision: number;
+};
+export type Dashboard = DashboardEntry & { document: Document };
+export type AlarmInfo = {
+  id: string;
+  rule: string;
+  rule_name: string;
+  device: string | null;
+  device_name: string | null;
+  severity: 'info' | 'warning' | 'critical';
+  message: string;
+  state: 'raised' | 'acknowledged' | 'cleared';
+  raised_at: string | number;
+  acknowledged_by: string | null;
+};
+/** What a block shows now. */
+export type BlockData = {
+  devices?: Shown[];
+  total?: number;
+  alarms?: AlarmInfo[];
+  flow?: { id: string; name: string; state: FlowState; unplaced: number; devices: number };
+  error?: string;
+  unit?: string | null;
+  decimals?: number | null;
+};
+export type LinePoint = [at: number, mean: number, min: number, max: number];
+export type BlockHistory = {
+  series: {
+    device: string;
+    label: string;
+    /** Which of the series of a chart. */
+    series?: number;
+    unit?: string | null;
+    points?: LinePoint[];
+    value?: number | null;
+    states?: [from: number, to: number, text: string][];
+  }[];
+};
+export type DashboardLink = {
+  id: string;
+  label: string;
+  created_at: string;
+  expires_at: string | null;
+  last_used_at: string | null;
+};
+/** With what is shown only once. */
+export type NewDashboardLink = DashboardLink & { secret: string; link?: string; qr?: string };
+export type PublicDashboard = {
+  name: string;
+  description: string;
+  document: Document;
+  expires_at: string | null;
 };

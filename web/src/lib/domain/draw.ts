@@ -1,4 +1,4 @@
-//! What can be done to a drawn graph, each as a new graph; and the past, so that it can be undone.
+//! What can be done to a drawn graph, each as a new graph.
 import { nameOf, stepOf, wireKey, type Graph, type Step, type Wire } from './flow';
 import { kindOf, type Kind } from './kinds';
 
@@ -8,7 +8,6 @@ export const GRID = 10;
 /** So far apart are steps that are added without saying where. */
 const COLUMN = 230;
 const ROW = 110;
-const PAST_MAX = 200;
 
 const onGrid = (at: At): At => ({ x: Math.round(at.x / GRID) * GRID, y: Math.round(at.y / GRID) * GRID });
 
@@ -105,28 +104,4 @@ export function set(graph: Graph, id: string, changes: Record<string, unknown>):
     return Object.fromEntries(next) as Step;
   };
   return { ...graph, steps: graph.steps.map(changed) };
-}
-
-/** What was drawn, what was before it, and what was undone. */
-export type Past = { before: Graph[]; now: Graph; after: Graph[]; key: string | null };
-
-export const begin = (now: Graph): Past => ({ before: [], now, after: [], key: null });
-
-/** A new state. Those that follow each other with the same key, such as letters of a name, are undone at once. */
-export function next(past: Past, now: Graph, key: string | null = null): Past {
-  if (now === past.now) return past;
-  const goesOn = key !== null && key === past.key;
-  const before = goesOn ? past.before : [...past.before, past.now].slice(-PAST_MAX);
-  return { before, now, after: [], key };
-}
-
-export function undo(past: Past): Past {
-  const now = past.before.at(-1);
-  if (now === undefined) return past;
-  return { before: past.before.slice(0, -1), now, after: [past.now, ...past.after], key: null };
-}
-
-export function redo(past: Past): Past {
-  const [now, ...after] = past.after;
-  return now === undefined ? past : { before: [...past.before, past.now], now, after, key: null };
 }

@@ -1,9 +1,10 @@
 //! Tests of drawing flows: what is drawn, what is said of it, and where the hub's mistakes are.
 import { expect, test } from 'vitest';
-import { add, begin, connect, move, next, nudge, redo, remove, set, undo, whyNot } from './draw';
+import { add, connect, move, nudge, remove, set, whyNot } from './draw';
 import { EMPTY, nameOf, summaryOf, type Graph, type Step } from './flow';
 import { GROUPS, KINDS, kindOf } from './kinds';
 import { mistakeIn, sentenceOfMistake } from './mistake';
+import { begin, next, redo, undo } from './past';
 import { differences } from './redraw';
 import { readSpan, spanText } from './span';
 import { kindOfValue, readValue, textOfValue } from './value';

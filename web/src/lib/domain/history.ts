@@ -1,6 +1,6 @@
 //! What charts need of history: lines with their bands over one axis of time, gaps where a device was silent, and
 //! the stretches of values that are no numbers.
-import type { HistorySeries } from '../api/contract';
+import type { HistorySeries, LinePoint } from '../api/contract';
 import { numberText } from './points';
 
 /** Columns over `times` (seconds): for each series its lowest, average and highest. `null` breaks the line. */
@@ -35,8 +35,19 @@ export function hasStates(series: HistorySeries): boolean {
   return series.changes.some((value) => value !== null);
 }
 
+/** What a line is made of. */
+type Measured = Pick<HistorySeries, 'start' | 'first' | 'last' | 'count' | 'min' | 'avg' | 'max'>;
+
+/** Points with their lowest and highest as a line. */
+export function measured(points: LinePoint[]): Measured {
+  const column = (at: 0 | 1 | 2 | 3): number[] => points.map((point) => point[at]);
+  const start = column(0);
+  const count = start.map(() => 1);
+  return { start, first: start, last: start, count, avg: column(1), min: column(2), max: column(3) };
+}
+
 /** Several series over the times of all of them. */
-export function plotOf(all: HistorySeries[], width: number): Plot {
+export function plotOf(all: Measured[], width: number): Plot {
   const times = new Set<number>();
   const parts = all.map((series) => {
     const own = new Map<number, number | null>();

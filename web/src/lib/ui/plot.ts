@@ -8,7 +8,7 @@ import type { Plot } from '../domain/history';
 export type PlotHandle = {
   /** Draws lines within [from, to], both in milliseconds since 1970. */
   draw: (plot: Plot, from: number, to: number) => void;
-  resize: (width: number) => void;
+  resize: (width: number, height: number) => void;
   destroy: () => void;
 };
 
@@ -97,7 +97,7 @@ export function openPlot(options: PlotOptions): PlotHandle {
       span = [from / 1000, to / 1000];
       plot.setData([drawn.times, ...drawn.columns] as UPlot.AlignedData);
     },
-    resize: (width) => plot.setSize({ width, height: options.height }),
+    resize: (width, height) => plot.setSize({ width, height }),
     destroy: () => {
       stop();
       plot.destroy();

@@ -7,6 +7,7 @@ import * as draw from '../../lib/domain/draw';
 import { EMPTY, type Graph, type Step } from '../../lib/domain/flow';
 import type { Kind } from '../../lib/domain/kinds';
 import { mistakeIn, type Mistake } from '../../lib/domain/mistake';
+import { begin, next, redo, undo } from '../../lib/domain/past';
 
 const REST_MS = 400;
 /** What the hub answers when something is wrong with what is drawn. */
@@ -18,7 +19,7 @@ export type Drawing = ReturnType<typeof drawing>;
 
 /** Must be called while a component is set up. `flowId`: of the flow that is drawn anew, if there is one. */
 export function drawing(isReadOnly: () => boolean, flowId: () => string | null) {
-  let past = $state.raw(draw.begin(EMPTY));
+  let past = $state.raw(begin(EMPTY));
   let saved = $state.raw<Graph>(EMPTY);
   let opened = $state(0);
   let steps = $state.raw<string[]>([]);
@@ -54,8 +55,8 @@ export function drawing(isReadOnly: () => boolean, flowId: () => string | null) 
     };
   });
 
-  function change(next: Graph, key: string | null = null): void {
-    if (!isReadOnly()) past = draw.next(past, next, key);
+  function change(drawn: Graph, key: string | null = null): void {
+    if (!isReadOnly()) past = next(past, drawn, key);
   }
 
   function select(nextSteps: string[], nextWires: string[] = []): void {
@@ -99,16 +100,16 @@ export function drawing(isReadOnly: () => boolean, flowId: () => string | null) 
     change,
     select,
     /** Another graph in place of this one: it is what is kept, and its past begins. */
-    open: (next: Graph) => {
-      past = draw.begin(next);
-      saved = next;
+    open: (opening: Graph) => {
+      past = begin(opening);
+      saved = opening;
       opened += 1;
       select([]);
     },
     /** What is drawn is kept now; it can still be undone. */
     keep: (kept: Graph) => void (saved = kept),
-    undo: () => void (past = draw.undo(past)),
-    redo: () => void (past = draw.redo(past)),
+    undo: () => void (past = undo(past)),
+    redo: () => void (past = redo(past)),
     add: (kind: Kind, at: draw.At | null) => {
       const made = draw.add(graph, kind, at, at === null ? selected?.id : undefined);
       change(made.graph);

@@ -1,18 +1,18 @@
 //! History that follows a window: loaded when the window or the series change, and again, not too often, when
 //! live points come. The old one stays on the screen until the new one is there.
-import { asProblem } from '../../lib/api/client';
-import type { History, Problem } from '../../lib/api/contract';
-import { edgesOf, type Window } from '../../lib/domain/window';
+import { asProblem } from './api/client';
+import type { Problem } from './api/contract';
+import { edgesOf, type Window } from './domain/window';
 
 /** A bucket for every few pixels of a wide screen. */
 const BUCKETS = 800;
 /** While a window is dragged, it is loaded no more often. */
 const REST_MS = 120;
 
-type Load = (from: number, to: number, buckets: number, signal: AbortSignal) => Promise<History>;
+type Load<T> = (from: number, to: number, buckets: number, signal: AbortSignal) => Promise<T>;
 
-export type HistoryOf = {
-  readonly data: History | undefined;
+export type HistoryOf<T> = {
+  readonly data: T | undefined;
   readonly problem: Problem | undefined;
   show: (shown: Window) => void;
   /** Something new is there. */
@@ -20,8 +20,8 @@ export type HistoryOf = {
 };
 
 /** Must be called while a component is set up: it stops with the component. */
-export function historyOf(load: Load): HistoryOf {
-  let data = $state.raw<History | undefined>(undefined);
+export function historyOf<T>(load: Load<T>, buckets = BUCKETS): HistoryOf<T> {
+  let data = $state.raw<T | undefined>(undefined);
   let problem = $state.raw<Problem | undefined>(undefined);
   let running: AbortController | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -41,7 +41,7 @@ export function historyOf(load: Load): HistoryOf {
       const [from, to] = edgesOf(wanted, Date.now());
       // A live window has a little more, so that a board whose clock is ahead is seen.
       const end = wanted.kind === 'live' ? to + wanted.span / 100 : to;
-      const loaded = await load(Math.floor(from), Math.ceil(end), BUCKETS, own.signal);
+      const loaded = await load(Math.floor(from), Math.ceil(end), buckets, own.signal);
       if (running !== own) return;
       data = loaded;
       problem = undefined;
@@ -81,7 +81,7 @@ export function historyOf(load: Load): HistoryOf {
     },
     soon: () => {
       if (shown?.kind !== 'live') return;
-      const interval = Math.max(1000, shown.span / BUCKETS / 2);
+      const interval = Math.max(1000, shown.span / buckets / 2);
       later(Math.max(80, last + interval - performance.now()));
     },
   };
