@@ -1,10 +1,13 @@
 //! One door to the server: JSON in, JSON out, the CSRF header on everything that changes something, and
 //! every failure turned into a Problem, which is what is thrown.
+import { START, take, type StreamEvent } from '../domain/events';
 import type { Problem } from './contract';
 
 const BASE = '/api/v1';
 /** Longer than any answer of the server should take, so that a dead link is seen as one. */
 const TIMEOUT_MS = 30_000;
+/** An event stream that says nothing for so long is dead. */
+const SILENCE_MS = 45_000;
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 /** A list is a parameter that is given several times. */
@@ -15,6 +18,8 @@ type Options = {
   text?: Blob;
   kind?: string;
   signal?: AbortSignal | undefined;
+  /** The secret of a public link, in place of the session. */
+  bearer?: string | undefined;
 };
 
 let csrf = '';
@@ -42,8 +47,8 @@ export function addressOf(path: string, query: Query = {}): string {
   return `${BASE}${path}${text === '' ? '' : `?${text}`}`;
 }
 
-export function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
-  return send<T>('GET', path, { query, signal });
+export function get<T>(path: string, query: Query = {}, signal?: AbortSignal, bearer?: string): Promise<T> {
+  return send<T>('GET', path, { query, signal, bearer });
 }
 
 /** A file as an address that holds all of it, so that nothing else is loaded for it. */
@@ -125,6 +130,49 @@ export async function postLines<T>(path: string, body: unknown, tell: (line: T) 
   }
 }
 
+export type Listening = {
+  signal: AbortSignal;
+  bearer?: string | undefined;
+  /** The stream is there: what comes from now on is heard. */
+  onopen: () => void;
+  onevent: (event: StreamEvent) => void;
+};
+
+/** Listens to an event stream until it ends, or until nothing came for too long: the hub says at least a comment. */
+export async function listen(path: string, { signal, bearer, onopen, onevent }: Listening): Promise<void> {
+  const own = new AbortController();
+  const headers: Record<string, string> = { accept: 'text/event-stream' };
+  if (bearer !== undefined) headers.authorization = `Bearer ${bearer}`;
+  let timer = setTimeout(() => own.abort(), SILENCE_MS);
+  try {
+    const response = await fetch(addressOf(path), {
+      headers,
+      credentials: bearer === undefined ? 'same-origin' : 'omit',
+      cache: 'no-store',
+      signal: AbortSignal.any([signal, own.signal]),
+    });
+    if (!response.ok) throw await refused(response);
+    if (response.body === null) return;
+    onopen();
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = START;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      clearTimeout(timer);
+      timer = setTimeout(() => own.abort(), SILENCE_MS);
+      const taken = take(rest, value);
+      rest = taken.rest;
+      taken.events.forEach(onevent);
+    }
+  } catch (error) {
+    throw isProblem(error) ? error : unreachable(error, signal);
+  } finally {
+    clearTimeout(timer);
+    own.abort();
+  }
+}
+
 export function patch<T>(path: string, body: unknown): Promise<T> {
   return send<T>('PATCH', path, { body });
 }
@@ -139,6 +187,7 @@ export function remove<T = void>(path: string): Promise<T> {
 
 async function send<T>(method: Method, path: string, options: Options): Promise<T> {
   const headers: Record<string, string> = { accept: 'application/json' };
+  if (options.bearer !== undefined) headers.authorization = `Bearer ${options.bearer}`;
   if (options.body !== undefined) headers['content-type'] = 'application/json';
   if (options.kind !== undefined) headers['content-type'] = options.kind;
   if (method !== 'GET' && csrf !== '') headers['x-csrf-token'] = csrf;
@@ -148,7 +197,7 @@ async function send<T>(method: Method, path: string, options: Options): Promise<
     response = await fetch(addressOf(path, options.query), {
       method,
       headers,
-      credentials: 'same-origin',
+      credentials: options.bearer === undefined ? 'same-origin' : 'omit',
       cache: 'no-store',
       body: options.text ?? (options.body === undefined ? null : JSON.stringify(options.body)),
       signal: options.signal ? AbortSignal.any([options.signal, timeout]) : timeout,
@@ -190,8 +239,11 @@ async function refused(response: Response): Promise<Problem> {
 
 /** Whatever was thrown, as a Problem that can be shown. */
 export function asProblem(error: unknown): Problem {
-  if (typeof error === 'object' && error !== null && 'code' in error && 'detail' in error)
-    return error as Problem;
+  if (isProblem(error)) return error;
   const detail = error instanceof Error ? error.message : String(error);
   return { title: 'Unexpected', status: 0, code: 'unexpected', detail };
+}
+
+function isProblem(error: unknown): error is Problem {
+  return typeof error === 'object' && error !== null && 'code' in error && 'detail' in error;
 }
