@@ -95,6 +95,7 @@ mod tests {
             unauthenticated_allowed: false,
             allowed_from: None,
             silence_max: None,
+            line: None,
             created_at: Time(0),
             revision: 1,
         }

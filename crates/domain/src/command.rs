@@ -205,14 +205,9 @@ fn first(command: &Command, device: &Device, online: bool, now: Time) -> Effects
         revision: 1,
     };
     match (device.dialect, online) {
-        (Dialect::Nodemcu | Dialect::EspFirmware, _) => {
-            let why = "the firmware of the board takes no commands; boards with the Motehub agent do";
-            let failed = Execution {
-                state: ExecutionState::Failed,
-                reason: Some(why.to_owned()),
-                deadline: None,
-                ..execution
-            };
+        (Dialect::Nodemcu | Dialect::EspFirmware | Dialect::Line, _) => {
+            let reason = Some(takes_none(device.dialect).to_owned());
+            let failed = Execution { state: ExecutionState::Failed, reason, deadline: None, ..execution };
             let change = moved(command, device, &failed, None);
             Effects {
                 save: vec![Save::Execution(Box::new(failed))],
@@ -279,11 +274,17 @@ pub fn elapsed(
     ended(command, device, execution, ExecutionState::Expired, None, Some(why), now)
 }
 
-fn may_be_said(device: &Device, execution: &Execution) -> bool {
-    match device.dialect {
-        Dialect::Native | Dialect::Micropython | Dialect::Nodemcu | Dialect::EspFirmware => true,
-        Dialect::Mongoose | Dialect::Riot => execution.state == ExecutionState::Queued,
+fn takes_none(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Line => "a unit takes no commands: it is told what is desired of it",
+        _ => "the firmware of the board takes no commands; boards with the Motehub agent do",
     }
+}
+
+/// Those that do not know a command again are told it once.
+fn may_be_said(device: &Device, execution: &Execution) -> bool {
+    let is_told_once = matches!(device.dialect, Dialect::Mongoose | Dialect::Riot);
+    !is_told_once || execution.state == ExecutionState::Queued
 }
 
 /// The device answered. A repeated answer changes nothing; one that comes late is kept, because it is true.

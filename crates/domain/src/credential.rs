@@ -194,6 +194,7 @@ mod tests {
             dialect,
             external_id: Some("7".to_owned()),
             tags: Vec::new(),
+            line: None,
         };
         let id = DeviceId::from_parts(1, 1);
         let made = crate::device::register(id, &registration, Digest([1; 32]), &Actor::System, START);

@@ -13,6 +13,7 @@ use crate::capability;
 use crate::change::{Actor, Change, ChangeKind};
 use crate::effects::{Effects, Save};
 use crate::id::{DeploymentId, DeviceId, ScriptId};
+use crate::line::Line;
 use crate::network::Network;
 use crate::rejection::Rejection;
 use crate::text;
@@ -49,6 +50,8 @@ pub struct Device {
     /// How long it may be silent before it counts as gone; [`SILENCE_MAX`] if it is not said. Only for dialects whose
     /// devices say from time to time that they are alive.
     pub silence_max: Option<Span>,
+    /// How it is spoken to, if it is a unit; `None` for devices of other dialects.
+    pub line: Option<Box<Line>>,
     /// When it was registered.
     pub created_at: Time,
     /// Guard against lost updates, from 1.
@@ -130,6 +133,8 @@ pub struct Registration {
     pub external_id: Option<String>,
     /// In any order.
     pub tags: Vec<String>,
+    /// How it is spoken to, for a unit.
+    pub line: Option<Box<Line>>,
 }
 
 /// What a person wants changed; `None` leaves a field as it is.
@@ -151,6 +156,8 @@ pub struct Edit {
     pub allowed_from: Option<Option<Network>>,
     /// How long it may be silent; the inner `None` is the usual time.
     pub silence_max: Option<Option<Span>>,
+    /// Settings of a unit that change, as in [`Line::with`].
+    pub line: Map<String, Value>,
 }
 
 /// Registers a device with the digest of its first credential.
@@ -172,16 +179,33 @@ pub fn register(
         unauthenticated_allowed: false,
         allowed_from: None,
         silence_max: None,
+        line: of_dialect(request)?,
         created_at: now,
         revision: 1,
     };
     let after = json!({
         "name": device.name, "dialect": device.dialect.as_str(), "external_id": device.external_id,
-        "tags": device.tags,
+        "tags": device.tags, "line": device.line.as_ref().map(|line| line.to_json()),
     });
     let change = fact(ChangeKind::DeviceRegistered, &device, actor, None, Some(after));
     let save = vec![Save::Device(Box::new(device.clone())), Save::Credential(id, Some(credential))];
     Ok((device, Effects { save, changes: vec![change], ..Effects::none() }))
+}
+
+/// A unit has settings of its own, and other devices have none.
+fn of_dialect(request: &Registration) -> Result<Option<Box<Line>>, Rejection> {
+    match (request.dialect, &request.line) {
+        (Dialect::Line, Some(line)) => Ok(Some(Box::new(line.as_ref().clone().checked()?))),
+        (Dialect::Line, None) => {
+            Err(Rejection::invalid("address", "say where the unit is, such as 192.168.1.20:8888"))
+        }
+        (_, Some(_)) => Err(not_a_unit()),
+        (_, None) => Ok(None),
+    }
+}
+
+fn not_a_unit() -> Rejection {
+    Rejection::invalid("address", "only devices of the dialect line are known by an address: leave it out")
 }
 
 /// Changes a device. Returns it as it is then; nothing is written if nothing differs.
@@ -214,6 +238,10 @@ pub fn edit(device: &Device, edit: &Edit, actor: &Actor) -> Result<(Device, Effe
             return Err(Rejection::invalid("silence_max_seconds", "5 seconds to a day"));
         }
         edited.silence_max = silence_max;
+    }
+    if !edit.line.is_empty() {
+        let line = device.line.as_ref().ok_or_else(not_a_unit)?;
+        edited.line = Some(Box::new(line.with(&edit.line)?));
     }
     edited.check_openness()?;
     let (before, after) = difference(&described(device), &described(&edited));
@@ -318,6 +346,9 @@ fn described(device: &Device) -> Map<String, Value> {
     map.insert("unauthenticated_allowed".into(), json!(device.unauthenticated_allowed));
     map.insert("allowed_from".into(), json!(device.allowed_from.map(|network| network.to_string())));
     map.insert("silence_max_ms".into(), json!(device.silence_max.map(|span| span.0)));
+    if let Some(line) = &device.line {
+        map.insert("line".into(), line.to_json());
+    }
     map
 }
 

@@ -299,6 +299,7 @@ mod tests {
             unauthenticated_allowed,
             allowed_from: None,
             silence_max: None,
+            line: None,
             created_at: Time(1),
             revision: 1,
         };

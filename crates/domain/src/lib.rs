@@ -26,6 +26,7 @@ pub mod id;
 pub mod job;
 pub mod kept;
 pub mod knock;
+pub mod line;
 pub mod message;
 pub mod metric;
 pub mod network;

@@ -82,6 +82,7 @@ impl World {
             unauthenticated_allowed: false,
             allowed_from: None,
             silence_max: None,
+            line: None,
             created_at: Time(0),
             revision: 1,
         };

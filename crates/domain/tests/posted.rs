@@ -30,6 +30,7 @@ fn device() -> Device {
         unauthenticated_allowed: true,
         allowed_from: Network::parse("from", "10.77.0.11").ok(),
         silence_max: None,
+        line: None,
         created_at: Time(0),
         revision: 1,
     }

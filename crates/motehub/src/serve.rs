@@ -1,21 +1,22 @@
 //! `motehub serve`: settings from the command line, the environment and a file, in this order of precedence.
 
 mod boards;
+mod file;
+pub(crate) mod units;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use motehub_domain::topic::TopicFilter;
 use motehub_gateway::http::CONNECTIONS_MAX as HTTP_CONNECTIONS_MAX;
 use motehub_server::{Clock, Keep, Nodes, Pyaiot, Server, Settings};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::open_files;
+use file::{File, read_file};
 
 /// Exit code after a second signal.
 const EXIT_FORCED: i32 = 130;
@@ -86,6 +87,8 @@ pub(crate) struct Options {
     pub(crate) pyaiot_origin: Vec<String>,
     #[command(flatten)]
     pub(crate) boards: boards::BoardOptions,
+    #[command(flatten)]
+    pub(crate) units: units::UnitOptions,
     /// Open these topics to MQTT clients without credentials (a weakness that the dashboard shows); repeatable
     #[arg(long, value_name = "FILTER", env = "MOTEHUB_MQTT_ANONYMOUS", value_delimiter = ',')]
     pub(crate) mqtt_anonymous: Vec<String>,
@@ -119,52 +122,6 @@ pub(crate) struct Options {
     /// A TOML file with any of these settings, and the section [mqtt-limits] (docs/reference/mqtt-limits.md)
     #[arg(long, value_name = "FILE", env = "MOTEHUB_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-}
-
-/// The settings as a file has them.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct File {
-    data: Option<PathBuf>,
-    http: Option<String>,
-    https: Option<String>,
-    mqtt: Option<String>,
-    mqtt_tls: Option<String>,
-    mqtt_ws: Option<String>,
-    coap: Option<String>,
-    coaps: Option<String>,
-    nodes_ws: Option<String>,
-    nodes_mqtt: Option<String>,
-    mqtt_sn: Option<String>,
-    mdash: Option<String>,
-    aws: Option<String>,
-    #[serde(default)]
-    mdash_app_users: bool,
-    pyaiot: Option<String>,
-    #[serde(default)]
-    pyaiot_anonymous: bool,
-    #[serde(default)]
-    pyaiot_origin: Vec<String>,
-    #[serde(default)]
-    esp_firmware: bool,
-    esp_firmware_port: Option<u16>,
-    #[serde(default)]
-    esp_firmware_network: Vec<String>,
-    logstash: Option<String>,
-    #[serde(default)]
-    mqtt_anonymous: Vec<String>,
-    #[serde(default)]
-    mqtt_limits: BTreeMap<String, toml::Value>,
-    tls_certificate: Option<PathBuf>,
-    tls_key: Option<PathBuf>,
-    keep_points: Option<u32>,
-    keep_minutes: Option<u32>,
-    keep_hours: Option<u32>,
-    #[serde(default)]
-    private_webhooks: bool,
-    activity_file: Option<PathBuf>,
-    public_url: Option<String>,
-    firmware_max_mib: Option<usize>,
 }
 
 /// Runs a hub until a signal ends it.
@@ -280,6 +237,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         esp_firmware_network: file.esp_firmware_network,
         logstash: file.logstash,
     };
+    let line = units::UnitOptions { line_listen: file.line_listen, line_network: file.line_network };
     let open = if options.mqtt_anonymous.is_empty() { file.mqtt_anonymous } else { options.mqtt_anonymous };
     let mqtt_anonymous = open.iter().map(|text| filter(text)).collect::<Result<_, _>>()?;
     let certificate = options.tls_certificate.or(file.tls_certificate);
@@ -317,6 +275,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         mdash_app_users: options.mdash_app_users || file.mdash_app_users,
         pyaiot,
         esp_firmware: boards::settings(options.boards, of_file)?,
+        line: units::settings(options.units, line)?,
         mqtt_anonymous,
         mqtt_limits: crate::limits::limits(&file.mqtt_limits)?,
         tls_files,
@@ -325,12 +284,6 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         firmware_bytes_max,
         clock: Clock::System,
     })
-}
-
-fn read_file(path: &Path) -> anyhow::Result<File> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("config: reading {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("config: {}", path.display()))
 }
 
 pub(crate) fn address(name: &str, text: &str) -> anyhow::Result<SocketAddr> {

@@ -61,7 +61,7 @@ pub fn mqtt_uplink(
     match identity.dialect {
         Dialect::Native | Dialect::Micropython => native::mqtt_uplink(identity, topic, encoding, payload),
         // Programs on these say what they measure; their firmware itself says nothing over MQTT.
-        Dialect::Nodemcu | Dialect::Mongoose | Dialect::Riot => {
+        Dialect::Nodemcu | Dialect::Mongoose | Dialect::Riot | Dialect::Line => {
             nodemcu::mqtt_uplink(identity, topic, encoding, payload)
         }
         Dialect::EspFirmware => esp_firmware::mqtt_uplink(identity, topic, payload)
@@ -76,7 +76,7 @@ pub fn mqtt_downlink(identity: &Identity, downlink: &Downlink) -> Vec<MqttMessag
         Dialect::Native | Dialect::Micropython => native::mqtt_downlink(identity, downlink),
         Dialect::Nodemcu => nodemcu::mqtt_downlink(identity, downlink),
         Dialect::EspFirmware => esp_firmware::mqtt_downlink(identity, downlink),
-        Dialect::Mongoose | Dialect::Riot => Vec::new(),
+        Dialect::Mongoose | Dialect::Riot | Dialect::Line => Vec::new(),
     };
     messages.extend(shadow::downlink(identity, downlink));
     messages
@@ -91,7 +91,7 @@ pub fn mqtt_rights(identity: &Identity) -> TopicRights {
     rights.publish.extend(publish);
     rights.subscribe.extend(subscribe);
     match identity.dialect {
-        Dialect::Native | Dialect::Micropython | Dialect::Mongoose | Dialect::Riot => {}
+        Dialect::Native | Dialect::Micropython | Dialect::Mongoose | Dialect::Riot | Dialect::Line => {}
         Dialect::Nodemcu => rights.subscribe.extend(TopicFilter::parse(nodemcu::WAKE_TOPIC)),
         Dialect::EspFirmware => {
             let TopicRights { publish, subscribe } = esp_firmware::rights(identity);
@@ -107,8 +107,8 @@ pub fn listens(identity: &Identity, filter: &TopicFilter) -> bool {
     let own = match identity.dialect {
         Dialect::Native | Dialect::Micropython => native::listens(identity, filter),
         // A board with the IoT Executor firmware asks by itself once it has started; Mongoose OS has a WebSocket, and
-        // RIOT nodes are asked over CoAP. Boards with ESP-FIRMWARE are posted what they are to run.
-        Dialect::Nodemcu | Dialect::Mongoose | Dialect::Riot | Dialect::EspFirmware => false,
+        // RIOT nodes are asked over CoAP. Boards with ESP-FIRMWARE are posted what they run; units have a socket.
+        Dialect::Nodemcu | Dialect::Mongoose | Dialect::Riot | Dialect::EspFirmware | Dialect::Line => false,
     };
     own || shadow::listens(identity, filter)
 }

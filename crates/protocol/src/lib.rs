@@ -9,6 +9,7 @@ pub mod esp_firmware;
 pub mod flow;
 pub mod image;
 pub mod jobs;
+pub mod line;
 pub mod link;
 pub mod mongoose;
 pub mod mqtt_sn;

@@ -48,6 +48,7 @@ mod shares;
 mod system;
 mod telemetry;
 mod tokens;
+mod units;
 mod usage;
 mod users;
 

@@ -53,6 +53,6 @@ pub use clock::Clock;
 pub use nodes::Addresses as NodeAddresses;
 pub use people::{PeopleError, add_gateway, add_token, add_user};
 pub use server::{Addresses, Server};
-pub use settings::{EspFirmware, Keep, Nodes, Pyaiot, Settings};
+pub use settings::{EspFirmware, Keep, Nodes, Pyaiot, Settings, Units};
 
 mod people;

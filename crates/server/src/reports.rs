@@ -167,7 +167,7 @@ impl App {
                     Dialect::Native | Dialect::Micropython | Dialect::Mongoose | Dialect::EspFirmware,
                     false,
                 )
-                | (Dialect::Nodemcu | Dialect::Riot, _) => Ok(((), Effects::none())),
+                | (Dialect::Nodemcu | Dialect::Riot | Dialect::Line, _) => Ok(((), Effects::none())),
             }
         });
         if let Err(error) = told.await {

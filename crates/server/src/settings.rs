@@ -42,6 +42,8 @@ pub struct Settings {
     pub pyaiot: Pyaiot,
     /// Boards with ESP-FIRMWARE, if they are served.
     pub esp_firmware: Option<EspFirmware>,
+    /// Where units are.
+    pub line: Units,
     /// Topic filters open to MQTT clients without credentials; none by default.
     pub mqtt_anonymous: Vec<TopicFilter>,
     /// Limits of the MQTT broker.
@@ -82,6 +84,21 @@ pub struct EspFirmware {
     pub networks: Vec<Network>,
     /// Where what they log is taken, if it is.
     pub logstash: Option<SocketAddr>,
+}
+
+/// Where units are, plain TCP devices that prove nothing of themselves.
+#[derive(Debug, Clone)]
+pub struct Units {
+    /// Where those that dial in are taken, if they are.
+    pub listen: Option<SocketAddr>,
+    /// Where units may be: private networks and the host itself, unless somebody says otherwise.
+    pub networks: Vec<Network>,
+}
+
+impl Default for Units {
+    fn default() -> Self {
+        Self { listen: None, networks: motehub_domain::line::default_networks() }
+    }
 }
 
 /// Where nodes of the Pyaiot family come in by themselves; nowhere by default, since they have no credential.

@@ -69,6 +69,7 @@ impl Hub {
             mdash_app_users: false,
             pyaiot: motehub_server::Pyaiot::default(),
             esp_firmware: None,
+            line: motehub_server::Units::default(),
             mqtt_anonymous: Vec::new(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,

@@ -34,6 +34,7 @@ async fn register(store: &Store, devices: i64) {
         unauthenticated_allowed: false,
         allowed_from: None,
         silence_max: None,
+        line: None,
         created_at: START,
         revision: 1,
     };

@@ -31,6 +31,7 @@ create table devices (
     unauthenticated_allowed bigint not null,
     allowed_from text,
     silence_max_ms bigint,
+    line text,
     created_at bigint not null,
     revision bigint not null
 );

@@ -3,6 +3,7 @@
 use motehub_domain::artifact::{Artifact, ArtifactKind};
 use motehub_domain::device::{Assignment, Device, Dialect, Presence, Reach, Software};
 use motehub_domain::id::DeviceId;
+use motehub_domain::line::Line;
 use motehub_domain::network::Network;
 use motehub_domain::script::Script;
 use motehub_domain::time::{Span, Time};
@@ -19,7 +20,7 @@ use crate::{Store, StoreError};
 macro_rules! device_select {
     () => {
         "d.id, d.name, d.description, d.dialect, d.external_id, d.tags, d.capabilities, \
-         d.unauthenticated_allowed, d.allowed_from, d.silence_max_ms, d.created_at, d.revision"
+         d.unauthenticated_allowed, d.allowed_from, d.silence_max_ms, d.line, d.created_at, d.revision"
     };
 }
 
@@ -44,12 +45,12 @@ const BY_EXTERNAL_IDS: &str = concat!("select ", device_select!(), " from device
 
 sql! {
     INSERT = "insert into devices (id, name, name_key, search_key, description, dialect, external_id, tags,
-        capabilities, unauthenticated_allowed, allowed_from, silence_max_ms, created_at, revision)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict (id) do nothing";
+        capabilities, unauthenticated_allowed, allowed_from, silence_max_ms, line, created_at, revision)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) on conflict (id) do nothing";
     UPDATE = "update devices set name = $2, name_key = $3, search_key = $4, description = $5, dialect = $6,
         external_id = $7, tags = $8, capabilities = $9, unauthenticated_allowed = $10,
-        allowed_from = $11, silence_max_ms = $12, created_at = $13,
-        revision = $14 where id = $1 and revision = $14 - 1";
+        allowed_from = $11, silence_max_ms = $12, line = $13, created_at = $14,
+        revision = $15 where id = $1 and revision = $15 - 1";
     DELETE = "delete from devices where id = $1";
     DELETE_TAGS = "delete from device_tags where device = $1";
     INSERT_TAG = "insert into device_tags (device, tag, tag_key) values ($1, $2, $3)";
@@ -116,6 +117,7 @@ pub(crate) fn write(device: &Device, transaction: &mut Transaction) {
         device.unauthenticated_allowed.into(),
         device.allowed_from.map(|network| network.to_string()).into(),
         device.silence_max.map(|span| span.0).into(),
+        device.line.as_ref().map(|line| line.to_json().to_string()).into(),
         device.created_at.into(),
         device.revision.into(),
     ];
@@ -207,9 +209,15 @@ pub(crate) fn device_columns(columns: &mut Columns) -> Result<Device, StoreError
         unauthenticated_allowed: columns.boolean()?,
         allowed_from: network(columns)?,
         silence_max: columns.maybe_integer()?.map(Span),
+        line: columns.maybe_json()?.as_ref().map(line).transpose()?,
         created_at: columns.time()?,
         revision: columns.integer()?,
     })
+}
+
+fn line(document: &serde_json::Value) -> Result<Box<Line>, StoreError> {
+    let line = Line::from_json(document);
+    line.map(Box::new).map_err(|rejection| StoreError::damaged(rejection.sentence))
 }
 
 fn network(columns: &mut Columns) -> Result<Option<Network>, StoreError> {

@@ -36,6 +36,7 @@ async fn append_until_killed(file: &Path) {
         unauthenticated_allowed: false,
         allowed_from: None,
         silence_max: None,
+        line: None,
         created_at: Time(START),
         revision: 1,
     };

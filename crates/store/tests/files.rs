@@ -47,6 +47,7 @@ async fn lamp(store: &Store) -> DeviceId {
         unauthenticated_allowed: false,
         allowed_from: None,
         silence_max: None,
+        line: None,
         created_at: NOW,
         revision: 1,
     };

@@ -77,6 +77,7 @@ async fn begin(path: &std::path::Path) -> Store {
         unauthenticated_allowed: false,
         allowed_from: None,
         silence_max: None,
+        line: None,
         created_at: Time(START),
         revision: 1,
     };

@@ -69,6 +69,7 @@ async fn register(store: &Store) {
         unauthenticated_allowed: false,
         allowed_from: None,
         silence_max: None,
+        line: None,
         created_at: Time(START),
         revision: 1,
     };

@@ -28,6 +28,7 @@ const ROOMS: &[Room] = &[
             "coap-lite",
             "crc32fast",
             "minicbor",
+            "regex",
             "serde",
             "serde_json",
             "sha1",

@@ -21,17 +21,20 @@ pub enum Dialect {
     Riot,
     /// MicroPython boards with the ESP-FIRMWARE firmware: MQTT without a credential, and an HTTP server for scripts.
     EspFirmware,
+    /// Plain TCP units: sensors that say a line for each reading, lamps that are told one. See [`crate::line`].
+    Line,
 }
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Dialect; 6] = [
+    pub const ALL: [Dialect; 7] = [
         Dialect::Native,
         Dialect::Micropython,
         Dialect::Nodemcu,
         Dialect::Mongoose,
         Dialect::Riot,
         Dialect::EspFirmware,
+        Dialect::Line,
     ];
 
     /// The name in the API and in the store.
@@ -43,6 +46,7 @@ impl Dialect {
             Self::Mongoose => "mongoose",
             Self::Riot => "riot",
             Self::EspFirmware => "esp-firmware",
+            Self::Line => "line",
         }
     }
     /// Why a device of this dialect is not given such an artifact, if it is not.
@@ -54,6 +58,7 @@ impl Dialect {
             (Self::Mongoose, ArtifactKind::Script { .. }) => {
                 Some("devices of the mongoose dialect run no scripts: give them a firmware")
             }
+            (Self::Line, _) => Some("units of the line dialect take no code: they are flashed by cable"),
             (Self::Riot, _) => Some("nodes of the riot dialect take no code: they are flashed by cable"),
             (Self::Micropython, ArtifactKind::Firmware(_)) => {
                 Some("boards of the micropython dialect are flashed by cable: they take scripts only")
@@ -70,28 +75,28 @@ impl Dialect {
     pub fn speaks_native(self) -> bool {
         match self {
             Self::Native | Self::Micropython => true,
-            Self::Nodemcu | Self::Mongoose | Self::Riot | Self::EspFirmware => false,
+            Self::Nodemcu | Self::Mongoose | Self::Riot | Self::EspFirmware | Self::Line => false,
         }
     }
     /// What each of its devices can do, before it says so itself.
     pub fn capabilities(self) -> Vec<String> {
         match self {
             Self::Micropython | Self::EspFirmware => vec!["micropython".to_owned()],
-            Self::Native | Self::Nodemcu | Self::Mongoose | Self::Riot => Vec::new(),
+            Self::Native | Self::Nodemcu | Self::Mongoose | Self::Riot | Self::Line => Vec::new(),
         }
     }
     /// Whether its devices may be let speak without a credential: firmware exists that has none.
     pub fn may_be_open(self) -> bool {
         match self {
             Self::Nodemcu | Self::Riot | Self::EspFirmware => true,
-            Self::Native | Self::Micropython | Self::Mongoose => false,
+            Self::Native | Self::Micropython | Self::Mongoose | Self::Line => false,
         }
     }
     /// Whether its open devices prove nothing of themselves but from where they speak, so that this has to be said.
     pub fn is_known_by_address(self) -> bool {
         match self {
             Self::Riot | Self::EspFirmware => true,
-            Self::Native | Self::Micropython | Self::Nodemcu | Self::Mongoose => false,
+            Self::Native | Self::Micropython | Self::Nodemcu | Self::Mongoose | Self::Line => false,
         }
     }
     /// A dialect by its name.
@@ -129,7 +134,7 @@ impl Dialect {
                 "external_id",
                 "an ESP-FIRMWARE board is registered with the address that it announces, or with its client id",
             )),
-            (Dialect::Native | Dialect::Micropython | Dialect::Mongoose, None) => Ok(None),
+            (Dialect::Native | Dialect::Micropython | Dialect::Mongoose | Dialect::Line, None) => Ok(None),
             (_, Some(id)) => match is_external_id(id) {
                 true => Ok(Some(id.to_owned())),
                 false => Err(Rejection::invalid(

@@ -82,6 +82,7 @@ mod tests {
             unauthenticated_allowed: false,
             allowed_from: None,
             silence_max: None,
+            line: None,
             created_at: Time(1),
             revision: 1,
         };

@@ -35,6 +35,7 @@ fn target(task: &Task) -> Target {
         unauthenticated_allowed: false,
         allowed_from: None,
         silence_max: None,
+        line: None,
         created_at: NOW,
         revision: 1,
     };

@@ -136,6 +136,7 @@ fn accepting_registers_the_device_and_says_so_when_it_needs_no_credential() {
         dialect: Dialect::Nodemcu,
         external_id: Some("10801015".to_owned()),
         tags: Vec::new(),
+        line: None,
     };
     let mut wanted = Acceptance { registration, without_credential: true };
     let device_id = DeviceId::from_parts(2, 2);

@@ -63,7 +63,12 @@ pub const FIELDS: &[(&str, Known, Kind, &str)] = &[
     ("name", Known::Name, Kind::Text, "its name"),
     ("id", Known::Id, Kind::Text, "its id with the hub"),
     ("external_id", Known::ExternalId, Kind::Text, "its own id, such as a chip id"),
-    ("dialect", Known::Dialect, Kind::Text, "how it speaks: native, nodemcu, mongoose, riot or esp-firmware"),
+    (
+        "dialect",
+        Known::Dialect,
+        Kind::Text,
+        "how it speaks: native, nodemcu, mongoose, riot, esp-firmware or line",
+    ),
     ("script", Known::Script, Kind::Text, "the name of the script that it runs"),
     ("version", Known::Version, Kind::Number, "the version of that script"),
     ("state", Known::State, Kind::Text, "ok, pending, failing or waiting_for_script"),

@@ -18,6 +18,7 @@ fn lamp() -> Device {
         unauthenticated_allowed: false,
         allowed_from: None,
         silence_max: None,
+        line: None,
         created_at: NOW,
         revision: 1,
     }

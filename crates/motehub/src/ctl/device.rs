@@ -32,7 +32,7 @@ pub(super) enum Verb {
     Add {
         /// Its name
         name: String,
-        /// How it speaks: nodemcu, native, micropython, mongoose, riot or esp-firmware
+        /// How it speaks: nodemcu, native, micropython, mongoose, riot, esp-firmware or line
         #[arg(long)]
         dialect: String,
         /// Its own id: the chip id of a NodeMCU board, the uid of a RIOT node

@@ -1,10 +1,10 @@
 //! Devices: register, look at, change, delete, and their credentials.
 
 pub(crate) mod list;
+mod runs;
 
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
-use motehub_domain::artifact::Artifact;
 use motehub_domain::device::{self, Device, Dialect, Edit, Reach, Registration};
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
@@ -24,9 +24,12 @@ use super::firmware::FirmwareRef;
 use super::problem::{ApiError, Problem};
 use super::reports::{QuarantineDto, ReportDto};
 use super::shared::{DeviceAsSeen, SharedDevice};
+use super::units::{LineDto, LineEdit, line_edit};
 use crate::app::App;
 use crate::random;
 use crate::secrets;
+
+pub(crate) use runs::{PendingRef, ScriptRef};
 
 /// A device.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,7 +41,7 @@ pub(crate) struct DeviceDto {
     name: String,
     /// For people.
     description: String,
-    /// How it speaks: `nodemcu`, `native`, `micropython`, `mongoose`, `riot` or `esp-firmware`.
+    /// How it speaks: `nodemcu`, `native`, `micropython`, `mongoose`, `riot`, `esp-firmware` or `line`.
     dialect: &'static str,
     /// Its own id, such as a chip id.
     external_id: Option<String>,
@@ -56,8 +59,10 @@ pub(crate) struct DeviceDto {
     gateway: Option<String>,
     /// When it was last heard.
     last_seen: Option<String>,
-    /// From which address.
+    /// Where a unit is, by its settings; else from which address the device was last heard.
     address: Option<String>,
+    /// How a unit is spoken to.
+    line: Option<LineDto>,
     /// Whether it has a credential.
     has_credential: bool,
     /// Whether an operator lets it speak without a credential.
@@ -94,42 +99,6 @@ pub(crate) struct DeviceDto {
     revision: i64,
 }
 
-/// A version of a script.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(crate) struct ScriptRef {
-    /// Id of the script.
-    pub(crate) script: String,
-    /// Its name.
-    pub(crate) name: String,
-    /// Which version.
-    pub(crate) version: i64,
-}
-
-/// What waits for a device.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct PendingRef {
-    /// Id of the script, if it is one.
-    script: Option<String>,
-    /// Its name.
-    name: String,
-    /// Which version of the script.
-    version: Option<i64>,
-    /// The firmware, if it is one.
-    firmware: Option<FirmwareRef>,
-    /// The deployment that says so.
-    deployment: String,
-    /// How far it is.
-    task_state: &'static str,
-}
-
-impl ScriptRef {
-    /// Of an artifact, with the script's name; `None` if it is of no script.
-    pub(crate) fn new(artifact: Artifact, name: Option<String>) -> Option<Self> {
-        let (script, version) = artifact.script()?;
-        Some(Self { script: script.to_string(), name: name.unwrap_or_default(), version })
-    }
-}
-
 impl From<DeviceView> for DeviceDto {
     fn from(view: DeviceView) -> Self {
         let DeviceView { device, software, presence, has_credential, open_task, rotation, shared, .. } = view;
@@ -153,6 +122,9 @@ impl From<DeviceView> for DeviceDto {
             deployment: deployment.to_string(),
             task_state: task_state.as_str(),
         });
+        let line = device.line.as_deref().map(LineDto::of);
+        let own_address = line.as_ref().and_then(|line| line.address());
+        let heard_at = presence.as_ref().map(|presence| presence.address.clone());
         let reach = presence.as_ref().map_or(Reach::Offline, |presence| presence.reach);
         Self {
             id: device.id.to_string(),
@@ -170,7 +142,8 @@ impl From<DeviceView> for DeviceDto {
                 .and_then(|presence| presence.gateway)
                 .map(|gateway| gateway.to_string()),
             last_seen: presence.as_ref().map(|presence| rfc3339(presence.seen_at)),
-            address: presence.map(|presence| presence.address).filter(|address| !address.is_empty()),
+            address: own_address.or(heard_at).filter(|address| !address.is_empty()),
+            line,
             has_credential,
             unauthenticated_allowed: device.unauthenticated_allowed,
             allowed_from: device.allowed_from.map(|network| network.to_string()),
@@ -216,10 +189,14 @@ impl DeviceList {
 pub(crate) struct NewDevice {
     /// 1 to 80 characters.
     name: String,
-    /// `nodemcu`, `native`, `micropython`, `mongoose`, `riot` or `esp-firmware`.
+    /// `nodemcu`, `native`, `micropython`, `mongoose`, `riot`, `esp-firmware` or `line`.
     dialect: String,
     /// Its own id: the chip id of a NodeMCU board, in decimal digits, or the uid of a RIOT node.
     external_id: Option<String>,
+    /// Where a unit is, `host:port`; without a port 8888.
+    address: Option<String>,
+    /// How a unit is spoken to, where that is not as usual.
+    line: Option<LineEdit>,
     /// For people.
     #[serde(default)]
     description: String,
@@ -255,7 +232,8 @@ pub(crate) async fn create(
     let now = app.now();
     let dialect = Dialect::parse(&new.dialect)?;
     let NewDevice { name, external_id, description, tags, .. } = new;
-    let registration = Registration { name, description, dialect, external_id, tags };
+    let line = app.new_line(dialect, new.address, new.line)?;
+    let registration = Registration { name, description, dialect, external_id, tags, line };
     let credential = random::secret();
     let digest = secrets::digest(&credential);
     let (device, effects) = device::register(random::id(now), &registration, digest, &caller.actor(), now)?;
@@ -299,6 +277,10 @@ pub(crate) struct DeviceEdit {
     allowed_from: Option<String>,
     /// How long a RIOT node may be silent before it counts as gone, in seconds; 0 for the usual 120.
     silence_max_seconds: Option<i64>,
+    /// Where a unit is now, `host:port`. Its history stays.
+    address: Option<String>,
+    /// What changes of how a unit is spoken to; null is as usual.
+    line: Option<LineEdit>,
     /// The revision that the change is based on; 409 if there is a later one.
     revision: Option<i64>,
 }
@@ -321,6 +303,7 @@ pub(crate) async fn edit(
         wanted.silence_max_seconds.map(|seconds| (seconds != 0).then_some(seconds.saturating_mul(1000)));
     let silence_max = silence_max.map(|silence| silence.map(Span));
     let affects_rights = tags.is_some() || external_id.is_some();
+    let line = line_edit(wanted.address, wanted.line);
     let edit = Edit {
         name,
         description,
@@ -330,6 +313,7 @@ pub(crate) async fn edit(
         unauthenticated_allowed,
         allowed_from,
         silence_max,
+        line,
     };
     let known_as = load(&app, id).await?.external_id;
     let edited = app.attempt(|| async {
@@ -341,7 +325,9 @@ pub(crate) async fn edit(
             )
             .into());
         }
-        Ok(device::edit(&device, &edit, &actor)?)
+        let (edited, effects) = device::edit(&device, &edit, &actor)?;
+        app.weigh_line(edited.line.as_deref())?;
+        Ok((edited, effects))
     });
     let edited = edited.await?;
     if affects_rights {

@@ -159,6 +159,7 @@ pub(crate) async fn accept(
         dialect,
         external_id: Some(knock.said.name.clone()),
         tags: wanted.tags,
+        line: None,
     };
     let acceptance = Acceptance { registration, without_credential: wanted.without_credential };
     let credential = random::secret();

@@ -94,6 +94,7 @@ pub(super) async fn create(
         dialect: Dialect::Mongoose,
         external_id: Some(id),
         tags: Vec::new(),
+        line: None,
     };
     let token = random::hex24();
     let now = app.now();

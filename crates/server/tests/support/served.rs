@@ -63,6 +63,7 @@ pub(super) fn settings(data: &Path, clock: &Clock) -> Settings {
         mdash_app_users: false,
         pyaiot: Pyaiot { address: Some(free), ..Pyaiot::default() },
         esp_firmware: None,
+        line: motehub_server::Units::default(),
         mqtt_anonymous: Vec::new(),
         mqtt_limits: motehub_gateway::mqtt::Limits::default(),
         tls_files: None,

@@ -73,6 +73,7 @@ impl World {
             mdash_app_users: false,
             pyaiot: Pyaiot { address: Some(free), ..Pyaiot::default() },
             esp_firmware: Some(EspFirmware { port: board.port(), networks: Vec::new(), logstash: None }),
+            line: motehub_server::Units::default(),
             mqtt_anonymous: Vec::new(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,

@@ -7,6 +7,7 @@ use motehub_domain::device::{Device, Dialect};
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::{DeploymentId, DeviceId, Id};
 use motehub_domain::job::{Job, Status};
+use motehub_domain::line::{Address, Line};
 use motehub_domain::script::{Language, Script, ScriptVersion, Syntax};
 use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
@@ -116,6 +117,7 @@ pub(crate) fn device(number: u128) -> Device {
         unauthenticated_allowed: false,
         allowed_from: None,
         silence_max: None,
+        line: Address::parse("address", "192.168.1.20").ok().map(|address| Box::new(Line::at(address))),
         created_at: NOW,
         revision: 1,
     }

@@ -30,7 +30,7 @@ export type Problem = Pick<Known['Problem'], 'title' | 'status' | 'code' | 'deta
   retry_after?: number;
 };
 
-export type Dialect = 'nodemcu' | 'native' | 'micropython' | 'mongoose' | 'riot' | 'esp-firmware';
+export type Dialect = 'nodemcu' | 'native' | 'micropython' | 'mongoose' | 'riot' | 'esp-firmware' | 'line';
 export type TaskState =
   | 'Waiting'
   | 'Offered'

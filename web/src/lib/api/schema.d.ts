@@ -2955,7 +2955,7 @@ export interface components {
         /** @description A device. */
         Device: {
             active?: components["schemas"]["ScriptRef"] | null;
-            /** @description From which address. */
+            /** @description Where a unit is, by its settings; else from which address the device was last heard. */
             address?: string | null;
             /** @description From which address or network it may do so; from anywhere if it is not said. */
             allowed_from?: string | null;
@@ -2968,7 +2968,7 @@ export interface components {
             credential_shared?: components["schemas"]["CredentialShared"] | null;
             /** @description For people. */
             description: string;
-            /** @description How it speaks: `nodemcu`, `native`, `micropython`, `mongoose`, `riot` or `esp-firmware`. */
+            /** @description How it speaks: `nodemcu`, `native`, `micropython`, `mongoose`, `riot`, `esp-firmware` or `line`. */
             dialect: string;
             /** @description Its own id, such as a chip id. */
             external_id?: string | null;
@@ -2981,6 +2981,7 @@ export interface components {
             id: string;
             /** @description When it was last heard. */
             last_seen?: string | null;
+            line?: components["schemas"]["Line"] | null;
             /** @description For people. */
             name: string;
             /** @description Whether it has a live connection. */
@@ -3049,6 +3050,8 @@ export interface components {
         };
         /** @description What changes a device; fields that are left out stay as they are. */
         DeviceEdit: {
+            /** @description Where a unit is now, `host:port`. Its history stays. */
+            address?: string | null;
             /** @description From which address or network it may do so, such as `fd00:1::/64`; empty for anywhere, which no RIOT node may. */
             allowed_from?: string | null;
             /** @description New capabilities, all that are assigned; those that it announces stay. */
@@ -3057,6 +3060,7 @@ export interface components {
             description?: string | null;
             /** @description New external id. */
             external_id?: string | null;
+            line?: components["schemas"]["LineEdit"] | null;
             /** @description New name. */
             name?: string | null;
             /**
@@ -3754,6 +3758,100 @@ export interface components {
             /** @description Why. */
             reason: string;
         };
+        /** @description How a unit is spoken to. */
+        Line: {
+            /** @description Where it is, `host:port`. */
+            address?: string | null;
+            /** @description The metrics of the columns of `csv`; empty for one that is nobody's. */
+            columns?: string[];
+            /** @description Who begins the connection: `dial` if we do, `listen` if the unit does. */
+            direction: string;
+            /** @description What ends its lines: `any`, `cr`, `lf` or `crlf`. */
+            end_in?: string | null;
+            /** @description What ends our lines: `cr`, `lf` or `crlf`. */
+            end_out?: string | null;
+            /**
+             * Format: int64
+             * @description After so long a change is not told any more.
+             */
+            expires_seconds?: number | null;
+            /** @description Where a frame ends: `lines`, `length-1`, `length-2`, `length-4` or `fixed`. */
+            framing: string;
+            /** @description With which line it begins each connection; it is known by it wherever it is. */
+            greeting?: string | null;
+            /** @description `read`, `update` or `both`. */
+            kind: string;
+            /** @description What its frames mean: `number`, `text`, `json`, `csv` or `regex`. */
+            parser: string;
+            /** @description The expression of `regex`; its named groups are metrics. */
+            pattern?: string | null;
+            /** @description Which changes it is told: the `latest`, or `all`. */
+            queue: string;
+            /**
+             * Format: int64
+             * @description How long its reply is waited for; without it a change is done when it is written.
+             */
+            reply_ms?: number | null;
+            /** @description A regular expression for the whole of its reply; any frame without it. */
+            reply_pattern?: string | null;
+            /** @description What stands between the columns of `csv`. */
+            separator?: string | null;
+            /**
+             * Format: int32
+             * @description How long frames are that are `fixed`.
+             */
+            size_bytes?: number | null;
+            /** @description What it is told: `{value}` is what is desired, `{value.red}` a member of it. */
+            template: string;
+            /** @description From where it is reached: `hub`, `base`, or the id of a gateway. */
+            through: string;
+        };
+        /** @description What changes of how a unit is spoken to. What is left out stays as it is; null is as usual. */
+        LineEdit: {
+            /** @description The metrics of the columns of `csv`; empty for one that is nobody's. */
+            columns?: string[] | null;
+            /** @description `dial` or `listen`. */
+            direction?: string | null;
+            /** @description `any`, `cr`, `lf` or `crlf`. */
+            end_in?: string | null;
+            /** @description `cr`, `lf` or `crlf`. */
+            end_out?: string | null;
+            /**
+             * Format: int64
+             * @description After so long a change is not told any more, 1 second to 30 days.
+             */
+            expires_seconds?: number | null;
+            /** @description `lines`, `length-1`, `length-2`, `length-4` or `fixed`. */
+            framing?: string | null;
+            /** @description With which line it begins each connection. */
+            greeting?: string | null;
+            /** @description `read`, `update` or `both`. */
+            kind?: string | null;
+            /** @description `number`, `text`, `json`, `csv` or `regex`. */
+            parser?: string | null;
+            /** @description The expression of `regex`; its named groups are metrics. */
+            pattern?: string | null;
+            /** @description `latest` or `all`. */
+            queue?: string | null;
+            /**
+             * Format: int64
+             * @description How long its reply is waited for, 1 to 60000.
+             */
+            reply_ms?: number | null;
+            /** @description A regular expression for the whole of its reply. */
+            reply_pattern?: string | null;
+            /** @description One sign. */
+            separator?: string | null;
+            /**
+             * Format: int32
+             * @description How long frames are that are `fixed`, 1 to 4096.
+             */
+            size_bytes?: number | null;
+            /** @description What it is told: `{value}` is what is desired, `{value.red}` a member of it. */
+            template?: string | null;
+            /** @description `hub`, `base`, or the id of a gateway. */
+            through?: string | null;
+        };
         /** @description Where the hub listens. */
         Listeners: {
             /** @description The HTTP data plane of AWS IoT. */
@@ -4011,12 +4109,15 @@ export interface components {
         };
         /** @description What registers a device. */
         NewDevice: {
+            /** @description Where a unit is, `host:port`; without a port 8888. */
+            address?: string | null;
             /** @description For people. */
             description?: string;
-            /** @description `nodemcu`, `native`, `micropython`, `mongoose`, `riot` or `esp-firmware`. */
+            /** @description `nodemcu`, `native`, `micropython`, `mongoose`, `riot`, `esp-firmware` or `line`. */
             dialect: string;
             /** @description Its own id: the chip id of a NodeMCU board, in decimal digits, or the uid of a RIOT node. */
             external_id?: string | null;
+            line?: components["schemas"]["LineEdit"] | null;
             /** @description 1 to 80 characters. */
             name: string;
             /** @description Letters, digits and `_ - . :`. */

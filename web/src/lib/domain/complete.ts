@@ -21,7 +21,7 @@ const COMPARES = ['=', '!=', '~'];
 const ORDERS = ['<', '<=', '>', '>='];
 const MEASURED = ['<', '<=', '>', '>=', '=', '!=', '~', 'in', 'exists'];
 const FIXED: Record<string, string[]> = {
-  dialect: ['esp-firmware', 'micropython', 'mongoose', 'native', 'nodemcu', 'riot'],
+  dialect: ['esp-firmware', 'line', 'micropython', 'mongoose', 'native', 'nodemcu', 'riot'],
   state: ['ok', 'pending', 'failing', 'waiting_for_script'],
   seen: ['90s', '10m', '2h', '1d', '1w'],
   registered: ['1h', '1d', '1w'],

@@ -26,6 +26,10 @@ export const DIALECTS: Record<Dialect, { name: string; hint: string }> = {
     name: 'ESP-FIRMWARE (MicroPython)',
     hint: 'A MicroPython board with ESP-FIRMWARE, as it is. It proves nothing of itself; the hub needs --esp-firmware.',
   },
+  line: {
+    name: 'Line (plain TCP unit)',
+    hint: 'A sensor or lamp on a TCP port that says or takes lines of text. It proves nothing of itself: its address is all that tells it from others.',
+  },
 };
 
 /** Whether its devices speak Motehub’s own protocol. */

@@ -145,6 +145,7 @@ fn one(
         dialect: Dialect::parse(field(1).trim())?,
         external_id,
         tags: tags.map(str::to_owned).collect(),
+        line: None,
         description: field(4).to_owned(),
     })
 }

@@ -170,6 +170,7 @@ impl Plan<'_> {
             dialect: Dialect::Mongoose,
             external_id: Some(given.id.clone()),
             tags: Vec::new(),
+            line: None,
         };
         let made_at = given.created_at.filter(|at| *at <= self.now).unwrap_or(self.now);
         let made = device::register(random::id(self.now), &registration, credential, self.actor, made_at);
