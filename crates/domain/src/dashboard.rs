@@ -18,7 +18,7 @@ use crate::rejection::Rejection;
 use crate::text;
 use crate::time::Time;
 
-pub use block::{Binding, Block, Deed, Kind, Reading, Series, Statistic, nested};
+pub use block::{Binding, Block, Deed, Kind, Reading, Series, Statistic};
 pub use link::{LINKS_MAX, PublicLink, make_link, withdraw_link};
 pub use read::{Document, document};
 

@@ -21,7 +21,7 @@ use crate::time::{Span, Time};
 
 pub use document::{accepted, deleted, delta_document, document, rejected};
 pub use record::{Expiry, Revision, Section, Shadow, Told};
-pub use tree::{difference, is_equal, patch};
+pub use tree::{at_path, difference, is_equal, nested, patch};
 pub use update::{Part, Patch, Refusal, Update};
 
 /// Largest document in bytes: the JSON of desired and reported. Metadata and tags do not count.

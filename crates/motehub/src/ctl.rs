@@ -10,6 +10,7 @@ mod certificate;
 mod command;
 mod connection;
 mod customer;
+mod dashboard;
 mod deployment;
 mod device;
 mod doctor;
@@ -108,6 +109,9 @@ enum Noun {
     /// Firmware: list, push, show, delete
     #[command(subcommand)]
     Firmware(firmware::Verb),
+    /// Dashboards: list, export, import, copy, delete, data, and their public links
+    #[command(subcommand)]
+    Dashboard(dashboard::Verb),
     /// Flows, whose steps run on boards and on the hub: list, show, save, deploy, stop, placement, dry-run, history
     #[command(subcommand)]
     Flow(flow::Verb),
@@ -225,6 +229,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Inbox(verb) => inbox::run(&caller()?, verb),
         Noun::Script(verb) => script::run(&caller()?, verb),
         Noun::Firmware(verb) => firmware::run(&caller()?, verb),
+        Noun::Dashboard(verb) => dashboard::run(&caller()?, verb),
         Noun::Flow(verb) => flow::run(&caller()?, verb),
         Noun::Alarm(verb) => alarm::run(&caller()?, verb),
         Noun::Deployment(verb) => deployment::run(&caller()?, verb),

@@ -19,6 +19,7 @@ mod commands;
 mod connections;
 mod credentials;
 mod customers;
+mod dashboards;
 mod deployments;
 mod device_scripts;
 mod devices;
@@ -67,9 +68,12 @@ use access::Access::{self, Customer, Known, Listed, Needs, Open, Shared};
 
 pub(crate) use access::{Caller, Proof, by_cookie, by_token, caller, is_same_origin, used};
 pub(crate) use activity::line;
+pub(crate) use alarms::AlarmDto;
 pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
+pub(crate) use dashboards::public::by_digest as by_public_link;
 pub(crate) use extract::rfc3339;
 pub(crate) use firmware::{Known as KnownFirmware, UPLOADS_AT_ONCE_MAX, keep as keep_firmware};
+pub(crate) use flows::FlowDto;
 pub(crate) use login::Throttle;
 pub(crate) use login::{admit, failed, owner_of_password};
 pub(crate) use problem::{ApiError, answers};
@@ -259,6 +263,25 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Operate), routes!(deployments::cancel))
         .on(Needs(Operate), routes!(deployments::retry))
         .on(Needs(Operate), routes!(deployments::back::rollback))
+        // Dashboards
+        .on(Needs(See), routes!(dashboards::list))
+        .on(Needs(See), routes!(dashboards::create))
+        .on(Needs(See), routes!(dashboards::get))
+        .on(Needs(See), routes!(dashboards::save))
+        .on(Needs(See), routes!(dashboards::delete))
+        .on(Needs(See), routes!(dashboards::copy))
+        .on(Needs(See), routes!(dashboards::export))
+        .on(Needs(See), routes!(dashboards::view::data))
+        .on(Needs(See), routes!(dashboards::view::history))
+        .on(Needs(See), routes!(dashboards::view::follow))
+        .on(Needs(Operate), routes!(dashboards::view::act))
+        .on(Needs(See), routes!(dashboards::links::list_links))
+        .on(Needs(See), routes!(dashboards::links::make_link))
+        .on(Needs(See), routes!(dashboards::links::withdraw_link))
+        .on(Open, routes!(dashboards::public::dashboard))
+        .on(Open, routes!(dashboards::public::data))
+        .on(Open, routes!(dashboards::public::history))
+        .on(Open, routes!(dashboards::public::follow))
         // Flows
         .on(Needs(See), routes!(flows::list))
         .on(Needs(Build), routes!(flows::create))

@@ -18,6 +18,7 @@ mod claims;
 mod clock;
 mod codes;
 mod commands;
+mod dashboards;
 mod deadlines;
 mod exposition;
 mod flows;

@@ -10,9 +10,11 @@ use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
 use motehub_domain::message::Downlink;
+use motehub_domain::rejection::Rejection;
 use motehub_domain::shadow::{self, Deed, Refusal, Request, Shadow};
 use motehub_domain::time::Time;
 use motehub_gateway::hub::UplinkError;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -123,6 +125,23 @@ impl App {
             })
         })
         .await
+    }
+
+    /// A value is desired of a device, at a path of names with dots between them.
+    pub(crate) async fn wish(
+        &self,
+        device: DeviceId,
+        path: &str,
+        value: Value,
+        actor: &Actor,
+    ) -> Result<(), Failure> {
+        let update = json!({ "state": { "desired": shadow::nested(path, value) } });
+        let update = shadow::Update::of(update).map_err(Rejection::from)?;
+        let request = Request { shadow: None, deed: Deed::Update(Box::new(update)) };
+        let mut turn = self.shadows.line_up(device);
+        turn.comes().await;
+        let done = self.on_shadow(device, &request, Some(actor)).await?;
+        Ok(done.map(drop).map_err(Rejection::from)?)
     }
 
     /// A device reports into its shadow or asks for it, in the native protocol: it is answered by downlinks.

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::id::{DeviceId, FlowId};
 use crate::rejection::Rejection;
+use crate::shadow;
 use crate::telemetry::Metric;
 use crate::time::Span;
 
@@ -157,13 +158,6 @@ impl Kind {
     }
 }
 
-/// What is at a path with dots, if something is.
-pub(super) fn at_path<'a>(tree: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
-    let mut names = path.split('.');
-    let first = tree.get(names.next()?)?;
-    names.try_fold(first, |value, name| value.get(name))
-}
-
 impl Reading {
     /// What it reads of a shadow, if it reads there.
     pub fn of_shadow<'a>(
@@ -172,8 +166,8 @@ impl Reading {
         reported: &'a Map<String, Value>,
     ) -> Option<&'a Value> {
         match self {
-            Self::Reported(path) => at_path(reported, path),
-            Self::Desired(path) => at_path(desired, path),
+            Self::Reported(path) => shadow::at_path(reported, path),
+            Self::Desired(path) => shadow::at_path(desired, path),
             Self::Metric(_) | Self::Presence => None,
         }
     }
@@ -182,9 +176,4 @@ impl Reading {
 /// Whether a text is `#rrggbb`.
 fn is_colour(text: &str) -> bool {
     text.len() == 7 && text.starts_with('#') && text[1..].bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-/// A value inside objects, one for each name of a path with dots.
-pub fn nested(path: &str, value: Value) -> Value {
-    path.rsplit('.').fold(value, |value, name| Value::Object(Map::from_iter([(name.to_owned(), value)])))
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::id::PublicLinkId;
+use crate::shadow;
 use crate::time::Span;
 
 const DEVICE: &str = "01k00000000000000000000000";
@@ -178,5 +179,8 @@ fn a_block_takes_what_it_can_set_and_nothing_else() {
     assert!(!takes(&Deed::Colour, json!("ü12345")));
     assert!(takes(&Deed::Text, json!("")) && !takes(&Deed::Text, json!("x".repeat(2000))));
     assert!(takes(&Deed::Number, json!(1.5)) && !takes(&Deed::Number, json!("1.5")));
-    assert_eq!(nested("lamp.on", json!(true)), json!({ "lamp": { "on": true } }));
+    let nested = shadow::nested("lamp.on", json!(true));
+    assert_eq!(nested, json!({ "lamp": { "on": true } }));
+    assert_eq!(shadow::at_path(nested.as_object().unwrap(), "lamp.on"), Some(&json!(true)));
+    assert_eq!(shadow::at_path(nested.as_object().unwrap(), "lamp.off.x"), None);
 }

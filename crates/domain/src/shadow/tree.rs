@@ -4,6 +4,18 @@ use serde_json::{Map, Number, Value};
 
 use crate::time::Time;
 
+/// What is at a path of names with dots between them, if something is.
+pub fn at_path<'a>(tree: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    let mut names = path.split('.');
+    let first = tree.get(names.next()?)?;
+    names.try_fold(first, |value, name| value.get(name))
+}
+
+/// A value inside of objects, one for each name of a path with dots.
+pub fn nested(path: &str, value: Value) -> Value {
+    path.rsplit('.').fold(value, |value, name| Value::Object(Map::from_iter([(name.to_owned(), value)])))
+}
+
 /// Puts the leaves of a patch into a tree; null takes a member away, and what becomes empty by that goes too. An
 /// empty object that is given is a value and stays.
 pub(super) fn merge(tree: &mut Map<String, Value>, patch: &Map<String, Value>) {

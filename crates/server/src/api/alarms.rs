@@ -15,7 +15,7 @@ use super::selectors;
 use crate::app::App;
 
 /// What a rule raised.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = Alarm)]
 pub(crate) struct AlarmDto {
     /// Its id.
@@ -66,6 +66,13 @@ impl From<AlarmView> for AlarmDto {
             cleared_by: alarm.cleared_by,
             value: alarm.value,
         }
+    }
+}
+
+impl AlarmDto {
+    /// Without who acknowledged and cleared it, for those who have no account.
+    pub(crate) fn without_people(self) -> Self {
+        Self { acknowledged_by: None, cleared_by: None, ..self }
     }
 }
 

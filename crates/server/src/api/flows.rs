@@ -37,11 +37,11 @@ pub(crate) struct FlowDto {
     /// The version that runs, if one does.
     deployed: Option<i64>,
     /// `running`, `partly` if some step has no place at present, or `stopped`.
-    state: &'static str,
+    pub(crate) state: &'static str,
     /// How many steps have no place at present.
-    unplaced: usize,
+    pub(crate) unplaced: usize,
     /// How many boards run steps of it.
-    devices: usize,
+    pub(crate) devices: usize,
     /// When it was made.
     created_at: String,
     /// When it or its newest version was last changed.
@@ -54,7 +54,7 @@ pub(crate) struct FlowDto {
 
 impl FlowDto {
     /// As it is now.
-    pub(super) async fn new(app: &App, flow: Flow, with_graph: bool) -> Result<Self, Failure> {
+    pub(crate) async fn new(app: &App, flow: Flow, with_graph: bool) -> Result<Self, Failure> {
         let (mut unplaced, mut devices) = (0, 0);
         let layout = match flow.deployed {
             Some(_) => app.store.layout(flow.id).await?,

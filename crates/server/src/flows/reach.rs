@@ -7,9 +7,8 @@ use motehub_domain::change::Actor;
 use motehub_domain::command::{self, Addressee, Request};
 use motehub_domain::flow::{Kind, StepId};
 use motehub_domain::id::{DeviceId, FlowId};
-use motehub_domain::shadow;
 use motehub_domain::time::Span;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -93,16 +92,7 @@ impl App {
         actor: &Actor,
     ) -> Result<(), String> {
         let device = device.ok_or("there is no one device with this name")?;
-        let desired = path
-            .rsplit('.')
-            .fold(value, |value, name| Value::Object(Map::from_iter([(name.to_owned(), value)])));
-        let update = json!({ "state": { "desired": desired } });
-        let update = shadow::Update::of(update).map_err(|refusal| refusal.to_string())?;
-        let request = shadow::Request { shadow: None, deed: shadow::Deed::Update(Box::new(update)) };
-        let mut turn = self.shadows.line_up(device);
-        turn.comes().await;
-        let done = self.on_shadow(device, &request, Some(actor)).await.map_err(|error| error.to_string())?;
-        done.map(drop).map_err(|refusal: shadow::Refusal| refusal.to_string())
+        self.wish(device, path, value, actor).await.map_err(|error| error.to_string())
     }
 
     async fn give_command(

@@ -42,9 +42,19 @@ impl Route {
 
     /// Calls it on things that do not exist, with a body that asks for nothing.
     async fn call(&self, hub: &Hub, caller: &Caller, headers: &[(&str, &str)]) -> Answer {
-        let ids = ["{id}", "{device}", "{script}", "{digest}", "{user}", "{invitation}", "{fingerprint}"]
-            .iter()
-            .fold(self.path.clone(), |path, part| path.replace(part, NO_ID));
+        let ids = [
+            "{id}",
+            "{device}",
+            "{script}",
+            "{digest}",
+            "{user}",
+            "{invitation}",
+            "{fingerprint}",
+            "{block}",
+            "{link}",
+        ]
+        .iter()
+        .fold(self.path.clone(), |path, part| path.replace(part, NO_ID));
         let path = ids.replace("{version}", "1").replace("{name}", "relay");
         assert!(!path.contains('{'), "{path}");
         let body = (self.method != "GET").then(|| json!({}));
@@ -78,7 +88,7 @@ async fn customer(hub: &Hub, name: &str) -> Caller {
 }
 
 /// A person of a role who is logged in and has chosen a password.
-async fn somebody(hub: &Hub, name: &str, role: &str) -> Caller {
+pub(crate) async fn somebody(hub: &Hub, name: &str, role: &str) -> Caller {
     let (_, password) = person(hub, name, role).await;
     let caller = log_in(hub, name, &password).await;
     let change = json!({ "current": password, "new": PASSWORD });

@@ -14,6 +14,7 @@ mod commands;
 mod connections;
 mod credentials;
 mod customers;
+mod dashboards;
 mod deployments;
 mod devices;
 mod firmware;

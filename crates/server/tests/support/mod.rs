@@ -4,6 +4,7 @@
 pub(crate) mod aws;
 pub(crate) mod bench;
 pub(crate) mod cut;
+pub(crate) mod events;
 pub(crate) mod gateway;
 pub(crate) mod live;
 pub(crate) mod mdash;

@@ -336,6 +336,183 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/dashboards": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The caller's dashboards and the shared ones, by name. */
+        get: operations["dashboards_list"];
+        put?: never;
+        /** Makes a dashboard, also from a file that was exported. Every mistake names the block and the field. */
+        post: operations["dashboards_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dashboards/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One dashboard with its document. */
+        get: operations["dashboards_get"];
+        /** Saves a dashboard anew. */
+        put: operations["dashboards_save"];
+        post?: never;
+        /** Deletes a dashboard with its public links. */
+        delete: operations["dashboards_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dashboards/{id}/blocks/{block}/act": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sets what is desired of all devices that a switch, slider, colour or input is bound to, or gives the command of a
+         *     button.
+         */
+        post: operations["dashboards_act"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dashboards/{id}/blocks/{block}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a chart, a bar chart or a timeline showed over a range. */
+        get: operations["dashboards_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dashboards/{id}/copy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes a copy that is the caller's own. */
+        post: operations["dashboards_copy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dashboards/{id}/data": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What all blocks show now. What is wrong with one is said in its place. */
+        get: operations["dashboards_data"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dashboards/{id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The document of a dashboard as a file, which another hub takes. */
+        get: operations["dashboards_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dashboards/{id}/links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The public links of a dashboard, the oldest first, also those that have expired. */
+        get: operations["dashboards_list_links"];
+        put?: never;
+        /** Makes a link by which anybody sees the dashboard and changes nothing. */
+        post: operations["dashboards_make_link"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dashboards/{id}/links/{link}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Withdraws a public link: nobody sees the dashboard by it any more, and pages that show it end. */
+        delete: operations["dashboards_withdraw_link"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dashboards/{id}/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What changes while somebody looks: a stream of `block`, `points` and `saved`. */
+        get: operations["dashboards_follow"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/deployments": {
         parameters: {
             query?: never;
@@ -1909,6 +2086,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/public/blocks/{block}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a block showed over a range, by a public link. */
+        get: operations["public_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/public/dashboard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A dashboard by a public link, whose secret is sent as `Authorization: Bearer SECRET`. */
+        get: operations["public_dashboard"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/public/data": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What all blocks show now, by a public link. */
+        get: operations["public_data"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/public/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What changes while somebody looks by a public link: as the stream of a dashboard. */
+        get: operations["public_follow"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/pyaiot-keys": {
         parameters: {
             query?: never;
@@ -2296,6 +2541,16 @@ export interface components {
              */
             without_credential?: boolean;
         };
+        /** @description What a person does with a block. */
+        Act: {
+            /** @description What is desired from now on; a button needs none. */
+            value?: unknown;
+        };
+        /** @description What came of it. */
+        Acted: {
+            /** @description Of how many devices it is desired now, or how many are asked. */
+            devices: number;
+        };
         /** @description Which script shall be active. */
         Activation: {
             /** @description Id of the script. */
@@ -2397,6 +2652,62 @@ export interface components {
             id: string;
             /** @description On how many devices. */
             total: number;
+        };
+        /** @description What a block shows now; what its kind has no use for is left out. */
+        BlockData: {
+            /** @description Alarms that are not cleared, the last raised first; at most 100. */
+            alarms?: components["schemas"]["Alarm"][] | null;
+            /** @description The devices that it is bound to, by name; at most 200. */
+            devices?: components["schemas"]["ShownDevice"][] | null;
+            /** @description Why it shows nothing. */
+            error?: string | null;
+            flow?: components["schemas"]["ShownFlow"] | null;
+            /** @description How many it is bound to. */
+            total?: number | null;
+        };
+        /** @description What a block showed. */
+        BlockHistory: {
+            /**
+             * Format: int64
+             * @description The range begins here, in milliseconds since 1970.
+             */
+            from: number;
+            /** @description Whether there are more than these. */
+            more: boolean;
+            /**
+             * @description Lines of a chart, in the order of the document's series and then by the names of devices; bars or lanes by the
+             *     names of devices. At most 50.
+             */
+            series: components["schemas"]["BlockSeries"][];
+            /**
+             * Format: int64
+             * @description The range ends before this.
+             */
+            to: number;
+        };
+        /** @description A line, a bar or a lane; what its kind has no use for is left out. */
+        BlockSeries: {
+            /** @description Id of the device. */
+            device: string;
+            /** @description Of a chart: which series of the document it belongs to, from 0. */
+            index?: number | null;
+            /** @description The device's name, or what the series is called. */
+            label: string;
+            /** @description Of a line: time in milliseconds since 1970, average, least, greatest. */
+            points?: [
+                number,
+                number,
+                number,
+                number
+            ][] | null;
+            /** @description Of a lane: from, to, and which state that was. */
+            states?: [
+                number,
+                number,
+                string
+            ][] | null;
+            /** @description Of a bar; null if nothing was measured. */
+            value?: unknown;
         };
         /** @description A board and what it carries. */
         BoardDto: {
@@ -2644,6 +2955,16 @@ export interface components {
             /** @description For people. */
             description: string;
         };
+        /** @description A value in a table. */
+        Cell: {
+            /**
+             * Format: int64
+             * @description When it came, in milliseconds since 1970.
+             */
+            at?: number | null;
+            /** @description Null if there is nothing. */
+            value: unknown;
+        };
         /** @description A certificate in a list. */
         CertificateEntry: {
             expires_at: string;
@@ -2811,6 +3132,11 @@ export interface components {
             /** @description How many match. */
             total: number;
         };
+        /** @description How a copy is called. */
+        CopyOf: {
+            /** @description Its name; by default the former with "(copy)" behind it. */
+            name?: string | null;
+        };
         /** @description A script that was made. */
         CreatedScript: {
             /** @description Its id. */
@@ -2862,6 +3188,51 @@ export interface components {
         CustomerList: {
             /** @description By name. */
             items: components["schemas"]["Customer"][];
+            /**
+             * Format: int64
+             * @description How many there are in all.
+             */
+            total: number;
+        };
+        /** @description A page made of blocks. */
+        Dashboard: {
+            /** @description How many blocks it has. */
+            blocks: number;
+            /** @description For people. */
+            description: string;
+            /** @description What it shows, as the guide describes it; where one dashboard is asked for. */
+            document?: Record<string, never> | null;
+            /** @description Its id. */
+            id: string;
+            /** @description Whether the caller may change it. */
+            may_edit: boolean;
+            /** @description Whether it is the caller's. */
+            mine: boolean;
+            /** @description Need not be unique. */
+            name: string;
+            /** @description The name of its owner; null if a program made it or the owner is gone. */
+            owner?: string | null;
+            /**
+             * Format: int64
+             * @description How often it was saved; to be sent back when it is saved again.
+             */
+            revision: number;
+            /** @description Whether all people of the vendor see it, not only its owner. */
+            shared: boolean;
+            /** @description When it was last saved. */
+            updated_at: string;
+        };
+        /** @description What all blocks show now. */
+        DashboardData: {
+            /** @description By the ids of blocks. */
+            blocks: {
+                [key: string]: components["schemas"]["BlockData"];
+            };
+        };
+        /** @description A part of the dashboards. */
+        DashboardList: {
+            /** @description By name. */
+            items: components["schemas"]["Dashboard"][];
             /**
              * Format: int64
              * @description How many there are in all.
@@ -3852,6 +4223,11 @@ export interface components {
             /** @description `hub`, `base`, or the id of a gateway. */
             through?: string | null;
         };
+        /** @description A new public link, whose secret is shown only now. */
+        LinkMade: components["schemas"]["PublicLink"] & {
+            /** @description Stands behind `/#/public/` in the address of the page. */
+            secret: string;
+        };
         /** @description Where the hub listens. */
         Listeners: {
             /** @description The HTTP data plane of AWS IoT. */
@@ -4084,6 +4460,13 @@ export interface components {
             /** @description From the preview of deployments. A selection that changed since is refused. */
             token?: string | null;
         };
+        /** @description What makes a dashboard. */
+        NewDashboard: {
+            /** @description Its document, as it is exported: `format`, `name`, `description`, `blocks`. */
+            document: Record<string, never>;
+            /** @description Whether all people of the vendor see it; what a token makes is always shared. */
+            shared?: boolean;
+        };
         /** @description What begins a deployment. */
         NewDeployment: {
             /** @description Ids of devices. */
@@ -4191,6 +4574,16 @@ export interface components {
             address?: string | null;
             /** @description When it stops: milliseconds since 1970 or RFC 3339; in 7 days if left out. */
             expires_at?: string | null;
+        };
+        /** @description What makes a public link. */
+        NewLink: {
+            /**
+             * Format: int64
+             * @description After how many seconds it stops; never if it is left out.
+             */
+            expires_in_s?: number | null;
+            /** @description For whom it is: 1 to 80 characters. */
+            label: string;
         };
         /** @description What makes a key. */
         NewPyaiotKey: {
@@ -4482,6 +4875,35 @@ export interface components {
             /** @description What was generated, of all flows on the board. */
             source: string;
         };
+        /** @description A dashboard by a public link. */
+        PublicDashboard: {
+            description: string;
+            /** @description What it shows; buttons are left out, and the other blocks that set something only show it. */
+            document: Record<string, never>;
+            /** @description When the link stops; never if null. */
+            expires_at?: string | null;
+            name: string;
+        };
+        /** @description A link by which anybody sees a dashboard; its secret is not kept. */
+        PublicLink: {
+            /** @description When it was made. */
+            created_at: string;
+            /** @description Who made it. */
+            created_by: string;
+            /** @description When it stops; never if null. */
+            expires_at?: string | null;
+            /** @description Its id. */
+            id: string;
+            /** @description For whom it is. */
+            label: string;
+            /** @description When somebody last looked by it, to the minute. */
+            last_used_at?: string | null;
+        };
+        /** @description The public links of a dashboard. */
+        PublicLinkList: {
+            /** @description The oldest first. */
+            items: components["schemas"]["PublicLink"][];
+        };
         /** @description A Pyaiot gateway that is here. */
         PyaiotGateway: {
             /** @description From where. */
@@ -4703,6 +5125,18 @@ export interface components {
              * @description The line of the file on which the row begins; the header is on line 1.
              */
             row: number;
+        };
+        /** @description A dashboard anew. */
+        SavedDashboard: {
+            /** @description All of its document. */
+            document: Record<string, never>;
+            /**
+             * Format: int64
+             * @description The revision that it was made from; 409 if somebody saved another one meanwhile.
+             */
+            revision: number;
+            /** @description Whether all people of the vendor see it; as before if it is left out. */
+            shared?: boolean | null;
         };
         /** @description A version that was saved. */
         SavedVersion: {
@@ -5013,6 +5447,45 @@ export interface components {
              * @description One more with every update.
              */
             version: number;
+        };
+        /** @description A device in a block. */
+        ShownDevice: {
+            /**
+             * Format: int64
+             * @description When that came, in milliseconds since 1970.
+             */
+            at?: number | null;
+            /** @description The columns of a table. */
+            cells?: components["schemas"]["Cell"][];
+            /** @description What is desired at the path of a block that sets something. */
+            desired?: unknown;
+            id: string;
+            /**
+             * Format: double
+             * @description Degrees to the north.
+             */
+            latitude?: number | null;
+            /**
+             * Format: double
+             * @description Degrees to the east.
+             */
+            longitude?: number | null;
+            name: string;
+            /** @description `online`, `offline`, or `unreachable`: the link to its gateway is lost. */
+            reach: string;
+            /** @description What is read of it; null if there is nothing. */
+            value: unknown;
+        };
+        /** @description How a flow is doing. */
+        ShownFlow: {
+            /** @description How many boards run steps of it. */
+            devices: number;
+            id: string;
+            name: string;
+            /** @description `running`, `partly` if some step has no place at present, or `stopped`. */
+            state: string;
+            /** @description How many steps have no place at present. */
+            unplaced: number;
         };
         /** @description What makes a customer. */
         SignUp: {
@@ -6083,6 +6556,551 @@ export interface operations {
                 };
             };
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_list: {
+        parameters: {
+            query?: {
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DashboardList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewDashboard"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dashboard"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dashboard"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_save: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SavedDashboard"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dashboard"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_act: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                block: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Act"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Acted"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_history: {
+        parameters: {
+            query?: {
+                /** @description From this time on, in milliseconds since 1970 or RFC 3339; by default as long before the end as the block says. */
+                from?: string | null;
+                /** @description Before this time; now by default. */
+                to?: string | null;
+                /** @description Of a chart: how many points a line has at most, 2 to 2000, 300 by default. */
+                buckets?: number | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+                block: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockHistory"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_copy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CopyOf"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dashboard"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_data: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DashboardData"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_list_links: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PublicLinkList"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_make_link: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewLink"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LinkMade"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_withdraw_link: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                link: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_follow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10360,6 +11378,171 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PositionList"];
+                };
+            };
+        };
+    };
+    public_history: {
+        parameters: {
+            query?: {
+                /** @description From this time on, in milliseconds since 1970 or RFC 3339; by default as long before the end as the block says. */
+                from?: string | null;
+                /** @description Before this time; now by default. */
+                to?: string | null;
+                /** @description Of a chart: how many points a line has at most, 2 to 2000, 300 by default. */
+                buckets?: number | null;
+            };
+            header?: never;
+            path: {
+                block: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockHistory"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    public_dashboard: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PublicDashboard"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    public_data: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DashboardData"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    public_follow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
