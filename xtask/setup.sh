@@ -34,6 +34,7 @@ main() {
     npm_packages web
     if [ "$1" = test ]; then
         npm_packages integrations/node-red
+        npm_packages tests/interop/pusher
         python_packages
         virtual_micropython
     fi

@@ -228,6 +228,14 @@ kinds! {
     PyaiotGatewayConnected = "pyaiot_gateway_connected", "pyaiot_key";
     /// A Pyaiot gateway is gone.
     PyaiotGatewayDisconnected = "pyaiot_gateway_disconnected", "pyaiot_key";
+    /// A Pusher app was added.
+    PusherAppAdded = "pusher_app_added", "pusher_app";
+    /// A Pusher app was deleted; those that came in by it were cut off.
+    PusherAppDeleted = "pusher_app_deleted", "pusher_app";
+    /// An original base is there.
+    BaseConnected = "base_connected", "pusher_app";
+    /// An original base is gone.
+    BaseDisconnected = "base_disconnected", "pusher_app";
     /// A person logged in.
     LoginSucceeded = "login_succeeded", "login";
     /// Somebody did not get in.

@@ -17,12 +17,13 @@ use crate::gateway::{Gateway, Taken};
 use crate::group::Group;
 use crate::id::{
     DashboardId, DeviceId, FirmwareId, FlowId, GatewayId, GrantId, GroupId, InvitationId, KnockId,
-    PublicLinkId, PyaiotKeyId, ScriptId, TokenId, UserId, WebhookId,
+    PublicLinkId, PusherAppId, PyaiotKeyId, ScriptId, TokenId, UserId, WebhookId,
 };
 use crate::job;
 use crate::knock::Knock;
 use crate::message::Downlink;
 use crate::person::{Grant, Login, Token, User};
+use crate::pusher::PusherApp;
 use crate::pyaiot::Key as PyaiotKey;
 use crate::report::{LogLine, Quarantine, Report};
 use crate::script::{Script, ScriptVersion};
@@ -147,6 +148,10 @@ pub enum Save {
     DeletePyaiotKey(PyaiotKeyId),
     /// A key of Pyaiot gateways was used at this time.
     PyaiotKeyUsed(PyaiotKeyId, Time),
+    /// Insert. Unique: name, number, key, token of a base.
+    PusherApp(Box<PusherApp>),
+    /// Removes a Pusher app.
+    DeletePusherApp(PusherAppId),
     /// Insert.
     Grant(Grant),
     /// Removes a grant.

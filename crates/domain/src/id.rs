@@ -53,6 +53,8 @@ pub mod kind {
     pub enum Webhook {}
     /// One thing to be posted or mailed.
     pub enum Delivery {}
+    /// What programs and pages use to speak the Pusher protocol.
+    pub enum PusherApp {}
 }
 
 /// Id of a device.
@@ -95,6 +97,8 @@ pub type PyaiotKeyId = Id<kind::PyaiotKey>;
 pub type WebhookId = Id<kind::Webhook>;
 /// Id of a delivery.
 pub type DeliveryId = Id<kind::Delivery>;
+/// Id of a Pusher app.
+pub type PusherAppId = Id<kind::PusherApp>;
 
 impl<Kind> Id<Kind> {
     /// An id made of a time (milliseconds since 1970) and 80 random bits, both given by the caller.

@@ -33,6 +33,7 @@ pub mod network;
 pub mod person;
 pub mod placement;
 pub mod position;
+pub mod pusher;
 pub mod pyaiot;
 pub mod rejection;
 pub mod report;

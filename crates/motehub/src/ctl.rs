@@ -26,6 +26,7 @@ mod look;
 mod mdash;
 mod metric;
 mod print;
+mod pusher;
 mod pyaiot;
 mod report;
 mod script;
@@ -143,6 +144,9 @@ enum Noun {
     /// MQTT connections and sessions: list, show, disconnect, forget
     #[command(subcommand)]
     Connection(connection::Verb),
+    /// Apps of the Pusher protocol, for web pages and programs: list, add, delete
+    #[command(subcommand)]
+    PusherApp(pusher::Verb),
     /// Keys of Pyaiot gateways: list, add, revoke
     #[command(subcommand)]
     PyaiotKey(pyaiot::Verb),
@@ -241,6 +245,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Customer(verb) => customer::run(&caller()?, verb),
         Noun::Gateway(verb) => gateway::run(&caller()?, verb),
         Noun::Connection(verb) => connection::run(&caller()?, verb),
+        Noun::PusherApp(verb) => pusher::run(&caller()?, verb),
         Noun::PyaiotKey(verb) => pyaiot::run(&caller()?, verb),
         Noun::Telemetry(verb) => telemetry::run(&caller()?, verb),
         Noun::Metric(verb) => metric::run(&caller()?, verb),

@@ -1,7 +1,9 @@
 //! `motehub serve`: settings from the command line, the environment and a file, in this order of precedence.
 
+mod announce;
 mod boards;
 mod file;
+mod pusher;
 pub(crate) mod units;
 
 use std::net::SocketAddr;
@@ -11,7 +13,6 @@ use anyhow::{Context, bail};
 use motehub_domain::topic::TopicFilter;
 use motehub_gateway::http::CONNECTIONS_MAX as HTTP_CONNECTIONS_MAX;
 use motehub_server::{Clock, Keep, Nodes, Pyaiot, Server, Settings};
-use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +87,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ORIGIN", env = "MOTEHUB_PYAIOT_ORIGIN", value_delimiter = ',')]
     pub(crate) pyaiot_origin: Vec<String>,
     #[command(flatten)]
+    pub(crate) pusher: pusher::PusherOptions,
+    #[command(flatten)]
     pub(crate) boards: boards::BoardOptions,
     #[command(flatten)]
     pub(crate) units: units::UnitOptions,
@@ -143,59 +146,10 @@ pub(crate) async fn serve(
     open_files::raise(settings.mqtt_limits.connections_max + HTTP_CONNECTIONS_MAX);
     let data = settings.data.display().to_string();
     let server = Server::bind(settings).await.with_context(|| format!("starting a hub on {data}"))?;
-    announce(&server);
+    announce::ready(&server);
     bound(&server);
     server.run(shutdown).await?;
     Ok(())
-}
-
-/// One line of JSON that programs wait for, and the set-up link for the person at the terminal.
-#[expect(clippy::print_stdout, reason = "the ready line is part of the command line's contract")]
-fn announce(server: &Server) {
-    let addresses = server.addresses();
-    let mut line = json!({
-        "ready": true, "http": addresses.http.to_string(), "mqtt": addresses.mqtt.to_string(),
-    });
-    if let Some(address) = addresses.https {
-        line["https"] = json!(address.to_string());
-    }
-    if let Some(address) = addresses.mqtt_tls {
-        line["mqtt_tls"] = json!(address.to_string());
-    }
-    if let Some(address) = addresses.mqtt_ws {
-        line["mqtt_ws"] = json!(address.to_string());
-    }
-    if let Some(address) = addresses.coap {
-        line["coap"] = json!(address.to_string());
-    }
-    if let Some(address) = addresses.coaps {
-        line["coaps"] = json!(address.to_string());
-    }
-    if let Some(address) = addresses.mdash {
-        line["mdash"] = json!(address.to_string());
-    }
-    if let Some(address) = addresses.aws {
-        line["aws"] = json!(address.to_string());
-    }
-    if let Some(address) = addresses.pyaiot {
-        line["pyaiot"] = json!(address.to_string());
-    }
-    if let Some(address) = addresses.logstash {
-        line["logstash"] = json!(address.to_string());
-    }
-    let nodes = addresses.nodes;
-    let of_nodes = [("nodes_ws", nodes.websocket), ("nodes_mqtt", nodes.mqtt), ("mqtt_sn", nodes.mqtt_sn)];
-    for (name, address) in of_nodes {
-        if let Some(address) = address {
-            line[name] = json!(address.to_string());
-        }
-    }
-    println!("{line}");
-    if let Some(link) = server.setup_link() {
-        eprintln!(
-            "\nThere is no administrator yet. Open this link within an hour to make the first one:\n\n  {link}\n"
-        );
-    }
 }
 
 /// Puts the three sources of settings together and checks each.
@@ -229,8 +183,14 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     let pyaiot = Pyaiot {
         address: pyaiot.map(|text| address("pyaiot", &text)).transpose()?,
         anonymous: options.pyaiot_anonymous || file.pyaiot_anonymous,
-        origins: origins.iter().map(|text| origin(text)).collect::<Result<_, _>>()?,
+        origins: origins.iter().map(|text| origin("pyaiot-origin", text)).collect::<Result<_, _>>()?,
     };
+    let of_file = pusher::PusherOptions {
+        pusher: file.pusher,
+        pusher_tls: file.pusher_tls,
+        pusher_origin: file.pusher_origin,
+    };
+    let pusher = pusher::settings(options.pusher, of_file)?;
     let of_file = boards::BoardOptions {
         esp_firmware: file.esp_firmware,
         esp_firmware_port: file.esp_firmware_port,
@@ -274,6 +234,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         aws: aws.map(|text| address("aws", &text)).transpose()?,
         mdash_app_users: options.mdash_app_users || file.mdash_app_users,
         pyaiot,
+        pusher,
         esp_firmware: boards::settings(options.boards, of_file)?,
         line: units::settings(options.units, line)?,
         mqtt_anonymous,
@@ -304,11 +265,11 @@ fn base(text: &str) -> anyhow::Result<String> {
     Ok(text.to_owned())
 }
 
-fn origin(text: &str) -> anyhow::Result<String> {
+fn origin(name: &str, text: &str) -> anyhow::Result<String> {
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     match host.filter(|host| !host.is_empty() && !host.contains(['/', ' ', '*'])) {
         Some(_) => Ok(text.to_owned()),
-        None => bail!("pyaiot-origin: {text:?} is no origin, such as http://lab:8080"),
+        None => bail!("{name}: {text:?} is no origin, such as http://lab:8080"),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod node_red;
 pub mod nodemcu;
 pub mod passed;
 pub mod payload;
+pub mod pusher;
 pub mod pyaiot;
 pub mod riot;
 pub mod shadow;

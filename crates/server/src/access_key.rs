@@ -10,7 +10,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use motehub_domain::artifact::Digest;
-use motehub_domain::id::DeviceId;
+use motehub_domain::id::{DeviceId, PusherAppId};
 use motehub_domain::person::Token;
 use ring::hmac;
 
@@ -21,10 +21,13 @@ const FILE: &str = "access-keys.secret";
 /// What is derived, so that nothing else that may be derived one day is the same.
 const PURPOSE: &[u8] = b"motehub access key 1";
 const COAP_PURPOSE: &[u8] = b"motehub coap key 1";
+const PUSHER_PURPOSE: &[u8] = b"motehub pusher app 1";
+const OWN_PURPOSE: &[u8] = b"motehub pusher own channels 1";
 /// What a key for DTLS has of it, before it is written.
 const COAP_KEY_BYTES: usize = 12;
 
-/// The secret of this install, from which those of all access keys, and the keys of devices for DTLS, are derived.
+/// The secret of this install, from which those of all access keys and Pusher apps are derived, and the keys of devices
+/// for DTLS.
 pub(crate) struct Origin(hmac::Key);
 
 impl Origin {
@@ -47,6 +50,18 @@ impl Origin {
     pub(crate) fn secret_of(&self, token: &Token) -> String {
         let parts: [&[u8]; 3] = [PURPOSE, &token.id.to_u128().to_be_bytes(), &token.digest.0];
         BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &parts.concat()))
+    }
+
+    /// The secret of a Pusher app.
+    pub(crate) fn pusher_secret_of(&self, app: PusherAppId) -> String {
+        let parts: [&[u8]; 2] = [PUSHER_PURPOSE, &app.to_u128().to_be_bytes()];
+        BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &parts.concat()))
+    }
+
+    /// With what the hub signs for its own channels: who has the secret of an app cannot.
+    pub(crate) fn own_channels_of(&self, app: PusherAppId) -> hmac::Key {
+        let parts: [&[u8]; 2] = [OWN_PURPOSE, &app.to_u128().to_be_bytes()];
+        hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.0, &parts.concat()).as_ref())
     }
 
     /// The key of a device for DTLS: another for each of its credentials, by the digest of that (ADR 0019). 16 letters,

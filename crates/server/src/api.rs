@@ -38,6 +38,7 @@ mod live;
 mod login;
 mod metrics;
 mod overview;
+mod pusher_apps;
 mod pyaiot_keys;
 mod reports;
 mod scripts;
@@ -138,6 +139,9 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Administer), routes!(tokens::create))
         .on(Needs(Administer), routes!(tokens::delete))
         // Keys of Pyaiot gateways
+        .on(Needs(Administer), routes!(pusher_apps::list))
+        .on(Needs(Administer), routes!(pusher_apps::create))
+        .on(Needs(Administer), routes!(pusher_apps::delete))
         .on(Needs(Administer), routes!(pyaiot_keys::list))
         .on(Needs(Administer), routes!(pyaiot_keys::create))
         .on(Needs(Administer), routes!(pyaiot_keys::delete))

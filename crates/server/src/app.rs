@@ -14,6 +14,7 @@ use crate::inbox::Knocks;
 use crate::ingest::{Intake, Rate};
 use crate::live::Live;
 use crate::presence::Connections;
+use crate::pusher::Pusher;
 use crate::pyaiot::Pyaiot;
 use crate::reports::Events;
 use crate::retention::Retention;
@@ -78,6 +79,8 @@ pub(crate) struct Parts {
     pub(crate) guesses: Throttle,
     /// Keys of Pyaiot gateways, and those that are here.
     pub(crate) pyaiot: Pyaiot,
+    /// Pusher apps, and who is here by them.
+    pub(crate) pusher: Pusher,
     /// Customers who were told to press the button of a device.
     pub(crate) claims: Claims,
     /// The digest of the one-time set-up code and when it expires, until there is an administrator.

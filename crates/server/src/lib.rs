@@ -33,6 +33,7 @@ mod mip;
 mod nodes;
 mod perform;
 mod presence;
+mod pusher;
 mod pyaiot;
 mod random;
 mod reports;
@@ -53,7 +54,8 @@ pub use backup::{ArchiveError, backup, note_backup, part_of, restore};
 pub use clock::Clock;
 pub use nodes::Addresses as NodeAddresses;
 pub use people::{PeopleError, add_gateway, add_token, add_user};
+pub use pusher::Addresses as PusherAddresses;
 pub use server::{Addresses, Server};
-pub use settings::{EspFirmware, Keep, Nodes, Pyaiot, Settings, Units};
+pub use settings::{EspFirmware, Keep, Nodes, Pusher, Pyaiot, Settings, Units};
 
 mod people;

@@ -52,6 +52,7 @@ impl App {
         self.flows.tell(&effects.save, now);
         self.shadows.tell(&effects.save);
         self.pyaiot.tell(&effects.save);
+        self.pusher.tell(&effects.save);
         self.tell_boards(&effects.save).await;
         self.live.show_shadows(effects.save);
         Ok(())

@@ -1,5 +1,6 @@
 //! One hub: binds every socket, knows its addresses, then runs until it is told to stop.
 
+mod housekeeping;
 pub(crate) mod listen;
 
 use std::io;
@@ -12,7 +13,6 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use motehub_domain::command;
 use motehub_domain::time::Span;
 use motehub_gateway::hub::Hub;
 use motehub_gateway::{coap, http, mqtt};
@@ -33,6 +33,7 @@ use crate::inbox::{self, Knocks};
 use crate::ingest::{self, Intake};
 use crate::live::{self, Live};
 use crate::presence::{self, Connections};
+use crate::pusher::{self, Pusher};
 use crate::pyaiot::{self, Pyaiot};
 use crate::rotation::Origins;
 use crate::settings::Settings;
@@ -44,12 +45,6 @@ use listen::about;
 
 /// How long the one-time set-up link works.
 const SETUP_MAX: Span = Span::minutes(60);
-/// How often telemetry is merged into its chunks.
-const MERGE_EVERY: Span = Span::minutes(1);
-/// How often logins that have expired are removed.
-const SWEEP_EVERY: Span = Span::minutes(60);
-/// How many old commands are removed each time.
-const COMMANDS_SWEPT: usize = 1000;
 /// How long everything may take to end after the first signal.
 const STOP_MAX: Duration = Duration::from_secs(4);
 
@@ -61,6 +56,7 @@ pub struct Server {
     mdash: Option<TcpListener>,
     aws: Option<(TcpListener, Arc<ServerConfig>)>,
     pyaiot: Option<TcpListener>,
+    pusher: pusher::Listeners,
     logstash: Option<TcpListener>,
     nodes: nodes::Listeners,
     mqtt: mqtt::Gateway,
@@ -96,6 +92,8 @@ pub struct Addresses {
     pub aws: Option<SocketAddr>,
     /// Pyaiot gateways, and the programs made for it.
     pub pyaiot: Option<SocketAddr>,
+    /// The Pusher protocol.
+    pub pusher: pusher::Addresses,
     /// Nodes of the Pyaiot family.
     pub nodes: nodes::Addresses,
     /// What boards with ESP-FIRMWARE log.
@@ -121,6 +119,7 @@ impl Server {
         let last_seq = store.last_seq().await.map_err(io::Error::other)?;
         let knocks = store.knocks().await.map_err(io::Error::other)?;
         let pyaiot_keys = store.pyaiot_keys().await.map_err(io::Error::other)?;
+        let pusher_apps = store.pusher_apps().await.map_err(io::Error::other)?;
         let needs_setup = store.admins().await.map_err(io::Error::other)? == 0;
         let setup_code = needs_setup.then(random::secret);
 
@@ -135,6 +134,7 @@ impl Server {
             None => None,
         };
         let pyaiot = listen::tcp_if("--pyaiot", settings.pyaiot.address).await?;
+        let pusher = pusher::Listeners::bind(&settings).await?;
         let logstash = settings.esp_firmware.as_ref().and_then(|settings| settings.logstash);
         let logstash = listen::tcp_if("--logstash", logstash).await?;
         let tls = match settings.mqtt_tls {
@@ -166,6 +166,7 @@ impl Server {
             guesses: api::Throttle::default(),
             claims: Claims::default(),
             pyaiot: Pyaiot::new(pyaiot_keys),
+            pusher: Pusher::new(pusher_apps),
             bulk: Arc::new(tokio::sync::Semaphore::new(api::BULK_AT_ONCE_MAX)),
             doors: tokio::sync::Semaphore::new(hub::DOORS),
             uploads: tokio::sync::Semaphore::new(api::UPLOADS_AT_ONCE_MAX as usize),
@@ -209,6 +210,7 @@ impl Server {
             mdash: mdash.as_ref().map(TcpListener::local_addr).transpose()?,
             aws: aws.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
             pyaiot: pyaiot.as_ref().map(TcpListener::local_addr).transpose()?,
+            pusher: pusher.addresses()?,
             nodes: nodes.addresses()?,
             logstash: logstash.as_ref().map(TcpListener::local_addr).transpose()?,
         };
@@ -221,6 +223,7 @@ impl Server {
             mdash,
             aws,
             pyaiot,
+            pusher,
             logstash,
             nodes,
             mqtt,
@@ -253,6 +256,7 @@ impl Server {
             mdash,
             aws,
             pyaiot,
+            pusher,
             logstash,
             nodes,
             mqtt,
@@ -286,6 +290,7 @@ impl Server {
             let router = pyaiot::router(&app, shutdown.clone()).layer(CatchPanicLayer::custom(panicked));
             gateways.spawn(http::serve(listener, router, hub.clone(), shutdown.clone()));
         }
+        pusher.serve(&app, &hub, &gateways, &shutdown);
         nodes.serve(&hub, &gateways, &shutdown);
         if let Some(boards) = app.called.boards() {
             gateways.spawn(boards.clone().run(shutdown.clone()));
@@ -308,7 +313,7 @@ impl Server {
         workers.spawn(usage::run(app.clone(), stop_workers.clone()));
         workers.spawn(activity_file::run(app.clone(), stop_workers.clone()));
         workers.spawn(live::run(app.clone(), stop_workers.clone()));
-        workers.spawn(housekeeping(app.clone(), stop_workers.clone()));
+        workers.spawn(housekeeping::run(app.clone(), stop_workers.clone()));
         shutdown.cancelled().await;
         gateways.close();
         workers.close();
@@ -321,34 +326,6 @@ impl Server {
             tracing::warn!("not everything ended in time; what was acknowledged is on disk");
         }
         Ok(())
-    }
-}
-
-/// Moves telemetry from the hot table into its chunks, a step at a time, and removes logins that have expired.
-async fn housekeeping(app: App, shutdown: CancellationToken) {
-    let mut sweep_at = app.now();
-    loop {
-        if app.now() >= sweep_at {
-            sweep_at = app.now() + SWEEP_EVERY;
-            if let Err(error) = app.store.sweep_logins(app.now()).await {
-                tracing::error!(%error, "expired logins could not be removed");
-            }
-            if let Err(error) = app.store.sweep_invitations(app.now()).await {
-                tracing::error!(%error, "expired invitations could not be removed");
-            }
-            if let Err(error) = app.store.sweep_commands(app.now() - command::KEPT, COMMANDS_SWEPT).await {
-                tracing::error!(%error, "old commands could not be removed");
-            }
-        }
-        let next = app.now() + MERGE_EVERY;
-        tokio::select! {
-            () = app.clock.sleep_until(next) => {}
-            () = app.store.merge_wanted() => {}
-            () = shutdown.cancelled() => return,
-        }
-        if let Err(error) = app.store.merge(app.now()).await {
-            tracing::error!(%error, "telemetry could not be merged into its chunks");
-        }
     }
 }
 

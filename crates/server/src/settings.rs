@@ -40,6 +40,8 @@ pub struct Settings {
     pub mdash_app_users: bool,
     /// What is there for Pyaiot.
     pub pyaiot: Pyaiot,
+    /// Where the Pusher protocol is spoken.
+    pub pusher: Pusher,
     /// Boards with ESP-FIRMWARE, if they are served.
     pub esp_firmware: Option<EspFirmware>,
     /// Where units are.
@@ -72,6 +74,17 @@ pub struct Pyaiot {
     /// Whether clients without credentials may see everything there.
     pub anonymous: bool,
     /// Pages whose visitors may use their login there, such as `http://lab:8080`.
+    pub origins: Vec<String>,
+}
+
+/// Where the Pusher protocol is spoken; nowhere by default.
+#[derive(Debug, Clone, Default)]
+pub struct Pusher {
+    /// Without TLS.
+    pub address: Option<SocketAddr>,
+    /// Over TLS.
+    pub tls: Option<SocketAddr>,
+    /// Pages whose visitors may use their login there, such as `http://hub:8080`.
     pub origins: Vec<String>,
 }
 

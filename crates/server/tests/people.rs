@@ -68,6 +68,7 @@ impl Hub {
             aws: None,
             mdash_app_users: false,
             pyaiot: motehub_server::Pyaiot::default(),
+            pusher: motehub_server::Pusher::default(),
             esp_firmware: None,
             line: motehub_server::Units::default(),
             mqtt_anonymous: Vec::new(),

@@ -575,6 +575,19 @@ create table pyaiot_keys (
 );
 create unique index pyaiot_keys_name on pyaiot_keys (name);
 
+-- Pusher apps. base_token is the digest of the token of an original base that comes in by the app.
+create table pusher_apps (
+    id text primary key,
+    number bigint not null,
+    name text not null,
+    key text not null,
+    base_token text,
+    created_at bigint not null
+);
+create unique index pusher_apps_name on pusher_apps (name);
+create unique index pusher_apps_key on pusher_apps (key);
+create unique index pusher_apps_number on pusher_apps (number);
+
 create table grants (
     id text primary key,
     device text references devices (id) on delete cascade,

@@ -38,6 +38,7 @@ mod note;
 mod overview;
 mod person;
 mod position;
+mod pusher;
 mod pyaiot;
 mod report;
 mod save;
@@ -167,6 +168,7 @@ impl Store {
             person::SQL,
             camera::SQL,
             position::SQL,
+            pusher::SQL,
             pyaiot::SQL,
             report::SQL,
             script::SQL,

@@ -8,8 +8,8 @@ use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
     Store, StoreError, alarm, camera, capability, certificate, change, command, credential, dashboard,
-    delivery, deployment, device, firmware, flow, gateway, group, knock, note, person, pyaiot, report,
-    script, shadow, share, task, usage, webhook,
+    delivery, deployment, device, firmware, flow, gateway, group, knock, note, person, pusher, pyaiot,
+    report, script, shadow, share, task, usage, webhook,
 };
 
 impl Store {
@@ -117,6 +117,8 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::PyaiotKey(key) => transaction.push(pyaiot::write(key)),
         Save::DeletePyaiotKey(id) => transaction.push(pyaiot::delete(*id)),
         Save::PyaiotKeyUsed(id, at) => transaction.push(pyaiot::used(*id, *at)),
+        Save::PusherApp(app) => transaction.push(pusher::write(app)),
+        Save::DeletePusherApp(id) => transaction.push(pusher::delete(*id)),
         Save::Grant(grant) => transaction.push(person::write_grant(grant)),
         Save::DeleteGrant(id) => transaction.push(person::delete_grant(*id)),
         Save::Flow(one) => transaction.push(flow::write(one)),

@@ -30,6 +30,10 @@ pub(super) struct File {
     pub(super) pyaiot_anonymous: bool,
     #[serde(default)]
     pub(super) pyaiot_origin: Vec<String>,
+    pub(super) pusher: Option<String>,
+    pub(super) pusher_tls: Option<String>,
+    #[serde(default)]
+    pub(super) pusher_origin: Vec<String>,
     #[serde(default)]
     pub(super) esp_firmware: bool,
     pub(super) esp_firmware_port: Option<u16>,

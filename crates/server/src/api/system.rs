@@ -212,6 +212,7 @@ async fn weaknesses(
         add("mdash_app_users", sentence.to_owned());
     }
     pyaiot(app, &mut add);
+    pusher(app, &mut add);
     boards(app, &mut add);
     if let Some(disk) = disk.filter(|disk| disk.free_bytes < FREE_BYTES_MIN) {
         let free_mb = disk.free_bytes / 1_000_000;
@@ -274,5 +275,14 @@ fn pyaiot(app: &App, add: &mut impl FnMut(&'static str, String)) {
         let sentence = "anybody who reaches the Pyaiot listener sees all nodes and what they report; leave out \
             --pyaiot-anonymous where that is not meant";
         add("pyaiot_anonymous", sentence.to_owned());
+    }
+}
+
+/// What is weak about the listener for the Pusher protocol.
+fn pusher(app: &App, add: &mut impl FnMut(&'static str, String)) {
+    if app.settings.pusher.address.is_some_and(|address| !address.ip().is_loopback()) {
+        let sentence = "the Pusher listener takes tokens and signatures without encryption from beyond this machine: \
+            use --pusher-tls instead, or put a TLS proxy in front of it";
+        add("pusher_plain", sentence.to_owned());
     }
 }

@@ -34,6 +34,7 @@ mod live;
 mod mdash;
 mod mdash_updates;
 mod nodes;
+mod pusher;
 mod pyaiot;
 mod scripts;
 mod selectors;

@@ -9,6 +9,7 @@ pub(crate) mod gateway;
 pub(crate) mod live;
 pub(crate) mod mdash;
 pub(crate) mod mqtt;
+pub(crate) mod pusher;
 pub(crate) mod pyaiot;
 
 mod served;
@@ -38,6 +39,7 @@ pub(crate) struct Hub {
     pub(crate) mdash: SocketAddr,
     pub(crate) aws: SocketAddr,
     pub(crate) pyaiot: SocketAddr,
+    pub(crate) pusher: SocketAddr,
     pub(crate) nodes_ws: SocketAddr,
     pub(crate) clock: Clock,
     pub(crate) ada: Caller,
@@ -114,6 +116,7 @@ impl Hub {
             mdash: addresses.mdash.unwrap(),
             aws: addresses.aws.unwrap(),
             pyaiot: addresses.pyaiot.unwrap(),
+            pusher: addresses.pusher.plain.unwrap(),
             nodes_ws: addresses.nodes.websocket.unwrap(),
             setup_code: served.setup_code.clone(),
             clock,

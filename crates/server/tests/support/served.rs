@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use motehub_server::{Addresses, Clock, Nodes, Pyaiot, Server, Settings};
+use motehub_server::{Addresses, Clock, Nodes, Pusher, Pyaiot, Server, Settings};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -62,6 +62,11 @@ pub(super) fn settings(data: &Path, clock: &Clock) -> Settings {
         aws: Some(free),
         mdash_app_users: false,
         pyaiot: Pyaiot { address: Some(free), ..Pyaiot::default() },
+        pusher: Pusher {
+            address: Some(free),
+            origins: vec!["http://page.example".to_owned()],
+            ..Pusher::default()
+        },
         esp_firmware: None,
         line: motehub_server::Units::default(),
         mqtt_anonymous: Vec::new(),

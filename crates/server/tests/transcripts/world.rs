@@ -72,6 +72,7 @@ impl World {
             aws: None,
             mdash_app_users: false,
             pyaiot: Pyaiot { address: Some(free), ..Pyaiot::default() },
+            pusher: motehub_server::Pusher::default(),
             esp_firmware: Some(EspFirmware { port: board.port(), networks: Vec::new(), logstash: None }),
             line: motehub_server::Units::default(),
             mqtt_anonymous: Vec::new(),

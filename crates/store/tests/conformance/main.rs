@@ -107,6 +107,7 @@ scenarios! {
     people::logins_live_and_end_with_their_user,
     people::tokens_are_found_by_digest,
     people::keys_of_pyaiot_gateways_are_kept,
+    people::pusher_apps_are_kept,
     people::grants_are_for_devices_and_tags,
     usage::a_day_is_kept_and_said_again,
     usage::a_day_is_made_of_presence_reports_and_firmware,

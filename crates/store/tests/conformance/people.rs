@@ -3,6 +3,7 @@
 use motehub_domain::access::Role;
 use motehub_domain::effects::Save;
 use motehub_domain::person::{Grant, Grantee, Login, Token, User};
+use motehub_domain::pusher::PusherApp;
 use motehub_domain::pyaiot;
 use motehub_domain::time::Span;
 use motehub_domain::topic::TopicFilter;
@@ -133,6 +134,33 @@ pub(crate) async fn keys_of_pyaiot_gateways_are_kept(world: &mut World) {
         pyaiot::Key { id: id(3), name: "attic".into(), devices: None, token_age_max: None, ..key.clone() };
     world.save([save(&plain), Save::DeletePyaiotKey(key.id)]).await.unwrap();
     assert_eq!(world.store.pyaiot_keys().await, Ok(vec![plain]));
+}
+
+pub(crate) async fn pusher_apps_are_kept(world: &mut World) {
+    let app = PusherApp {
+        id: id(1),
+        number: 123_456_789,
+        name: "page".into(),
+        key: "abc123".into(),
+        base_token: Some(digest(1)),
+        created_at: NOW,
+    };
+    let save = |app: &PusherApp| Save::PusherApp(Box::new(app.clone()));
+    world.save([save(&app)]).await.unwrap();
+    let twin = PusherApp { id: id(2), ..app.clone() };
+    assert_eq!(world.save([save(&twin)]).await, Err(StoreError::Taken { field: "name" }));
+    world.reopen().await;
+    assert_eq!(world.store.pusher_apps().await, Ok(vec![app.clone()]));
+    let plain = PusherApp {
+        id: id(3),
+        number: 2,
+        name: "base".into(),
+        key: "k".into(),
+        base_token: None,
+        ..app.clone()
+    };
+    world.save([save(&plain), Save::DeletePusherApp(app.id)]).await.unwrap();
+    assert_eq!(world.store.pusher_apps().await, Ok(vec![plain]));
 }
 
 pub(crate) async fn grants_are_for_devices_and_tags(world: &mut World) {

@@ -2154,6 +2154,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/pusher-apps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All Pusher apps. */
+        get: operations["pusher_apps_list"];
+        put?: never;
+        /** Adds a Pusher app. Its secret, and the token of its base, are in this answer only. */
+        post: operations["pusher_apps_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pusher-apps/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Deletes a Pusher app: whoever is connected by it is cut off at once. */
+        delete: operations["pusher_apps_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/pyaiot-keys": {
         parameters: {
             query?: never;
@@ -4585,6 +4620,17 @@ export interface components {
             /** @description For whom it is: 1 to 80 characters. */
             label: string;
         };
+        /** @description What makes an app. */
+        NewPusherApp: {
+            /** @description Whether an original base comes in with it. */
+            base?: boolean;
+            /** @description The token that the base has already, 16 to 200 characters; a new one is made if left out. */
+            base_token?: string | null;
+            /** @description The key that clients have already, 4 to 64 letters and digits; a new one is made if left out. */
+            key?: string | null;
+            /** @description 1 to 80 characters, unique. */
+            name: string;
+        };
         /** @description What makes a key. */
         NewPyaiotKey: {
             /** @description A selector of the devices that its gateways may speak for; all of the riot dialect if left out. */
@@ -4903,6 +4949,69 @@ export interface components {
         PublicLinkList: {
             /** @description The oldest first. */
             items: components["schemas"]["PublicLink"][];
+        };
+        /** @description A Pusher app; its secret is not shown. */
+        PusherApp: {
+            /** @description Its id in the Pusher protocol: digits. */
+            app_id: string;
+            /** @description Whether an original base comes in with it. */
+            base: boolean;
+            /** @description Which channels somebody hears, by name. */
+            channels: components["schemas"]["PusherChannel"][];
+            /** @description When it was added. */
+            created_at: string;
+            /** @description Its id with the hub. */
+            id: string;
+            /** @description What clients name in their address; no secret. */
+            key: string;
+            /** @description Unique. */
+            name: string;
+            /** @description Who is connected, the first come first. */
+            sockets: components["schemas"]["PusherSocket"][];
+        };
+        /** @description A new app. */
+        PusherAppCreated: {
+            /** @description Its id in the Pusher protocol: digits. */
+            app_id: string;
+            /** @description The token of the base, which is shown only now; null without a base, or if it was given. */
+            base_token?: string | null;
+            /** @description Its id with the hub. */
+            id: string;
+            /** @description What clients name in their address; no secret. */
+            key: string;
+            /** @description With what servers sign; it is shown only now. */
+            secret: string;
+        };
+        /** @description All apps, and where the Pusher protocol is spoken. */
+        PusherAppList: {
+            /** @description Where it is spoken without TLS; null if it is not. */
+            address?: string | null;
+            /** @description By name. */
+            items: components["schemas"]["PusherApp"][];
+            /** @description Where it is spoken over TLS; null if it is not. */
+            tls_address?: string | null;
+            /** @description How many there are. */
+            total: number;
+        };
+        /** @description A channel that somebody hears. */
+        PusherChannel: {
+            /** @description Who they are, if it is a presence channel. */
+            members: string[];
+            /** @description Its name. */
+            name: string;
+            /** @description How many connections hear it. */
+            sockets: number;
+        };
+        /** @description A connection of a client. */
+        PusherSocket: {
+            /** @description From where. */
+            address: string;
+            /** @description What it hears. */
+            channels: string[];
+            /** @description Since when. */
+            connected_at: string;
+            /** @description Its number. */
+            id: string;
         };
         /** @description A Pyaiot gateway that is here. */
         PyaiotGateway: {
@@ -11538,6 +11647,115 @@ export interface operations {
                 };
             };
             410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pusher_apps_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PusherAppList"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pusher_apps_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPusherApp"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PusherAppCreated"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pusher_apps_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,0 +1,161 @@
+//! The listeners of the Pusher protocol: the socket at `/app/{key}` and the HTTP API below `/apps/{id}`, as unmodified
+//! client and server libraries expect them. They are off unless they are asked for.
+//!
+//! An app is a key and a secret. The secret is derived, as those of access keys are, and serves for the app's own
+//! channels. Those that the hub fills itself are signed with another one, which nobody has.
+
+mod http;
+mod rooms;
+mod socket;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use motehub_domain::effects::Save;
+use motehub_domain::pusher::PusherApp;
+use motehub_gateway::hub::Hub;
+use ring::hmac;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::app::App;
+use crate::server::{listen, panicked};
+use crate::settings::Settings;
+use crate::tls;
+
+pub(crate) use rooms::{Rooms, SocketView};
+
+/// Largest request body in bytes: ten events of 10 KiB, with what JSON adds.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// The apps, and who is here by them. Apps are in memory: each connection and each request asks for one.
+pub(crate) struct Pusher {
+    apps: RwLock<Vec<PusherApp>>,
+    pub(crate) rooms: Rooms,
+}
+
+impl Pusher {
+    /// With the apps that are kept.
+    pub(crate) fn new(apps: Vec<PusherApp>) -> Self {
+        Self { apps: RwLock::new(apps), rooms: Rooms::default() }
+    }
+
+    /// These records were written.
+    pub(crate) fn tell(&self, saved: &[Save]) {
+        for save in saved {
+            match save {
+                Save::PusherApp(app) => {
+                    self.apps.write().unwrap_or_else(PoisonError::into_inner).push((**app).clone());
+                }
+                Save::DeletePusherApp(id) => {
+                    self.apps.write().unwrap_or_else(PoisonError::into_inner).retain(|app| app.id != *id);
+                    self.rooms.close_all(*id);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// An app, by anything of it.
+    fn app(&self, is_it: impl Fn(&PusherApp) -> bool) -> Option<PusherApp> {
+        self.apps.read().unwrap_or_else(PoisonError::into_inner).iter().find(|app| is_it(app)).cloned()
+    }
+}
+
+impl App {
+    /// With what an app signs.
+    fn pusher_key(&self, app: &PusherApp) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, self.access_keys.pusher_secret_of(app.id).as_bytes())
+    }
+}
+
+/// The sockets, as far as they are bound.
+pub(crate) struct Listeners {
+    plain: Option<TcpListener>,
+    tls: Option<(TcpListener, Arc<ServerConfig>)>,
+}
+
+/// Where the Pusher protocol is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Addresses {
+    /// Without TLS.
+    pub plain: Option<SocketAddr>,
+    /// Over TLS.
+    pub tls: Option<SocketAddr>,
+}
+
+impl Listeners {
+    pub(crate) async fn bind(settings: &Settings) -> io::Result<Self> {
+        let plain = listen::tcp_if("--pusher", settings.pusher.address).await?;
+        let tls = match settings.pusher.tls {
+            Some(address) => {
+                Some((listen::tcp("--pusher-tls", address).await?, tls::server_config(settings)?))
+            }
+            None => None,
+        };
+        Ok(Self { plain, tls })
+    }
+
+    pub(crate) fn addresses(&self) -> io::Result<Addresses> {
+        Ok(Addresses {
+            plain: self.plain.as_ref().map(TcpListener::local_addr).transpose()?,
+            tls: self.tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
+        })
+    }
+
+    /// Serves what is bound, until `shutdown`.
+    pub(crate) fn serve(
+        self,
+        app: &App,
+        hub: &Arc<dyn Hub>,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) {
+        let router = || router(app, shutdown.clone()).layer(CatchPanicLayer::custom(panicked));
+        if let Some(listener) = self.plain {
+            tasks.spawn(motehub_gateway::http::serve(listener, router(), hub.clone(), shutdown.clone()));
+        }
+        if let Some((listener, tls)) = self.tls {
+            tasks.spawn(motehub_gateway::http::serve_tls(
+                listener,
+                tls,
+                router(),
+                hub.clone(),
+                shutdown.clone(),
+            ));
+        }
+    }
+}
+
+/// What the routes share.
+struct Front {
+    app: App,
+    shutdown: CancellationToken,
+}
+
+fn router(app: &App, shutdown: CancellationToken) -> Router {
+    let front = Arc::new(Front { app: app.clone(), shutdown });
+    Router::new()
+        .route("/app/{key}", get(socket::open))
+        .route("/apps/{id}/events", post(http::events))
+        .route("/apps/{id}/batch_events", post(http::batch_events))
+        .route("/apps/{id}/channels", get(http::channels))
+        .route("/apps/{id}/channels/{name}", get(http::channel))
+        .route("/apps/{id}/channels/{name}/users", get(http::users))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(front)
+        .fallback(|| async {
+            (
+                StatusCode::NOT_FOUND,
+                "here are /app/KEY for clients and /apps/ID/... for programs (Pusher protocol)\n",
+            )
+        })
+}

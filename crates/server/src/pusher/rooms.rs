@@ -1,0 +1,330 @@
+//! Who is connected by which app, and hears which channels. All of it is in memory and ends with the sockets. What is
+//! to be said waits in a queue of each socket; one that does not read is closed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use axum::extract::ws::Utf8Bytes;
+use motehub_domain::id::PusherAppId;
+use motehub_domain::time::Time;
+use motehub_protocol::pusher::{Channel, Member, code, frame};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::random;
+
+/// Most sockets of an app, and of all.
+const SOCKETS_MAX: usize = 1_000;
+const ALL_SOCKETS_MAX: usize = 5_000;
+/// How many frames wait for a socket.
+const QUEUE_MAX: usize = 256;
+/// Most channels that a socket hears.
+const CHANNELS_MAX: usize = 100;
+/// Most members of a presence channel.
+const MEMBERS_MAX: usize = 100;
+
+/// The number of a socket, written as digits, a dot and digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SocketId(u32, u32);
+
+impl fmt::Display for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+impl FromStr for SocketId {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (one, other) = text.split_once('.').ok_or(())?;
+        let number = |digits: &str| match digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => digits.parse().map_err(|_| ()),
+            false => Err(()),
+        };
+        Ok(Self(number(one)?, number(other)?))
+    }
+}
+
+/// The near end of a socket.
+pub(crate) struct Line {
+    queue: mpsc::Sender<Utf8Bytes>,
+    closed: OnceLock<(u16, &'static str)>,
+    ended: CancellationToken,
+    address: SocketAddr,
+    since: Time,
+}
+
+impl Line {
+    /// Says something, unless the socket does not read.
+    pub(super) fn say(&self, frame: impl Into<Utf8Bytes>) {
+        if self.queue.try_send(frame.into()).is_err() {
+            metrics::counter!("motehub_pusher_slow_total").increment(1);
+            self.close(code::OVER_CAPACITY, "you do not read what you are sent");
+        }
+    }
+
+    /// Ends the socket, with a code.
+    pub(super) fn close(&self, code: u16, why: &'static str) {
+        let _ = self.closed.set((code, why));
+        self.ended.cancel();
+    }
+
+    /// Waits until it is to end.
+    pub(super) async fn ended(&self) -> (u16, &'static str) {
+        self.ended.cancelled().await;
+        self.closed.get().copied().unwrap_or((code::COME_BACK, "the hub ends"))
+    }
+}
+
+/// A socket that is there: its number, its near end, and what waits for it.
+pub(super) type Opened = (SocketId, Arc<Line>, mpsc::Receiver<Utf8Bytes>);
+
+/// Why a channel is not heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotHeard {
+    /// It is heard already.
+    Already,
+    /// The socket hears too many.
+    TooMany,
+    /// The channel has too many members.
+    Full,
+}
+
+/// What a person may know of a socket.
+#[derive(Debug, Clone)]
+pub(crate) struct SocketView {
+    /// Its number.
+    pub(crate) id: SocketId,
+    /// From where.
+    pub(crate) address: SocketAddr,
+    /// Since when.
+    pub(crate) since: Time,
+    /// What it hears.
+    pub(crate) channels: Vec<String>,
+}
+
+/// How many hear a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ChannelView {
+    /// Its name.
+    pub(crate) name: String,
+    /// Sockets.
+    pub(crate) sockets: usize,
+    /// Members, if it is a presence channel.
+    pub(crate) members: Vec<String>,
+}
+
+/// All of them, by app.
+#[derive(Default)]
+pub(crate) struct Rooms(Mutex<HashMap<PusherAppId, Room>>);
+
+#[derive(Default)]
+struct Room {
+    sockets: HashMap<SocketId, Arc<Line>>,
+    channels: BTreeMap<Channel, Seats>,
+}
+
+/// Who hears a channel, with the member it is; and how often each member is there.
+#[derive(Default)]
+struct Seats {
+    sockets: BTreeMap<SocketId, Option<String>>,
+    members: BTreeMap<String, (Value, usize)>,
+}
+
+impl Rooms {
+    /// A socket is there. The error is a code and a sentence.
+    pub(super) fn open(
+        &self,
+        app: PusherAppId,
+        address: SocketAddr,
+        now: Time,
+    ) -> Result<Opened, (u16, &'static str)> {
+        let mut rooms = self.lock();
+        if rooms.values().map(|room| room.sockets.len()).sum::<usize>() >= ALL_SOCKETS_MAX {
+            return Err((code::OVER_CAPACITY, "the hub has too many connections: come back later"));
+        }
+        let room = rooms.entry(app).or_default();
+        if room.sockets.len() >= SOCKETS_MAX {
+            return Err((code::OVER_QUOTA, "this app has too many connections"));
+        }
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let (closed, ended) = (OnceLock::new(), CancellationToken::new());
+        let line = Arc::new(Line { queue, closed, ended, address, since: now });
+        let id = loop {
+            let [one, other] = [random::number(), random::number()].map(|n| (n & 0x7fff_ffff) as u32);
+            let id = SocketId(one, other);
+            if !room.sockets.contains_key(&id) {
+                break id;
+            }
+        };
+        room.sockets.insert(id, line.clone());
+        Ok((id, line, waiting))
+    }
+
+    /// A socket is gone.
+    pub(super) fn end(&self, app: PusherAppId, socket: SocketId) {
+        let mut rooms = self.lock();
+        let Some(room) = rooms.get_mut(&app) else { return };
+        room.sockets.remove(&socket);
+        let heard: Vec<Channel> = room.heard_by(socket).cloned().collect();
+        heard.iter().for_each(|channel| room.leave(channel, socket));
+        if room.sockets.is_empty() {
+            rooms.remove(&app);
+        }
+    }
+
+    /// The app is no more.
+    pub(super) fn close_all(&self, app: PusherAppId) {
+        let rooms = self.lock();
+        let lines = rooms.get(&app).into_iter().flat_map(|room| room.sockets.values());
+        lines.for_each(|line| line.close(code::NO_APP, "the app was deleted"));
+    }
+
+    /// A socket hears a channel from now on, and is told so before anything else of it.
+    pub(super) fn subscribe(
+        &self,
+        app: PusherAppId,
+        socket: SocketId,
+        channel: &Channel,
+        member: Option<&Member>,
+    ) -> Result<(), NotHeard> {
+        let mut rooms = self.lock();
+        let Some(room) = rooms.get_mut(&app) else { return Ok(()) };
+        let Some(line) = room.sockets.get(&socket).cloned() else { return Ok(()) };
+        if room.heard_by(socket).any(|heard| heard == channel) {
+            return Err(NotHeard::Already);
+        }
+        if room.heard_by(socket).count() >= CHANNELS_MAX {
+            return Err(NotHeard::TooMany);
+        }
+        let seats = room.channels.entry(channel.clone()).or_default();
+        let Some(member) = member else {
+            seats.sockets.insert(socket, None);
+            line.say(frame::subscribed(channel.as_str(), None::<std::iter::Empty<_>>));
+            return Ok(());
+        };
+        let is_new = !seats.members.contains_key(&member.id);
+        if is_new && seats.members.len() >= MEMBERS_MAX {
+            return Err(NotHeard::Full);
+        }
+        if is_new {
+            let others: Vec<SocketId> = seats.sockets.keys().copied().collect();
+            let added: Utf8Bytes = frame::member_added(channel.as_str(), member).into();
+            others.iter().filter_map(|id| room.sockets.get(id)).for_each(|line| line.say(added.clone()));
+        }
+        seats.sockets.insert(socket, Some(member.id.clone()));
+        seats.members.entry(member.id.clone()).or_insert((member.info.clone(), 0)).1 += 1;
+        let members = seats.members.iter().map(|(id, (info, _))| (id.as_str(), info));
+        line.say(frame::subscribed(channel.as_str(), Some(members)));
+        Ok(())
+    }
+
+    /// A socket hears no more of a channel.
+    pub(super) fn unsubscribe(&self, app: PusherAppId, socket: SocketId, channel: &Channel) {
+        if let Some(room) = self.lock().get_mut(&app) {
+            room.leave(channel, socket);
+        }
+    }
+
+    /// The member that a socket is on a channel that it hears.
+    pub(super) fn seat(
+        &self,
+        app: PusherAppId,
+        socket: SocketId,
+        channel: &Channel,
+    ) -> Option<Option<String>> {
+        self.lock().get(&app)?.channels.get(channel)?.sockets.get(&socket).cloned()
+    }
+
+    /// Says something to all that hear a channel, but one.
+    pub(crate) fn publish(&self, app: PusherAppId, channel: &Channel, said: &str, except: Option<SocketId>) {
+        if let Some(room) = self.lock().get(&app) {
+            room.say(channel, said, except);
+        }
+    }
+
+    /// The sockets of an app.
+    pub(crate) fn sockets(&self, app: PusherAppId) -> Vec<SocketView> {
+        let rooms = self.lock();
+        let Some(room) = rooms.get(&app) else { return Vec::new() };
+        let mut views: Vec<SocketView> = room
+            .sockets
+            .iter()
+            .map(|(id, line)| SocketView {
+                id: *id,
+                address: line.address,
+                since: line.since,
+                channels: room.heard_by(*id).map(|channel| channel.as_str().to_owned()).collect(),
+            })
+            .collect();
+        views.sort_by_key(|view| (view.since, view.id));
+        views
+    }
+
+    /// The channels of an app that somebody hears, with names that begin so.
+    pub(crate) fn channels(&self, app: PusherAppId, prefix: &str) -> Vec<ChannelView> {
+        let rooms = self.lock();
+        let channels = rooms.get(&app).into_iter().flat_map(|room| &room.channels);
+        channels
+            .filter(|(name, _)| name.as_str().starts_with(prefix))
+            .map(|(name, seats)| seats.view(name))
+            .collect()
+    }
+
+    /// One channel, if somebody hears it.
+    pub(super) fn channel(&self, app: PusherAppId, channel: &Channel) -> Option<ChannelView> {
+        self.lock().get(&app)?.channels.get(channel).map(|seats| seats.view(channel))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PusherAppId, Room>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Room {
+    fn heard_by(&self, socket: SocketId) -> impl Iterator<Item = &Channel> {
+        let channels = self.channels.iter();
+        channels.filter(move |(_, seats)| seats.sockets.contains_key(&socket)).map(|(channel, _)| channel)
+    }
+
+    fn say(&self, channel: &Channel, said: &str, except: Option<SocketId>) {
+        let Some(seats) = self.channels.get(channel) else { return };
+        let said: Utf8Bytes = said.into();
+        let ids = seats.sockets.keys().filter(|id| Some(**id) != except);
+        ids.filter_map(|id| self.sockets.get(id)).for_each(|line| line.say(said.clone()));
+    }
+
+    fn leave(&mut self, channel: &Channel, socket: SocketId) {
+        let Some(seats) = self.channels.get_mut(channel) else { return };
+        let Some(member) = seats.sockets.remove(&socket) else { return };
+        let gone = member.filter(|id| {
+            let count = seats.members.get_mut(id).map_or(0, |(_, count)| {
+                *count -= 1;
+                *count
+            });
+            count == 0
+        });
+        if let Some(id) = &gone {
+            seats.members.remove(id);
+        }
+        if seats.sockets.is_empty() {
+            self.channels.remove(channel);
+        } else if let Some(id) = gone {
+            self.say(channel, &frame::member_removed(channel.as_str(), &id), None);
+        }
+    }
+}
+
+impl Seats {
+    fn view(&self, name: &Channel) -> ChannelView {
+        ChannelView {
+            name: name.as_str().to_owned(),
+            sockets: self.sockets.len(),
+            members: self.members.keys().cloned().collect(),
+        }
+    }
+}
