@@ -15,8 +15,9 @@ export type HistoryOf<T> = {
   readonly data: T | undefined;
   readonly problem: Problem | undefined;
   show: (shown: Window) => void;
-  /** Something new is there. */
-  soon: () => void;
+  /** Something new is there: a live window is loaded again, no sooner than this after the last time; by default when it
+      would be seen. */
+  soon: (interval_ms?: number) => void;
 };
 
 /** Must be called while a component is set up: it stops with the component. */
@@ -79,9 +80,9 @@ export function historyOf<T>(load: Load<T>, buckets = BUCKETS): HistoryOf<T> {
       if (wait <= 0) void reload();
       else later(wait);
     },
-    soon: () => {
+    soon: (interval_ms) => {
       if (shown?.kind !== 'live') return;
-      const interval = Math.max(1000, shown.span / buckets / 2);
+      const interval = interval_ms ?? Math.max(1000, shown.span / buckets / 2);
       later(Math.max(80, last + interval - performance.now()));
     },
   };

@@ -257,67 +257,24 @@ export type System = Known['SystemDto'] & {
 };
 
 /** A dashboard in the list. */
-export type DashboardEntry = {
-  id: string;
-  name: string;
-  description: string;
-  shared: boolean;
-  /** Null if a program made it, or the owner is gone. */
-  owner: string | null;
-  mine: boolean;
-  may_edit: boolean;
-  blocks: number;
-  updated_at: string;
-  revision: number;
-};
+export type DashboardEntry = Omit<Required<Known['Dashboard']>, 'document'>;
 export type Dashboard = DashboardEntry & { document: Document };
-export type AlarmInfo = {
-  id: string;
-  rule: string;
-  rule_name: string;
-  device: string | null;
-  device_name: string | null;
-  severity: 'info' | 'warning' | 'critical';
-  message: string;
-  state: 'raised' | 'acknowledged' | 'cleared';
-  raised_at: string | number;
-  acknowledged_by: string | null;
-};
+export type AlarmInfo = Told<
+  Known['Alarm'],
+  { severity: 'info' | 'warning' | 'critical'; state: 'raised' | 'acknowledged' | 'cleared' }
+>;
 /** What a block shows now. */
 export type BlockData = {
   devices?: Shown[];
   total?: number;
   alarms?: AlarmInfo[];
-  flow?: { id: string; name: string; state: FlowState; unplaced: number; devices: number };
+  flow?: Told<Known['ShownFlow'], { state: FlowState }>;
   error?: string;
-  unit?: string | null;
-  decimals?: number | null;
 };
-export type LinePoint = [at: number, mean: number, min: number, max: number];
-export type BlockHistory = {
-  series: {
-    device: string;
-    label: string;
-    /** Which of the series of a chart. */
-    series?: number;
-    unit?: string | null;
-    points?: LinePoint[];
-    value?: number | null;
-    states?: [from: number, to: number, text: string][];
-  }[];
-};
-export type DashboardLink = {
-  id: string;
-  label: string;
-  created_at: string;
-  expires_at: string | null;
-  last_used_at: string | null;
-};
+export type LinePoint = NonNullable<Known['BlockSeries']['points']>[number];
+export type BlockHistory = { series: Known['BlockSeries'][]; more: boolean };
+export type DashboardLink = Required<Known['PublicLink']>;
 /** With what is shown only once. */
-export type NewDashboardLink = DashboardLink & { secret: string; link?: string; qr?: string };
-export type PublicDashboard = {
-  name: string;
-  description: string;
-  document: Document;
-  expires_at: string | null;
-};
+export type NewDashboardLink = DashboardLink &
+  Required<Known['LinkMade']> & { address?: string; qr?: string };
+export type PublicDashboard = Told<Known['PublicDashboard'], { document: Document }>;

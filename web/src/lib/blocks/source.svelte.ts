@@ -86,15 +86,18 @@ export function sourceOf(door: Door, { deeds = () => null, isPublic = false, ons
         lateSince = null;
         void reload();
       };
+      let hasEnded = false;
       try {
         await door.live({ signal: stop.signal, onopen, onevent: hear });
+        hasEnded = true;
       } catch (error) {
         const found = asProblem(error);
         if (FINAL.includes(found.status)) problem = found;
         if (FINAL.includes(found.status) || stop.signal.aborted) break;
       }
       isLive = false;
-      lateSince ??= Date.now();
+      // A stream that ends in order, as when the dashboard was saved, is there again in a moment.
+      if (!hasEnded) lateSince ??= Date.now();
       await rest(waitBefore(attempt, Math.random()), stop.signal);
     }
     isLive = false;

@@ -18,6 +18,7 @@ const UNSAVED: Problem = {
 /** Must be called while a component is set up. `saved` is what the hub has. */
 export function previewOf(source: () => Source, draft: () => Document, saved: () => Document): Source {
   let shown = $state.raw<Record<string, BlockData>>({});
+  let hasPreview = $state(true);
   let problem = $state.raw<Problem | undefined>(undefined);
 
   $effect(() => {
@@ -35,7 +36,9 @@ export function previewOf(source: () => Source, draft: () => Document, saved: ()
         (error: unknown) => {
           const found = asProblem(error);
           if (found.code === 'aborted') return;
-          problem = found;
+          // A hub without previews shows what is saved.
+          if (found.status === 405) hasPreview = false;
+          else problem = found;
           if (found.status === 0 || found.status >= 500) timer = setTimeout(ask, REFRESH_MS);
         },
       );
@@ -54,7 +57,7 @@ export function previewOf(source: () => Source, draft: () => Document, saved: ()
 
   return {
     get blocks() {
-      return shown;
+      return hasPreview ? shown : source().blocks;
     },
     get isLive() {
       return source().isLive;
