@@ -275,6 +275,7 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(dashboards::delete))
         .on(Needs(See), routes!(dashboards::copy))
         .on(Needs(See), routes!(dashboards::export))
+        .on(Needs(See), routes!(dashboards::view::preview))
         .on(Needs(See), routes!(dashboards::view::data))
         .on(Needs(See), routes!(dashboards::view::history))
         .on(Needs(See), routes!(dashboards::view::follow))

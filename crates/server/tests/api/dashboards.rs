@@ -141,6 +141,15 @@ async fn blocks_show_what_devices_measure_and_report_now_and_before() {
     assert_eq!(hub.delete(&format!("/devices/{fan}")).await.status, 204);
     let data = hub.get(&format!("{own}/data")).await.json();
     assert_eq!(data["blocks"]["value"]["total"], 1);
+    let mut draft = hub.get(&own).await.json()["document"].clone();
+    let shown = hub.post("/dashboards/preview", json!({ "document": draft })).await;
+    assert_eq!(
+        (shown.status, &shown.json()["blocks"]),
+        (200, &data["blocks"]),
+        "what is not saved shows the same"
+    );
+    draft["blocks"][0]["read"] = json!({ "metric": "" });
+    hub.post("/dashboards/preview", json!({ "document": draft })).await.is(400, "invalid");
 }
 
 #[tokio::test]
@@ -241,6 +250,8 @@ async fn a_public_link_shows_everything_changes_nothing_and_ends() {
         hub.post(&format!("{own}/links"), json!({ "label": "front door", "expires_in_s": 3600 })).await;
     assert_eq!(made.status, 201, "{made:?}");
     let anybody = Caller::token(made.string("secret"));
+    assert!(made.string("address").ends_with(&format!("/#/public/{}", made.string("secret"))), "{made:?}");
+    assert!(made.string("qr").contains("<svg"));
     let seen = hub.call("GET", "/public/dashboard", &anybody, None).await;
     assert_eq!((seen.status, &seen.json()["name"]), (200, &json!("Greenhouse")), "{seen:?}");
     assert_eq!(seen.json()["document"]["blocks"].as_array().unwrap().len(), 2, "the button is not shown");

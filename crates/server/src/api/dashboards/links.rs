@@ -1,7 +1,7 @@
 //! Public links of dashboards: made, listed, withdrawn.
 
 use axum::extract::{Extension, Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use motehub_domain::dashboard::{self, PublicLink};
 use motehub_domain::id::PublicLinkId;
 use motehub_domain::time::Span;
@@ -13,7 +13,7 @@ use super::super::extract::{Body, id, rfc3339};
 use super::super::problem::{ApiError, Problem};
 use super::{editor, load};
 use crate::app::App;
-use crate::{random, secrets};
+use crate::{codes, random, secrets};
 
 /// A link by which anybody sees a dashboard; its secret is not kept.
 #[derive(Debug, Serialize, ToSchema)]
@@ -70,6 +70,10 @@ pub(crate) struct LinkMade {
     link: PublicLinkDto,
     /// Stands behind `/#/public/` in the address of the page.
     secret: String,
+    /// The address of the page, at the address by which the hub was called.
+    address: String,
+    /// The address as a QR code, in SVG.
+    qr: String,
 }
 
 /// The public links of a dashboard, the oldest first, also those that have expired.
@@ -93,10 +97,14 @@ pub(crate) async fn make_link(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     Path(path): Path<String>,
+    headers: HeaderMap,
     Body(new): Body<NewLink>,
 ) -> Result<(StatusCode, axum::Json<LinkMade>), ApiError> {
     let dashboard = load(&app, &caller, &path).await?;
     let secret = random::secret();
+    // The secret is behind `#`, which browsers do not send: it is in no log.
+    let address = format!("{}/#/public/{secret}", codes::address(None, &headers)?);
+    let qr = codes::qr(&address)?;
     let (id, digest) = (random::id(app.now()), secrets::digest(&secret));
     let good_for = new.expires_in_s.map(Span::seconds);
     let made = app.attempt(|| async {
@@ -104,7 +112,7 @@ pub(crate) async fn make_link(
         let words = (new.label.as_str(), good_for);
         Ok(dashboard::make_link(id, &dashboard, words, digest, &links, &editor(&caller), app.now())?)
     });
-    let made = LinkMade { link: made.await?.into(), secret };
+    let made = LinkMade { link: made.await?.into(), secret, address, qr };
     Ok((StatusCode::CREATED, axum::Json(made)))
 }
 

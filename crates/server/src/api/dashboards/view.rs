@@ -7,7 +7,7 @@ use axum::extract::{Extension, Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use motehub_domain::command::Request;
-use motehub_domain::dashboard::{Binding, Block, Dashboard, Document, Kind};
+use motehub_domain::dashboard::{self, Binding, Block, Dashboard, Document, Kind};
 use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,26 @@ pub(crate) async fn data(
 ) -> Result<axum::Json<DashboardData>, ApiError> {
     let dashboard = load(&app, &caller, &path).await?;
     Ok(axum::Json(DashboardData::of(&app, &dashboard.document).await?))
+}
+
+/// A document that need not be saved.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Draft {
+    /// As it is exported.
+    #[schema(value_type = Object)]
+    document: Value,
+}
+
+/// What the blocks of a document would show now: for whoever builds a dashboard, before it is saved.
+#[utoipa::path(post, path = "/api/v1/dashboards/preview", tag = "dashboards", request_body = Draft,
+    responses((status = 200, body = DashboardData), (status = 400, body = Problem), (status = 413, body = Problem)))]
+pub(crate) async fn preview(
+    State(app): State<App>,
+    Body(draft): Body<Draft>,
+) -> Result<axum::Json<DashboardData>, ApiError> {
+    let document = dashboard::document(&draft.document)?;
+    Ok(axum::Json(DashboardData::of(&app, &document).await?))
 }
 
 /// Which range of a block is wanted.
