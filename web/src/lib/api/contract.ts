@@ -275,6 +275,5 @@ export type LinePoint = NonNullable<Known['BlockSeries']['points']>[number];
 export type BlockHistory = { series: Known['BlockSeries'][]; more: boolean };
 export type DashboardLink = Required<Known['PublicLink']>;
 /** With what is shown only once. */
-export type NewDashboardLink = DashboardLink &
-  Required<Known['LinkMade']> & { address?: string; qr?: string };
+export type NewDashboardLink = DashboardLink & Required<Known['LinkMade']>;
 export type PublicDashboard = Told<Known['PublicDashboard'], { document: Document }>;

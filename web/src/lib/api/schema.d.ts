@@ -354,6 +354,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/dashboards/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What the blocks of a document would show now: for whoever builds a dashboard, before it is saved. */
+        post: operations["dashboards_preview"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/dashboards/{id}": {
         parameters: {
             query?: never;
@@ -3528,6 +3545,11 @@ export interface components {
              */
             total_bytes: number;
         };
+        /** @description A document that need not be saved. */
+        Draft: {
+            /** @description As it is exported. */
+            document: Record<string, never>;
+        };
         /** @description A flow as it is drawn. Steps and wires are described in the guide; every mistake names the step and the field. */
         Drawn: Record<string, never> & {
             /**
@@ -4260,6 +4282,10 @@ export interface components {
         };
         /** @description A new public link, whose secret is shown only now. */
         LinkMade: components["schemas"]["PublicLink"] & {
+            /** @description The address of the page, at the address by which the hub was called. */
+            address: string;
+            /** @description The address as a QR code, in SVG. */
+            qr: string;
             /** @description Stands behind `/#/public/` in the address of the page. */
             secret: string;
         };
@@ -6725,6 +6751,45 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Dashboard"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    dashboards_preview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Draft"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DashboardData"];
                 };
             };
             400: {

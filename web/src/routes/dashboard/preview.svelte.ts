@@ -18,7 +18,6 @@ const UNSAVED: Problem = {
 /** Must be called while a component is set up. `saved` is what the hub has. */
 export function previewOf(source: () => Source, draft: () => Document, saved: () => Document): Source {
   let shown = $state.raw<Record<string, BlockData>>({});
-  let hasPreview = $state(true);
   let problem = $state.raw<Problem | undefined>(undefined);
 
   $effect(() => {
@@ -36,9 +35,7 @@ export function previewOf(source: () => Source, draft: () => Document, saved: ()
         (error: unknown) => {
           const found = asProblem(error);
           if (found.code === 'aborted') return;
-          // A hub without previews shows what is saved.
-          if (found.status === 405) hasPreview = false;
-          else problem = found;
+          problem = found;
           if (found.status === 0 || found.status >= 500) timer = setTimeout(ask, REFRESH_MS);
         },
       );
@@ -57,7 +54,7 @@ export function previewOf(source: () => Source, draft: () => Document, saved: ()
 
   return {
     get blocks() {
-      return hasPreview ? shown : source().blocks;
+      return shown;
     },
     get isLive() {
       return source().isLive;
