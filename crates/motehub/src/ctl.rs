@@ -33,6 +33,7 @@ mod script;
 mod shadow;
 mod telemetry;
 mod token;
+mod webhook;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ Then:
   motehub ctl command send led --args '{\"on\":true}' --selector 'tag=kitchen' --wait
   motehub ctl shadow set 'Kitchen climate' on=true
   motehub ctl telemetry show 'Kitchen climate' --metric temperature --limit 20
+  motehub ctl webhook add ci https://example.org/hook --on 'device_*'
   motehub ctl activity tail
   motehub ctl device list --json
 
@@ -156,6 +158,9 @@ enum Noun {
     /// Metrics: list, set their units and how long they are kept, reset
     #[command(subcommand)]
     Metric(metric::Verb),
+    /// Webhooks, to which changes are posted: list, add, set, ping, deliveries, resend, enable, disable, rotate, delete
+    #[command(subcommand)]
+    Webhook(webhook::Verb),
     /// What was changed, and by whom: list, tail
     #[command(subcommand)]
     Activity(look::Activity),
@@ -252,6 +257,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Activity(verb) => look::activity(&caller()?, verb),
         Noun::Import(verb) => mdash::run(&caller()?, verb),
         Noun::Token(verb) => token::run(&caller()?, verb),
+        Noun::Webhook(verb) => webhook::run(&caller()?, verb),
         Noun::Backup(options) => backup::run(&caller()?, options),
         Noun::Doctor => doctor::run(&caller()?),
         Noun::Login => account::login(options),

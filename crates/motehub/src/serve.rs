@@ -3,6 +3,7 @@
 mod announce;
 mod boards;
 mod file;
+mod outside;
 mod pusher;
 pub(crate) mod units;
 
@@ -110,9 +111,8 @@ pub(crate) struct Options {
     /// How many days its summaries of hours are kept, 0 for ever; those of days stay [default: 3660]
     #[arg(long, value_name = "DAYS", env = "MOTEHUB_KEEP_HOURS")]
     pub(crate) keep_hours: Option<u32>,
-    /// Let flows post to addresses inside of private networks, such as a server on the LAN
-    #[arg(long, env = "MOTEHUB_PRIVATE_WEBHOOKS")]
-    pub(crate) private_webhooks: bool,
+    #[command(flatten)]
+    pub(crate) outside: outside::OutsideOptions,
     /// Append every change as a line of JSON to this file, for other tools
     #[arg(long, value_name = "FILE", env = "MOTEHUB_ACTIVITY_FILE")]
     pub(crate) activity_file: Option<PathBuf>,
@@ -198,6 +198,12 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         logstash: file.logstash,
     };
     let line = units::UnitOptions { line_listen: file.line_listen, line_network: file.line_network };
+    let outside = options.outside.or(outside::OutsideOptions {
+        webhook_network: file.webhook_network,
+        smtp: file.smtp,
+        smtp_password_file: file.smtp_password_file,
+        mail_from: file.mail_from,
+    });
     let open = if options.mqtt_anonymous.is_empty() { file.mqtt_anonymous } else { options.mqtt_anonymous };
     let mqtt_anonymous = open.iter().map(|text| filter(text)).collect::<Result<_, _>>()?;
     let certificate = options.tls_certificate.or(file.tls_certificate);
@@ -219,7 +225,8 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     };
     Ok(Settings {
         data,
-        private_webhooks: options.private_webhooks || file.private_webhooks,
+        webhook_networks: outside.networks()?,
+        smtp: outside.mail(std::env::var("MOTEHUB_SMTP_PASSWORD").ok())?,
         activity_file: options.activity_file.or(file.activity_file),
         http: address("http", &http)?,
         https: https.map(|text| address("https", &text)).transpose()?,

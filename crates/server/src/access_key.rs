@@ -10,7 +10,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use motehub_domain::artifact::Digest;
-use motehub_domain::id::{DeviceId, PusherAppId};
+use motehub_domain::id::{DeviceId, PusherAppId, WebhookId};
 use motehub_domain::person::Token;
 use ring::hmac;
 
@@ -20,6 +20,7 @@ use crate::{backup, random};
 const FILE: &str = "access-keys.secret";
 /// What is derived, so that nothing else that may be derived one day is the same.
 const PURPOSE: &[u8] = b"motehub access key 1";
+const WEBHOOK_PURPOSE: &[u8] = b"motehub webhook 1";
 const COAP_PURPOSE: &[u8] = b"motehub coap key 1";
 const PUSHER_PURPOSE: &[u8] = b"motehub pusher app 1";
 const OWN_PURPOSE: &[u8] = b"motehub pusher own channels 1";
@@ -62,6 +63,14 @@ impl Origin {
     pub(crate) fn own_channels_of(&self, app: PusherAppId) -> hmac::Key {
         let parts: [&[u8]; 2] = [OWN_PURPOSE, &app.to_u128().to_be_bytes()];
         hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.0, &parts.concat()).as_ref())
+    }
+
+    /// The secret by which a webhook's posts are signed, by its number.
+    pub(crate) fn webhook_secret_of(&self, webhook: WebhookId, number: i64) -> [u8; 32] {
+        let parts: [&[u8]; 3] = [WEBHOOK_PURPOSE, &webhook.to_u128().to_be_bytes(), &number.to_be_bytes()];
+        let mut secret = [0; 32];
+        secret.copy_from_slice(hmac::sign(&self.0, &parts.concat()).as_ref());
+        secret
     }
 
     /// The key of a device for DTLS: another for each of its credentials, by the digest of that (ADR 0019). 16 letters,

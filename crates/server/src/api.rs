@@ -36,6 +36,7 @@ mod inbox;
 mod invitations;
 mod live;
 mod login;
+mod mail;
 mod metrics;
 mod overview;
 mod pusher_apps;
@@ -53,6 +54,7 @@ mod tokens;
 mod units;
 mod usage;
 mod users;
+mod webhooks;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -68,7 +70,8 @@ use crate::app::App;
 use access::Access::{self, Customer, Known, Listed, Needs, Open, Shared};
 
 pub(crate) use access::{Caller, Proof, by_cookie, by_token, caller, is_same_origin, used};
-pub(crate) use activity::line;
+pub(crate) use activity::stream::STREAMS_MAX;
+pub(crate) use activity::{change, line};
 pub(crate) use alarms::AlarmDto;
 pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
 pub(crate) use dashboards::public::by_digest as by_public_link;
@@ -309,6 +312,21 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(alarms::get))
         .on(Needs(Operate), routes!(alarms::acknowledge))
         .on(Needs(Operate), routes!(alarms::clear))
+        // Webhooks
+        .on(Needs(Build), routes!(webhooks::list))
+        .on(Needs(Build), routes!(webhooks::create))
+        .on(Needs(Build), routes!(webhooks::get))
+        .on(Needs(Build), routes!(webhooks::edit))
+        .on(Needs(Build), routes!(webhooks::delete))
+        .on(Needs(Build), routes!(webhooks::rotate))
+        .on(Needs(Build), routes!(webhooks::test))
+        .on(Needs(Build), routes!(webhooks::deliveries::list_deliveries))
+        .on(Needs(Build), routes!(webhooks::deliveries::delivery))
+        .on(Needs(Build), routes!(webhooks::deliveries::resend))
+        .on(Needs(Build), routes!(webhooks::deliveries::resend_all))
+        // Mail
+        .on(Needs(Build), routes!(mail::state))
+        .on(Needs(Build), routes!(mail::send))
         // Commands
         .on(Needs(See), routes!(commands::list))
         .on(Needs(Operate), routes!(commands::request))
@@ -329,6 +347,7 @@ fn table(app: Option<App>) -> Table {
         // Activity, overview, live
         .on(Needs(See), routes!(activity::list))
         .on(Needs(See), routes!(activity::export))
+        .on(Needs(See), routes!(activity::stream::stream))
         .on(Needs(See), routes!(overview::overview))
         .on(Needs(See), routes!(usage::list))
         .on(Needs(See), routes!(system::system))

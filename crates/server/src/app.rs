@@ -13,6 +13,8 @@ use crate::gateways::Gateways;
 use crate::inbox::Knocks;
 use crate::ingest::{Intake, Rate};
 use crate::live::Live;
+use crate::mailer::Mailer;
+use crate::outside::Outside;
 use crate::presence::Connections;
 use crate::pusher::Pusher;
 use crate::pyaiot::Pyaiot;
@@ -23,6 +25,7 @@ use crate::rotation::Origins;
 use crate::server::Addresses;
 use crate::settings::Settings;
 use crate::shadows::Shadows;
+use crate::webhooks::Webhooks;
 use motehub_domain::effects::Save;
 use motehub_domain::gateway::Taken;
 use motehub_domain::time::Time;
@@ -91,12 +94,20 @@ pub(crate) struct Parts {
     pub(crate) doors: tokio::sync::Semaphore,
     /// How many firmware files may be received.
     pub(crate) uploads: tokio::sync::Semaphore,
+    /// How many more may read the activity as it happens.
+    pub(crate) streams: Arc<tokio::sync::Semaphore>,
     /// How many points were taken lately.
     pub(crate) points: Rate,
     /// Where it listens, once it is bound.
     pub(crate) bound: OnceLock<Addresses>,
     /// The broker, once it is bound.
     pub(crate) mqtt: OnceLock<mqtt::Handle>,
+    /// The way to addresses outside, once it is bound.
+    pub(crate) outside: OnceLock<Outside>,
+    /// The way to the mail server, if one is set.
+    pub(crate) mailer: Option<Mailer>,
+    /// What the webhooks worker is told.
+    pub(crate) webhooks: Webhooks,
     /// Boards that are called.
     pub(crate) called: Called,
     /// Renders the metrics.
@@ -122,6 +133,11 @@ impl App {
     /// Where it listens.
     pub(crate) fn addresses(&self) -> Addresses {
         *self.bound.get().expect("because it is bound before anybody is let in")
+    }
+
+    /// The way to addresses outside.
+    pub(crate) fn outside(&self) -> &Outside {
+        self.outside.get().expect("because it is made when everything is bound")
     }
 
     /// Now.

@@ -28,9 +28,11 @@ mod inbox;
 mod ingest;
 mod jobs;
 mod live;
+mod mailer;
 mod mdash;
 mod mip;
 mod nodes;
+mod outside;
 mod perform;
 mod presence;
 mod pusher;
@@ -47,6 +49,7 @@ mod shadows;
 mod syntax;
 mod tls;
 mod usage;
+mod webhooks;
 
 pub use api::openapi;
 pub use authorities::machine_authorities;
@@ -56,6 +59,6 @@ pub use nodes::Addresses as NodeAddresses;
 pub use people::{PeopleError, add_gateway, add_token, add_user};
 pub use pusher::Addresses as PusherAddresses;
 pub use server::{Addresses, Server};
-pub use settings::{EspFirmware, Keep, Nodes, Pusher, Pyaiot, Settings, Units};
+pub use settings::{EspFirmware, Keep, Nodes, Pusher, Pyaiot, Settings, SmtpSecurity, SmtpSettings, Units};
 
 mod people;

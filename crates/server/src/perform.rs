@@ -50,6 +50,7 @@ impl App {
         self.knocks.tell(&effects.save);
         self.commands.tell(&effects.save);
         self.flows.tell(&effects.save, now);
+        self.webhooks.tell(&effects.save);
         self.shadows.tell(&effects.save);
         self.pyaiot.tell(&effects.save);
         self.pusher.tell(&effects.save);

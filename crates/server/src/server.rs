@@ -2,6 +2,7 @@
 
 mod housekeeping;
 pub(crate) mod listen;
+mod workers;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,17 +30,19 @@ use crate::boards::Called;
 use crate::claims::Claims;
 use crate::flows;
 use crate::gateways::{self, Gateways};
-use crate::inbox::{self, Knocks};
+use crate::inbox::Knocks;
 use crate::ingest::{self, Intake};
-use crate::live::{self, Live};
-use crate::presence::{self, Connections};
+use crate::live::Live;
+use crate::mailer::Mailer;
+use crate::outside::Outside;
+use crate::presence::Connections;
 use crate::pusher::{self, Pusher};
 use crate::pyaiot::{self, Pyaiot};
 use crate::rotation::Origins;
 use crate::settings::Settings;
 use crate::{
-    access_key, activity_file, api, assets, aws, backup, commands, exposition, hub, mdash, mip, nodes,
-    random, reports, retention, rollouts, secrets, shadows, tls, usage,
+    access_key, api, assets, aws, backup, commands, exposition, hub, mdash, mip, nodes, random, reports,
+    retention, rollouts, secrets, shadows, tls, webhooks,
 };
 use listen::about;
 
@@ -170,10 +173,14 @@ impl Server {
             bulk: Arc::new(tokio::sync::Semaphore::new(api::BULK_AT_ONCE_MAX)),
             doors: tokio::sync::Semaphore::new(hub::DOORS),
             uploads: tokio::sync::Semaphore::new(api::UPLOADS_AT_ONCE_MAX as usize),
+            streams: Arc::new(tokio::sync::Semaphore::new(api::STREAMS_MAX)),
             setup: Mutex::new(setup),
             points: ingest::Rate::default(),
             bound: OnceLock::new(),
             mqtt: OnceLock::new(),
+            outside: OnceLock::new(),
+            mailer: settings.smtp.as_ref().map(Mailer::new),
+            webhooks: webhooks::Webhooks::default(),
             called: Called::default(),
             metrics: exposition::recorder(),
             settings: settings.clone(),
@@ -215,6 +222,7 @@ impl Server {
             logstash: logstash.as_ref().map(TcpListener::local_addr).transpose()?,
         };
         let _ = app.bound.set(addresses);
+        let _ = app.outside.set(Outside::new(&settings.webhook_networks, addresses.ports()));
         let coap = plain.into_iter().chain(secure).collect();
         Ok(Self {
             app,
@@ -299,21 +307,7 @@ impl Server {
             }
         }
         gateways.spawn(http::serve(http, router(&app, shutdown.clone()), hub, shutdown.clone()));
-        workers.spawn(presence::run(app.clone(), stop_workers.clone()));
-        workers.spawn(ingest::run(app.clone(), offered, stop_workers.clone()));
-        workers.spawn(inbox::run(app.clone(), stop_workers.clone()));
-        workers.spawn(rollouts::run(app.clone(), stop_workers.clone()));
-        workers.spawn(commands::run(app.clone(), stop_workers.clone()));
-        workers.spawn(flows::plan::run(app.clone(), stop_workers.clone()));
-        workers.spawn(flows::pass::run(app.clone(), stop_workers.clone()));
-        workers.spawn(flows::tell::run(app.clone(), stop_workers.clone()));
-        workers.spawn(flows::reach::run(app.clone(), errands, stop_workers.clone()));
-        workers.spawn(shadows::run(app.clone(), stop_workers.clone()));
-        workers.spawn(retention::run(app.clone(), stop_workers.clone()));
-        workers.spawn(usage::run(app.clone(), stop_workers.clone()));
-        workers.spawn(activity_file::run(app.clone(), stop_workers.clone()));
-        workers.spawn(live::run(app.clone(), stop_workers.clone()));
-        workers.spawn(housekeeping::run(app.clone(), stop_workers.clone()));
+        workers::spawn(&app, &workers, offered, errands, &stop_workers);
         shutdown.cancelled().await;
         gateways.close();
         workers.close();
@@ -340,6 +334,7 @@ fn router(app: &App, shutdown: CancellationToken) -> Router {
     let pages = api::router(app)
         .merge(own)
         .fallback_service(assets::routes())
+        .layer(axum::Extension(shutdown.clone()))
         .layer(axum::middleware::from_fn(api::answers))
         .layer(CompressionLayer::new())
         .layer(axum::middleware::from_fn(assets::with_headers));

@@ -56,14 +56,50 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// The largest firmware that is taken, in bytes.
     pub firmware_bytes_max: usize,
-    /// Whether flows may post to addresses inside of private networks.
-    pub private_webhooks: bool,
+    /// The networks to which webhooks and flows may post beside public addresses.
+    pub webhook_networks: Vec<Network>,
+    /// The mail server, if mail can be sent.
+    pub smtp: Option<SmtpSettings>,
     /// How long telemetry is kept where nobody says otherwise.
     pub keep: Keep,
     /// A file to which every change is appended as a line of JSON, if there is one.
     pub activity_file: Option<PathBuf>,
     /// The clock.
     pub clock: Clock,
+}
+
+/// A mail server, and from whom mails come.
+#[derive(Clone)]
+pub struct SmtpSettings {
+    /// How what is said to it is protected.
+    pub security: SmtpSecurity,
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// User and password, if it wants them.
+    pub login: Option<(String, String)>,
+    /// Such as `hub@example.org`.
+    pub from: String,
+}
+
+impl std::fmt::Debug for SmtpSettings {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { security, host, port, from, .. } = self;
+        write!(f, "{security:?} {host}:{port} from {from}")
+    }
+}
+
+/// How what is said to a mail server is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmtpSecurity {
+    /// By TLS from the first byte.
+    Tls,
+    /// By TLS that the server is asked for; without it nothing is sent.
+    StartTls,
+    /// Not at all.
+    None,
 }
 
 /// What is there for Pyaiot; nothing by default.

@@ -39,6 +39,8 @@ const PAGES: [pattern: string, role: Role, load: Load][] = [
   ['/gateways', 'viewer', () => import('./gateways/Page.svelte')],
   ['/connections', 'engineer', () => import('./connections/Page.svelte')],
   ['/grants', 'engineer', () => import('./grants/Page.svelte')],
+  ['/webhooks', 'engineer', () => import('./webhooks/Page.svelte')],
+  ['/webhooks/:id', 'engineer', () => import('./webhook/Page.svelte')],
   ['/account', 'viewer', () => import('./account/Page.svelte')],
 ];
 

@@ -6,8 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Webhook;
-use crate::change::Actor;
+use crate::change::{Actor, Change, ChangeKind};
 use crate::effects::{Effects, Save};
 use crate::id::{DeliveryId, WebhookId};
 use crate::rejection::Rejection;
@@ -191,7 +190,8 @@ impl Answer {
             (Recipient::Webhook(_), Some(status)) => {
                 (300..500).contains(&status) && !matches!(status, 408 | 410 | 425 | 429)
             }
-            (Recipient::Mail, Some(status)) => status >= 500,
+            // Those about the hub's own login are for a person to mend: mails wait meanwhile.
+            (Recipient::Mail, Some(status)) => status >= 500 && !matches!(status, 530 | 534 | 535 | 538),
         }
     }
 }
@@ -211,10 +211,7 @@ impl Delivery {
             return Err(Rejection::invalid("to", format!("1 to {MAIL_TO_MAX} addresses")));
         }
         for address in &mail.to {
-            let parts = address.split_once('@');
-            let is_plain = address.len() <= 254
-                && address.chars().all(|c| !c.is_whitespace() && !c.is_control() && !",;<>\"".contains(c));
-            if !is_plain || parts.is_none_or(|(name, host)| name.is_empty() || host.is_empty()) {
+            if !is_address(address) {
                 let shown = text::shown(address, 60);
                 let why = format!("{shown} is no address: write it such as ada@example.org");
                 return Err(Rejection::invalid("to", why));
@@ -295,9 +292,25 @@ pub fn resend(delivery: &Delivery, now: Time) -> Result<Effects, Rejection> {
 }
 
 /// What a person did with dead letters, for the activity log.
-pub fn resent(webhook: &Webhook, count: usize, actor: &Actor) -> crate::change::Change {
-    let after = Some(json!({ "deliveries": count }));
-    super::fact(crate::change::ChangeKind::DeliveriesResent, webhook, actor, None, after)
+pub fn resent(to: Recipient, name: &str, count: usize, actor: &Actor) -> Change {
+    Change {
+        actor: actor.clone(),
+        kind: ChangeKind::DeliveriesResent,
+        subject: to.to_string(),
+        subject_name: name.to_owned(),
+        device: None,
+        before: None,
+        after: Some(json!({ "deliveries": count })),
+    }
+}
+
+/// Whether it is an address of mail that every server takes, such as `ada@example.org`.
+pub fn is_address(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_graphic() && !",;:<>()[]\"\\".contains(c);
+    let parts = text.rsplit_once('@');
+    text.len() <= 254
+        && text.chars().all(is_plain)
+        && parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
 }
 
 fn wait(tries: i64, chance: u8) -> Span {
@@ -365,6 +378,7 @@ mod tests {
         let mail = Mail { to: vec!["a@b".into()], subject: "s".into(), text: String::new() };
         let mail = Delivery::mail(DeliveryId::from_parts(0, 1), &mail, Time(0)).unwrap();
         assert!(matches!(after(&mail, Some(451), Time(1)).state, DeliveryState::Waiting(_)));
+        assert!(matches!(after(&mail, Some(535), Time(1)).state, DeliveryState::Waiting(_)));
         assert!(matches!(after(&mail, Some(550), Time(1)).state, DeliveryState::Dead(_)));
     }
 

@@ -53,7 +53,10 @@ pub(super) struct File {
     pub(super) keep_minutes: Option<u32>,
     pub(super) keep_hours: Option<u32>,
     #[serde(default)]
-    pub(super) private_webhooks: bool,
+    pub(super) webhook_network: Vec<String>,
+    pub(super) smtp: Option<String>,
+    pub(super) smtp_password_file: Option<PathBuf>,
+    pub(super) mail_from: Option<String>,
     pub(super) activity_file: Option<PathBuf>,
     pub(super) public_url: Option<String>,
     pub(super) firmware_max_mib: Option<usize>,

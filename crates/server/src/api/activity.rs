@@ -1,5 +1,7 @@
 //! Activity: every change with who, what, when, before and after.
 
+pub(super) mod stream;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
@@ -70,6 +72,11 @@ impl From<Recorded> for ChangeDto {
             after: change.after,
         }
     }
+}
+
+/// A change as this API writes it.
+pub(crate) fn change(recorded: Recorded) -> serde_json::Value {
+    serde_json::to_value(ChangeDto::from(recorded)).unwrap_or_default()
 }
 
 /// A change as a line of NDJSON.

@@ -1,5 +1,6 @@
 //! The sockets of a hub: bound, or an error that names the setting.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use motehub_gateway::coap;
 use motehub_gateway::hub::Hub;
 use tokio::net::TcpListener;
 
+use super::Addresses;
 use crate::random;
 use crate::settings::Settings;
 
@@ -39,6 +41,18 @@ pub(super) fn coap(settings: &Settings, hub: &Arc<dyn Hub>) -> io::Result<[Optio
     let plain = settings.coap.map(|address| bind("--coap", address, false)).transpose()?;
     let secure = settings.coaps.map(|address| bind("--coaps", address, true)).transpose()?;
     Ok([plain, secure])
+}
+
+impl Addresses {
+    /// All ports that the hub listens on.
+    pub(super) fn ports(&self) -> HashSet<u16> {
+        let Self { http, https, mqtt, mqtt_tls, mqtt_ws, coap, coaps, mdash, aws, .. } = self;
+        let Self { pyaiot, nodes, logstash, pusher, .. } = self;
+        let by_choice = [https, mqtt_tls, mqtt_ws, coap, coaps, mdash, aws, pyaiot, logstash];
+        let of_families = [&nodes.websocket, &nodes.mqtt, &nodes.mqtt_sn, &pusher.plain, &pusher.tls];
+        let by_choice = by_choice.into_iter().chain(of_families);
+        [*http, *mqtt].into_iter().chain(by_choice.flatten().copied()).map(|address| address.port()).collect()
+    }
 }
 
 /// An error with what it is about.

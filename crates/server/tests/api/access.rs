@@ -52,10 +52,13 @@ impl Route {
             "{fingerprint}",
             "{block}",
             "{link}",
+            "{delivery}",
         ]
         .iter()
         .fold(self.path.clone(), |path, part| path.replace(part, NO_ID));
         let path = ids.replace("{version}", "1").replace("{name}", "relay");
+        // A stream does not end, unless it is asked for what it does not know.
+        let path = path.replace("/activity/stream", "/activity/stream?kind=nothing");
         assert!(!path.contains('{'), "{path}");
         let body = (self.method != "GET").then(|| json!({}));
         hub.send(&self.method, &path, caller, headers, body.as_ref()).await

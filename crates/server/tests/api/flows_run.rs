@@ -172,7 +172,7 @@ async fn values_of_a_board_reach_the_hub_and_other_boards() {
         tokio::task::yield_now().await;
     }
     assert_eq!(next(&mut reader).await, json!({ "open": 1 }));
-    assert!(hub.until_failed(&id, "hook").await.contains("private network"));
+    assert!(hub.until_failed(&id, "hook").await.contains("--webhook-network"));
     hub.is_well().await;
 }
 

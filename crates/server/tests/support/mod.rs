@@ -11,6 +11,8 @@ pub(crate) mod mdash;
 pub(crate) mod mqtt;
 pub(crate) mod pusher;
 pub(crate) mod pyaiot;
+pub(crate) mod smtp;
+pub(crate) mod target;
 
 mod served;
 mod wait;
@@ -21,7 +23,7 @@ use std::net::SocketAddr;
 use motehub_domain::access::Role;
 use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::TopicFilter;
-use motehub_server::{Clock, Pyaiot, add_token};
+use motehub_server::{Clock, Pyaiot, SmtpSecurity, SmtpSettings, add_token};
 use motehub_store::Store;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -85,6 +87,21 @@ impl Hub {
         Self::start_with(&[], false, Pyaiot { address: None, anonymous, origins }).await
     }
 
+    /// A hub that sends mail by a server without TLS.
+    pub(crate) async fn start_with_mail(server: SocketAddr) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(START);
+        let mut settings = served::settings(data.path(), &clock);
+        settings.smtp = Some(SmtpSettings {
+            security: SmtpSecurity::None,
+            host: server.ip().to_string(),
+            port: server.port(),
+            login: None,
+            from: "hub@example.org".to_owned(),
+        });
+        Self::at(Served::start(settings).await, clock, data, None).await
+    }
+
     async fn start_with(filters: &[&str], mdash_app_users: bool, pyaiot: Pyaiot) -> Self {
         let data = tempfile::tempdir().unwrap();
         let clock = Clock::manual(START);
@@ -100,7 +117,9 @@ impl Hub {
     pub(crate) async fn again(mut self, private_webhooks: bool) -> Self {
         self.served.end().await;
         let mut settings = served::settings(self.data.path(), &self.clock);
-        settings.private_webhooks = private_webhooks;
+        if !private_webhooks {
+            settings.webhook_networks.clear();
+        }
         Self::at(Served::start(settings).await, self.clock, self.data, Some(self.ada)).await
     }
 

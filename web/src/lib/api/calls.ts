@@ -17,6 +17,7 @@ import type {
   Customer,
   Deployment,
   Device,
+  Delivery,
   DeviceEdit,
   DiffLine,
   Execution,
@@ -37,6 +38,12 @@ import type {
   KnockState,
   Group,
   LogLine,
+  MailState,
+  NewWebhook,
+  Webhook,
+  WebhookEdit,
+  WebhookPing,
+  WebhookSecret,
   List,
   MdashReport,
   Me,
@@ -229,6 +236,28 @@ export const groups = {
   add: (group: NewGroup) => post<Group>('/groups', group),
   edit: (group: string, edit: Partial<NewGroup>) => patch<Group>(`/groups/${id(group)}`, edit),
   delete: (group: string) => remove(`/groups/${id(group)}`),
+};
+
+export const webhooks = {
+  list: (signal?: Signal) => get<List<Webhook>>('/webhooks', {}, signal),
+  get: (webhook: string, signal?: Signal) => get<Webhook>(`/webhooks/${id(webhook)}`, {}, signal),
+  add: (webhook: NewWebhook) => post<WebhookSecret>('/webhooks', webhook),
+  edit: (webhook: string, edit: WebhookEdit) => patch<Webhook>(`/webhooks/${id(webhook)}`, edit),
+  delete: (webhook: string) => remove(`/webhooks/${id(webhook)}`),
+  rotate: (webhook: string) => post<WebhookSecret>(`/webhooks/${id(webhook)}/secret`),
+  ping: (webhook: string) => post<WebhookPing>(`/webhooks/${id(webhook)}/ping`),
+  /** Of a webhook, or of mail where it is `mail`. */
+  deliveries: (webhook: string, query: Query, signal?: Signal) =>
+    get<List<Delivery>>(`/webhooks/${id(webhook)}/deliveries`, query, signal),
+  delivery: (webhook: string, delivery: string) =>
+    get<Delivery & { body: unknown }>(`/webhooks/${id(webhook)}/deliveries/${id(delivery)}`),
+  resend: (webhook: string, delivery: string) =>
+    post<void>(`/webhooks/${id(webhook)}/deliveries/${id(delivery)}/resend`),
+  resendAll: (webhook: string) => post<void>(`/webhooks/${id(webhook)}/deliveries/resend`),
+};
+
+export const mail = {
+  state: (signal?: Signal) => get<MailState>('/mail', {}, signal),
 };
 
 export const capabilities = {

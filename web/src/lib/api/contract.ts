@@ -210,6 +210,13 @@ export type Seen = { reach: Reach; to: Target & { token: string } } | null;
 
 export type Group = Told<Known['Group'], { members: number | null }>;
 export type NewGroup = Known['NewGroup'];
+export type Webhook = Told<Known['Webhook'], { devices: string | null; disabled_because: string | null }>;
+export type NewWebhook = Known['NewWebhook'];
+export type WebhookEdit = Known['WebhookEdit'];
+export type WebhookSecret = Known['WebhookSecret'];
+export type WebhookPing = Told<Known['WebhookPing'], { status: number | null }>;
+export type Delivery = Told<Known['Delivery'], { status: number | null; answer: string | null }>;
+export type MailState = Told<Known['MailState'], { server: string | null; from: string | null }>;
 export type Capability = Known['Capability'];
 export type SelectorWords = Known['SelectorWords'];
 export type BulkAction =

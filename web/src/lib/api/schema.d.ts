@@ -38,6 +38,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/activity/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Changes as server-sent events, oldest first, for as long as the reader stays. `id` is the place in the order, with
+         *     which a reader that comes again goes on (`Last-Event-ID`); `data` is a change as in the list. If the hub has other
+         *     data than the reader knows (it was restored), an event `reset` comes first.
+         */
+        get: operations["activity_stream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/alarms": {
         parameters: {
             query?: never;
@@ -2000,6 +2021,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/mail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether and how mail is sent. */
+        get: operations["mail_state"];
+        put?: never;
+        /** Sends a mail. It is tried until the mail server takes it, for at most three days. */
+        post: operations["mail_send"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/me": {
         parameters: {
             query?: never;
@@ -2549,6 +2588,145 @@ export interface paths {
         put?: never;
         /** Gives a user a new one-time password and ends the user's logins. */
         post: operations["users_reset_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All webhooks, by name. */
+        get: operations["webhooks_list"];
+        put?: never;
+        /** Makes a webhook. */
+        post: operations["webhooks_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One webhook. */
+        get: operations["webhooks_get"];
+        put?: never;
+        post?: never;
+        /** Deletes a webhook with its deliveries. */
+        delete: operations["webhooks_delete"];
+        options?: never;
+        head?: never;
+        /** Changes a webhook, enables or disables it. */
+        patch: operations["webhooks_edit"];
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Deliveries of a webhook in one state. */
+        get: operations["webhooks_list_deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/deliveries/resend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends all dead letters of a webhook again, in their order, as far as there is room for them to wait. */
+        post: operations["webhooks_resend_all"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/deliveries/{delivery}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One delivery with what it says. */
+        get: operations["webhooks_delivery"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/deliveries/{delivery}/resend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends a dead letter again, with its id, behind all that wait. */
+        post: operations["webhooks_resend"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/ping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Posts a `ping` to a webhook now, also to one that is disabled, and says what it answered. */
+        post: operations["webhooks_test"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives a webhook a new secret. The former one signs beside it for a day. */
+        post: operations["webhooks_rotate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3288,6 +3466,41 @@ export interface components {
             /**
              * Format: int64
              * @description How many there are in all.
+             */
+            total: number;
+        };
+        /** @description Something that was to be posted or mailed. */
+        Delivery: {
+            /** @description The beginning of the last answer, or why there was none. */
+            answer?: string | null;
+            /** @description Since when; for one that waits, when it is tried next. */
+            at: string;
+            /** @description When it was put in. */
+            created_at: string;
+            /** @description The kind of the change, a word of a rule, or `mail`. */
+            event: string;
+            /** @description Its id, the same in all tries. */
+            id: string;
+            /** @description `waiting`, `delivered` or `dead`. */
+            state: string;
+            /**
+             * Format: int64
+             * @description What it was answered last: the HTTP status, or the code of SMTP.
+             */
+            status?: number | null;
+            /**
+             * Format: int64
+             * @description How often it was tried.
+             */
+            tries: number;
+        };
+        /** @description A part of the deliveries. */
+        DeliveryList: {
+            /** @description Those that wait in their order, others the newest first. */
+            items: components["schemas"]["Delivery"][];
+            /**
+             * Format: int64
+             * @description How many are in this state.
              */
             total: number;
         };
@@ -4349,6 +4562,33 @@ export interface components {
             /** @description The password. */
             password: string;
         };
+        /** @description A mail that waits to be sent. */
+        MailQueued: {
+            /** @description The id of the delivery. */
+            id: string;
+        };
+        /** @description How mail is sent. */
+        MailState: {
+            /**
+             * Format: int64
+             * @description How many dead letters there are (`/api/v1/webhooks/mail/deliveries`).
+             */
+            dead: number;
+            /**
+             * Format: int64
+             * @description How many of those that were taken are kept.
+             */
+            delivered: number;
+            /** @description From whom mails come. */
+            from?: string | null;
+            /** @description The mail server; none if no mail can be sent. */
+            server?: string | null;
+            /**
+             * Format: int64
+             * @description How many mails wait.
+             */
+            waiting: number;
+        };
         /** @description How much is made. */
         MdashMade: {
             /** @description Devices. */
@@ -4646,6 +4886,15 @@ export interface components {
             /** @description For whom it is: 1 to 80 characters. */
             label: string;
         };
+        /** @description A mail. */
+        NewMail: {
+            /** @description One line, at most 200 characters. */
+            subject: string;
+            /** @description Plain text, at most 64 KiB. */
+            text?: string;
+            /** @description 1 to 20 addresses. */
+            to: string[];
+        };
         /** @description What makes an app. */
         NewPusherApp: {
             /** @description Whether an original base comes in with it. */
@@ -4724,6 +4973,17 @@ export interface components {
             comment?: string;
             /** @description At most 64 KiB. */
             source: string;
+        };
+        /** @description What makes a webhook. */
+        NewWebhook: {
+            /** @description Kinds of changes, or beginnings such as `device_*`; `*` is any. Without one only rules deliver to it. */
+            changes?: string[];
+            /** @description Only changes that concern devices of this selector. */
+            devices?: string | null;
+            /** @description Unique without regard to case, 1 to 80 characters. */
+            name: string;
+            /** @description An address with `http://` or `https://`, without a password. */
+            url: string;
         };
         /** @description A new one-time password, which is shown only now. */
         OneTimePassword: {
@@ -5188,6 +5448,11 @@ export interface components {
             devices: number;
             /** @description Its id. */
             id: string;
+        };
+        /** @description How many were sent again. */
+        Resent: {
+            /** @description So many wait again. */
+            resent: number;
         };
         /** @description To which revision. */
         RestoreShadow: {
@@ -5890,10 +6155,88 @@ export interface components {
             /** @description What it means and how to end it. */
             sentence: string;
         };
+        /** @description An address outside to which changes are posted. */
+        Webhook: {
+            /** @description Kinds of changes that it wants, or their beginnings such as `device_*`; without one only rules deliver to it. */
+            changes: string[];
+            /** @description When it was made. */
+            created_at: string;
+            /**
+             * Format: int64
+             * @description How many dead letters there are.
+             */
+            dead: number;
+            /**
+             * Format: int64
+             * @description How many of those that were taken are kept.
+             */
+            delivered: number;
+            /** @description Only changes that concern devices of this selector. */
+            devices?: string | null;
+            /** @description Why the hub disabled it, if it did. */
+            disabled_because?: string | null;
+            /** @description Whether it is delivered to. */
+            enabled: boolean;
+            /** @description Its id. */
+            id: string;
+            /** @description Unique without regard to case. */
+            name: string;
+            /** @description Where is posted to. */
+            url: string;
+            /**
+             * Format: int64
+             * @description How many deliveries wait.
+             */
+            waiting: number;
+        };
+        /** @description What changes a webhook; fields that are left out stay as they are. */
+        WebhookEdit: {
+            /** @description New wishes. */
+            changes?: string[] | null;
+            /** @description New selector; an empty one is none. */
+            devices?: string | null;
+            /** @description Whether it is delivered to. While it is not, what waits stays and nothing is added. */
+            enabled?: boolean | null;
+            /** @description New name. */
+            name?: string | null;
+            /** @description New address; what waits goes there. */
+            url?: string | null;
+        };
+        /** @description All webhooks. */
+        WebhookList: {
+            /** @description By name. */
+            items: components["schemas"]["Webhook"][];
+            /** @description How many there are. */
+            total: number;
+        };
+        /** @description What came of a ping. */
+        WebhookPing: {
+            /** @description The beginning of the answer, or why there was none. */
+            answer: string;
+            /**
+             * Format: int64
+             * @description The HTTP status; without one no answer came.
+             */
+            status?: number | null;
+            /** @description Whether it was taken. */
+            taken: boolean;
+        };
+        /** @description With what the posts of a webhook are signed. It is shown once. */
+        WebhookSecret: {
+            /** @description The webhook's id. */
+            id: string;
+            /** @description `whsec_…`, as the libraries of Standard Webhooks take it. */
+            secret: string;
+        };
         /** @description Which of a deployment's devices are meant; all by default. */
         Which: {
             /** @description Ids of devices. */
             devices?: string[] | null;
+        };
+        /** @description A delivery with what it says. */
+        WholeDelivery: components["schemas"]["Delivery"] & {
+            /** @description What is posted. */
+            body: unknown;
         };
         /** @description A wire and what passed along it since the hub started. */
         WireDto: {
@@ -6006,6 +6349,54 @@ export interface operations {
                 };
             };
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    activity_stream: {
+        parameters: {
+            query?: {
+                /** @description Of a kind. */
+                kind?: string | null;
+                /** @description About a noun. */
+                noun?: string | null;
+                /** @description About a subject, by id. */
+                subject?: string | null;
+                /** @description That concern a device. */
+                device?: string | null;
+                /** @description By an actor, by name. */
+                actor?: string | null;
+                /** @description Behind this place in the order; `Last-Event-ID` counts more. Without both, from now on. */
+                after?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11344,6 +11735,64 @@ export interface operations {
             };
         };
     };
+    mail_state: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MailState"];
+                };
+            };
+        };
+    };
+    mail_send: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewMail"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MailQueued"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     login_me: {
         parameters: {
             query?: never;
@@ -12865,6 +13314,368 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhooks_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookList"];
+                };
+            };
+        };
+    };
+    webhooks_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWebhook"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookSecret"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhooks_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhooks_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhooks_edit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookEdit"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhooks_list_deliveries: {
+        parameters: {
+            query?: {
+                /** @description `waiting` by default, `delivered` or `dead`. */
+                state?: string | null;
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhooks_resend_all: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Resent"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhooks_delivery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                delivery: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WholeDelivery"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhooks_resend: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                delivery: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Resent"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhooks_test: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookPing"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhooks_rotate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookSecret"];
                 };
             };
             404: {
