@@ -10,6 +10,7 @@ use crate::change::{Actor, Change, ChangeKind};
 use crate::device::Device;
 use crate::effects::{Effects, Save};
 use crate::id::GatewayId;
+use crate::line::Through;
 use crate::rejection::Rejection;
 use crate::selector::Selector;
 use crate::text;
@@ -88,6 +89,11 @@ impl Gateway {
         is_selected: Option<bool>,
         has_shown: bool,
     ) -> Option<Hindrance> {
+        if let Some(line) = &device.line {
+            // An engineer said through which gateway it is reached.
+            let is_own = line.through == Through::Gateway(self.id);
+            return (!is_own).then_some(Hindrance::NotItsOwn);
+        }
         match is_selected {
             Some(false) => Some(Hindrance::NotItsOwn),
             Some(true) if has_shown || device.unauthenticated_allowed => None,

@@ -125,6 +125,8 @@ pub enum Transport {
     Coap,
     /// MQTT or MQTT-SN of a node that has no credential: no session of the broker.
     MqttNode,
+    /// Plain TCP to or from a unit.
+    Line,
 }
 
 /// What somebody shows to be let in. Secrets here are never logged: `Debug` leaves them out.

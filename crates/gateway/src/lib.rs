@@ -1,5 +1,5 @@
-//! Sockets towards devices: MQTT, HTTP and CoAP, what nodes of Pyaiot use, and boards that are called. A gateway
-//! reaches the product only through [`hub::Hub`].
+//! Sockets towards devices: MQTT, HTTP and CoAP, what nodes of Pyaiot use, boards that are called, and units
+//! on plain TCP. A gateway reaches the product only through [`hub::Hub`].
 
 pub mod boards;
 pub mod coap;
@@ -8,3 +8,4 @@ pub mod hub;
 pub mod link;
 pub mod mqtt;
 pub mod nodes;
+pub mod units;

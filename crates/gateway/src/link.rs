@@ -15,6 +15,7 @@ mod order;
 pub mod proof;
 mod remote;
 mod spool;
+mod units;
 mod verdicts;
 
 pub use address::Address;

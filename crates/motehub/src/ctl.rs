@@ -21,6 +21,7 @@ mod gateway;
 mod group;
 mod import;
 mod inbox;
+mod line;
 mod live;
 mod look;
 mod mdash;

@@ -2,6 +2,7 @@
 
 mod join;
 mod kept;
+mod tcp;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Coap(CoapOptions),
     /// Serve nodes of the Pyaiot family that come by WebSocket, MQTT or MQTT-SN here, for a hub elsewhere
     Ws(NodesOptions),
+    /// Reach plain TCP units here, for a hub elsewhere
+    Tcp(tcp::TcpOptions),
 }
 
 /// What makes a join file.
@@ -154,6 +157,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Mqtt(options) => runtime.block_on(serve_mqtt(options)),
         Command::Coap(options) => runtime.block_on(serve_coap(options)),
         Command::Ws(options) => runtime.block_on(serve_nodes(options)),
+        Command::Tcp(options) => runtime.block_on(tcp::serve(options)),
     }
 }
 

@@ -12,7 +12,7 @@ use minicbor::{Decoder, Encoder};
 use crate::DecodeError;
 
 /// The version of all that is said over a link. One more with every change of the table or of the frames.
-pub const VERSION: u64 = 5;
+pub const VERSION: u64 = 6;
 /// Largest frame in bytes.
 pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 

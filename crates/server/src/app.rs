@@ -25,6 +25,7 @@ use crate::rotation::Origins;
 use crate::server::Addresses;
 use crate::settings::Settings;
 use crate::shadows::Shadows;
+use crate::units::Reached;
 use crate::webhooks::Webhooks;
 use motehub_domain::effects::Save;
 use motehub_domain::gateway::Taken;
@@ -110,6 +111,8 @@ pub(crate) struct Parts {
     pub(crate) webhooks: Webhooks,
     /// Boards that are called.
     pub(crate) called: Called,
+    /// Units, here and behind gateways.
+    pub(crate) units: Reached,
     /// Renders the metrics.
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
 }

@@ -118,7 +118,7 @@ fn said(knock: &hub::Knock, has_boards: bool) -> Option<Said> {
     let via = match knock.transport {
         hub::Transport::Mqtt | hub::Transport::MqttNode => Via::Mqtt,
         hub::Transport::WebSocket if matches!(knock.credentials, Credentials::Riot { .. }) => Via::WebSocket,
-        hub::Transport::Http | hub::Transport::WebSocket => Via::Http,
+        hub::Transport::Http | hub::Transport::WebSocket | hub::Transport::Line => Via::Http,
         hub::Transport::Coap => Via::Coap,
     };
     match &knock.credentials {

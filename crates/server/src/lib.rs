@@ -48,6 +48,7 @@ mod settings;
 mod shadows;
 mod syntax;
 mod tls;
+mod units;
 mod usage;
 mod webhooks;
 

@@ -55,6 +55,7 @@ impl App {
         self.pyaiot.tell(&effects.save);
         self.pusher.tell(&effects.save);
         self.tell_boards(&effects.save).await;
+        self.tell_units(&effects.save);
         self.live.show_shadows(effects.save);
         Ok(())
     }

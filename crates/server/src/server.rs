@@ -40,6 +40,7 @@ use crate::pusher::{self, Pusher};
 use crate::pyaiot::{self, Pyaiot};
 use crate::rotation::Origins;
 use crate::settings::Settings;
+use crate::units::Reached;
 use crate::{
     access_key, api, assets, aws, backup, commands, exposition, hub, mdash, mip, nodes, random, reports,
     retention, rollouts, secrets, shadows, tls, webhooks,
@@ -61,6 +62,7 @@ pub struct Server {
     pyaiot: Option<TcpListener>,
     pusher: pusher::Listeners,
     logstash: Option<TcpListener>,
+    line: Option<TcpListener>,
     nodes: nodes::Listeners,
     mqtt: mqtt::Gateway,
     coap: Vec<coap::Gateway>,
@@ -101,6 +103,8 @@ pub struct Addresses {
     pub nodes: nodes::Addresses,
     /// What boards with ESP-FIRMWARE log.
     pub logstash: Option<SocketAddr>,
+    /// Units that dial in.
+    pub line: Option<SocketAddr>,
 }
 
 impl Server {
@@ -140,6 +144,7 @@ impl Server {
         let pusher = pusher::Listeners::bind(&settings).await?;
         let logstash = settings.esp_firmware.as_ref().and_then(|settings| settings.logstash);
         let logstash = listen::tcp_if("--logstash", logstash).await?;
+        let line = listen::tcp_if("--line-listen", settings.line.listen).await?;
         let tls = match settings.mqtt_tls {
             Some(address) => Some((address, tls::server_config(&settings)?)),
             None => None,
@@ -182,6 +187,7 @@ impl Server {
             mailer: settings.smtp.as_ref().map(Mailer::new),
             webhooks: webhooks::Webhooks::default(),
             called: Called::default(),
+            units: Reached::default(),
             metrics: exposition::recorder(),
             settings: settings.clone(),
         });
@@ -204,6 +210,8 @@ impl Server {
             app.called.begin(hub.clone());
             app.know_boards().await.map_err(io::Error::other)?;
         }
+        app.units.begin(hub.clone(), settings.line.networks.clone(), settings.clock.clone());
+        app.know_units().await.map_err(io::Error::other)?;
         let bound = mqtt.addresses();
         let missing = || io::Error::other("the MQTT listener has no address");
         let addresses = Addresses {
@@ -220,6 +228,7 @@ impl Server {
             pusher: pusher.addresses()?,
             nodes: nodes.addresses()?,
             logstash: logstash.as_ref().map(TcpListener::local_addr).transpose()?,
+            line: line.as_ref().map(TcpListener::local_addr).transpose()?,
         };
         let _ = app.bound.set(addresses);
         let _ = app.outside.set(Outside::new(&settings.webhook_networks, addresses.ports()));
@@ -233,6 +242,7 @@ impl Server {
             pyaiot,
             pusher,
             logstash,
+            line,
             nodes,
             mqtt,
             coap,
@@ -266,6 +276,7 @@ impl Server {
             pyaiot,
             pusher,
             logstash,
+            line,
             nodes,
             mqtt,
             coap,
@@ -304,6 +315,12 @@ impl Server {
             gateways.spawn(boards.clone().run(shutdown.clone()));
             if let Some(listener) = logstash {
                 gateways.spawn(boards.clone().take_logs(listener, shutdown.clone()));
+            }
+        }
+        if let Some(units) = app.units.here() {
+            gateways.spawn(units.clone().run(shutdown.clone()));
+            if let Some(listener) = line {
+                gateways.spawn(units.clone().listen(listener, shutdown.clone()));
             }
         }
         gateways.spawn(http::serve(http, router(&app, shutdown.clone()), hub, shutdown.clone()));

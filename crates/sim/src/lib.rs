@@ -2,6 +2,7 @@
 
 pub mod coap;
 pub mod esp_firmware;
+pub mod line;
 pub mod micropython;
 pub mod mongoose;
 pub mod nodemcu;
@@ -15,6 +16,8 @@ pub enum Command {
     Coap(Box<coap::Options>),
     /// Run virtual MicroPython boards with the ESP-FIRMWARE firmware
     EspFirmware(Box<esp_firmware::Options>),
+    /// Run virtual units: sensors that say lines, lamps that are told them
+    Line(Box<line::Options>),
     /// Run virtual MicroPython boards with Motehub's agent
     Micropython(Box<micropython::Options>),
     /// Run virtual lights with Mongoose OS
@@ -38,6 +41,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Coap(options) => coap::run(&options),
         Command::EspFirmware(options) => esp_firmware::run(&options),
+        Command::Line(options) => line::run(&options),
         Command::Micropython(options) => micropython::run(&options),
         Command::Mongoose(options) => mongoose::run(&options),
         Command::Nodemcu(options) => nodemcu::run(*options),

@@ -100,6 +100,13 @@ impl Fleet {
         Self::run(command, flash)
     }
 
+    /// Units, with arguments that say which.
+    pub fn line(arguments: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command.args(["sim", "line"]).args(arguments);
+        Self::run(command, PathBuf::new())
+    }
+
     /// RIOT nodes, at addresses that no other test has, with more arguments.
     pub fn riot(hub: &Hub, arguments: &[&str]) -> Self {
         let coap = hub.ready["coap"].as_str().expect("the listener is in the ready line");

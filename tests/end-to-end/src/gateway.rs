@@ -33,7 +33,11 @@ impl Gateway {
     fn start_at(kind: &str, wrapper: &[String], words: Vec<String>, address: &str) -> Self {
         let mut all = wrapper.to_vec();
         all.extend([binary().display().to_string(), "gateway".to_owned(), kind.to_owned()]);
-        all.extend([format!("--{kind}"), address.to_owned()]);
+        let (flag, key) = match kind {
+            "tcp" => ("line-listen", "line"),
+            kind => (kind, kind),
+        };
+        all.extend([format!("--{flag}"), address.to_owned()]);
         all.extend(words.iter().cloned());
         let mut child = Command::new(&all[0])
             .args(&all[1..])
@@ -56,7 +60,7 @@ impl Gateway {
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| {
             panic!("no ready line but {line:?}: {error}\n{}", log.lock().expect("the log"))
         });
-        let address = ready[kind].as_str().expect("where it listens").to_owned();
+        let address = ready[key].as_str().expect("where it listens").to_owned();
         Self { child, kind: kind.to_owned(), wrapper: wrapper.to_vec(), words, address, log }
     }
 

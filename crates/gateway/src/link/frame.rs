@@ -16,6 +16,7 @@ use motehub_protocol::{DecodeError, wire};
 use crate::hub::{
     Arrival, Client, Connection, ConnectionId, Credentials, Knock, Refusal, Transport, UplinkError,
 };
+use crate::units::Unit;
 
 /// From a gateway to its hub.
 #[derive(Debug)]
@@ -109,6 +110,8 @@ pub enum Order {
         /// Whether it is retained.
         retain: bool,
     },
+    /// These are all units that the gateway reaches.
+    Units(Vec<Unit>),
 }
 
 /// A call of the hub, with what it returns.
@@ -209,6 +212,7 @@ pub struct Status {
 wire! {
     struct Stamped { arrival, at }
     struct Arrival { device, uplink, mark, again }
+    struct Unit { device, line, silence_max }
     struct Knock { address, transport, credentials }
     struct Client { device, token, name, rights, until, silence_max }
     struct Connection { id, device, address, transport, silence_max }
@@ -236,6 +240,7 @@ wire! {
         1 = Rights(device, rights),
         2 = Forget(principal),
         3 = Publish { topic, payload, qos, retain },
+        4 = Units(units),
     }
     enum Question {
         0 = Authenticate(knock),
@@ -256,7 +261,7 @@ wire! {
         15 = Keys(identity),
     }
     enum Lane { 0 = Said, 1 = Measured }
-    enum Transport { 0 = Mqtt, 1 = Http, 2 = WebSocket, 3 = Coap, 4 = MqttNode }
+    enum Transport { 0 = Mqtt, 1 = Http, 2 = WebSocket, 3 = Coap, 4 = MqttNode, 5 = Line }
     enum Refusal { 0 = BadCredentials, 1 = NotAllowed, 2 = Unavailable }
     enum UplinkError { 0 = Refused(why), 1 = Unavailable(why) }
     enum Credentials {

@@ -10,6 +10,8 @@ impl Order {
             Self::Disconnect(device) => mqtt.disconnect_device(*device),
             Self::Rights(device, rights) => mqtt.set_rights(*device, rights),
             Self::Forget(principal) => mqtt.forget_principal(principal),
+            // The broker has nothing to do with units.
+            Self::Units(_) => {}
             Self::Publish { topic, payload, qos, retain } => {
                 if mqtt.is_heard(topic) || *retain {
                     mqtt.publish(topic, payload, *qos, *retain);

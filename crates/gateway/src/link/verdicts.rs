@@ -122,7 +122,7 @@ impl Verdicts {
         let who = match order {
             Order::Disconnect(device) => Principal::Device(*device),
             Order::Forget(principal) => *principal,
-            Order::Rights(..) | Order::Publish { .. } => return,
+            Order::Rights(..) | Order::Publish { .. } | Order::Units(_) => return,
         };
         self.knocks().remove(&who);
         self.written().clear();

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::print::{cell, out, table};
-use super::{Caller, bulk, camera, find, import, report};
+use super::{Caller, bulk, camera, find, import, line, report};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -38,12 +38,29 @@ pub(super) enum Verb {
         /// Its own id: the chip id of a NodeMCU board, the uid of a RIOT node
         #[arg(long, value_name = "ID")]
         external_id: Option<String>,
+        /// Where a unit of the dialect line is, such as 192.168.1.20:8888
+        #[arg(long, value_name = "HOST:PORT")]
+        address: Option<String>,
+        /// How a unit is spoken to, such as kind=read; may be given several times
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        settings: Vec<String>,
         /// A tag; may be given several times
         #[arg(long = "tag", value_name = "TAG")]
         tags: Vec<String>,
         /// A new file for the settings of a board with Motehub's agent (native or micropython); fill in the Wi-Fi
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+    },
+    /// Show or change how a unit is spoken to, such as `device line lamp kind=update end_out=cr`
+    Line {
+        /// Its id, name or external id
+        device: String,
+        /// Where it is now, such as 192.168.1.21:8888; its history stays
+        #[arg(long, value_name = "HOST:PORT")]
+        address: Option<String>,
+        /// Settings; without a value as usual
+        #[arg(value_name = "NAME=VALUE")]
+        settings: Vec<String>,
     },
     /// Register many devices from a CSV table
     Import(import::Import),
@@ -159,10 +176,17 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
             let id = find::id(caller, "device", device)?;
             caller.show(&caller.get(&format!("/devices/{id}"))?, one)
         }
-        Verb::Add { name, dialect, external_id, tags, config } => {
+        Verb::Add { name, dialect, external_id, address, settings, tags, config } => {
             // A file that cannot be written is noticed before there is a device.
             let file = config.as_deref().map(new_private_file).transpose()?;
-            let new = json!({ "name": name, "dialect": dialect, "external_id": external_id, "tags": tags });
+            let mut new =
+                json!({ "name": name, "dialect": dialect, "external_id": external_id, "tags": tags });
+            if let Some(address) = address {
+                new["address"] = json!(address);
+            }
+            if !settings.is_empty() {
+                new["line"] = Value::Object(line::read(settings)?);
+            }
             let made = caller.post("/devices", &new)?;
             if let Some(mut file) = file {
                 file.write_all(agent_config(caller, &made)?.as_bytes()).context("writing the settings")?;
@@ -172,6 +196,7 @@ pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
                 format!("id          {id}\ncredential  {credential}   (shown only now: keep it)\n")
             })
         }
+        Verb::Line { device, address, settings } => line::run(caller, device, address.as_deref(), settings),
         Verb::Import(wanted) => import::run(caller, wanted),
         Verb::Rotate { selector: Some(selector), yes, .. } => {
             bulk::run(caller, selector, &json!({ "kind": "rotate" }), "give new credentials to", *yes)

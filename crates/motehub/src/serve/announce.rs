@@ -40,6 +40,9 @@ pub(super) fn ready(server: &Server) {
     if let Some(address) = addresses.pusher.tls {
         line["pusher_tls"] = json!(address.to_string());
     }
+    if let Some(address) = addresses.line {
+        line["line"] = json!(address.to_string());
+    }
     if let Some(address) = addresses.logstash {
         line["logstash"] = json!(address.to_string());
     }

@@ -8,6 +8,7 @@ use motehub_domain::flow::{Passed, StepId};
 use motehub_domain::id::Id;
 use motehub_domain::job;
 use motehub_domain::kept::Principal;
+use motehub_domain::line::Line;
 use motehub_domain::message::{Downlink, FirmwareSignal, Offer, Order, Outcome, Secret, Uplink};
 use motehub_domain::report::{Announcement, Crash, Event, Level, LogLine, Progress, Running, TaskReport};
 use motehub_domain::shadow::{
@@ -227,6 +228,16 @@ impl Wire for Digest {
     fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let bytes = reader.bytes()?.try_into();
         bytes.map(Self).map_err(|_| reader.wrong("a digest has 32 bytes"))
+    }
+}
+
+impl Wire for Line {
+    fn put(&self, writer: &mut Writer) {
+        self.to_json().put(writer);
+    }
+    fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let document = <Value as Wire>::get(reader)?;
+        Self::from_json(&document).map_err(|rejection| DecodeError(rejection.sentence))
     }
 }
 

@@ -214,6 +214,7 @@ async fn weaknesses(
     pyaiot(app, &mut add);
     pusher(app, &mut add);
     boards(app, &mut add);
+    units(app, &mut add);
     if let Some(disk) = disk.filter(|disk| disk.free_bytes < FREE_BYTES_MIN) {
         let free_mb = disk.free_bytes / 1_000_000;
         add("disk_full", format!("the disk of the data folder has {free_mb} MB left: free some space"));
@@ -252,6 +253,18 @@ fn boards(app: &App, add: &mut impl FnMut(&'static str, String)) {
             board can have it run anything; keep them in a network of their own, and leave out --esp-firmware when \
             there are none";
         add("esp_firmware", sentence.to_owned());
+    }
+}
+
+/// What is weak about units.
+fn units(app: &App, add: &mut impl FnMut(&'static str, String)) {
+    let count = app.units.count();
+    if count > 0 {
+        let sentence = format!(
+            "{count} units are known by their address or by a greeting, and prove nothing: whoever has the address can \
+             say readings and is told what is desired; keep them in a network of their own"
+        );
+        add("units", sentence);
     }
 }
 

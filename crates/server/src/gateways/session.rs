@@ -87,6 +87,7 @@ impl Session {
         let Self { mut socket, mut says, peer } = self;
         let (app, link) = (peer.app.clone(), peer.link.clone());
         app.gateway_linked(&link).await;
+        app.tell_units_of(&link);
         let over = tokio::select! {
             over = serve(&peer, &mut socket, &mut says) => over,
             () = link.cut.cancelled() => Over(reason(&link)),

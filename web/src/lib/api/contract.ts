@@ -111,6 +111,8 @@ export type Quarantine = Known['Quarantine'];
 export type LogLine = Known['LogLineDto'];
 export type NewDevice = Known['NewDevice'];
 export type DeviceEdit = Known['DeviceEdit'];
+/** How a unit is spoken to. */
+export type Line = Known['Line'];
 export type Metric = Told<
   Known['MetricList']['items'][number],
   { kind: 'number' | 'boolean' | 'text' | 'json' }

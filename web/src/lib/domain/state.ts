@@ -89,10 +89,13 @@ export function isRetryable(state: TaskState): boolean {
 }
 
 /** One word for a device in a list: what a person should look at first wins. */
-export function badgeOfDevice(device: Pick<Device, 'state'>): { tone: Tone; text: string } {
+export function badgeOfDevice(device: Pick<Device, 'state'> & Partial<Pick<Device, 'line'>>): {
+  tone: Tone;
+  text: string;
+} {
   if (device.state === 'failing') return { tone: 'bad', text: 'Failing' };
   if (device.state === 'pending') return { tone: 'warn', text: 'Pending' };
-  if (device.state === 'waiting_for_script') return { tone: 'idle', text: 'No script yet' };
+  if (device.state === 'waiting_for_script' && !device.line) return { tone: 'idle', text: 'No script yet' };
   return { tone: 'ok', text: 'OK' };
 }
 
