@@ -178,6 +178,12 @@ kinds! {
     PublicLinkMade = "public_link_made", "dashboard";
     /// Nobody sees a dashboard by a public link any more.
     PublicLinkWithdrawn = "public_link_withdrawn", "dashboard";
+    /// A rule was made.
+    RuleCreated = "rule_created", "rule";
+    /// A rule was changed, turned on or off.
+    RuleEdited = "rule_edited", "rule";
+    /// A rule was deleted.
+    RuleDeleted = "rule_deleted", "rule";
     /// A rule raised an alarm.
     AlarmRaised = "alarm_raised", "alarm";
     /// A person saw an alarm and takes care of it.
@@ -288,6 +294,8 @@ kinds! {
     ClientDisconnected = "client_disconnected", "connection";
     /// The MQTT session of a client was forgotten by a person, with all that waited for it.
     SessionForgotten = "session_forgotten", "connection";
+    /// The hub started again.
+    HubStarted = "hub_started", "hub";
     /// A copy of everything was taken out of the hub.
     BackupTaken = "backup_taken", "hub";
 }

@@ -16,8 +16,8 @@ use crate::flow::{Flow, FlowVersion, Layout, Limit};
 use crate::gateway::{Gateway, Taken};
 use crate::group::Group;
 use crate::id::{
-    DashboardId, DeviceId, FirmwareId, FlowId, GatewayId, GrantId, GroupId, InvitationId, KnockId,
-    PublicLinkId, PusherAppId, PyaiotKeyId, ScriptId, TokenId, UserId, WebhookId,
+    DashboardId, DeviceId, FiringId, FirmwareId, FlowId, GatewayId, GrantId, GroupId, InvitationId, KnockId,
+    PublicLinkId, PusherAppId, PyaiotKeyId, RuleId, ScriptId, TokenId, UserId, WebhookId,
 };
 use crate::job;
 use crate::knock::Knock;
@@ -26,6 +26,7 @@ use crate::person::{Grant, Login, Token, User};
 use crate::pusher::PusherApp;
 use crate::pyaiot::Key as PyaiotKey;
 use crate::report::{LogLine, Quarantine, Report};
+use crate::rule::{self, Rule};
 use crate::script::{Script, ScriptVersion};
 use crate::shadow::{Revision, Shadow, Spoken};
 use crate::share::{Invitation, Share};
@@ -199,6 +200,20 @@ pub enum Save {
     /// Replaces what a device reported of itself, by the names under which selectors find it: `model`, `firmware`, …
     /// and its own attributes without the `attributes.` in front. Of two with one name the first counts.
     Reported(DeviceId, Vec<(String, PointValue)>),
+    /// Guarded. Unique: name.
+    Rule(Box<Rule>),
+    /// With its states and firings.
+    DeleteRule(RuleId),
+    /// How a rule stands with a device; replaces what was there.
+    RuleState(RuleId, Option<DeviceId>, Box<rule::engine::State>),
+    /// A rule begins anew with all devices.
+    ForgetRuleStates(RuleId),
+    /// Always an insert; old ones of the rule make room.
+    Firing(Box<rule::Record>),
+    /// Everything that a firing wants was done or tried; with what could not be done.
+    FiringDone(FiringId, Vec<String>),
+    /// What a rule last fired for is over.
+    FiringEnded(RuleId, Option<DeviceId>, Time),
     /// Guarded. A rule has one alarm at a time for a device that is not cleared: a second one is a conflict.
     Alarm(Box<Alarm>),
     /// Insert or replace.

@@ -5,7 +5,6 @@
 //! them from all wires that lead to it.
 
 mod check;
-pub mod expression;
 mod read;
 pub mod run;
 mod settings;

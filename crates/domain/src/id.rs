@@ -45,6 +45,8 @@ pub mod kind {
     pub enum PublicLink {}
     /// If something happens, then something is done.
     pub enum Rule {}
+    /// That a rule fired.
+    pub enum Firing {}
     /// What a rule raised.
     pub enum Alarm {}
     /// A key with which Pyaiot gateways prove who they are.
@@ -89,6 +91,8 @@ pub type DashboardId = Id<kind::Dashboard>;
 pub type PublicLinkId = Id<kind::PublicLink>;
 /// Id of a rule.
 pub type RuleId = Id<kind::Rule>;
+/// Id of a firing.
+pub type FiringId = Id<kind::Firing>;
 /// Id of an alarm.
 pub type AlarmId = Id<kind::Alarm>;
 /// Id of a key of Pyaiot gateways.

@@ -30,6 +30,7 @@ mod print;
 mod pusher;
 mod pyaiot;
 mod report;
+mod rule;
 mod script;
 mod shadow;
 mod telemetry;
@@ -119,6 +120,9 @@ enum Noun {
     /// Flows, whose steps run on boards and on the hub: list, show, save, deploy, stop, placement, dry-run, history
     #[command(subcommand)]
     Flow(flow::Verb),
+    /// Rules: list, show, check, save, enable, disable, firings, replay, delete
+    #[command(subcommand)]
+    Rule(rule::Verb),
     /// Alarms that rules raised: list, acknowledge, clear
     #[command(subcommand)]
     Alarm(alarm::Verb),
@@ -241,6 +245,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Firmware(verb) => firmware::run(&caller()?, verb),
         Noun::Dashboard(verb) => dashboard::run(&caller()?, verb),
         Noun::Flow(verb) => flow::run(&caller()?, verb),
+        Noun::Rule(verb) => rule::run(&caller()?, verb),
         Noun::Alarm(verb) => alarm::run(&caller()?, verb),
         Noun::Deployment(verb) => deployment::run(&caller()?, verb),
         Noun::Shadow(verb) => shadow::run(&caller()?, verb),

@@ -11,7 +11,7 @@ mod python;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use motehub_domain::flow::expression::{Binary, Function, Node};
+use motehub_domain::expression::{Binary, Function, Node};
 use motehub_domain::flow::{Graph, Kind, Step, StepId, wire_name};
 use motehub_domain::id::FlowId;
 use serde_json::Value;
@@ -192,6 +192,7 @@ fn known(node: &Node) -> Option<Known> {
         Node::If(_, yes, no) => known(yes).filter(|kind| known(no) == Some(*kind)),
         Node::Call(Function::String, _) => Some(Known::Text),
         Node::Call(..) => Some(Known::Number),
+        Node::More(more) => match *more {},
         Node::Literal(_)
         | Node::Input
         | Node::Member(..)

@@ -42,6 +42,7 @@ mod overview;
 mod pusher_apps;
 mod pyaiot_keys;
 mod reports;
+mod rules;
 mod scripts;
 pub(crate) mod selectors;
 mod shadow_history;
@@ -307,7 +308,18 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(flows::placement::placement))
         .on(Needs(See), routes!(flows::placement::placements))
         .on(Needs(See), routes!(flows::placement::program))
-        // Alarms
+        // Rules and alarms
+        .on(Needs(See), routes!(rules::list))
+        .on(Needs(Build), routes!(rules::create))
+        .on(Needs(See), routes!(rules::check))
+        .on(Needs(See), routes!(rules::replay::try_out))
+        .on(Needs(See), routes!(rules::get))
+        .on(Needs(Build), routes!(rules::edit))
+        .on(Needs(Build), routes!(rules::delete))
+        .on(Needs(Build), routes!(rules::enable))
+        .on(Needs(Build), routes!(rules::disable))
+        .on(Needs(See), routes!(rules::firings))
+        .on(Needs(See), routes!(rules::replay::replay))
         .on(Needs(See), routes!(alarms::list))
         .on(Needs(See), routes!(alarms::get))
         .on(Needs(Operate), routes!(alarms::acknowledge))

@@ -22,6 +22,7 @@ use crate::reports::Events;
 use crate::retention::Retention;
 use crate::rollouts::Rollouts;
 use crate::rotation::Origins;
+use crate::rules::Rules;
 use crate::server::Addresses;
 use crate::settings::Settings;
 use crate::shadows::Shadows;
@@ -69,6 +70,8 @@ pub(crate) struct Parts {
     pub(crate) rollouts: Rollouts,
     /// The flows that run.
     pub(crate) flows: Flows,
+    /// The rules that are on.
+    pub(crate) rules: Rules,
     /// What the commands worker is told.
     pub(crate) commands: Commands,
     /// Whose turn it is with the shadows of a device.

@@ -246,10 +246,14 @@ impl App {
     async fn append(&self, measured: Vec<Measured>, taken: Option<&Taken>) -> Result<(), StoreError> {
         let points: usize = measured.iter().map(|measured| measured.points.len()).sum();
         let shown = self.live.wanted(&measured);
+        let stamp = self.rules.stamp(self.now());
         let mut tries = 1;
         loop {
-            match self.store.append_taken(measured.clone(), taken).await {
-                Ok(_) => break,
+            match self.store.append_at(measured.clone(), taken, Some(stamp.at)).await {
+                Ok((_, times)) => {
+                    self.rules.measured(&stamp, &measured, &times);
+                    break;
+                }
                 Err(error) if tries >= APPEND_TRIES => {
                     tracing::error!(%error, "telemetry cannot be stored: nothing is acknowledged");
                     return Err(error);
@@ -258,6 +262,7 @@ impl App {
             }
             tokio::time::sleep(APPEND_PAUSE).await;
         }
+        drop(stamp);
         self.points.count(points, self.now());
         metrics::counter!("motehub_points_stored_total").increment(points as u64);
         self.live.show(shown);

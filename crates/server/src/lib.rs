@@ -42,6 +42,7 @@ mod reports;
 mod retention;
 mod rollouts;
 mod rotation;
+mod rules;
 mod secrets;
 mod server;
 mod settings;

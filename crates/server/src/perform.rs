@@ -35,9 +35,12 @@ impl App {
         }
         let mut effects = self.with_aftermath(effects).await?;
         effects.save.extend(self.along());
-        let now = self.now();
+        let stamp = self.rules.stamp(self.now());
+        let now = stamp.at;
         let states_facts = !effects.changes.is_empty();
         self.store.commit(&effects, now).await?;
+        self.rules.tell(&stamp, &effects);
+        drop(stamp);
         if states_facts {
             self.live.wake();
         }

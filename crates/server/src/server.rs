@@ -43,7 +43,7 @@ use crate::settings::Settings;
 use crate::units::Reached;
 use crate::{
     access_key, api, assets, aws, backup, commands, exposition, hub, mdash, mip, nodes, random, reports,
-    retention, rollouts, secrets, shadows, tls, webhooks,
+    retention, rollouts, rules, secrets, shadows, tls, webhooks,
 };
 use listen::about;
 
@@ -123,6 +123,7 @@ impl Server {
         if swept > 0 {
             tracing::info!(artifacts = swept, "bytes whose upload did not come to an end were removed");
         }
+        let rules = rules::Rules::start(&store, now).await.map_err(io::Error::other)?;
         let last_seq = store.last_seq().await.map_err(io::Error::other)?;
         let knocks = store.knocks().await.map_err(io::Error::other)?;
         let pyaiot_keys = store.pyaiot_keys().await.map_err(io::Error::other)?;
@@ -167,6 +168,7 @@ impl Server {
             rollouts: rollouts::Rollouts::default(),
             commands: commands::Commands::default(),
             flows,
+            rules,
             shadows: shadows::Shadows::default(),
             retention: retention::Retention::default(),
             access_keys: access_key::Origin::open(&settings.data)?,

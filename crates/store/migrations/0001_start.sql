@@ -360,6 +360,46 @@ create table flow_limits (
     primary key (flow, device)
 );
 
+-- document: as JSON, as people write it.
+create table rules (
+    id text primary key,
+    name text not null,
+    name_key text not null,
+    description text not null,
+    enabled_at bigint,
+    document text not null,
+    created_at bigint not null,
+    updated_at bigint not null,
+    revision bigint not null
+);
+create unique index rules_name on rules (name_key);
+
+-- How rules stand with devices where that is not as at their beginning; device '' is none. body: JSON.
+create table rule_states (
+    rule text not null references rules (id) on delete cascade,
+    device text not null,
+    body text not null,
+    primary key (rule, device)
+);
+
+-- That rules fired. trace: JSON; problems: a JSON list of what could not be done.
+create table firings (
+    seq {serial},
+    id text not null,
+    rule text not null references rules (id) on delete cascade,
+    device text references devices (id) on delete cascade,
+    at bigint not null,
+    trace text not null,
+    ended_at bigint,
+    done bigint not null,
+    problems text not null
+);
+create unique index firings_id on firings (id);
+create index firings_rule on firings (rule, seq);
+create index firings_at on firings (at);
+create index firings_device on firings (device, at);
+create index firings_undone on firings (seq) where done = 0;
+
 -- What rules raised. The rule may be gone. value: JSON.
 create table alarms (
     id text primary key,

@@ -41,11 +41,13 @@ mod position;
 mod pusher;
 mod pyaiot;
 mod report;
+mod rule;
 mod save;
 mod script;
 mod selector;
 mod shadow;
 mod share;
+mod signal;
 mod task;
 mod telemetry;
 mod usage;
@@ -68,7 +70,9 @@ pub use gateway::GatewayView;
 pub use overview::Overview;
 pub use position::Placed;
 pub use report::Logged;
+pub use rule::{FiringQuery, FiringView};
 pub use share::{Customer, Shared};
+pub use signal::said_by;
 pub use telemetry::{Aged, Ages, Appended, Bucket, Measured, Merged, Numbers, Sample, States, Sum, Summary};
 pub use words::Words;
 
@@ -171,9 +175,11 @@ impl Store {
             pusher::SQL,
             pyaiot::SQL,
             report::SQL,
+            rule::SQL,
             script::SQL,
             shadow::SQL,
             share::SQL,
+            signal::SQL,
             task::SQL,
             telemetry::SQL,
             usage::SQL,

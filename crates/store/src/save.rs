@@ -9,7 +9,7 @@ use crate::engine::{Outcome, Transaction, gone};
 use crate::{
     Store, StoreError, alarm, camera, capability, certificate, change, command, credential, dashboard,
     delivery, deployment, device, firmware, flow, gateway, group, knock, note, person, pusher, pyaiot,
-    report, script, shadow, share, task, usage, webhook,
+    report, rule, script, shadow, share, task, usage, webhook,
 };
 
 impl Store {
@@ -23,7 +23,7 @@ impl Store {
     pub async fn commit(&self, effects: &Effects, now: Time) -> Result<Vec<i64>, StoreError> {
         let mut transaction = Transaction::default();
         for save in &effects.save {
-            write(save, &mut transaction);
+            write(save, &mut transaction, now);
         }
         for change in &effects.changes {
             transaction.push(change::record(change, now));
@@ -58,11 +58,13 @@ impl Store {
     }
 }
 
-fn write(save: &Save, transaction: &mut Transaction) {
+fn write(save: &Save, transaction: &mut Transaction, now: Time) {
     match save {
         Save::Device(device) => device::write(device, transaction),
         Save::DeleteDevice(id) => {
-            for statement in flow::delete_program(*id).into_iter().chain([device::delete(*id)]) {
+            for statement in
+                flow::delete_program(*id).into_iter().chain([rule::forget_device(*id), device::delete(*id)])
+            {
                 transaction.push(statement);
             }
         }
@@ -86,7 +88,7 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::Task(task) => transaction.push(task::write(task)),
         Save::Command(command) => transaction.push(command::write(command)),
         Save::Execution(execution) => transaction.push(command::write_execution(execution)),
-        Save::Shadow(shadow, revision) => shadow::write(shadow, revision.as_deref(), transaction),
+        Save::Shadow(shadow, revision) => shadow::write(shadow, revision.as_deref(), transaction, now),
         Save::Report(said) => transaction.push(report::write(said)),
         Save::Log(device, lines, at) => report::write_log(*device, lines, *at, transaction),
         Save::Quarantine(quarantine) => transaction.push(report::write_quarantine(quarantine)),
@@ -142,6 +144,13 @@ fn write(save: &Save, transaction: &mut Transaction) {
         Save::DeleteCapability(name) => transaction.push(capability::delete(name)),
         Save::Announced(device, names) => capability::write_of(*device, "announced", names, transaction),
         Save::Reported(device, attributes) => capability::write_reported(*device, attributes, transaction),
+        Save::Rule(one) => transaction.push(rule::write(one)),
+        Save::DeleteRule(id) => transaction.push(rule::delete(*id)),
+        Save::RuleState(id, device, state) => transaction.push(rule::write_state(*id, *device, state)),
+        Save::ForgetRuleStates(id) => transaction.push(rule::forget_states(*id)),
+        Save::Firing(record) => rule::write_firing(record, transaction),
+        Save::FiringDone(id, problems) => transaction.push(rule::firing_done(*id, problems)),
+        Save::FiringEnded(id, device, at) => transaction.push(rule::firing_ended(*id, *device, *at)),
         Save::Alarm(one) => transaction.push(alarm::write(one)),
         Save::Knock(knock) => transaction.push(knock::write(knock)),
         Save::DropKnock(id) => transaction.push(knock::delete(*id)),

@@ -58,7 +58,8 @@ sql! {
 
 const PLAIN: &str = concat!(shadow_select!(), "name = '' and device");
 
-pub(crate) fn write(shadow: &Shadow, kept: Option<&Revision>, transaction: &mut Transaction) {
+/// `now`: when it is kept, which is the time of the revision.
+pub(crate) fn write(shadow: &Shadow, kept: Option<&Revision>, transaction: &mut Transaction, now: Time) {
     let name = name_of(shadow.name.as_ref());
     let values = vec![
         Value::id(shadow.device),
@@ -85,7 +86,7 @@ pub(crate) fn write(shadow: &Shadow, kept: Option<&Revision>, transaction: &mut 
     let values = vec![
         kept.revision.into(),
         kept.version.into(),
-        kept.at.into(),
+        now.into(),
         kept.actor.kind().into(),
         kept.actor.name().into(),
         text(&kept.desired),

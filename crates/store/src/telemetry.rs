@@ -180,6 +180,11 @@ impl Telemetry {
         latest::metrics(&self.hot(), limit)
     }
 
+    /// When the last point arrived of those that are not in chunks yet.
+    pub(crate) fn last_arrival(&self) -> Option<Time> {
+        self.hot().last_arrival()
+    }
+
     /// Devices that are there now, and devices that are not there any more.
     pub(crate) fn devices_changed(&self, appeared: &[DeviceId], vanished: &[DeviceId]) {
         let mut hot = self.hot();
@@ -233,7 +238,7 @@ fn load_point(hot: &mut Hot, row: Row) -> Result<(), StoreError> {
     };
     let mark = columns.maybe_integer()?.map(i64::cast_unsigned);
     hot.next_series = hot.next_series.max(series + 1);
-    hot.mirror(series, HotPoint { row, mark, kept: Kept { time, arrived, value } });
+    hot.mirror(series, HotPoint { row, mark, came: arrived, kept: Kept { time, arrived, value } });
     Ok(())
 }
 
@@ -255,11 +260,26 @@ impl Store {
         measured: Vec<Measured>,
         taken: Option<&Taken>,
     ) -> Result<Appended, StoreError> {
+        Ok(self.append_at(measured, taken, None).await?.0)
+    }
+
+    /// The same, and `at`: when the hub took it, which is kept as the time of arrival. Points without a time of their
+    /// own count from the arrival that their message says. Also says when each point was measured; none for those that
+    /// are not stored.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub async fn append_at(
+        &self,
+        measured: Vec<Measured>,
+        taken: Option<&Taken>,
+        at: Option<Time>,
+    ) -> Result<(Appended, Vec<Option<Time>>), StoreError> {
         self.meet(&measured).await?;
         self.wait_for_room().await?;
         let mut attempts = 1;
         loop {
-            match self.append_once(&measured, taken).await {
+            match self.append_once(&measured, taken, at).await {
                 Err(StoreError::Conflict { .. }) if attempts < ATTEMPTS_MAX => {
                     attempts += 1;
                     self.part(&measured).await?;
@@ -273,16 +293,17 @@ impl Store {
         &self,
         measured: &[Measured],
         taken: Option<&Taken>,
-    ) -> Result<Appended, StoreError> {
+        at: Option<Time>,
+    ) -> Result<(Appended, Vec<Option<Time>>), StoreError> {
         let (answer, outcome) = oneshot::channel();
         let telemetry = Arc::clone(self.telemetry_state());
         let slot = self.engine().slot().await?;
         let appended = {
             let mut hot = self.telemetry_state().hot();
-            let mut prepared = hot.prepare(measured);
+            let mut prepared = hot.prepare(measured, at);
             prepared.transaction.statements.extend(taken.map(gateway::taken));
             if prepared.transaction.statements.is_empty() {
-                return Ok(prepared.appended);
+                return Ok((prepared.appended, prepared.times));
             }
             // Handed in while the memory is held: rows reach the writer in their order.
             let first_row = prepared.first_row;
@@ -299,7 +320,7 @@ impl Store {
                     drop(answer.send(outcome));
                 }),
             );
-            prepared.appended
+            (prepared.appended, prepared.times)
         };
         outcome.await.unwrap_or_else(|_| Err(gone()))?;
         Ok(appended)

@@ -28,6 +28,10 @@ impl Reach {
             Self::Unreachable => "unreachable",
         }
     }
+    /// A reach by its name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Online, Self::Offline, Self::Unreachable].into_iter().find(|reach| reach.as_str() == text)
+    }
     /// Of a device without a gateway elsewhere.
     pub fn of(is_online: bool) -> Self {
         if is_online { Self::Online } else { Self::Offline }

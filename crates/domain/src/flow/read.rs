@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::check;
-use super::expression::Expression;
 use super::settings::{Average, Compare, Debounce, Operand, Operator, Rule, Sensor};
 use super::step::{Kind, Step, StepId, Wanted, Where};
 use super::{Graph, STEPS_MAX, VALUE_BYTES_MAX, WIRES_MAX, Wire};
 use crate::camera::Address;
 use crate::capability;
+use crate::expression::Expression;
 use crate::fields::{Fields, what};
 use crate::placement::Weights;
 use crate::rejection::Rejection;
@@ -165,7 +165,7 @@ fn kind(word: &str, fields: &mut Fields<'_>) -> Result<Kind, Rejection> {
             window: fields.span("window_ms", QUIET)?,
         }),
         "expression" => {
-            let text = fields.needed("expression", super::expression::BYTES_MAX)?;
+            let text = fields.needed("expression", crate::expression::BYTES_MAX)?;
             Kind::Expression(fields.says("expression", Expression::parse(text))?)
         }
         "map" => Kind::Map { cases: cases(fields)?, otherwise: small(fields, "otherwise")? },

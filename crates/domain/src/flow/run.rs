@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
-use super::expression::{evaluate, number, same};
 use super::{Compare, Graph, Kind, Operand, Operator, Rule, StepId, VALUE_BYTES_MAX};
+use crate::expression::{evaluate, number, same};
 use crate::fields::what;
 use crate::time::Time;
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::expression::Expression;
 use super::settings::{Average, Compare, Debounce, Sensor};
+use crate::expression::Expression;
 use crate::rejection::Rejection;
 use crate::script::Language;
 use crate::telemetry::Metric;

@@ -5,7 +5,7 @@ mod expression;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use motehub_domain::flow::expression::number;
+use motehub_domain::expression::number;
 use motehub_domain::flow::{Compare, Kind, Operand, Operator, Rule, Sensor};
 use serde_json::Value;
 

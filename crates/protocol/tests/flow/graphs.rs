@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use motehub_domain::flow::expression::Expression;
+use motehub_domain::expression::Expression;
 use motehub_domain::flow::{Graph, StepId};
 use serde_json::{Value, json};
 

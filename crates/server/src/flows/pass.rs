@@ -228,7 +228,7 @@ fn dropped(reason: &'static str) {
 /// A measured value as flows know values.
 fn plain(value: &PointValue) -> Value {
     match value {
-        PointValue::Number(number) => motehub_domain::flow::expression::number(*number),
+        PointValue::Number(number) => motehub_domain::expression::number(*number),
         PointValue::Boolean(truth) => Value::Bool(*truth),
         PointValue::Text(text) => Value::String(text.clone()),
         PointValue::Json(text) => serde_json::from_str(text).unwrap_or(Value::Null),

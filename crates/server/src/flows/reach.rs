@@ -77,7 +77,8 @@ pub(crate) async fn run(app: App, mut errands: mpsc::Receiver<Errand>, shutdown:
 }
 
 impl App {
-    async fn switch(
+    /// Desires a value of a device.
+    pub(crate) async fn switch(
         &self,
         device: Option<DeviceId>,
         path: &str,
@@ -88,7 +89,8 @@ impl App {
         self.wish(device, path, value, actor).await.map_err(|error| error.to_string())
     }
 
-    async fn give_command(
+    /// Gives a device a command.
+    pub(crate) async fn give_command(
         &self,
         device: Option<DeviceId>,
         name: &str,

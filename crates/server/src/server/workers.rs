@@ -9,7 +9,8 @@ use super::housekeeping;
 use crate::app::App;
 use crate::flows::{self, Errand};
 use crate::{
-    activity_file, commands, inbox, ingest, live, presence, retention, rollouts, shadows, usage, webhooks,
+    activity_file, commands, inbox, ingest, live, presence, retention, rollouts, rules, shadows, usage,
+    webhooks,
 };
 
 /// Starts all of them.
@@ -30,6 +31,8 @@ pub(super) fn spawn(
     workers.spawn(flows::tell::run(app.clone(), stop.clone()));
     workers.spawn(flows::reach::run(app.clone(), errands, stop.clone()));
     workers.spawn(webhooks::run(app.clone(), stop.clone()));
+    workers.spawn(rules::run(app.clone(), stop.clone()));
+    workers.spawn(rules::run_deeds(app.clone(), stop.clone()));
     workers.spawn(shadows::run(app.clone(), stop.clone()));
     workers.spawn(retention::run(app.clone(), stop.clone()));
     workers.spawn(usage::run(app.clone(), stop.clone()));

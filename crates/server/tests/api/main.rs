@@ -37,6 +37,7 @@ mod mdash_updates;
 mod nodes;
 mod pusher;
 mod pyaiot;
+mod rules;
 mod scripts;
 mod selectors;
 mod shadows;

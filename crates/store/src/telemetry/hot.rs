@@ -24,6 +24,8 @@ const POINT_WIDTH: usize = 8;
 pub(super) struct HotPoint {
     pub(super) row: i64,
     pub(super) mark: Option<u64>,
+    /// From when points without a time of their own count.
+    pub(super) came: i64,
     pub(super) kept: Kept,
 }
 
@@ -72,6 +74,8 @@ pub(super) struct Prepared {
     pub(super) transaction: Transaction,
     pub(super) first_row: i64,
     pub(super) appended: Appended,
+    /// When each point was measured; none for those that are not stored.
+    pub(super) times: Vec<Option<Time>>,
 }
 
 impl Series {
@@ -98,15 +102,17 @@ impl Series {
 
 impl Hot {
     /// Gives points their series and rows, and says how to write them.
-    pub(super) fn prepare(&mut self, measured: &[Measured]) -> Prepared {
+    pub(super) fn prepare(&mut self, measured: &[Measured], at: Option<Time>) -> Prepared {
         let first_row = self.next_row;
         let mut appended = Appended::default();
         let mut batch = Batch::new();
         let mut values = Vec::new();
+        let mut times = Vec::with_capacity(measured.iter().map(|message| message.points.len()).sum());
         for message in measured {
             for point in &message.points {
                 let Some(series) = self.series_of(message.device, &point.metric) else {
                     appended.ignored += 1;
+                    times.push(None);
                     continue;
                 };
                 let mut arrived = message.arrived;
@@ -116,14 +122,18 @@ impl Hot {
                 {
                     if self.has_mark(series, mark) {
                         appended.repeated += 1;
+                        times.push(None);
                         continue;
                     }
                     // Its first sending may still fail, so it is written too, as the same point.
                     arrived = self.pending_arrival(series, mark).unwrap_or(arrived);
                 }
                 let time = point.time.for_arrival(arrived).0;
-                let kept = Kept { time, arrived: message.arrived.0, value: point.value.clone() };
-                let point = HotPoint { row: self.next_row, mark: message.mark, kept };
+                times.push(Some(Time(time)));
+                let taken = at.unwrap_or(message.arrived).0;
+                let kept = Kept { time, arrived: taken, value: point.value.clone() };
+                let came = message.arrived.0;
+                let point = HotPoint { row: self.next_row, mark: message.mark, came, kept };
                 self.next_row += 1;
                 appended.stored += 1;
                 row_values(series, &point, &mut values);
@@ -138,7 +148,7 @@ impl Hot {
             transaction.push(Statement::many(INSERT_POINT, POINT_WIDTH, values));
             self.pending.insert(first_row, batch);
         }
-        Prepared { transaction, first_row, appended }
+        Prepared { transaction, first_row, appended, times }
     }
 
     fn series_of(&mut self, device: DeviceId, metric: &Metric) -> Option<i64> {
@@ -164,7 +174,13 @@ impl Hot {
     fn pending_arrival(&self, series: i64, mark: u64) -> Option<Time> {
         let mut pending = self.pending.values().flatten();
         let found = pending.find(|(id, point)| *id == series && point.mark == Some(mark));
-        found.map(|(_, point)| Time(point.kept.arrived))
+        found.map(|(_, point)| Time(point.came))
+    }
+
+    /// When the last point arrived of those that are not in chunks yet.
+    pub(super) fn last_arrival(&self) -> Option<Time> {
+        let points = self.series.values().flat_map(|series| &series.hot);
+        points.map(|point| Time(point.kept.arrived)).max()
     }
 
     fn unstored_series(&self, batch: &Batch) -> Option<Statement> {

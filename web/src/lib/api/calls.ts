@@ -2,6 +2,7 @@
 import type { ScriptLanguage } from '../domain/language';
 import type {
   Acceptance,
+  Alarm,
   AssignedScript,
   BulkAction,
   BulkPreview,
@@ -21,6 +22,7 @@ import type {
   DeviceEdit,
   DiffLine,
   Execution,
+  Firing,
   Firmware,
   FirmwareList,
   Flow,
@@ -56,6 +58,9 @@ import type {
   NewGroup,
   NewToken,
   Overview,
+  Replay,
+  Rule,
+  RuleDocument,
   Placement,
   PlacementChange,
   Point,
@@ -229,6 +234,28 @@ export const invitations = {
 
 export const selectors = {
   words: (signal?: Signal) => get<SelectorWords>('/selectors/words', {}, signal),
+};
+
+export const alarms = {
+  list: (
+    query: { state?: string; device?: string; rule?: string; selector?: string } & Page,
+    signal?: Signal,
+  ) => get<List<Alarm>>('/alarms', query, signal),
+  acknowledge: (alarm: string) => post<Alarm>(`/alarms/${id(alarm)}/acknowledge`, {}),
+  clear: (alarm: string) => post<Alarm>(`/alarms/${id(alarm)}/clear`, {}),
+};
+
+export const rules = {
+  list: (signal?: Signal) => get<List<Rule>>('/rules', {}, signal),
+  get: (rule: string, signal?: Signal) => get<Rule>(`/rules/${id(rule)}`, {}, signal),
+  add: (rule: RuleDocument) => post<Rule>('/rules', rule),
+  edit: (rule: string, edit: Partial<RuleDocument>) => patch<Rule>(`/rules/${id(rule)}`, edit),
+  delete: (rule: string) => remove(`/rules/${id(rule)}`),
+  check: (rule: RuleDocument, signal?: Signal) => post<{ devices: number }>('/rules/check', rule, signal),
+  firings: (rule: string, query: Page, signal?: Signal) =>
+    get<List<Firing>>(`/rules/${id(rule)}/firings`, query, signal),
+  tryOut: (rule: RuleDocument, days: number, signal?: Signal) =>
+    post<Replay>('/rules/replay', { rule, days }, signal),
 };
 
 export const groups = {

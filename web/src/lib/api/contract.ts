@@ -210,6 +210,82 @@ export type Reach = List<Device> & {
 /** Who was seen, and what of a request reaches exactly them. */
 export type Seen = { reach: Reach; to: Target & { token: string } } | null;
 
+export type Severity = 'info' | 'warning' | 'critical';
+export type AlarmState = 'raised' | 'acknowledged' | 'cleared';
+export type Alarm = Told<
+  Known['Alarm'],
+  {
+    severity: Severity;
+    state: AlarmState;
+    device: string | null;
+    device_name: string | null;
+    acknowledged_at: string | null;
+    acknowledged_by: string | null;
+    cleared_at: string | null;
+    cleared_by: string | null;
+    value: unknown;
+  }
+>;
+/** A rule as people write it; what it does is in `domain/rule`. */
+export type RuleDocument = {
+  name: string;
+  description: string;
+  enabled: boolean;
+  devices?: string | null;
+  when: Record<string, unknown>;
+  condition?: string | null;
+  for_s?: number | null;
+  until?: string | null;
+  actions: Record<string, unknown>[];
+  quiet_s?: number | null;
+};
+export type Rule = RuleDocument & {
+  id: string;
+  enabled_at: string | null;
+  firings: number;
+  fired_at: string | null;
+  errors: number;
+  last_error: string | null;
+  last_error_at: string | null;
+  created_at: string;
+  updated_at: string;
+};
+/** Why a rule fired. */
+export type Trace = {
+  came: {
+    kind: string;
+    metric?: string;
+    value?: unknown;
+    time?: number;
+    path?: string;
+    name?: string;
+    reach?: string;
+  };
+  previous: unknown;
+  condition: string | null;
+  metrics: Record<string, unknown>;
+  since: number | null;
+  actions: Record<string, unknown>[];
+};
+export type ReplayedFiring = {
+  at: string;
+  device: string | null;
+  device_name: string | null;
+  ended_at: string | null;
+  trace: Trace;
+};
+export type Firing = ReplayedFiring & { id: string; done: boolean; problems: string[] };
+export type Replay = {
+  from: string;
+  to: string;
+  firings: ReplayedFiring[];
+  total: number;
+  devices: number;
+  points: number;
+  errors: number;
+  error: string | null;
+  truncated: string | null;
+};
 export type Group = Told<Known['Group'], { members: number | null }>;
 export type NewGroup = Known['NewGroup'];
 export type Webhook = Told<Known['Webhook'], { devices: string | null; disabled_because: string | null }>;

@@ -1,6 +1,6 @@
 //! Expressions in Python.
 
-use motehub_domain::flow::expression::{Binary, Function, Node};
+use motehub_domain::expression::{Binary, Function, Node};
 use serde_json::Value;
 
 use super::super::{Known, known};
@@ -11,6 +11,7 @@ pub(super) fn written(node: &Node) -> String {
     match node {
         Node::Literal(value) => literal(value),
         Node::Input => "value".to_owned(),
+        Node::More(more) => match *more {},
         Node::Member(object, name) => format!("item({}, {})", written(object), text(name)),
         Node::Index(list, at) => format!("item({}, {})", written(list), written(at)),
         Node::Has(object, name) => format!("has({}, {})", written(object), text(name)),

@@ -1,52 +1,61 @@
-//! Expressions of flows: a part of CEL (the Common Expression Language) that means the same on the hub, in Python and
-//! in Lua. All numbers are of one kind; `value` is what came.
+//! Expressions: a part of CEL (the Common Expression Language). All numbers are of one kind; `value` is what came.
+//!
+//! What flows may say means the same on the hub, in Python and in Lua. Rules run on the hub only and may say more
+//! ([`hub`]): other names than `value`, `in`, functions of texts and times, and loops over lists, all of it with a
+//! bound on the work.
 
-pub(super) mod evaluate;
+pub(crate) mod evaluate;
+pub mod hub;
 mod translate;
+
+use std::borrow::Cow;
+use std::convert::Infallible;
 
 use serde_json::Value;
 
 use crate::rejection::Rejection;
 
-/// Longest expression in bytes.
+/// Longest expression of a flow in bytes.
 pub const BYTES_MAX: usize = 500;
 /// Most levels of parentheses and parts.
 const DEPTH_MAX: u16 = 24;
 
 /// An expression that was read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Expression {
+pub struct Expression<More = Infallible> {
     text: String,
-    root: Node,
+    root: Node<More>,
 }
 
-/// A part of an expression, for those who write it in another language.
+/// A part of an expression, for those who write it in another language. `More` is what only some may say.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Node {
+pub enum Node<More = Infallible> {
     /// A number, a text, true, false or null.
     Literal(Value),
     /// What came.
     Input,
     /// A member of an object; a mistake if there is none.
-    Member(Box<Node>, String),
+    Member(Box<Node<More>>, String),
     /// A member of an object or a list, by name or by number from 0.
-    Index(Box<Node>, Box<Node>),
+    Index(Box<Node<More>>, Box<Node<More>>),
     /// Whether an object has a member.
-    Has(Box<Node>, String),
+    Has(Box<Node<More>>, String),
     /// The other truth.
-    Not(Box<Node>),
+    Not(Box<Node<More>>),
     /// The number below zero.
-    Negate(Box<Node>),
+    Negate(Box<Node<More>>),
     /// Of two.
-    Binary(Binary, Box<Node>, Box<Node>),
+    Binary(Binary, Box<Node<More>>, Box<Node<More>>),
     /// The second if the first is true, else the third.
-    If(Box<Node>, Box<Node>, Box<Node>),
+    If(Box<Node<More>>, Box<Node<More>>, Box<Node<More>>),
     /// A function.
-    Call(Function, Vec<Node>),
+    Call(Function, Vec<Node<More>>),
     /// A list.
-    List(Vec<Node>),
+    List(Vec<Node<More>>),
     /// An object.
-    Object(Vec<(String, Node)>),
+    Object(Vec<(String, Node<More>)>),
+    /// What not every language can say.
+    More(More),
 }
 
 /// Operators between two values.
@@ -145,22 +154,38 @@ impl Expression {
         if text.len() > BYTES_MAX {
             return Err(Rejection::too_large("expression", format!("at most {BYTES_MAX} bytes")));
         }
-        Ok(Self { text: text.to_owned(), root: translate::read(text, DEPTH_MAX)? })
-    }
-    /// As it was written.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-    /// What it says.
-    pub fn root(&self) -> &Node {
-        &self.root
+        Ok(Self { text: text.to_owned(), root: translate::read(text, DEPTH_MAX, &translate::Boards)? })
     }
     /// What it is worth.
     ///
     /// # Errors
     /// A sentence that says why it has no worth for this value.
     pub fn of(&self, value: &Value) -> Result<Value, String> {
-        evaluate::node(&self.root, value)
+        struct Only<'a>(&'a Value);
+        impl<'a> evaluate::World<'a, Infallible> for Only<'a> {
+            fn input(&mut self) -> Result<Cow<'a, Value>, String> {
+                Ok(Cow::Borrowed(self.0))
+            }
+            fn more(&mut self, part: &'a Infallible) -> Result<Cow<'a, Value>, String> {
+                match *part {}
+            }
+            // Without loops the work has a bound: the length of the expression.
+            fn charge(&mut self, _: usize) -> Result<(), String> {
+                Ok(())
+            }
+        }
+        evaluate::node(&self.root, &mut Only(value)).map(Cow::into_owned)
+    }
+}
+
+impl<More> Expression<More> {
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+    /// What it says.
+    pub fn root(&self) -> &Node<More> {
+        &self.root
     }
 }
 

@@ -1,4 +1,4 @@
-//! From the parser of CEL to what a flow's expression may say.
+//! From the parser of CEL to what an expression may say.
 
 use cel::common::ast::{EntryExpr, Expr, LiteralValue, SourceInfo, operators};
 use cel::parser::Parser;
@@ -10,8 +10,47 @@ use crate::rejection::Rejection;
 /// Most arguments of a function.
 const ARGUMENTS_MAX: usize = 8;
 
+/// Who says something, and what only they can say.
+pub(super) trait Language: Sized {
+    /// What the others cannot say.
+    type More;
+    /// What a name stands for, or why it stands for nothing.
+    fn name(&self, name: &str) -> Result<Node<Self::More>, String>;
+    /// A part that the others cannot say, if it is one.
+    fn special(
+        reader: &Reader<'_, Self>,
+        part: &cel::IdedExpr,
+        depth: u16,
+    ) -> Result<Option<Node<Self::More>>, Rejection>;
+    /// What to say of a part that nobody here can say.
+    fn unknown(&self) -> &'static str;
+}
+
+/// Flows, which run on boards too.
+pub(super) struct Boards;
+
+impl Language for Boards {
+    type More = std::convert::Infallible;
+    fn name(&self, name: &str) -> Result<Node, String> {
+        match name {
+            "value" => Ok(Node::Input),
+            _ => Err(format!("there is no {name}; what came is called value")),
+        }
+    }
+    fn special(_: &Reader<'_, Self>, _: &cel::IdedExpr, _: u16) -> Result<Option<Node>, Rejection> {
+        Ok(None)
+    }
+    fn unknown(&self) -> &'static str {
+        "this part of CEL is not for flows: there are numbers, texts, lists, objects, operators and functions"
+    }
+}
+
 /// Reads a text.
-pub(super) fn read(text: &str, depth_max: u16) -> Result<Node, Rejection> {
+pub(super) fn read<L: Language>(
+    text: &str,
+    depth_max: u16,
+    language: &L,
+) -> Result<Node<L::More>, Rejection> {
     // The parser calls itself for each parenthesis, before it counts depth.
     let opened = text.bytes().filter(|byte| matches!(byte, b'(' | b'[' | b'{')).count();
     if opened > usize::from(depth_max) * 2 {
@@ -27,7 +66,7 @@ pub(super) fn read(text: &str, depth_max: u16) -> Result<Node, Rejection> {
         }
         None => wrong("it is no expression".to_owned()),
     })?;
-    let reader = Reader { info, depth_max };
+    let reader = Reader { info, depth_max, language };
     reader.node(&root, 0)
 }
 
@@ -35,13 +74,15 @@ fn wrong(why: String) -> Rejection {
     Rejection::invalid("expression", why)
 }
 
-struct Reader {
+/// What was parsed, on its way to what it means.
+pub(super) struct Reader<'a, L> {
     info: SourceInfo,
     depth_max: u16,
+    pub(super) language: &'a L,
 }
 
-impl Reader {
-    fn wrong(&self, part: &cel::IdedExpr, why: impl Into<String>) -> Rejection {
+impl<L: Language> Reader<'_, L> {
+    pub(super) fn wrong(&self, part: &cel::IdedExpr, why: impl Into<String>) -> Rejection {
         let rejection = wrong(why.into());
         match self.info.offset_for(part.id) {
             Some((start, _)) => rejection.at_position(start as usize + 1),
@@ -49,21 +90,21 @@ impl Reader {
         }
     }
 
-    fn boxed(&self, part: &cel::IdedExpr, depth: u16) -> Result<Box<Node>, Rejection> {
+    pub(super) fn boxed(&self, part: &cel::IdedExpr, depth: u16) -> Result<Box<Node<L::More>>, Rejection> {
         Ok(Box::new(self.node(part, depth)?))
     }
 
-    fn node(&self, part: &cel::IdedExpr, depth: u16) -> Result<Node, Rejection> {
+    pub(super) fn node(&self, part: &cel::IdedExpr, depth: u16) -> Result<Node<L::More>, Rejection> {
         if depth > self.depth_max {
             return Err(self.wrong(part, format!("at most {} levels: use two steps", self.depth_max)));
         }
         let deeper = depth + 1;
+        if let Some(special) = L::special(self, part, deeper)? {
+            return Ok(special);
+        }
         Ok(match &part.expr {
             Expr::Literal(literal) => Node::Literal(self.literal(part, literal)?),
-            Expr::Ident(name) if name == "value" => Node::Input,
-            Expr::Ident(name) => {
-                return Err(self.wrong(part, format!("there is no {name}; what came is called value")));
-            }
+            Expr::Ident(name) => self.language.name(name).map_err(|why| self.wrong(part, why))?,
             Expr::Select(select) => {
                 let object = self.boxed(&select.operand, deeper)?;
                 match select.test {
@@ -93,10 +134,7 @@ impl Reader {
     }
 
     fn unknown(&self, part: &cel::IdedExpr) -> Rejection {
-        self.wrong(
-            part,
-            "this part of CEL is not for flows: there are numbers, texts, lists, objects, operators and functions",
-        )
+        self.wrong(part, self.language.unknown())
     }
 
     fn literal(&self, part: &cel::IdedExpr, literal: &LiteralValue) -> Result<Value, Rejection> {
@@ -118,7 +156,7 @@ impl Reader {
         name: &str,
         arguments: &[cel::IdedExpr],
         depth: u16,
-    ) -> Result<Node, Rejection> {
+    ) -> Result<Node<L::More>, Rejection> {
         let of = |at: usize| self.boxed(&arguments[at], depth);
         let binary = match name {
             operators::ADD => Some(Binary::Add),

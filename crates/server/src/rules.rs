@@ -1,0 +1,299 @@
+//! Rules that are on: what the hub takes is told to them in one order, live as in a replay.
+//!
+//! Whoever stores something takes a [`Stamp`] before and gives it back behind: the stamp's time is stored with it, and
+//! rules are told only what is older than every stamp that is out. So the order in which they are told is that of the
+//! stored times, whatever was committed first. What does not fit into the queue is read from the store later.
+
+mod deeds;
+mod devices;
+mod live;
+mod outcome;
+pub(crate) mod replay;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use motehub_domain::change::{Actor, Change, ChangeKind};
+use motehub_domain::effects::{Effects, Save};
+use motehub_domain::id::{DeviceId, RuleId};
+use motehub_domain::rule::{Rule, Said, Signal, Wants};
+use motehub_domain::time::{Span, Time};
+use motehub_store::{Measured, Store, StoreError, said_by};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, Semaphore};
+
+pub(crate) use deeds::run as run_deeds;
+pub(crate) use live::run;
+
+/// How much may wait for the worker; what comes then is read from the store.
+const QUEUE_MAX: usize = 100_000;
+/// A clock that was set back by more than this is not waited for.
+const BACK_MAX: Span = Span::seconds(1);
+/// How many replays may run at once.
+const REPLAYS_MAX: usize = 2;
+
+/// What a device, or nobody, is told.
+pub(crate) type Told = (DeviceId, Signal);
+
+/// The way from those who store something to the worker.
+pub(crate) struct Rules {
+    /// Since when and until when the hub was off before it started.
+    off: (Time, Time),
+    intake: Mutex<Intake>,
+    changed: Notify,
+    troubles: Mutex<HashMap<RuleId, Trouble>>,
+    /// Deeds of firings that wait to be done.
+    deeds: Notify,
+    replays: Semaphore,
+}
+
+#[derive(Default)]
+struct Intake {
+    /// The time of the last stamp: time does not go back here.
+    last: Time,
+    /// The stamps that are out.
+    out: BTreeSet<(Time, u64)>,
+    next: u64,
+    wants: Wants,
+    /// Whether any rule is on.
+    is_on: bool,
+    queue: Vec<Told>,
+    /// Something did not fit into the queue.
+    is_behind: bool,
+    /// Rules are others than before.
+    rules_changed: bool,
+    /// Devices are others than before.
+    devices_changed: bool,
+}
+
+/// What went wrong with a rule since the hub started.
+#[derive(Debug, Clone)]
+pub(crate) struct Trouble {
+    /// How often.
+    pub(crate) count: u64,
+    /// What, the last time.
+    pub(crate) message: String,
+    /// When.
+    pub(crate) at: Time,
+}
+
+/// Something is about to be stored with this time.
+pub(crate) struct Stamp<'a> {
+    rules: &'a Rules,
+    /// The time.
+    pub(crate) at: Time,
+    number: u64,
+}
+
+impl Drop for Stamp<'_> {
+    fn drop(&mut self) {
+        let mut intake = self.rules.intake();
+        intake.out.remove(&(self.at, self.number));
+        let wakes = intake.is_on && (!intake.queue.is_empty() || intake.is_behind);
+        drop(intake);
+        if wakes {
+            self.rules.changed.notify_one();
+        }
+    }
+}
+
+/// What the worker takes.
+#[derive(Default)]
+struct Taken {
+    /// Everything before this is there.
+    until: Time,
+    signals: Vec<Told>,
+    is_behind: bool,
+    rules_changed: bool,
+    devices_changed: bool,
+    /// When the next signal is old enough.
+    next: Option<Time>,
+}
+
+impl Rules {
+    /// The hub starts. That is a fact, with since when it was off, so that a replay knows it. It was off for a moment at
+    /// least, whatever the clock says; a new hub never was.
+    pub(crate) async fn start(store: &Store, now: Time) -> Result<Self, StoreError> {
+        let mark =
+            store.note(live::MARK).await?.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        let told = mark.as_ref().and_then(|mark| mark["until"].as_i64()).map(Time);
+        let taken = store.last_taken().await?;
+        if taken == Time(0) && told.is_none() {
+            return Ok(Self::new((now, now)));
+        }
+        let since = told.unwrap_or(Time(0)).max(taken + Span(1));
+        let up = now.max(since);
+        let change = Change {
+            actor: Actor::System,
+            kind: ChangeKind::HubStarted,
+            subject: "hub".to_owned(),
+            subject_name: "motehub".to_owned(),
+            device: None,
+            before: None,
+            after: Some(json!({ "off_since": since.0 })),
+        };
+        store.commit(&Effects { changes: vec![change], ..Effects::none() }, up).await?;
+        Ok(Self::new((since, up)))
+    }
+
+    fn new(off: (Time, Time)) -> Self {
+        let now = off.1;
+        // What comes before the worker knows its rules is read from the store.
+        let intake =
+            Intake { last: now, is_on: true, is_behind: true, rules_changed: true, ..Intake::default() };
+        Self {
+            off,
+            intake: Mutex::new(intake),
+            changed: Notify::new(),
+            troubles: Mutex::default(),
+            deeds: Notify::new(),
+            replays: Semaphore::new(REPLAYS_MAX),
+        }
+    }
+
+    fn intake(&self) -> MutexGuard<'_, Intake> {
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something is about to be stored.
+    pub(crate) fn stamp(&self, now: Time) -> Stamp<'_> {
+        let mut intake = self.intake();
+        intake.last = intake.last.max(now);
+        let (at, number) = (intake.last, intake.next);
+        intake.next += 1;
+        intake.out.insert((at, number));
+        Stamp { rules: self, at, number }
+    }
+
+    /// Points are stored; `times`: when each was measured, none for those that are not stored.
+    pub(crate) fn measured(&self, stamp: &Stamp<'_>, measured: &[Measured], times: &[Option<Time>]) {
+        let mut intake = self.intake();
+        if !intake.is_on || (intake.wants.metrics.is_empty() && !intake.wants.all_points) {
+            return;
+        }
+        let points = measured.iter().flat_map(|said| said.points.iter().map(|point| (said.device, point)));
+        for ((device, point), time) in points.zip(times) {
+            let Some(time) = *time else { continue };
+            if intake.wants.all_points || intake.wants.metrics.contains(&point.metric) {
+                let said = Said::Point { metric: point.metric.clone(), time, value: point.value.to_json() };
+                intake.push(device, Signal { at: stamp.at, said });
+            }
+        }
+    }
+
+    /// Effects are stored.
+    pub(crate) fn tell(&self, stamp: &Stamp<'_>, effects: &Effects) {
+        let mut intake = self.intake();
+        for save in &effects.save {
+            match save {
+                Save::Rule(rule) => intake.learn(rule),
+                Save::DeleteRule(_) => intake.rules_changed = true,
+                Save::Device(_) | Save::DeleteDevice(_) | Save::Group(_) | Save::DeleteGroup(_) => {
+                    intake.devices_changed = true;
+                }
+                Save::Announced(..) => intake.devices_changed = true,
+                Save::Shadow(shadow, Some(revision)) if shadow.name.is_none() && intake.wants.shadow => {
+                    let by_device = revision.actor.kind() == "device";
+                    let said = match revision.is_deleted {
+                        true => Said::Shadow { desired: Value::Null, reported: Value::Null, by_device },
+                        false => Said::Shadow {
+                            desired: Value::Object(revision.desired.clone()),
+                            reported: Value::Object(revision.reported.clone()),
+                            by_device,
+                        },
+                    };
+                    intake.push(shadow.device, Signal { at: stamp.at, said });
+                }
+                _ => {}
+            }
+        }
+        for change in &effects.changes {
+            if let Some(device) = change.device
+                && let Some(said) = said_by(change.kind, change.after.as_ref())
+            {
+                intake.push(device, Signal { at: stamp.at, said });
+            }
+        }
+        let wakes = intake.rules_changed || intake.devices_changed;
+        drop(intake);
+        if wakes {
+            self.changed.notify_one();
+        }
+    }
+
+    /// What is old enough; what is not stays.
+    fn take(&self, now: Time) -> Taken {
+        let mut intake = self.intake();
+        let now = if now + BACK_MAX < intake.last { intake.last + Span(1) } else { now };
+        intake.last = intake.last.max(now);
+        let until = intake.out.first().map_or(now, |(at, _)| (*at).min(now));
+        let (signals, rest): (Vec<Told>, Vec<Told>) =
+            std::mem::take(&mut intake.queue).into_iter().partition(|(_, signal)| signal.at < until);
+        let next = rest.iter().map(|(_, signal)| signal.at + Span(1)).min();
+        intake.queue = rest;
+        Taken {
+            until,
+            signals,
+            is_behind: std::mem::take(&mut intake.is_behind),
+            rules_changed: std::mem::take(&mut intake.rules_changed),
+            devices_changed: std::mem::take(&mut intake.devices_changed),
+            next,
+        }
+    }
+
+    /// The rules that are on want this.
+    fn want(&self, wants: Option<Wants>) {
+        let mut intake = self.intake();
+        intake.is_on = wants.is_some();
+        intake.wants = wants.unwrap_or_default();
+    }
+
+    /// Something went wrong with a rule.
+    fn trouble(&self, rule: RuleId, message: String, at: Time) {
+        metrics::counter!("motehub_rule_errors_total").increment(1);
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = troubles.get(&rule).map_or(0, |trouble| trouble.count) + 1;
+        troubles.insert(rule, Trouble { count, message, at });
+    }
+
+    /// What went wrong with rules since the hub started.
+    pub(crate) fn troubles(&self) -> HashMap<RuleId, Trouble> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A rule is changed by a person: what went wrong before is forgotten.
+    pub(crate) fn forgive(&self, rule: RuleId) {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).remove(&rule);
+    }
+}
+
+impl Intake {
+    fn push(&mut self, device: DeviceId, signal: Signal) {
+        if !self.is_on {
+            return;
+        }
+        if self.queue.len() >= QUEUE_MAX || self.is_behind {
+            metrics::counter!("motehub_rule_signals_delayed_total").increment(1);
+            self.is_behind = true;
+            self.queue.clear();
+            return;
+        }
+        self.queue.push((device, signal));
+    }
+
+    /// A rule was written: what it wants is kept from now on, before the worker knows of it.
+    fn learn(&mut self, rule: &Rule) {
+        self.rules_changed = true;
+        if rule.is_enabled() {
+            self.is_on = true;
+            join(&mut self.wants, &rule.meaning.wants);
+        }
+    }
+}
+
+/// All that one or the other wants.
+fn join(wants: &mut Wants, more: &Wants) {
+    wants.metrics.extend(more.metrics.iter().cloned());
+    wants.all_points |= more.all_points;
+    wants.shadow |= more.shadow;
+}
