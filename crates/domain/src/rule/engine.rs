@@ -149,7 +149,7 @@ pub fn take(looking: Looking<'_>, state: &mut State, fresh: &Fresh) -> Outcome {
                 let measured = known.metrics.get(metric).map_or(at, |latest| latest.time.min(at));
                 looking.lasting(state, true, measured)
             }
-            None => looking.momentary(state, looking.came(None), Value::Null),
+            None => looking.momentary(state, &looking.came(None), Value::Null),
         },
         (When::State(section, path), Fresh::Shadow(desired, reported)) => {
             let (before, now) = match section {
@@ -159,13 +159,13 @@ pub fn take(looking: Looking<'_>, state: &mut State, fresh: &Fresh) -> Outcome {
             match same(before, now) {
                 true => Outcome::default(),
                 false if meaning.condition.is_some() => looking.lasting(state, true, at),
-                false => looking.momentary(state, looking.came(None), Value::Null),
+                false => looking.momentary(state, &looking.came(None), Value::Null),
             }
         }
         (When::Presence(reach), Fresh::Presence(is)) => looking.lasting(state, reach == is, at),
         (When::Event(name), Fresh::Event(of, data)) if name.as_ref().is_none_or(|name| name == of) => {
             let event = json!({ "name": of, "data": data });
-            looking.momentary(state, looking.came(Some(&event)), event)
+            looking.momentary(state, &looking.came(Some(&event)), event)
         }
         (When::Absence(metric, _), fresh) => {
             let is_sign = match (metric, fresh) {
@@ -190,20 +190,20 @@ pub fn tick(looking: Looking<'_>, state: &mut State) -> Outcome {
     match (&looking.meaning.when, state.phase) {
         (When::Schedule(_), _) => {
             state.from = looking.at;
-            looking.momentary(state, came, Value::Null)
+            looking.momentary(state, &came, Value::Null)
         }
         (When::Absence(_, after), Phase::Idle) => {
             let since = looking.at - *after;
             state.phase = Phase::Active(since);
             match looking.judged(looking.meaning.condition.as_ref()) {
-                Ok(true) => looking.fire(state, came, Some(since), Value::Null),
+                Ok(true) => looking.fire(state, &came, Some(since), Value::Null),
                 Ok(false) => Outcome::default(),
                 Err(error) => Outcome { error: Some(error), ..Outcome::default() },
             }
         }
         (_, Phase::Pending(since)) => {
             state.phase = Phase::Active(since);
-            looking.fire(state, came, Some(since), Value::Null)
+            looking.fire(state, &came, Some(since), Value::Null)
         }
         (_, Phase::Idle | Phase::Active(_)) => Outcome::default(),
     }
@@ -239,12 +239,12 @@ impl Looking<'_> {
         let may_fire = self.at >= state.not_before(self.meaning);
         if measured - since >= self.meaning.hold && may_fire {
             state.phase = Phase::Active(since);
-            return self.fire(state, self.came(None), Some(since), Value::Null);
+            return self.fire(state, &self.came(None), Some(since), Value::Null);
         }
         Outcome::default()
     }
 
-    fn momentary(self, state: &mut State, came: Value, event: Value) -> Outcome {
+    fn momentary(self, state: &mut State, came: &Value, event: Value) -> Outcome {
         let scope = self.scope(event.clone());
         let judged = self.meaning.condition.as_ref().map_or(Ok(true), |condition| condition.holds(&scope));
         match judged.map_err(|why| format!("condition: {why}")) {
@@ -257,7 +257,7 @@ impl Looking<'_> {
         }
     }
 
-    fn fire(self, state: &mut State, came: Value, since: Option<Time>, event: Value) -> Outcome {
+    fn fire(self, state: &mut State, came: &Value, since: Option<Time>, event: Value) -> Outcome {
         let minute = self.minute();
         state.minute = match state.minute {
             (of, count) if of == minute => (minute, count.saturating_add(1)),

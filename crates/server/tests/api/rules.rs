@@ -79,7 +79,8 @@ fn hot(more: Value) -> Value {
         "name": "Hot", "enabled": true, "when": { "metric": "t" }, "condition": "value > 30",
         "actions": [{ "alarm": { "severity": "critical", "message": "{{ device.name }} has {{ value }} °C" } }],
     });
-    rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else { panic!("no members") };
+    rule.as_object_mut().unwrap().extend(more);
     rule
 }
 

@@ -2280,6 +2280,148 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All rules, by name, and how they are doing. */
+        get: operations["rules_list"];
+        put?: never;
+        /** Makes a rule. It begins to look when it is on. */
+        post: operations["rules_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Checks a rule and saves nothing. The refusal of an expression says in which column the mistake is. */
+        post: operations["rules_check"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Replays a rule that is not saved. */
+        post: operations["rules_try_out"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One rule, and how it is doing. */
+        get: operations["rules_get"];
+        put?: never;
+        post?: never;
+        /** Deletes a rule with its firings. Its alarms are cleared and stay as history. */
+        delete: operations["rules_delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Changes a rule: members that are left out stay as they are, null takes one away. If it does something else than
+         *     before it begins anew, and its alarms are cleared.
+         */
+        patch: operations["rules_edit"];
+        trace?: never;
+    };
+    "/api/v1/rules/{id}/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Turns a rule off. Its alarms are cleared. */
+        post: operations["rules_disable"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/{id}/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Turns a rule on. It begins to look at what comes from now on. */
+        post: operations["rules_enable"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/{id}/firings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** When a rule fired, and why, the last time first. */
+        get: operations["rules_firings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rules/{id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Replays a rule over what is stored: exactly the firings that it would have made if it had been on. Nothing is done. */
+        post: operations["rules_replay"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/scripts": {
         parameters: {
             query?: never;
@@ -3886,6 +4028,35 @@ export interface components {
             /** @description Which step. */
             step: string;
         };
+        /** @description That a rule fired. */
+        Firing: {
+            /** @description When. */
+            at: string;
+            /** @description For which device. */
+            device?: string | null;
+            /** @description The name of the device now. */
+            device_name?: string | null;
+            /** @description Whether everything was done, or tried. */
+            done: boolean;
+            /** @description When what it fired for was over. */
+            ended_at?: string | null;
+            /** @description Its id. */
+            id: string;
+            /** @description What could not be done, and why. */
+            problems: string[];
+            /** @description Why: what came, since when the condition held, what was to be done. */
+            trace: Record<string, never>;
+        };
+        /** @description A part of the firings. */
+        FiringList: {
+            /** @description The last first. */
+            items: components["schemas"]["Firing"][];
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            total: number;
+        };
         /** @description An image that devices run. */
         Firmware: {
             /** @description Tells builds of one version apart; may be empty. */
@@ -5416,6 +5587,52 @@ export interface components {
             /** @description For the path prefix `/d/<credential>` and as the MQTT password. */
             credential: string;
         };
+        /** @description What a replay found. */
+        Replay: {
+            /** @description How many devices were looked at. */
+            devices: number;
+            /** @description Why, the first time. */
+            error?: string | null;
+            /** @description How often it could not be decided. */
+            errors: number;
+            /** @description The first 2000 firings, in the order of time. */
+            firings: components["schemas"]["ReplayedFiring"][];
+            /** @description From when on. */
+            from: string;
+            /** @description How many points were read. */
+            points: number;
+            /** @description Until when. */
+            to: string;
+            /** @description How many there are. */
+            total: number;
+            /** @description What is missing in this answer. */
+            truncated?: string | null;
+        };
+        /** @description Which time is replayed. */
+        ReplayWanted: {
+            /**
+             * Format: int64
+             * @description Instead of `from`: the last days, 7 by default.
+             */
+            days?: number | null;
+            /** @description From when on; the rule begins then. */
+            from?: string | null;
+            /** @description Until when; until now by default. */
+            to?: string | null;
+        };
+        /** @description A firing that would have been. */
+        ReplayedFiring: {
+            /** @description When. */
+            at: string;
+            /** @description For which device. */
+            device?: string | null;
+            /** @description The name of the device now. */
+            device_name?: string | null;
+            /** @description When what it fired for was over. */
+            ended_at?: string | null;
+            /** @description Why. */
+            trace: Record<string, never>;
+        };
         /** @description What a device last said of itself. */
         Report: {
             /** @description When it said so. */
@@ -5525,6 +5742,133 @@ export interface components {
              * @description The line of the file on which the row begins; the header is on line 1.
              */
             row: number;
+        };
+        /** @description A rule, and how it is doing. */
+        Rule: ({
+            /**
+             * @description What it does, 1 to 10 of: `{"alarm": {"severity", "message"}}`, `{"desired": {"path", "value"}}`,
+             *     `{"command": {"name", "arguments"}}`, `{"webhook": ID}`, `{"mail": {"to", "subject", "text"}}`,
+             *     `{"publish": {"topic", "payload"}}`.
+             */
+            actions: Record<string, never>[];
+            /** @description What must be true then, in CEL, such as `value > 30`. */
+            condition?: string | null;
+            /** @description For people. */
+            description?: string;
+            /** @description Which devices it looks at, by what they are; all if left out. */
+            devices?: string | null;
+            /** @description Whether it is on. */
+            enabled?: boolean;
+            /**
+             * Format: int64
+             * @description For how many seconds that must hold.
+             */
+            for_s?: number | null;
+            /** @description Unique without regard to case, 1 to 80 characters. */
+            name: string;
+            /**
+             * Format: int64
+             * @description For how many seconds it does not fire again for the same device.
+             */
+            quiet_s?: number | null;
+            /** @description When it is over again, in CEL; when the condition is false if left out. */
+            until?: string | null;
+            /**
+             * @description At what it looks, exactly one of: `{"metric": "temperature"}`, `{"state": "reported.lamp.on"}`,
+             *     `{"absence": {"metric": "temperature", "for_s": 600}}`, `{"presence": "offline"}`,
+             *     `{"schedule": {"cron": "0 7 * * 1-5", "zone": "+01:00"}}`, `{"schedule": {"every_s": 3600}}`,
+             *     `{"event": "button"}`.
+             */
+            when: Record<string, never>;
+        } & Record<string, never>) & {
+            /** @description When it was made. */
+            created_at: string;
+            /** @description Since when it is on; a rule that is changed begins anew. */
+            enabled_at?: string | null;
+            /**
+             * Format: int64
+             * @description How often something went wrong since the hub started.
+             */
+            errors: number;
+            /** @description When it fired last. */
+            fired_at?: string | null;
+            /**
+             * Format: int64
+             * @description How often it fired, as far as that is kept.
+             */
+            firings: number;
+            /** @description Its id. */
+            id: string;
+            /** @description What, the last time. */
+            last_error?: string | null;
+            /** @description When. */
+            last_error_at?: string | null;
+            /** @description When it was last changed. */
+            updated_at: string;
+        };
+        /** @description What a check found. */
+        RuleChecked: {
+            /** @description How many devices it would look at now. */
+            devices: number;
+        };
+        /** @description A rule as people and programs write it. */
+        RuleDocument: {
+            /**
+             * @description What it does, 1 to 10 of: `{"alarm": {"severity", "message"}}`, `{"desired": {"path", "value"}}`,
+             *     `{"command": {"name", "arguments"}}`, `{"webhook": ID}`, `{"mail": {"to", "subject", "text"}}`,
+             *     `{"publish": {"topic", "payload"}}`.
+             */
+            actions: Record<string, never>[];
+            /** @description What must be true then, in CEL, such as `value > 30`. */
+            condition?: string | null;
+            /** @description For people. */
+            description?: string;
+            /** @description Which devices it looks at, by what they are; all if left out. */
+            devices?: string | null;
+            /** @description Whether it is on. */
+            enabled?: boolean;
+            /**
+             * Format: int64
+             * @description For how many seconds that must hold.
+             */
+            for_s?: number | null;
+            /** @description Unique without regard to case, 1 to 80 characters. */
+            name: string;
+            /**
+             * Format: int64
+             * @description For how many seconds it does not fire again for the same device.
+             */
+            quiet_s?: number | null;
+            /** @description When it is over again, in CEL; when the condition is false if left out. */
+            until?: string | null;
+            /**
+             * @description At what it looks, exactly one of: `{"metric": "temperature"}`, `{"state": "reported.lamp.on"}`,
+             *     `{"absence": {"metric": "temperature", "for_s": 600}}`, `{"presence": "offline"}`,
+             *     `{"schedule": {"cron": "0 7 * * 1-5", "zone": "+01:00"}}`, `{"schedule": {"every_s": 3600}}`,
+             *     `{"event": "button"}`.
+             */
+            when: Record<string, never>;
+        };
+        /** @description All rules. */
+        RuleList: {
+            /** @description By name. */
+            items: components["schemas"]["Rule"][];
+            /** @description How many there are. */
+            total: number;
+        };
+        /** @description A rule that need not be saved, and which time is replayed. */
+        RuleReplayWanted: {
+            /**
+             * Format: int64
+             * @description Instead of `from`: the last days, 7 by default.
+             */
+            days?: number | null;
+            /** @description From when on; the rule begins then. */
+            from?: string | null;
+            /** @description The rule. */
+            rule: components["schemas"]["RuleDocument"];
+            /** @description Until when; until now by default. */
+            to?: string | null;
         };
         /** @description A dashboard anew. */
         SavedDashboard: {
@@ -12379,6 +12723,378 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rules_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleList"];
+                };
+            };
+        };
+    };
+    rules_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RuleDocument"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rule"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rules_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RuleDocument"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleChecked"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rules_try_out: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RuleReplayWanted"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rules_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rule"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rules_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rules_edit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RuleDocument"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rule"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rules_disable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rule"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rules_enable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rule"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rules_firings: {
+        parameters: {
+            query?: {
+                /** @description For a device, by id. */
+                device?: string | null;
+                /** @description From then on. */
+                from?: string | null;
+                /** @description Before. */
+                to?: string | null;
+                /** @description How many to leave out. */
+                offset?: number | null;
+                /** @description How many at most: 1 to 1000, 50 by default. */
+                limit?: number | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FiringList"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rules_replay: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplayWanted"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
