@@ -111,8 +111,8 @@ struct Taken {
 }
 
 impl Rules {
-    /// The hub starts. That is a fact, with since when it was off, so that a replay knows it. It was off for a moment at
-    /// least, whatever the clock says; a new hub never was.
+    /// The hub starts. That is a fact, with since when it was off, so that a replay knows it. It was off for a moment
+    /// at least, whatever the clock says; a new hub never was.
     pub(crate) async fn start(store: &Store, now: Time) -> Result<Self, StoreError> {
         let mark =
             store.note(live::MARK).await?.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());

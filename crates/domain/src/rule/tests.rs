@@ -1,3 +1,5 @@
+//! Rules by examples, and that a replay of random rules and signals fires as the live engine.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! What rules want becomes one transaction: firings with their traces, alarms, posts and mails, how rules stand, and how
-//! far they were told. What devices are to do follows behind it, by [`super::deeds`].
+//! What rules want becomes one transaction: firings with their traces, alarms, posts and mails, how rules stand, and
+//! how far they were told. What devices are to do follows behind it, by [`super::deeds`].
 
 use std::collections::{BTreeMap, HashMap};
 

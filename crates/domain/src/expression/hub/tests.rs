@@ -1,3 +1,5 @@
+//! What rules may say beyond flows, what is refused, and that nothing runs for ever.
+
 use std::collections::BTreeMap;
 
 use serde_json::json;
