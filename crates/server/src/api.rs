@@ -72,7 +72,7 @@ use access::Access::{self, Customer, Known, Listed, Needs, Open, Shared};
 
 pub(crate) use access::{Caller, Proof, by_cookie, by_token, caller, is_same_origin, used};
 pub(crate) use activity::stream::STREAMS_MAX;
-pub(crate) use activity::{change, line};
+pub(crate) use activity::{ChangeDto, change, line};
 pub(crate) use alarms::AlarmDto;
 pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
 pub(crate) use dashboards::public::by_digest as by_public_link;
@@ -82,6 +82,7 @@ pub(crate) use flows::FlowDto;
 pub(crate) use login::Throttle;
 pub(crate) use login::{admit, failed, owner_of_password};
 pub(crate) use problem::{ApiError, answers};
+pub(crate) use shadows::ShadowDto;
 
 /// Largest request body in bytes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;

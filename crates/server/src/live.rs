@@ -57,8 +57,10 @@ pub(crate) enum News {
 pub(crate) struct Live {
     news: broadcast::Sender<News>,
     watched: RwLock<HashMap<DeviceId, usize>>,
-    /// How many readers watch all devices.
+    /// How many readers watch the shadows and the logs of all devices.
     watch_all: AtomicUsize,
+    /// How many readers watch the points and the shadows of all devices.
+    watch_points: AtomicUsize,
     changed: Notify,
     published: AtomicI64,
 }
@@ -80,6 +82,7 @@ impl Live {
             news,
             watched: RwLock::default(),
             watch_all: AtomicUsize::new(0),
+            watch_points: AtomicUsize::new(0),
             changed: Notify::new(),
             published: AtomicI64::new(last_seq),
         }
@@ -106,8 +109,20 @@ impl Live {
         AllWatched(self)
     }
 
+    /// A reader begins to watch the points and the shadows of all devices, or ends.
+    pub(crate) fn watch_points_of_all(&self, begins: bool) {
+        match begins {
+            true => self.watch_points.fetch_add(1, Ordering::SeqCst),
+            false => self.watch_points.fetch_sub(1, Ordering::SeqCst),
+        };
+    }
+
     fn is_all_watched(&self) -> bool {
-        self.watch_all.load(Ordering::SeqCst) > 0
+        self.watch_all.load(Ordering::SeqCst) > 0 || self.are_all_points_watched()
+    }
+
+    fn are_all_points_watched(&self) -> bool {
+        self.watch_points.load(Ordering::SeqCst) > 0
     }
 
     /// A reader watches other devices than before.
@@ -129,10 +144,11 @@ impl Live {
     /// What of a batch somebody watches.
     pub(crate) fn wanted(&self, measured: &[Measured]) -> Vec<Shown> {
         let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
-        if watched.is_empty() {
+        let are_all = self.are_all_points_watched();
+        if watched.is_empty() && !are_all {
             return Vec::new();
         }
-        let wanted = measured.iter().filter(|measured| watched.contains_key(&measured.device));
+        let wanted = measured.iter().filter(|measured| are_all || watched.contains_key(&measured.device));
         wanted
             .map(|measured| {
                 let points = measured.points.iter();

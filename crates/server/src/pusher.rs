@@ -4,9 +4,14 @@
 //! An app is a key and a secret. The secret is derived, as those of access keys are, and serves for the app's own
 //! channels. Those that the hub fills itself are signed with another one, which nobody has.
 
+pub(crate) mod feed;
 mod http;
+mod own;
+mod requests;
 mod rooms;
 mod socket;
+mod units;
+mod webhook;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +20,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use motehub_domain::effects::Save;
 use motehub_domain::pusher::PusherApp;
 use motehub_gateway::hub::Hub;
@@ -40,17 +45,19 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 pub(crate) struct Pusher {
     apps: RwLock<Vec<PusherApp>>,
     pub(crate) rooms: Rooms,
+    units: units::Units,
 }
 
 impl Pusher {
     /// With the apps that are kept.
     pub(crate) fn new(apps: Vec<PusherApp>) -> Self {
-        Self { apps: RwLock::new(apps), rooms: Rooms::default() }
+        Self { apps: RwLock::new(apps), rooms: Rooms::default(), units: units::Units::default() }
     }
 
     /// These records were written.
     pub(crate) fn tell(&self, saved: &[Save]) {
         for save in saved {
+            self.units.tell(save);
             match save {
                 Save::PusherApp(app) => {
                     self.apps.write().unwrap_or_else(PoisonError::into_inner).push((**app).clone());
@@ -143,7 +150,15 @@ struct Front {
 
 fn router(app: &App, shutdown: CancellationToken) -> Router {
     let front = Arc::new(Front { app: app.clone(), shutdown });
+    let authorise = || post(own::authorise).options(own::preflight);
+    let update_unit = || put(webhook::update_unit);
     Router::new()
+        // An original base puts its own address together, and not always right: all that comes of it is taken.
+        .route("/broadcasting/auth", authorise())
+        .route("/api/broadcasting/auth", authorise())
+        .route("/api/api/broadcasting/auth", authorise())
+        .route("/webhook/update-unit/{*unit}", update_unit())
+        .route("/api/webhook/update-unit/{*unit}", update_unit())
         .route("/app/{key}", get(socket::open))
         .route("/apps/{id}/events", post(http::events))
         .route("/apps/{id}/batch_events", post(http::batch_events))

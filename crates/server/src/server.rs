@@ -214,6 +214,7 @@ impl Server {
         }
         app.units.begin(hub.clone(), settings.line.networks.clone(), settings.clock.clone());
         app.know_units().await.map_err(io::Error::other)?;
+        app.know_units_of_bases().await.map_err(io::Error::other)?;
         let bound = mqtt.addresses();
         let missing = || io::Error::other("the MQTT listener has no address");
         let addresses = Addresses {

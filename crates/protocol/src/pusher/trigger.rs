@@ -145,7 +145,7 @@ mod tests {
             assert!(why.contains(part), "{why}");
         }
         assert!(matches!(one(large.as_bytes()), Err(Refused::TooLarge(_))));
-        let eleven = vec![r#"{"name":"a","channel":"b","data":"c"}"#; 11].join(",");
+        let eleven = [r#"{"name":"a","channel":"b","data":"c"}"#; 11].join(",");
         assert!(matches!(batch(format!(r#"{{"batch":[{eleven}]}}"#).as_bytes()), Err(Refused::TooLarge(_))));
         assert!(batch(b"{}").is_err());
     }

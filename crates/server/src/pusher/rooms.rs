@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use axum::extract::ws::Utf8Bytes;
 use motehub_domain::id::PusherAppId;
 use motehub_domain::time::Time;
-use motehub_protocol::pusher::{Channel, Member, code, frame};
+use motehub_protocol::pusher::{Channel, Member, Own, code, frame};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::own::Grant;
 use crate::random;
 
 /// Most sockets of an app, and of all.
@@ -56,9 +57,24 @@ pub(crate) struct Line {
     ended: CancellationToken,
     address: SocketAddr,
     since: Time,
+    /// Who was let in to which of the hub's own channels.
+    grants: Mutex<BTreeMap<Channel, Grant>>,
 }
 
 impl Line {
+    /// Somebody may hear one of the hub's own channels.
+    pub(super) fn grant(&self, channel: Channel, grant: Grant) {
+        let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        if grants.len() < CHANNELS_MAX || grants.contains_key(&channel) {
+            grants.insert(channel, grant);
+        }
+    }
+
+    /// Who may.
+    pub(super) fn granted(&self, channel: &Channel) -> Option<Grant> {
+        self.grants.lock().unwrap_or_else(PoisonError::into_inner).get(channel).cloned()
+    }
+
     /// Says something, unless the socket does not read.
     pub(super) fn say(&self, frame: impl Into<Utf8Bytes>) {
         if self.queue.try_send(frame.into()).is_err() {
@@ -147,21 +163,20 @@ impl Rooms {
         if rooms.values().map(|room| room.sockets.len()).sum::<usize>() >= ALL_SOCKETS_MAX {
             return Err((code::OVER_CAPACITY, "the hub has too many connections: come back later"));
         }
-        let room = rooms.entry(app).or_default();
-        if room.sockets.len() >= SOCKETS_MAX {
+        if rooms.get(&app).is_some_and(|room| room.sockets.len() >= SOCKETS_MAX) {
             return Err((code::OVER_QUOTA, "this app has too many connections"));
         }
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let (closed, ended) = (OnceLock::new(), CancellationToken::new());
-        let line = Arc::new(Line { queue, closed, ended, address, since: now });
+        let line = Arc::new(Line { queue, closed, ended, address, since: now, grants: Mutex::default() });
         let id = loop {
             let [one, other] = [random::number(), random::number()].map(|n| (n & 0x7fff_ffff) as u32);
             let id = SocketId(one, other);
-            if !room.sockets.contains_key(&id) {
+            if !rooms.values().any(|room| room.sockets.contains_key(&id)) {
                 break id;
             }
         };
-        room.sockets.insert(id, line.clone());
+        rooms.entry(app).or_default().sockets.insert(id, line.clone());
         Ok((id, line, waiting))
     }
 
@@ -247,6 +262,31 @@ impl Rooms {
         }
     }
 
+    /// The same, by whichever app they came in.
+    pub(crate) fn publish_all(&self, channel: &Channel, said: &str) {
+        self.lock().values().for_each(|room| room.say(channel, said, None));
+    }
+
+    /// Says the same on each of the channels of devices that somebody hears.
+    pub(super) fn publish_own(&self, event: &str, data: &str) {
+        for room in self.lock().values() {
+            for channel in room.channels.keys().filter(|channel| is_of_devices(channel)) {
+                room.say(channel, &frame::event(channel.as_str(), event, data, None), None);
+            }
+        }
+    }
+
+    /// Whether anybody hears of devices.
+    pub(super) fn is_own_heard(&self) -> bool {
+        self.lock().values().any(|room| room.channels.keys().any(is_of_devices))
+    }
+
+    /// A socket by its number.
+    pub(super) fn find(&self, socket: SocketId) -> Option<(PusherAppId, Arc<Line>)> {
+        let rooms = self.lock();
+        rooms.iter().find_map(|(app, room)| Some((*app, room.sockets.get(&socket)?.clone())))
+    }
+
     /// The sockets of an app.
     pub(crate) fn sockets(&self, app: PusherAppId) -> Vec<SocketView> {
         let rooms = self.lock();
@@ -317,6 +357,10 @@ impl Room {
             self.say(channel, &frame::member_removed(channel.as_str(), &id), None);
         }
     }
+}
+
+fn is_of_devices(channel: &Channel) -> bool {
+    matches!(channel.own(), Some(Own::Devices | Own::Device(_)))
 }
 
 impl Seats {

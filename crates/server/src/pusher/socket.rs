@@ -1,5 +1,7 @@
 //! One client of the Pusher protocol.
 
+mod watch;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use motehub_protocol::pusher::{Channel, FromClient, Kind, Member, VERSIONS, code
 use ring::hmac;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use watch::Watched;
 
 use super::Front;
 use super::rooms::{Line, NotHeard, SocketId};
@@ -66,9 +69,12 @@ pub(super) async fn open(
                     is_asked: false,
                     second: now,
                     events: 0,
+                    peer,
+                    watched: Watched::default(),
                 };
                 let (code, why) = client.talk(waiting).await;
                 client.front.app.pusher.rooms.end(client.app.id, client.id);
+                client.watched.end_all(&client.front.app).await;
                 close(client.socket, code, why).await;
             }
         }
@@ -104,6 +110,9 @@ struct Client {
     /// The second in which its own events are counted.
     second: Time,
     events: u32,
+    peer: SocketAddr,
+    /// Which of the hub's own channels it hears.
+    watched: Watched,
 }
 
 /// The connection is over: with this code.
@@ -121,10 +130,13 @@ impl Client {
                 () = shutdown.cancelled() => Err((code::COME_BACK, "the hub ends")),
                 Some(said) = waiting.recv() => self.send(Message::Text(said)).await,
                 message = self.socket.recv() => match message {
-                    Some(Ok(message)) => self.heard(message),
+                    Some(Ok(message)) => self.heard(message).await,
                     Some(Err(_)) | None => Err((1000, "")),
                 },
                 () = app.clock.sleep_until(self.patient_until) => self.silent().await,
+                () = app.clock.sleep_until(self.watched.look_at()), if !self.watched.is_empty() => {
+                    self.look_again().await
+                }
             };
             if let Err(over) = over {
                 return over;
@@ -155,7 +167,7 @@ impl Client {
         }
     }
 
-    fn heard(&mut self, message: Message) -> Result<(), Over> {
+    async fn heard(&mut self, message: Message) -> Result<(), Over> {
         (self.patient_until, self.is_asked) = (self.front.app.now() + SILENCE_MAX, false);
         let said = match message {
             Message::Text(text) => frame::from_client(&text),
@@ -167,11 +179,12 @@ impl Client {
             Ok(FromClient::Ping) => self.line.say(frame::pong()),
             Ok(FromClient::Pong) => {}
             Ok(FromClient::Subscribe { channel, auth, channel_data }) => {
-                self.subscribe(&channel, auth.as_deref(), channel_data.as_deref());
+                self.subscribe(&channel, auth.as_deref(), channel_data.as_deref()).await;
             }
             Ok(FromClient::Unsubscribe { channel }) => {
                 if let Ok(channel) = Channel::parse(&channel) {
                     self.front.app.pusher.rooms.unsubscribe(self.app.id, self.id, &channel);
+                    self.watched.end(&self.front.app, &channel).await;
                 }
             }
             Ok(FromClient::Event { event, channel, data }) => self.event(&event, &channel, &data),
@@ -180,7 +193,7 @@ impl Client {
         Ok(())
     }
 
-    fn subscribe(&self, name: &str, auth: Option<&str>, channel_data: Option<&str>) {
+    async fn subscribe(&mut self, name: &str, auth: Option<&str>, channel_data: Option<&str>) {
         let channel = match Channel::parse(name) {
             Ok(channel) => channel,
             Err(error) => return self.line.say(frame::error(None, &error.0)),
@@ -209,7 +222,7 @@ impl Client {
         };
         let rooms = &self.front.app.pusher.rooms;
         let (kind, why) = match rooms.subscribe(self.app.id, self.id, &channel, member.as_ref()) {
-            Ok(()) => return,
+            Ok(()) => return self.watch(channel).await,
             Err(NotHeard::Already) => {
                 return self.line.say(frame::error(None, &format!("{name}: you hear it already")));
             }
@@ -225,6 +238,9 @@ impl Client {
         let Some((key, signature)) = auth.and_then(signature::split) else { return false };
         let app = &self.front.app;
         let text = signature::of_channel(&self.id.to_string(), channel.as_str(), channel_data);
+        if channel.is_reserved() && self.line.granted(channel).is_none() {
+            return false;
+        }
         let by = if channel.is_reserved() {
             app.access_keys.own_channels_of(self.app.id)
         } else {

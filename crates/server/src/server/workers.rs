@@ -9,8 +9,8 @@ use super::housekeeping;
 use crate::app::App;
 use crate::flows::{self, Errand};
 use crate::{
-    activity_file, commands, inbox, ingest, live, presence, retention, rollouts, rules, shadows, usage,
-    webhooks,
+    activity_file, commands, inbox, ingest, live, presence, pusher, retention, rollouts, rules, shadows,
+    usage, webhooks,
 };
 
 /// Starts all of them.
@@ -38,5 +38,6 @@ pub(super) fn spawn(
     workers.spawn(usage::run(app.clone(), stop.clone()));
     workers.spawn(activity_file::run(app.clone(), stop.clone()));
     workers.spawn(live::run(app.clone(), stop.clone()));
+    workers.spawn(pusher::feed::run(app.clone(), stop.clone()));
     workers.spawn(housekeeping::run(app.clone(), stop.clone()));
 }

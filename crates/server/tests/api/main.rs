@@ -36,6 +36,7 @@ mod mdash;
 mod mdash_updates;
 mod nodes;
 mod pusher;
+mod pusher_own;
 mod pyaiot;
 mod rules;
 mod scripts;

@@ -77,7 +77,10 @@ import type {
   System,
   Target,
   Task,
+  NewPusherApp,
   NewPyaiotKey,
+  PusherAppCreated,
+  PusherAppList,
   PyaiotKey,
   Token,
   UsageDay,
@@ -135,6 +138,12 @@ export const tokens = {
       ...(expiresAt ? { expires_at: expiresAt } : {}),
     }),
   delete: (token: string) => remove(`/tokens/${id(token)}`),
+};
+
+export const pusherApps = {
+  list: (signal?: Signal) => get<PusherAppList>('/pusher-apps', {}, signal),
+  add: (app: NewPusherApp) => post<PusherAppCreated>('/pusher-apps', app),
+  delete: (app: string) => remove(`/pusher-apps/${id(app)}`),
 };
 
 export const pyaiotKeys = {

@@ -13,6 +13,10 @@ export type Role = Known['Role'];
 export type Me = Known['Me'];
 export type User = Required<Known['User']>;
 export type Token = Required<Known['Token']>;
+export type PusherApp = Required<Known['PusherApp']>;
+export type PusherAppList = Known['PusherAppList'];
+export type NewPusherApp = Known['NewPusherApp'];
+export type PusherAppCreated = Required<Known['PusherAppCreated']>;
 export type PyaiotKey = Required<Known['PyaiotKey']>;
 export type NewPyaiotKey = Known['NewPyaiotKey'];
 
