@@ -150,7 +150,9 @@ async fn what_is_refused_is_a_dead_letter_that_can_be_sent_again() {
     let (hub, target) = (Hub::start().await, Target::start().await);
     let (path, _) = hub.webhook("ci", &target, &["group_created"]).await;
     target.answers(422, "no such\u{0} channel");
-    (hub.makes_group(1).await, hub.makes_group(2).await, hub.makes_group(3).await);
+    for number in 1..=3 {
+        hub.makes_group(number).await;
+    }
     let dead = hub.dead(&path, 3).await;
     let facts = ["state", "status", "answer", "tries"].map(|fact| &dead[0][fact]);
     assert_eq!(json!(facts), json!(["dead", 422, "no such\u{fffd} channel", 1]));
