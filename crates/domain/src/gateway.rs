@@ -322,6 +322,16 @@ mod tests {
             let found = cellar().hindrance(&device(allowed), is_selected, has_shown);
             assert_eq!(found, expected, "{is_selected:?} {has_shown} {allowed}");
         }
+        let address = crate::line::Address::parse("address", "192.168.1.20").unwrap();
+        for (through, expected) in [
+            (Through::Gateway(cellar().id), None),
+            (Through::Gateway(GatewayId::from_parts(9, 9)), Some(Hindrance::NotItsOwn)),
+            (Through::Hub, Some(Hindrance::NotItsOwn)),
+        ] {
+            let line = crate::line::Line { through, ..crate::line::Line::at(address.clone()) };
+            let unit = Device { line: Some(Box::new(line)), ..device(false) };
+            assert_eq!(cellar().hindrance(&unit, Some(true), true), expected, "{through:?}");
+        }
     }
 
     #[test]
