@@ -24,7 +24,7 @@ let device;
 
 begin({ prepare });
 
-/** A sensor with twenty hours of waves: warm three times. */
+/** A sensor with twenty hours of waves: warm four times. */
 async function prepare() {
   device = await api('POST', '/devices', {
     name: 'Greenhouse',
@@ -73,8 +73,8 @@ test('a rule is written as a sentence, and a mistake is shown in its place', asy
 
 test('it is tried on the last days before it is on', async () => {
   await button('Try on the last 7 days').click();
-  await page.getByText('It would have fired 3 times.').waitFor();
-  await page.getByRole('img', { name: '3 firings of 1 devices' }).waitFor();
+  await page.getByText('It would have fired 4 times.').waitFor();
+  await page.getByRole('img', { name: '4 firings of 1 devices' }).waitFor();
   await page.getByRole('button', { name: 'Trace' }).first().click();
   await page.getByText('"condition": "value > 30"').waitFor();
   await shoot('rule-replay');
