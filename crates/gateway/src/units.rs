@@ -40,6 +40,8 @@ const DIALS_MAX: usize = 64;
 const WORDS_MAX: usize = 4;
 /// Connections of this file are numbered from here on, far from those of the others.
 const FIRST_CONNECTION: u64 = 0x58 << 56;
+/// In how many places that others left a unit is looked for.
+const LEFT_MAX: usize = 4;
 /// How long units may take to end what they are at: what was read is stored.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
 
@@ -76,6 +78,8 @@ struct Known {
     unit: Unit,
     words: mpsc::Sender<Word>,
     forgotten: CancellationToken,
+    /// Its own addresses while it is somewhere else: another one may be there.
+    left: Vec<SocketAddr>,
 }
 
 /// What the task of a unit is told.
@@ -110,7 +114,7 @@ impl Units {
         }
         let (words, heard) = mpsc::channel(WORDS_MAX);
         let forgotten = self.0.shutdown.child_token();
-        let now = Known { unit: unit.clone(), words, forgotten: forgotten.clone() };
+        let now = Known { unit: unit.clone(), words, forgotten: forgotten.clone(), left: Vec::new() };
         if let Some(before) = known.insert(unit.device, now) {
             before.forgotten.cancel();
         }
@@ -169,6 +173,18 @@ impl Shared {
             places.entry(address).or_default().clone()
         };
         place.lock_owned().await
+    }
+
+    /// A unit is not at its own addresses, which are these; none if it is.
+    fn note_left(&self, device: DeviceId, left: Vec<SocketAddr>) {
+        if let Some(unit) = self.known().get_mut(&device) {
+            unit.left = left;
+        }
+    }
+
+    /// Where units ought to be that are somewhere else.
+    fn left(&self) -> Vec<SocketAddr> {
+        self.known().values().flat_map(|unit| &unit.left).copied().take(LEFT_MAX).collect()
     }
 
     /// Tells the task of the unit that greets so, if there is one. Returns whether there is.

@@ -233,3 +233,24 @@ fn units_with_faults_disturb_nobody() {
     fleet.order(&json!({ "unit": "deaf", "do": "well" }));
     fleet.await_fact("told", |fact| fact["text"] == "#000019");
 }
+
+#[test]
+fn units_that_swapped_their_addresses_are_known_by_their_greetings() {
+    let hub = Hub::start(&[]);
+    let words = ["--sensor", "one@127.0.0.1:0", "--sensor", "two@127.0.0.1:0", "--greet"];
+    let mut fleet = Fleet::line(&[&words[..], &["--interval-ms", "50"]].concat());
+    let ready = fleet.await_fact("ready", |_| true);
+    let greets = |name: &str| json!({ "kind": "read", "greeting": name });
+    let one = unit(&hub, "one", &place(&ready, "two"), &greets("one"));
+    let two = unit(&hub, "two", &place(&ready, "one"), &greets("two"));
+    for id in [&one, &two] {
+        until("it is heard", || (points(&hub, id).len() > 3).then_some(()));
+    }
+    fleet.order(&json!({ "unit": "one", "do": "power_off" }));
+    until("the one is missed", || (!is_online(&hub, &one)).then_some(()));
+    let before = points(&hub, &two).len();
+    until("the other goes on", || (points(&hub, &two).len() > before + 3).then_some(()));
+    let before = points(&hub, &one).len();
+    fleet.order(&json!({ "unit": "one", "do": "power_on" }));
+    until("the one is heard again", || (points(&hub, &one).len() > before + 3).then_some(()));
+}

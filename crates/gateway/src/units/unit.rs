@@ -24,6 +24,8 @@ use crate::hub::Arrival;
 
 /// How long a unit may take to take what it is told.
 const WRITE_MAX: Duration = Duration::from_secs(5);
+/// How long another unit's connection to the same address is waited for.
+const PLACE_MAX: Duration = Duration::from_secs(5);
 /// How long what is desired as a whole may take to be looked up.
 const LOOK_UP_MAX: Duration = Duration::from_secs(5);
 
@@ -40,8 +42,10 @@ pub(super) struct Task {
     pub(super) pace: Pace,
     /// When it may be dialled again.
     pub(super) dial_at: Instant,
-    /// Where it was found, if not at its own address.
+    /// Where it greeted, if not at its own address.
     found_at: Option<SocketAddr>,
+    /// It was there when it was dialled last.
+    is_there: bool,
     /// What was said last of why it is not reached, so that it is said once.
     trouble: Option<String>,
 }
@@ -75,6 +79,7 @@ pub(super) async fn run(
         pace: Pace::new(seed),
         dial_at: Instant::now(),
         found_at: None,
+        is_there: false,
         trouble: None,
         shared,
         unit,
@@ -99,26 +104,51 @@ impl Task {
 
     /// Connects to where the unit is, and hears its greeting if it has one.
     pub(super) async fn dial(&mut self) -> Result<Wire, String> {
-        let addresses = match (self.found_at, &self.line().address) {
-            (Some(address), _) => vec![address],
-            (None, Some(address)) => dial::addresses(&self.shared, address).await?,
-            (None, None) => return Err("nobody said where the unit is".to_owned()),
+        if let Some(address) = self.found_at.filter(|_| self.is_there) {
+            self.is_there = false;
+            let line = self.dial_to(address).await?;
+            self.is_there = true;
+            return Ok(line);
+        }
+        let Some(address) = &self.line().address else {
+            return Err("nobody said where the unit is".to_owned());
         };
-        let mut failure = String::new();
-        for peer in addresses {
-            let place = self.shared.place(peer).await;
-            match dial::connect(&self.shared, peer).await {
-                Ok(stream) => {
-                    let mut line = Wire { stream, peer, _place: Some(place) };
-                    self.greet(&mut line).await?;
+        let own = dial::addresses(&self.shared, address).await?;
+        // At its own addresses first, wherever it was found: who is there hears of it.
+        let mut all = own.clone();
+        if self.line().greeting.is_some() {
+            all.extend(self.found_at);
+            all.extend(self.shared.left());
+        }
+        let mut tried = Vec::new();
+        let mut failure = None;
+        for peer in all {
+            if tried.contains(&peer) {
+                continue;
+            }
+            tried.push(peer);
+            match self.dial_to(peer).await {
+                Ok(line) => {
+                    self.is_there = !own.contains(&peer);
+                    self.found_at = self.is_there.then_some(peer);
+                    self.shared.note_left(self.unit.device, if self.is_there { own } else { Vec::new() });
                     return Ok(line);
                 }
-                Err(why) => failure = why,
+                Err(why) => failure = failure.or(Some(why)),
             }
         }
-        // It may be back where it was.
-        self.found_at = None;
-        Err(failure)
+        Err(failure.unwrap_or_default())
+    }
+
+    /// Connects to an address, if the unit is there.
+    async fn dial_to(&mut self, peer: SocketAddr) -> Result<Wire, String> {
+        let Ok(place) = timeout(PLACE_MAX, self.shared.place(peer)).await else {
+            return Err(format!("another unit has the connection to {peer}: two cannot be at one address"));
+        };
+        let stream = dial::connect(&self.shared, peer).await?;
+        let mut line = Wire { stream, peer, _place: Some(place) };
+        self.greet(&mut line).await?;
+        Ok(line)
     }
 
     /// Another unit may be there: DHCP gives an address to whoever asks.
@@ -128,7 +158,6 @@ impl Task {
         if said == wanted {
             return Ok(());
         }
-        self.found_at = None;
         let is_known = self.shared.tell_greeter(&said, Direction::Dial, Word::FoundAt(line.peer));
         let said = motehub_domain::text::shown(&said, 40);
         let whose = if is_known { "that is another unit of ours" } else { "nobody knows that unit" };
@@ -139,6 +168,7 @@ impl Task {
     pub(super) fn found(&mut self, address: SocketAddr) {
         tracing::info!(device = %self.unit.device, %address, "a unit greeted at another address");
         self.found_at = Some(address);
+        self.is_there = false;
         self.pace.reset();
         self.dial_at = Instant::now();
     }
