@@ -47,8 +47,8 @@ impl Addresses {
     /// All ports that the hub listens on.
     pub(super) fn ports(&self) -> HashSet<u16> {
         let Self { http, https, mqtt, mqtt_tls, mqtt_ws, coap, coaps, mdash, aws, .. } = self;
-        let Self { pyaiot, nodes, logstash, pusher, .. } = self;
-        let by_choice = [https, mqtt_tls, mqtt_ws, coap, coaps, mdash, aws, pyaiot, logstash];
+        let Self { pyaiot, nodes, logstash, line, pusher, .. } = self;
+        let by_choice = [https, mqtt_tls, mqtt_ws, coap, coaps, mdash, aws, pyaiot, logstash, line];
         let of_families = [&nodes.websocket, &nodes.mqtt, &nodes.mqtt_sn, &pusher.plain, &pusher.tls];
         let by_choice = by_choice.into_iter().chain(of_families);
         [*http, *mqtt].into_iter().chain(by_choice.flatten().copied()).map(|address| address.port()).collect()
