@@ -19,7 +19,7 @@ const PRINTED_MAX: usize = 50;
 /// What is imported, and how.
 #[derive(clap::Args)]
 pub(super) struct Import {
-    /// A CSV table with a header: name, dialect, external_id, tags, description
+    /// A CSV table with a header: name, dialect, external_id, tags, description, address
     file: PathBuf,
     /// Register nothing; say what would be
     #[arg(long)]

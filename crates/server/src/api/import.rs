@@ -101,7 +101,7 @@ pub(crate) struct ImportReport {
     credentials: Option<String>,
 }
 
-/// Registers the devices of a CSV table with the columns name, dialect, external_id, tags and description.
+/// Registers the devices of a CSV table with the columns name, dialect, external_id, tags, description and address.
 #[utoipa::path(post, path = "/api/v1/devices/import", tag = "devices", params(ImportQuery),
     request_body(content = String, content_type = "text/csv"),
     responses((status = 200, body = ImportReport), (status = 400, body = Problem),
@@ -122,6 +122,7 @@ pub(crate) async fn import(
     });
     let mut rows = read.await.map_err(|_| unreadable())??;
     refuse_registered(&app, &mut rows).await?;
+    refuse_outside(&app, &mut rows);
     let judged = tokio::task::spawn_blocking(move || judge(rows, &actor, now));
     let (mut report, good) = judged.await.map_err(|_| unreadable())?;
     if query.dry_run {
@@ -171,6 +172,16 @@ async fn refuse_registered(app: &App, rows: &mut [Row]) -> Result<(), ApiError> 
         }
     }
     Ok(())
+}
+
+/// Refuses units at addresses at which this hub may not call.
+fn refuse_outside(app: &App, rows: &mut [Row]) {
+    for row in rows {
+        let weighed = row.read.as_ref().map_or(Ok(()), |unit| app.weigh_line(unit.line.as_deref()));
+        if let Err(rejection) = weighed {
+            row.read = Err(rejection);
+        }
+    }
 }
 
 /// A row that can be registered.

@@ -145,3 +145,17 @@ async fn ten_thousand_rows_are_one_import() {
     twice.is(422, "rows_refused");
     assert!(twice.string("detail").contains("registered already"), "{twice:?}");
 }
+
+#[tokio::test]
+async fn units_have_their_addresses_in_the_table() {
+    let hub = Hub::start().await;
+    let table = "name,dialect,address\nhall,line,192.168.1.20\nno,line,\nfar,line,8.8.8.8:53\n\
+        board,native,192.168.1.21\nodd,line,a b\n";
+    let done = import(&hub, "?on_error=skip", table.as_bytes()).await.json();
+    assert_eq!((&done["registered"], &done["errors_total"]), (&json!(1), &json!(4)), "{done}");
+    for error in done["errors"].as_array().unwrap() {
+        assert!(error["field"] == "address", "{error}");
+    }
+    let hall = hub.get("/devices?limit=1").await.json();
+    assert_eq!(hall["items"][0]["address"], "192.168.1.20:8888", "{hall}");
+}

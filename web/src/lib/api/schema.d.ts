@@ -738,7 +738,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Registers the devices of a CSV table with the columns name, dialect, external_id, tags and description. */
+        /** Registers the devices of a CSV table with the columns name, dialect, external_id, tags, description and address. */
         post: operations["devices_import"];
         delete?: never;
         options?: never;

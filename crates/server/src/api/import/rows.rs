@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use motehub_domain::device::{Dialect, Registration};
+use motehub_domain::line::{Address, Line};
 use motehub_domain::rejection::Rejection;
 
 /// Most rows of one table.
 pub(super) const ROWS_MAX: usize = 20_000;
 /// The columns; the first two are required.
-const COLUMNS: [&str; 5] = ["name", "dialect", "external_id", "tags", "description"];
+const COLUMNS: [&str; 6] = ["name", "dialect", "external_id", "tags", "description", "address"];
 /// How many of them are required.
 const REQUIRED: usize = 2;
 /// Put behind the table: if it is not read as a row of its own, a quote was opened and never closed.
@@ -140,12 +141,14 @@ fn one(
     let field = |column: usize| places[column].and_then(|place| record.get(place)).unwrap_or_default();
     let external_id = Some(field(2).trim()).filter(|id| !id.is_empty()).map(str::to_owned);
     let tags = field(3).split([' ', ',', ';', '|']).map(str::trim).filter(|tag| !tag.is_empty());
+    let address = Some(field(5)).filter(|address| !address.trim().is_empty());
+    let address = address.map(|address| Address::parse("address", address)).transpose()?;
     Ok(Registration {
         name: field(0).to_owned(),
         dialect: Dialect::parse(field(1).trim())?,
         external_id,
         tags: tags.map(str::to_owned).collect(),
-        line: None,
+        line: address.map(|address| Box::new(Line::at(address))),
         description: field(4).to_owned(),
     })
 }
