@@ -58,8 +58,10 @@ struct Intake {
     /// Whether any rule is on.
     is_on: bool,
     queue: Vec<Told>,
-    /// Something did not fit into the queue.
-    is_behind: bool,
+    /// Nothing fits into the queue until the worker has looked.
+    is_full: bool,
+    /// The time of the newest that did not fit: up to it, the worker reads the store.
+    missed: Option<Time>,
     /// Rules are others than before.
     rules_changed: bool,
     /// Devices are others than before.
@@ -89,7 +91,7 @@ impl Drop for Stamp<'_> {
     fn drop(&mut self) {
         let mut intake = self.rules.intake();
         intake.out.remove(&(self.at, self.number));
-        let wakes = intake.is_on && (!intake.queue.is_empty() || intake.is_behind);
+        let wakes = intake.is_on && (!intake.queue.is_empty() || intake.missed.is_some());
         drop(intake);
         if wakes {
             self.rules.changed.notify_one();
@@ -139,8 +141,15 @@ impl Rules {
     fn new(off: (Time, Time)) -> Self {
         let now = off.1;
         // What comes before the worker knows its rules is read from the store.
-        let intake =
-            Intake { last: now, is_on: true, is_behind: true, rules_changed: true, ..Intake::default() };
+        let missed = Some(now);
+        let intake = Intake {
+            last: now,
+            is_on: true,
+            is_full: true,
+            missed,
+            rules_changed: true,
+            ..Intake::default()
+        };
         Self {
             off,
             intake: Mutex::new(intake),
@@ -229,12 +238,17 @@ impl Rules {
         let until = intake.out.first().map_or(now, |(at, _)| (*at).min(now));
         let (signals, rest): (Vec<Told>, Vec<Told>) =
             std::mem::take(&mut intake.queue).into_iter().partition(|(_, signal)| signal.at < until);
-        let next = rest.iter().map(|(_, signal)| signal.at + Span(1)).min();
+        let is_behind = intake.missed.is_some();
+        // What was missed at this very moment or after is for the next look.
+        intake.missed = intake.missed.filter(|missed| *missed >= until);
+        intake.is_full = false;
+        let next = rest.iter().map(|(_, signal)| signal.at).chain(intake.missed).min();
+        let next = next.map(|at| at + Span(1));
         intake.queue = rest;
         Taken {
             until,
             signals,
-            is_behind: std::mem::take(&mut intake.is_behind),
+            is_behind,
             rules_changed: std::mem::take(&mut intake.rules_changed),
             devices_changed: std::mem::take(&mut intake.devices_changed),
             next,
@@ -272,13 +286,19 @@ impl Intake {
         if !self.is_on {
             return;
         }
-        if self.queue.len() >= QUEUE_MAX || self.is_behind {
+        if self.queue.len() >= QUEUE_MAX || self.is_full {
             metrics::counter!("motehub_rule_signals_delayed_total").increment(1);
-            self.is_behind = true;
+            self.is_full = true;
+            self.fall_behind();
             self.queue.clear();
             return;
         }
         self.queue.push((device, signal));
+    }
+
+    /// Everything that was stamped until now is read from the store.
+    fn fall_behind(&mut self) {
+        self.missed = Some(self.last);
     }
 
     /// A rule was written: what it wants is kept from now on, before the worker knows of it.

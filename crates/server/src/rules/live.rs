@@ -94,7 +94,7 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(%error, "rules could not be told what was taken; it is read again");
-                app.rules.intake().is_behind = true;
+                app.rules.intake().fall_behind();
                 worker.forget();
                 app.now() + Span::seconds(1)
             }

@@ -36,7 +36,7 @@ async fn a_registered_device_is_what_was_asked_for() {
         "has_credential": true, "unauthenticated_allowed": false, "allowed_from": null, "silence_max_seconds": null,
         "state": "waiting_for_script",
         "problem": null, "active": null, "running": null, "pending": null, "rotation": null,
-        "credential_shared": null, "firmware": null,
+        "credential_shared": null, "firmware": null, "line": null,
         "created_at": "2027-01-15T08:00:00.000Z", "revision": 1,
     });
     assert_eq!(hub.get(&format!("/devices/{id}")).await.json(), expected, "the credential is shown once");

@@ -120,13 +120,13 @@ pub(crate) async fn the_newest_revisions_of_a_shadow_are_kept(world: &mut World)
     world.save([Save::Device(Box::new(device(1)))]).await.unwrap();
     let colour = ShadowName::parse("colour");
     let last = i64::try_from(REVISIONS_KEPT).unwrap() + 3;
-    let save = (1..=last).map(|number| {
+    for number in 1..=last {
         let shadow = Shadow { revision: number, ..shadow(1, None) };
-        Save::Shadow(Box::new(shadow), (number != 2).then(|| Box::new(revision(number))))
-    });
-    world.save(save.collect::<Vec<_>>()).await.unwrap();
+        let kept = (number != 2).then(|| Box::new(revision(number)));
+        world.save_at(revision(number).at, [Save::Shadow(Box::new(shadow), kept)]).await.unwrap();
+    }
     let other = Save::Shadow(Box::new(shadow(1, Some("colour"))), Some(Box::new(revision(1))));
-    world.save([other]).await.unwrap();
+    world.save_at(revision(1).at, [other]).await.unwrap();
     let store = &world.store;
     let all = store.shadow_revisions(id(1), None, None, REVISIONS_KEPT * 2).await.unwrap();
     assert_eq!((all.len(), &all[0]), (REVISIONS_KEPT, &revision(last)));

@@ -75,7 +75,8 @@ pub(crate) async fn a_day_is_made_of_presence_reports_and_firmware(world: &mut W
             reported: json!({ "on": on }).as_object().unwrap().clone(),
             is_deleted: false,
         };
-        world.save([Save::Shadow(Box::new(shadow), Some(Box::new(revision)))]).await.unwrap();
+        let at = revision.at;
+        world.save_at(at, [Save::Shadow(Box::new(shadow), Some(Box::new(revision)))]).await.unwrap();
     }
     let of = |on: bool| json!({ "on": on }).as_object().unwrap().clone();
     let all = world.store.reports_between(NOW, NOW + Span::days(1), 10).await.unwrap();

@@ -40,8 +40,12 @@ impl World {
     }
 
     pub(crate) async fn save(&self, save: impl Into<Vec<Save>>) -> Result<(), StoreError> {
+        self.save_at(NOW, save).await
+    }
+
+    pub(crate) async fn save_at(&self, now: Time, save: impl Into<Vec<Save>>) -> Result<(), StoreError> {
         let effects = Effects { save: save.into(), ..Effects::none() };
-        self.store.commit(&effects, NOW).await.map(drop)
+        self.store.commit(&effects, now).await.map(drop)
     }
 
     pub(crate) async fn device(&self, number: u128) -> Device {
