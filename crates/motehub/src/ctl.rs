@@ -3,6 +3,7 @@
 mod account;
 mod alarm;
 mod backup;
+mod bring;
 mod bulk;
 mod camera;
 mod capability;
@@ -24,7 +25,6 @@ mod inbox;
 mod line;
 mod live;
 mod look;
-mod mdash;
 mod metric;
 mod print;
 mod pusher;
@@ -169,9 +169,9 @@ enum Noun {
     /// What was changed, and by whom: list, tail
     #[command(subcommand)]
     Activity(look::Activity),
-    /// Import what another product keeps: mdash
+    /// Import what another product keeps: mdash, iot-base
     #[command(subcommand)]
-    Import(mdash::Verb),
+    Import(bring::Verb),
     /// API tokens, and access keys for programs that sign as AWS does: list, add, revoke
     #[command(subcommand)]
     Token(token::Verb),
@@ -261,7 +261,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Telemetry(verb) => telemetry::run(&caller()?, verb),
         Noun::Metric(verb) => metric::run(&caller()?, verb),
         Noun::Activity(verb) => look::activity(&caller()?, verb),
-        Noun::Import(verb) => mdash::run(&caller()?, verb),
+        Noun::Import(verb) => bring::run(&caller()?, verb),
         Noun::Token(verb) => token::run(&caller()?, verb),
         Noun::Webhook(verb) => webhook::run(&caller()?, verb),
         Noun::Backup(options) => backup::run(&caller()?, options),

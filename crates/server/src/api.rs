@@ -172,6 +172,7 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(Build), routes!(devices::create))
         .on(Needs(Build), routes!(import::import))
         .on(Needs(Administer), routes!(import::mdash::mdash))
+        .on(Needs(Build), routes!(import::iot_base::iot_base))
         .on(Needs(Build), routes!(bulk::bulk_preview))
         .on(Needs(Build), routes!(bulk::bulk))
         .on(Shared(View), routes!(devices::get))

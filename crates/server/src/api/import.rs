@@ -2,6 +2,8 @@
 //! the caller says so, the good ones.
 
 mod arriving;
+mod entry;
+pub(super) mod iot_base;
 pub(super) mod mdash;
 mod rows;
 
@@ -47,11 +49,16 @@ pub(crate) struct ImportQuery {
 
 impl ImportQuery {
     fn skips(&self) -> Result<bool, Rejection> {
-        match self.on_error.as_deref() {
-            None | Some("stop") => Ok(false),
-            Some("skip") => Ok(true),
-            Some(_) => Err(Rejection::invalid("on_error", "stop or skip")),
-        }
+        skips(self.on_error.as_deref())
+    }
+}
+
+/// Whether the good entries are taken even if others are wrong.
+fn skips(on_error: Option<&str>) -> Result<bool, Rejection> {
+    match on_error {
+        None | Some("stop") => Ok(false),
+        Some("skip") => Ok(true),
+        Some(_) => Err(Rejection::invalid("on_error", "stop or skip")),
     }
 }
 

@@ -25,6 +25,7 @@ mod groups;
 mod history;
 mod hub;
 mod import;
+mod import_iot_base;
 mod import_mdash;
 mod inbox;
 mod input;

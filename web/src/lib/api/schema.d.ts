@@ -1799,6 +1799,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/import/iot-base": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Imports what the dashboard of IoT base keeps: a dump of MySQL or MariaDB, or its tables as CSV with the names of
+         *     their columns, one behind the other.
+         */
+        post: operations["import_iot_base"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/import/mdash": {
         parameters: {
             query?: never;
@@ -3963,7 +3983,7 @@ export interface components {
         EntryError: {
             /** @description What is wrong. */
             detail: string;
-            /** @description `user`, `key` or `device`. */
+            /** @description What it is: `user`, `key`, `device`, `states` or `dashboard`. */
             kind: string;
             /** @description As in the entries. */
             name: string;
@@ -4446,7 +4466,7 @@ export interface components {
         Imported: {
             /** @description As what, for people. */
             detail: string;
-            /** @description `user`, `key` or `device`. */
+            /** @description What it is: `user`, `key`, `device` or `dashboard`. */
             kind: string;
             /** @description The name of the user, the id of the device; for a key the name of its token. */
             name: string;
@@ -4480,6 +4500,30 @@ export interface components {
             items: components["schemas"]["Invitation"][];
             /** @description How many there are. */
             total: number;
+        };
+        /** @description How much is made. */
+        IotBaseMade: {
+            /** @description Dashboards: one, if the file has blocks of it. */
+            dashboards: number;
+            /** @description Devices of the dialect `line`. */
+            devices: number;
+        };
+        /** @description What comes of the file. */
+        IotBaseReport: {
+            /** @description The good entries, at most 1000 of them. */
+            entries: components["schemas"]["Imported"][];
+            /** @description How many entries are good. */
+            entries_total: number;
+            /** @description The wrong ones, at most 1000 of them. */
+            errors: components["schemas"]["EntryError"][];
+            /** @description How many are wrong. */
+            errors_total: number;
+            /** @description How many devices and dashboards are here already. */
+            known: number;
+            /** @description How much of it is made. */
+            made: components["schemas"]["IotBaseMade"];
+            /** @description How many points the history of the devices has; those that are here already are not stored twice. */
+            points: number;
         };
         /** @description How a gateway reaches the hub, for its join file. */
         JoinWay: {
@@ -11567,6 +11611,77 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    import_iot_base: {
+        parameters: {
+            query?: {
+                /** @description Changes nothing; says what would be. */
+                dry_run?: boolean;
+                /** @description What happens if rows are wrong: `stop` takes nothing (the default), `skip` takes the good ones. */
+                on_error?: string | null;
+                /** @description How many minutes the times of the file are ahead of UTC; 0, as in a dump, if left out. */
+                offset_minutes?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The dump, or the tables */
+        requestBody: {
+            content: {
+                "text/plain": string;
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IotBaseReport"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

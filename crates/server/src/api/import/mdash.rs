@@ -7,13 +7,13 @@ mod plan;
 use std::collections::HashMap;
 
 use axum::extract::{Extension, Request, State};
-use axum::http::StatusCode;
 use motehub_domain::device::Dialect;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ImportQuery;
 use super::arriving::{self, Expected};
+use super::entry::{EntryError, Imported, nothing_done};
 use crate::api::access::Caller;
 use crate::api::extract::Query;
 use crate::api::problem::{ApiError, Problem};
@@ -31,42 +31,6 @@ const FILE: Expected = Expected {
     mebibytes_max: 32,
     or_else: ": is it the db.json of mDash?",
 };
-
-/// What comes of an entry.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
-    /// It is new here.
-    Made,
-    /// It is here already and stays as it is.
-    Known,
-    /// It has no place here.
-    LeftOut,
-}
-
-/// An entry of the file, as it was understood.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Imported {
-    /// `user`, `key` or `device`.
-    kind: &'static str,
-    /// The name of the user, the id of the device; for a key the name of its token.
-    name: String,
-    /// What comes of it.
-    outcome: Outcome,
-    /// As what, for people.
-    detail: String,
-}
-
-/// An entry that is wrong.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct EntryError {
-    /// `user`, `key` or `device`.
-    kind: &'static str,
-    /// As in the entries.
-    name: String,
-    /// What is wrong.
-    detail: String,
-}
 
 /// How much is made.
 #[derive(Debug, Default, Serialize, ToSchema)]
@@ -125,7 +89,8 @@ pub(crate) async fn mdash(
         return Ok(axum::Json(report));
     }
     if let Some(first) = report.errors.first().filter(|_| !skips) {
-        return Err(nothing_done(&report, first));
+        let count = report.entries_total + report.errors_total;
+        return Err(nothing_done(report.errors_total, count, first));
     }
     app.perform(effects).await?;
     Ok(axum::Json(report))
@@ -153,13 +118,4 @@ async fn here(app: &App, file: &File) -> Result<Here, Failure> {
         }
     }
     Ok(Here { users, tokens: app.store.tokens().await?, devices, credentials })
-}
-
-fn nothing_done(report: &MdashReport, first: &EntryError) -> ApiError {
-    let count = report.entries_total + report.errors_total;
-    let detail = format!(
-        "{} of {count} entries are wrong, so nothing was imported; the first is the {} {}: {}",
-        report.errors_total, first.kind, first.name, first.detail
-    );
-    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "entries_refused", detail)
 }

@@ -13,12 +13,11 @@ use motehub_domain::shadow;
 use motehub_domain::share;
 use motehub_domain::time::Time;
 
+use super::MdashReport;
 use super::file::{self, File};
-use super::{EntryError, Imported, MdashReport, Outcome};
+use crate::api::import::entry::{EntryError, Imported, NAMED_MAX, Outcome};
 use crate::{random, secrets};
 
-/// How many entries, and how many wrong ones, are named in an answer.
-const NAMED_MAX: usize = 1000;
 /// The user of mDash who may do everything.
 const ADMIN: &str = "admin";
 
