@@ -85,8 +85,12 @@ const EXPORTS: [&str; 3] = [
     "/activity/export",
 ];
 
+/// That it started is each hub's own.
+const OF_EACH_HUB: &str = "hub_started";
+
 fn exports(api: &Api) -> Vec<String> {
-    EXPORTS.iter().map(|path| api.text(path)).collect()
+    let own = |line: &&str| !line.contains(OF_EACH_HUB);
+    EXPORTS.iter().map(|path| api.text(path).lines().filter(own).collect::<Vec<_>>().join("\n")).collect()
 }
 
 /// All that the API shows, as text, for hubs on which nothing happens.
@@ -102,6 +106,9 @@ fn everything(api: &Api, devices: &[(String, String)]) -> String {
     }
     // When the caller's own token was used last, and when a connection was seen to be gone, is each hub's own.
     for list in &mut all {
+        if let Some(items) = list.get_mut("items").and_then(Value::as_array_mut) {
+            items.retain(|item| item["kind"] != OF_EACH_HUB);
+        }
         for item in list
             .get_mut("items")
             .and_then(Value::as_array_mut)
