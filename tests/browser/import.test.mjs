@@ -61,4 +61,37 @@ test("the whole file is taken, and its devices are there", async () => {
   await row("lea@example.com").waitFor();
 });
 
+test("what the dashboard of IoT base keeps is taken, and its blocks are a dashboard", async () => {
+  await follow("Devices");
+  await button("Import").click();
+  await button("Import its database", dialog()).click();
+  await dialog()
+    .getByRole("heading", { name: "Import from IoT base" })
+    .waitFor();
+  const dump = [
+    "INSERT INTO `devices` (`id`,`uuid`,`name`,`type`,`active`) VALUES (1,'u-1','Window light','readable',1);",
+    "INSERT INTO `device_states` (`id`,`device_id`,`value`,`created_at`) VALUES (1,1,'512','2026-01-01 10:00:00');",
+    "INSERT INTO `dashboard_blocks` (`id`,`device_id`,`order`) VALUES (1,1,1);",
+  ];
+  await dialog()
+    .locator("input[type=file]")
+    .setInputFiles({
+      name: "dump.sql",
+      mimeType: "text/plain",
+      buffer: Buffer.from(dump.join("\n")),
+    });
+  await dialog()
+    .getByText("devices: 1, points of their history: 1, dashboards: 1")
+    .waitFor();
+  await shoot("import-iot-base");
+  await button("Import", dialog()).click();
+  await dialog()
+    .getByRole("heading", { name: "Imported from IoT base" })
+    .waitFor();
+  await button("Done", dialog()).click();
+  await row("Window light").waitFor();
+  await follow("Dashboards");
+  await page.getByText("IoT base").first().waitFor();
+});
+
 nothingWentWrong();

@@ -47,6 +47,7 @@ import type {
   WebhookPing,
   WebhookSecret,
   List,
+  IotBaseReport,
   MdashReport,
   Me,
   Metric,
@@ -163,6 +164,10 @@ export const devices = {
     postText<MdashReport>('/import/mdash', { dry_run: true }, file, 'application/json'),
   importMdash: (file: Blob, skipWrong: boolean) =>
     postText<MdashReport>('/import/mdash', skipWrong ? { on_error: 'skip' } : {}, file, 'application/json'),
+  previewIotBase: (file: Blob) =>
+    postText<IotBaseReport>('/import/iot-base', { dry_run: true }, file, 'text/plain'),
+  importIotBase: (file: Blob, skipWrong: boolean) =>
+    postText<IotBaseReport>('/import/iot-base', skipWrong ? { on_error: 'skip' } : {}, file, 'text/plain'),
   edit: (device: string, edit: DeviceEdit) => patch<Device>(`/devices/${id(device)}`, edit),
   delete: (device: string) => remove(`/devices/${id(device)}`),
   rotate: (device: string) => post<{ credential: string }>(`/devices/${id(device)}/credential`),

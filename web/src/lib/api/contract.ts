@@ -110,6 +110,12 @@ export type KnockList = List<Knock> & { waiting: number };
 export type Acceptance = Known['Accept'];
 export type ImportReport = Told<Known['ImportReport'], { credentials: string | null }>;
 export type MdashReport = Known['MdashReport'];
+export type IotBaseReport = Known['IotBaseReport'];
+/** What comes of a file in which another product keeps things. */
+export type KeptReport = Pick<
+  MdashReport,
+  'known' | 'entries' | 'entries_total' | 'errors' | 'errors_total'
+> & { left_out?: number };
 export type Report = Known['Report'];
 export type Quarantine = Known['Quarantine'];
 export type LogLine = Known['LogLineDto'];
