@@ -124,4 +124,21 @@ test('a firing has its trace, and a rule is turned off', async () => {
   board.close();
 });
 
+test('a rule calls a webhook, which is chosen by its name', async () => {
+  const { id } = await api('POST', '/webhooks', { name: 'chat', url: 'https://chat.example/hook', changes: [] });
+  await follow('Rules');
+  await button('New rule').first().click();
+  await heading('New rule');
+  await field('Name').fill('Call');
+  await field('Metric').fill('temperature');
+  await field('Then').selectOption('webhook');
+  await field('Webhook').selectOption('chat');
+  await shoot('rule-webhook');
+  await button('Save').click();
+  await heading('Call');
+  const { items } = await api('GET', '/rules');
+  const call = items.find(({ name }) => name === 'Call');
+  assert.deepEqual((await api('GET', `/rules/${call.id}`)).actions, [{ webhook: id }]);
+});
+
 nothingWentWrong((wrong) => wrong.includes('400'));
