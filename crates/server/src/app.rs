@@ -100,6 +100,10 @@ pub(crate) struct Parts {
     pub(crate) uploads: tokio::sync::Semaphore,
     /// How many more may read the activity as it happens.
     pub(crate) streams: Arc<tokio::sync::Semaphore>,
+    /// How many may look at dashboards.
+    pub(crate) looks: Arc<tokio::sync::Semaphore>,
+    /// How many may look at dashboards by public links.
+    pub(crate) public_looks: Arc<tokio::sync::Semaphore>,
     /// How many points were taken lately.
     pub(crate) points: Rate,
     /// Where it listens, once it is bound.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use motehub_domain::change::Actor;
-use motehub_domain::command::{self, Addressee, Request};
+use motehub_domain::command::{self, Addressee, Command, Request};
 use motehub_domain::device::Device;
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::{CommandId, DeviceId};
@@ -101,6 +101,27 @@ async fn round(app: &App) -> Result<Time, Failure> {
 }
 
 impl App {
+    /// Gives a command to devices, for each of which it waits if it is away; those that do not exist are left out.
+    pub(crate) async fn give_command(
+        &self,
+        request: &Request,
+        devices: &[DeviceId],
+        actor: &Actor,
+    ) -> Result<Command, Failure> {
+        self.attempt(|| async {
+            let targets = self.store.targets(devices).await?.into_iter();
+            let to: Vec<Addressee> = targets
+                .map(|target| {
+                    let online = self.connections.is_online(target.device.id);
+                    Addressee { device: target.device, online }
+                })
+                .collect();
+            let now = self.now();
+            Ok(command::request(random::id(now), request, &to, actor, now)?)
+        })
+        .await
+    }
+
     /// Asks a device that is there to do something, and waits for its answer.
     pub(crate) async fn ask_device(
         &self,

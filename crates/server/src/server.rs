@@ -28,6 +28,7 @@ use tower_http::compression::CompressionLayer;
 use crate::app::{App, Parts};
 use crate::boards::Called;
 use crate::claims::Claims;
+use crate::dashboards;
 use crate::flows;
 use crate::gateways::{self, Gateways};
 use crate::inbox::Knocks;
@@ -181,6 +182,8 @@ impl Server {
             doors: tokio::sync::Semaphore::new(hub::DOORS),
             uploads: tokio::sync::Semaphore::new(api::UPLOADS_AT_ONCE_MAX as usize),
             streams: Arc::new(tokio::sync::Semaphore::new(api::STREAMS_MAX)),
+            looks: Arc::new(tokio::sync::Semaphore::new(dashboards::live::LOOKS_MAX)),
+            public_looks: Arc::new(tokio::sync::Semaphore::new(dashboards::live::PUBLIC_LOOKS_MAX)),
             setup: Mutex::new(setup),
             points: ingest::Rate::default(),
             bound: OnceLock::new(),

@@ -26,7 +26,6 @@ use utoipa::ToSchema;
 use action::{Act, BulkAction, Work, act};
 
 use super::access::Caller;
-use super::commands;
 use super::credentials;
 use super::deployments::{self, Meant, NewDeployment};
 use super::extract::Body;
@@ -172,9 +171,10 @@ pub(crate) async fn bulk(
             return Ok(at_once(ids.len(), begun.total, |last| BulkProgress { deployment, ..last }));
         }
         Act::Command(request) => {
-            let asked = commands::start(&app, &caller, &request, &ids).await?;
-            let command = Some(asked.id);
-            return Ok(at_once(ids.len(), asked.devices, |last| BulkProgress { command, ..last }));
+            let given = app.give_command(&request, &ids, &caller.actor()).await?;
+            let command = Some(given.id.to_string());
+            let devices = usize::try_from(given.devices).unwrap_or(0);
+            return Ok(at_once(ids.len(), devices, |last| BulkProgress { command, ..last }));
         }
         Act::InBatches(work) => work,
     };

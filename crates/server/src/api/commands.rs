@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
-use motehub_domain::command::{self, Addressee, Command, Execution, ExecutionState, Request};
-use motehub_domain::id::{CommandId, DeviceId};
+use motehub_domain::command::{self, Command, Execution, ExecutionState, Request};
+use motehub_domain::id::CommandId;
 use motehub_domain::message::Outcome;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::time::Span;
@@ -22,7 +22,6 @@ use super::problem::{ApiError, Problem};
 use crate::app::App;
 use crate::commands::{NoAnswer, WAIT};
 use crate::perform::Failure;
-use crate::random;
 
 /// What devices are asked to do.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -107,6 +106,12 @@ pub(crate) struct ExecutionDto {
 pub(crate) struct ExecutionList {
     items: Vec<ExecutionDto>,
     total: i64,
+}
+
+impl From<Command> for Requested {
+    fn from(command: Command) -> Self {
+        Self { id: command.id.to_string(), devices: usize::try_from(command.devices).unwrap_or(0) }
+    }
 }
 
 impl From<CommandView> for CommandDto {
@@ -199,33 +204,8 @@ pub(crate) async fn request(
         selector: meant.selector,
         expires_in: new.expires_in_seconds.map(Span::seconds),
     };
-    Ok((StatusCode::CREATED, axum::Json(start(&app, &caller, &request, &ids).await?)))
-}
-
-/// Asks these devices.
-pub(super) async fn start(
-    app: &App,
-    caller: &Caller,
-    request: &Request,
-    ids: &[DeviceId],
-) -> Result<Requested, Failure> {
-    let actor = caller.actor();
-    app.attempt(|| async {
-        let to: Vec<Addressee> = app
-            .store
-            .targets(ids)
-            .await?
-            .into_iter()
-            .map(|target| {
-                let online = app.connections.is_online(target.device.id);
-                Addressee { device: target.device, online }
-            })
-            .collect();
-        let now = app.now();
-        let (command, effects) = command::request(random::id(now), request, &to, &actor, now)?;
-        Ok((Requested { id: command.id.to_string(), devices: to.len() }, effects))
-    })
-    .await
+    let given = app.give_command(&request, &ids, &caller.actor()).await?;
+    Ok((StatusCode::CREATED, axum::Json(given.into())))
 }
 
 /// One command.

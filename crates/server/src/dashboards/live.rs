@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use motehub_domain::artifact::Digest;
@@ -18,10 +18,11 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::data::{BlockData, shown};
 use super::{DEVICES_MAX, bound};
-use crate::api;
+use crate::api::{self, ApiError};
 use crate::app::App;
 use crate::live::{News, Shown};
 
@@ -36,6 +37,11 @@ const WAITING_MAX: usize = 32;
 /// How many points are held back for one frame; further ones of the same moment are left out, the history has them.
 const POINTS_PER_FRAME: usize = 2_000;
 
+/// Most people and programs that look at once, and most of those who look by a public link: these do not take the
+/// places of those.
+pub(crate) const LOOKS_MAX: usize = 500;
+pub(crate) const PUBLIC_LOOKS_MAX: usize = 200;
+
 /// By what somebody is let look.
 pub(crate) enum Pass {
     /// As a caller, with these headers.
@@ -44,10 +50,27 @@ pub(crate) enum Pass {
     Link(Digest),
 }
 
-/// The answer to somebody who looks.
-pub(crate) fn answer(app: App, dashboard: Dashboard, pass: Pass) -> Response {
+/// The answer to somebody who looks. It ends with the hub.
+///
+/// # Errors
+/// `unavailable` if too many look already.
+pub(crate) fn answer(
+    app: App,
+    dashboard: Dashboard,
+    pass: Pass,
+    shutdown: CancellationToken,
+) -> Result<Response, ApiError> {
+    let places = match pass {
+        Pass::Caller(_) => app.looks.clone(),
+        Pass::Link(_) => app.public_looks.clone(),
+    };
+    let place = places.try_acquire_owned().map_err(|_| {
+        let detail = "too many look at dashboards already: try again later";
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+    })?;
     let (events, waiting) = mpsc::channel(WAITING_MAX);
     tokio::spawn(async move {
+        let _place = place;
         let mut look = Look {
             blocks: dashboard.document.blocks.clone(),
             dashboard,
@@ -55,13 +78,17 @@ pub(crate) fn answer(app: App, dashboard: Dashboard, pass: Pass) -> Response {
             events,
             shown: HashMap::new(),
             watched: Vec::new(),
+            is_unbound: false,
             stale: BTreeSet::new(),
             points: BTreeMap::new(),
             held: 0,
             app,
         };
         // However it ends, the stream ends with it.
-        let _ = look.serve().await;
+        tokio::select! {
+            _ = look.serve() => {}
+            () = shutdown.cancelled() => {}
+        }
         look.app.live.watch(&look.watched, &[]);
     });
     let stream = futures_util::stream::unfold(waiting, |mut waiting| async move {
@@ -69,11 +96,9 @@ pub(crate) fn answer(app: App, dashboard: Dashboard, pass: Pass) -> Response {
         Some((Ok::<_, std::convert::Infallible>(event), waiting))
     });
     // Proxies must not gather what is meant to be seen at once.
-    (
-        [(header::CACHE_CONTROL, "no-store"), (header::HeaderName::from_static("x-accel-buffering"), "no")],
-        Sse::new(stream),
-    )
-        .into_response()
+    let headers =
+        [(header::CACHE_CONTROL, "no-store"), (header::HeaderName::from_static("x-accel-buffering"), "no")];
+    Ok((headers, Sse::new(stream)).into_response())
 }
 
 /// Somebody who looks.
@@ -87,6 +112,8 @@ struct Look {
     shown: HashMap<String, BlockData>,
     /// The devices that blocks are bound to.
     watched: Vec<DeviceId>,
+    /// Other devices may satisfy the selectors by now.
+    is_unbound: bool,
     /// Blocks that may show something else by now.
     stale: BTreeSet<usize>,
     /// Points of charts that wait for the next frame.
@@ -126,7 +153,7 @@ impl Look {
                     Ok(News::Inbox(_) | News::Flow(..) | News::Log(_)) => {}
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Over),
                 },
-                _ = frames.tick(), if self.held > 0 || !self.stale.is_empty() => self.release().await?,
+                _ = frames.tick(), if self.has_news() => self.release().await?,
                 _ = looks.tick() => {
                     self.still_allowed().await?;
                     self.rebind().await?;
@@ -183,10 +210,10 @@ impl Look {
             }
         }
         if members {
+            self.is_unbound = true;
             let picks = |of: &Binding| matches!(of, Binding::Selector(_));
             self.touch_kind(|kind| kind.bindings().iter().any(picks));
             self.touch(&devices, |_| true);
-            self.rebind().await?;
         }
         Ok(())
     }
@@ -245,8 +272,16 @@ impl Look {
         })
     }
 
+    /// Whether anything is to be told at the next frame.
+    fn has_news(&self) -> bool {
+        self.held > 0 || self.is_unbound || !self.stale.is_empty()
+    }
+
     /// Sends what is different.
     async fn release(&mut self) -> Result<(), Over> {
+        if std::mem::take(&mut self.is_unbound) {
+            self.rebind().await?;
+        }
         for (index, points) in std::mem::take(&mut self.points) {
             let said = json!({ "block": self.blocks[index].id, "points": points }).to_string();
             self.send(Event::default().event("points").data(said)).await?;

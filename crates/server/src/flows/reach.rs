@@ -1,22 +1,21 @@
 //! What steps on the hub do to the world: they set what is desired of devices, give commands, publish and post.
 
 use motehub_domain::change::Actor;
-use motehub_domain::command::{self, Addressee, Request};
+use motehub_domain::command::Request;
 use motehub_domain::flow::{Kind, StepId};
-use motehub_domain::id::{DeviceId, FlowId};
-use motehub_domain::time::Span;
+use motehub_domain::id::FlowId;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::outside::Post;
-use crate::random;
+use crate::perform::Failure;
 
 /// How many addresses are posted to at once.
 const POSTS_MAX: usize = 16;
-/// How long a command of a flow waits for its device.
-const COMMAND_MAX: Span = Span::minutes(5);
+/// Why a step does nothing whose device is gone, or has its name no more.
+const NO_DEVICE: &str = "there is no one device with this name";
 
 /// A value that came to a step which reaches outside.
 #[derive(Debug)]
@@ -43,9 +42,18 @@ pub(crate) async fn run(app: App, mut errands: mpsc::Receiver<Errand>, shutdown:
         let Some((name, kind, device)) = app.flows.kind(flow, &step) else { continue };
         let actor = Actor::Token(format!("flow {name}"));
         let done = match kind {
-            Kind::Switch { path, .. } => app.switch(device, &path, value, &actor).await,
-            Kind::Command { command, .. } => app.give_command(device, &command, value, &actor).await,
-            Kind::Publish { topic, retain } => app.publish_value(&topic, &value, retain),
+            Kind::Switch { path, .. } => match device {
+                Some(device) => said(app.wish(device, &path, value, &actor).await),
+                None => Err(NO_DEVICE.to_owned()),
+            },
+            Kind::Command { command: name, .. } => {
+                let request = Request { name, arguments: value, selector: None, expires_in: None };
+                match device {
+                    Some(device) => said(app.give_command(&request, &[device], &actor).await),
+                    None => Err(NO_DEVICE.to_owned()),
+                }
+            }
+            Kind::Publish { topic, retain } => app.publish_on(&topic, value.to_string().as_bytes(), retain),
             Kind::Webhook { url } => {
                 let Ok(permit) = posts.clone().try_acquire_owned() else {
                     app.flows.fault(
@@ -76,47 +84,18 @@ pub(crate) async fn run(app: App, mut errands: mpsc::Receiver<Errand>, shutdown:
     }
 }
 
+/// What a fault says.
+fn said<T>(done: Result<T, Failure>) -> Result<(), String> {
+    done.map(drop).map_err(|failure| failure.to_string())
+}
+
 impl App {
-    /// Desires a value of a device.
-    pub(crate) async fn switch(
-        &self,
-        device: Option<DeviceId>,
-        path: &str,
-        value: Value,
-        actor: &Actor,
-    ) -> Result<(), String> {
-        let device = device.ok_or("there is no one device with this name")?;
-        self.wish(device, path, value, actor).await.map_err(|error| error.to_string())
-    }
-
-    /// Gives a device a command.
-    pub(crate) async fn give_command(
-        &self,
-        device: Option<DeviceId>,
-        name: &str,
-        arguments: Value,
-        actor: &Actor,
-    ) -> Result<(), String> {
-        let device = device.ok_or("there is no one device with this name")?;
-        let expires_in = Some(COMMAND_MAX);
-        let request = Request { name: name.to_owned(), arguments, selector: None, expires_in };
-        let given = self.attempt(|| async {
-            let device = self.store.device(device).await?;
-            let device =
-                device.ok_or_else(|| motehub_domain::rejection::Rejection::not_found("device", name))?;
-            let online = self.connections.is_online(device.id);
-            let to = [Addressee { device, online }];
-            let (_, effects) = command::request(random::id(self.now()), &request, &to, actor, self.now())?;
-            Ok(((), effects))
-        });
-        given.await.map_err(|error| error.to_string())
-    }
-
-    fn publish_value(&self, topic: &str, value: &Value, retain: bool) -> Result<(), String> {
+    /// Publishes by the hub's own broker.
+    pub(crate) fn publish_on(&self, topic: &str, payload: &[u8], retain: bool) -> Result<(), String> {
         let mqtt = self.mqtt.get().ok_or("there is no broker")?;
-        match mqtt.publish(topic, value.to_string().as_bytes(), 1, retain) {
+        match mqtt.publish(topic, payload, 1, retain) {
             true => Ok(()),
-            false => Err("nothing can be published to this topic".to_owned()),
+            false => Err(format!("nothing can be published to {topic}")),
         }
     }
 }

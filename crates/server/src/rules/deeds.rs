@@ -2,12 +2,11 @@
 //! is done after its next start.
 
 use motehub_domain::change::Actor;
+use motehub_domain::command::Request;
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
 use motehub_domain::rule::{Deed, Record, Target};
-use motehub_domain::selector::Selector;
 use motehub_domain::time::Span;
-use motehub_store::DeviceQuery;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -81,29 +80,28 @@ impl App {
             Deed::Desired { path, value, target } => {
                 is_late().map_err(|why| format!("desired: {why}"))?;
                 for device in self.meant(firing, &target).await.map_err(|why| format!("desired: {why}"))? {
-                    let done = self.switch(Some(device), &path, value.clone(), &actor).await;
+                    let done = self.wish(device, &path, value.clone(), &actor).await;
                     done.map_err(|why| format!("desired {path}: {why}"))?;
                 }
                 Ok(())
             }
             Deed::Command { name, arguments, target } => {
                 is_late().map_err(|why| format!("command: {why}"))?;
-                for device in self.meant(firing, &target).await.map_err(|why| format!("command: {why}"))? {
-                    let done = self.give_command(Some(device), &name, arguments.clone(), &actor).await;
-                    done.map_err(|why| format!("command {name}: {why}"))?;
-                }
-                Ok(())
+                let devices = self.meant(firing, &target).await.map_err(|why| format!("command: {why}"))?;
+                let selector = match target {
+                    Target::Devices(text) => Some(text),
+                    Target::Itself => None,
+                };
+                let request = Request { name, arguments, selector, expires_in: None };
+                let given = self.give_command(&request, &devices, &actor).await;
+                given.map(drop).map_err(|why| format!("command {}: {why}", request.name))
             }
             Deed::Publish { topic, payload } => {
                 let payload = match payload {
                     Value::String(text) => text,
                     other => other.to_string(),
                 };
-                let mqtt = self.mqtt.get().ok_or("publish: there is no broker")?;
-                match mqtt.publish(&topic, payload.as_bytes(), 1, false) {
-                    true => Ok(()),
-                    false => Err(format!("publish: nothing can be published to {topic}")),
-                }
+                self.publish_on(&topic, payload.as_bytes(), false).map_err(|why| format!("publish: {why}"))
             }
             // In the transaction of the firing.
             Deed::Webhook(_) | Deed::Mail { .. } | Deed::Alarm { .. } | Deed::Unmade(..) => Ok(()),
@@ -114,15 +112,12 @@ impl App {
         let Target::Devices(text) = target else {
             return firing.device.map(|device| vec![device]).ok_or_else(|| "the device is gone".to_owned());
         };
-        let selector = Selector::parse(text).map_err(|wrong| wrong.to_string())?;
-        let selector = selectors::put_in(self, &selector).await.map_err(|error| error.to_string())?;
-        let now = self.now();
-        let query =
-            DeviceQuery { selector: Some(selector), now, limit: DEVICES_MAX + 1, ..DeviceQuery::default() };
-        let (views, _) = self.store.devices(query).await.map_err(|error| error.to_string())?;
-        match views.len() > DEVICES_MAX {
+        let selector = selectors::read(self, text).await.map_err(|error| error.to_string())?;
+        let found = self.store.select_ids(&selector, self.now(), DEVICES_MAX + 1).await;
+        let found = found.map_err(|error| error.to_string())?;
+        match found.len() > DEVICES_MAX {
             true => Err(format!("more than {DEVICES_MAX} devices are meant by {text}")),
-            false => Ok(views.into_iter().map(|view| view.device.id).collect()),
+            false => Ok(found),
         }
     }
 }

@@ -287,3 +287,27 @@ async fn a_public_link_shows_everything_changes_nothing_and_ends() {
     assert_eq!(hub.delete(&own).await.status, 204);
     assert_eq!(look.next().await, None);
 }
+
+#[tokio::test]
+async fn those_who_look_by_public_links_take_no_places_of_others_and_hold_up_no_end() {
+    let hub = Hub::start().await;
+    let own = dashboard(&hub, &[json!({ "kind": "text", "markdown": "x" })]).await;
+    let made = hub.post(&format!("{own}/links"), json!({ "label": "door" })).await;
+    let anybody = Caller::token(made.string("secret"));
+    let mut looks = Vec::new();
+    for _ in 0..200 {
+        looks.push(Events::open(&hub, "/public/live", &anybody, &[]).await.unwrap());
+    }
+    assert_eq!(Events::open(&hub, "/public/live", &anybody, &[]).await.err(), Some(503));
+    let mut look = Events::open(&hub, &format!("{own}/live"), &hub.ada, &[]).await.unwrap();
+    assert_eq!(look.next_of("hello").await["revision"], 1);
+    looks.pop();
+    hub.until("there is a place again", || async {
+        Events::open(&hub, "/public/live", &anybody, &[]).await.ok().map(drop)
+    })
+    .await;
+    let began = std::time::Instant::now();
+    let _hub = hub.again(false).await;
+    assert!(began.elapsed() < std::time::Duration::from_secs(4), "it held up the end: {:?}", began.elapsed());
+    assert_eq!(look.next().await, None);
+}

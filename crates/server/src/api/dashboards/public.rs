@@ -1,6 +1,6 @@
 //! A dashboard as somebody without an account sees it, by a public link: everything it shows, and nothing to change.
 
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -9,6 +9,7 @@ use motehub_domain::effects::{Effects, Save};
 use motehub_domain::time::Span;
 use serde::Serialize;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use super::super::extract::{Query, rfc3339};
@@ -111,8 +112,12 @@ pub(crate) async fn history(
 /// What changes while somebody looks by a public link: as the stream of a dashboard.
 #[utoipa::path(get, path = "/api/v1/public/live", tag = "public",
     responses((status = 200, content_type = "text/event-stream"), (status = 401, body = Problem),
-        (status = 410, body = Problem)))]
-pub(crate) async fn follow(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
+        (status = 410, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn follow(
+    State(app): State<App>,
+    Extension(shutdown): Extension<CancellationToken>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let (link, dashboard) = admitted(&app, &headers).await?;
-    Ok(live::answer(app, dashboard, Pass::Link(link.digest)))
+    live::answer(app, dashboard, Pass::Link(link.digest), shutdown)
 }

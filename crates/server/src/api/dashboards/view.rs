@@ -12,10 +12,10 @@ use motehub_domain::id::DeviceId;
 use motehub_domain::rejection::Rejection;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::access::Caller;
-use super::super::commands;
 use super::super::extract::{Body, Query, time};
 use super::super::problem::{ApiError, Problem};
 use super::load;
@@ -132,15 +132,17 @@ pub(crate) async fn history(
 
 /// What changes while somebody looks: a stream of `block`, `points` and `saved`.
 #[utoipa::path(get, path = "/api/v1/dashboards/{id}/live", tag = "dashboards",
-    responses((status = 200, content_type = "text/event-stream"), (status = 404, body = Problem)))]
+    responses((status = 200, content_type = "text/event-stream"), (status = 404, body = Problem),
+        (status = 503, body = Problem)))]
 pub(crate) async fn follow(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    Extension(shutdown): Extension<CancellationToken>,
     Path(path): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let dashboard = load(&app, &caller, &path).await?;
-    Ok(live::answer(app, dashboard, Pass::Caller(headers)))
+    live::answer(app, dashboard, Pass::Caller(headers), shutdown)
 }
 
 /// What a person does with a block.
@@ -196,7 +198,7 @@ pub(crate) async fn act(
         Kind::Button(_, name, arguments) => {
             let (name, arguments) = (name.clone(), arguments.clone());
             let request = Request { name, arguments, selector, expires_in: None };
-            commands::start(&app, &caller, &request, &ids).await?;
+            app.give_command(&request, &ids, &caller.actor()).await?;
         }
         Kind::Act(_, path, _) => {
             for id in &ids {
