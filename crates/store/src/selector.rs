@@ -2,8 +2,8 @@
 //!
 //! The condition speaks of `d` (devices), `s` (software), `p` (presence) and `r` (the script that runs),
 //! which the caller joins; of the last three there may be none. Every fragment is true or false, never null, so
-//! that `not` is the opposite. What devices measured last is known in memory; it becomes a list of devices that
-//! is one parameter.
+//! that `not` is the opposite. What devices measured last, the embedded engine knows in memory; it becomes a list of
+//! devices that is one parameter.
 
 use motehub_domain::selector::{Field, Known, Operator, Selector, Value};
 use motehub_domain::telemetry::PointValue;
@@ -75,18 +75,13 @@ impl Context<'_> {
         match field {
             Field::Known(known) => self.compare_known(query, *known, operator, value),
             Field::Telemetry(name) => {
-                let compared = self.telemetry.compared(name, |point| value.satisfied(operator, point));
-                query.push("d.id").among_many(&compared.holds);
+                self.telemetry.measured(query, name, Some((operator, value)));
             }
             Field::Reported(name) => reported(query, name, operator, value),
             Field::Either(name) => {
-                let mut compared = self.telemetry.compared(name, |point| value.satisfied(operator, point));
-                query.push("(d.id").among_many(&compared.holds).push(" or (");
-                // The list of who measured it is looked at only for devices that reported the same name.
-                reported(query, name, operator, value);
-                compared.fails.append(&mut compared.holds);
-                query.push(" and d.id not").among_many(&compared.fails);
-                query.push("))");
+                let wanted = Some((operator, value));
+                let otherwise = |query: &mut Query| reported(query, name, operator, value);
+                self.telemetry.measured_or(query, name, wanted, otherwise);
             }
         }
     }
@@ -126,12 +121,13 @@ impl Context<'_> {
         let known = match field {
             Field::Known(known) => *known,
             Field::Telemetry(name) => {
-                query.push("d.id").among_many(&self.telemetry.compared(name, |_| true).holds);
-                return;
+                return self.telemetry.measured(query, name, None);
             }
             Field::Reported(name) => return is_reported(query, name),
             Field::Either(name) => {
-                query.push("(d.id").among_many(&self.telemetry.compared(name, |_| true).holds).push(" or ");
+                query.push("(");
+                self.telemetry.measured(query, name, None);
+                query.push(" or ");
                 is_reported(query, name);
                 query.push(")");
                 return;

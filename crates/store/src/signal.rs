@@ -96,7 +96,7 @@ impl Store {
             }
         }
         let mut points = 0;
-        for metric in self.wanted_metrics(device, wants) {
+        for metric in self.wanted_metrics(device, wants).await? {
             let before = signals.len();
             self.points(device, &metric, (from - LATE_MAX, to + AHEAD_MAX), (from, to), &mut signals).await?;
             points += signals.len() - before;
@@ -105,10 +105,10 @@ impl Store {
         Ok((signals, points))
     }
 
-    fn wanted_metrics(&self, device: DeviceId, wants: &Wants) -> Vec<Metric> {
+    async fn wanted_metrics(&self, device: DeviceId, wants: &Wants) -> Result<Vec<Metric>, StoreError> {
         match wants.all_points {
-            true => self.metrics_of(device),
-            false => wants.metrics.iter().cloned().collect(),
+            true => self.metrics_of(device).await,
+            false => Ok(wants.metrics.iter().cloned().collect()),
         }
     }
 
@@ -155,7 +155,7 @@ impl Store {
         {
             signals.push(shadow_of(row)?);
         }
-        for metric in self.wanted_metrics(id, wants) {
+        for metric in self.wanted_metrics(id, wants).await? {
             self.newest_before(id, &metric, at, &mut signals).await?;
         }
         signals.sort_by(Signal::order);
@@ -220,7 +220,7 @@ impl Store {
     pub async fn last_taken(&self) -> Result<Time, StoreError> {
         let row = self.engine().read_one(LAST_FACT, []).await?;
         let fact = row.map_or(Ok(Time(0)), |row| Columns::of("changes", row).time())?;
-        let hot = self.telemetry_state().last_arrival();
+        let hot = self.last_arrival().await?;
         Ok(fact.max(hot.unwrap_or(Time(0))))
     }
 }

@@ -36,7 +36,7 @@ impl Store {
             tags: self.names(TAGS, limit).await?,
             capabilities: self.names(CAPABILITIES, limit).await?,
             scripts: self.names(SCRIPTS, limit).await?,
-            metrics: self.telemetry_state().metrics(limit),
+            metrics: self.metric_names(limit).await?,
             attributes: self.names(ATTRIBUTES, limit).await?,
         })
     }

@@ -166,7 +166,7 @@ impl Rest {
                     }
                 }
                 Some((Item::Known(device), None)) => {
-                    for metric in self.app.store.metrics_of(device.id).into_iter().rev() {
+                    for metric in self.app.store.metrics_of(device.id).await?.into_iter().rev() {
                         if self.metrics.is_empty() || self.metrics.iter().any(|name| name == metric.as_str())
                         {
                             self.items.push_front((Item::Known(device.clone()), Some(metric)));

@@ -132,11 +132,15 @@ pub(super) async fn series(app: &App, text: &str) -> Result<(Device, Metric), Ap
 }
 
 /// The metrics of a device, or the one that is asked for.
-pub(super) fn metrics_of(app: &App, device: &Device, metric: Option<&str>) -> Vec<(Device, Metric)> {
-    let mut metrics = app.store.metrics_of(device.id);
+pub(super) async fn metrics_of(
+    app: &App,
+    device: &Device,
+    metric: Option<&str>,
+) -> Result<Vec<(Device, Metric)>, ApiError> {
+    let mut metrics = app.store.metrics_of(device.id).await?;
     metrics.retain(|name| metric.is_none_or(|metric| metric == name.as_str()));
     metrics.truncate(SERIES_MAX);
-    metrics.into_iter().map(|metric| (device.clone(), metric)).collect()
+    Ok(metrics.into_iter().map(|metric| (device.clone(), metric)).collect())
 }
 
 /// Refuses a range that ends before it begins, and cuts it to times that points can have.
@@ -151,9 +155,11 @@ pub(super) fn range(app: &App, from: Option<Time>, to: Option<Time>) -> Result<(
 
 pub(super) async fn told(app: &App, asked: Asked) -> Result<History, ApiError> {
     let (mut from, mut to) = range(app, asked.from, asked.to)?;
-    let extents =
-        asked.series.iter().filter_map(|(device, metric)| app.store.extent(device.id, metric.as_str()));
-    let ends = extents.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
+    let mut extents = Vec::with_capacity(asked.series.len());
+    for (device, metric) in &asked.series {
+        extents.extend(app.store.extent(device.id, metric.as_str()).await?);
+    }
+    let ends = extents.into_iter().reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
     if let Some((first, last)) = ends {
         from = if asked.from.is_none() { from.max(first).min(to) } else { from };
         to = if asked.to.is_none() { to.min(last + Span(1)).max(from) } else { to };

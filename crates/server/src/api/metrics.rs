@@ -145,7 +145,7 @@ pub(crate) async fn list(
     let page = Page::new(query.offset, query.limit)?;
     let part = query.q.unwrap_or_default().to_lowercase();
     let catalogue = app.catalogue().await?;
-    let known = app.store.metrics(&part, METRICS_MAX);
+    let known = app.store.metrics(&part, METRICS_MAX).await?;
     let mut all: std::collections::BTreeMap<String, usize> =
         known.into_iter().map(|(metric, devices)| (metric.as_str().to_owned(), devices)).collect();
     for entry in catalogue.entries().iter().filter(|entry| entry.name.to_lowercase().contains(&part)) {
@@ -174,7 +174,7 @@ pub(crate) async fn edit(
     });
     let entry = edited.await?;
     let catalogue = app.catalogue().await?;
-    let devices = app.store.metrics(&entry.name.to_lowercase(), METRICS_MAX);
+    let devices = app.store.metrics(&entry.name.to_lowercase(), METRICS_MAX).await?;
     let devices = devices.into_iter().find(|(metric, _)| metric.as_str() == entry.name);
     Ok(axum::Json(info(&app, &catalogue, &entry.name, devices.map_or(0, |(_, devices)| devices))))
 }

@@ -119,7 +119,7 @@ pub(crate) async fn range(
     let since = share.map(|Extension(share)| share.created_at);
     if let Some(text) = query.buckets {
         let buckets = Some(history::buckets(&text)?);
-        let series = history::metrics_of(&app, &device, query.metric.as_deref());
+        let series = history::metrics_of(&app, &device, query.metric.as_deref()).await?;
         let from = query.from.map(|text| time("from", &text)).transpose()?.max(since);
         let to = query.to.map(|text| time("to", &text)).transpose()?;
         let told = history::told(&app, Asked { series, from, to, buckets }).await?;

@@ -54,12 +54,8 @@ impl Store {
     /// [`StoreError::Full`] or [`StoreError::Unavailable`]: the next call goes on.
     pub async fn age(&self, now: Time, ages: impl Fn(&Metric) -> Ages) -> Result<Aged, StoreError> {
         let mut aged = Aged::default();
-        let all: Vec<(i64, Ages)> = {
-            let hot = self.telemetry_state().hot();
-            let known = hot.series.iter().filter(|(_, series)| series.device.is_some());
-            known.map(|(id, series)| (*id, ages(&series.metric))).collect()
-        };
-        for (id, ages) in all {
+        for (id, metric) in self.all_series().await? {
+            let ages = ages(&metric);
             // One series at a time: merging goes on in between.
             let _one_at_a_time = self.telemetry_state().merging.lock().await;
             let before = |age: Option<Span>| age.map_or(i64::MIN, |age| hour_of((now - age).0));
@@ -71,13 +67,9 @@ impl Store {
         Ok(aged)
     }
 
-    fn extent_of(&self, id: i64) -> Option<Extent> {
-        self.telemetry_state().hot().series.get(&id).map(Extent::of)
-    }
-
     /// Folds the oldest hours of points; whether there may be more.
     async fn age_points(&self, id: i64, before: i64, aged: &mut Aged) -> Result<bool, StoreError> {
-        let Some(mut extent) = self.extent_of(id) else { return Ok(false) };
+        let Some(mut extent) = self.extent_of(id).await? else { return Ok(false) };
         let mut hours = numbers(&extent.hours, i64::MIN, before.saturating_sub(1));
         hours.truncate(STEP);
         let Some(last) = hours.last().copied() else { return Ok(false) };
@@ -166,7 +158,7 @@ impl Store {
     }
 
     async fn age_minutes(&self, id: i64, before: i64, aged: &mut Aged) -> Result<bool, StoreError> {
-        let Some(mut extent) = self.extent_of(id) else { return Ok(false) };
+        let Some(mut extent) = self.extent_of(id).await? else { return Ok(false) };
         // Where points are, their minutes stay with them.
         let end = before.min(extent.horizon.points);
         let first_day = Level::Hour.span_of(extent.horizon.minutes);
@@ -184,7 +176,7 @@ impl Store {
     }
 
     async fn age_hours(&self, id: i64, before: i64, aged: &mut Aged) -> Result<bool, StoreError> {
-        let Some(mut extent) = self.extent_of(id) else { return Ok(false) };
+        let Some(mut extent) = self.extent_of(id).await? else { return Ok(false) };
         let horizon = extent.horizon;
         let end = before.min(Level::Hour.span_of(horizon.points.min(horizon.minutes)));
         let first = Level::Hour.span_of(horizon.hours);

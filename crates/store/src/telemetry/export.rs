@@ -1,5 +1,4 @@
-//! Reading a series from its beginning, a part at a time, so that whoever exports years needs little memory; and
-//! which series there are.
+//! Reading a series from its beginning, a part at a time, so that whoever exports years needs little memory.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +9,7 @@ use motehub_domain::time::Time;
 use super::Sample;
 use super::chunk::{Kept, tidy, unpack};
 use super::hours::{HOUR_MS, hour_of};
+use super::known::Look;
 use super::read::damaged_chunk;
 use super::rollup::{numbers, padded};
 use crate::engine::query::Query;
@@ -36,20 +36,13 @@ impl Store {
         from: Time,
         to: Time,
     ) -> Result<(Vec<Sample>, Option<Time>), StoreError> {
+        let look = self.look(device, Some(metric.as_str()), from.0, to.0).await?.pop();
+        let Some(Look { id: series, extent, hot: points, .. }) = look else { return Ok((Vec::new(), None)) };
         let mut hot: BTreeMap<i64, Vec<Kept>> = BTreeMap::new();
-        let (series, mut hours) = {
-            let memory = self.telemetry_state().hot();
-            let id = memory.devices.get(&device).and_then(|metrics| metrics.get(metric)).copied();
-            let Some((id, series)) = id.and_then(|id| Some((id, memory.series.get(&id)?))) else {
-                return Ok((Vec::new(), None));
-            };
-            for kept in series.hot.iter().map(|point| &point.kept) {
-                if kept.time >= from.0 && kept.time < to.0 {
-                    hot.entry(hour_of(kept.time)).or_default().push(kept.clone());
-                }
-            }
-            (id, numbers(&series.hours, hour_of(from.0), hour_of(to.0.saturating_sub(1))))
-        };
+        for kept in points {
+            hot.entry(hour_of(kept.time)).or_default().push(kept);
+        }
+        let mut hours = numbers(&extent.hours, hour_of(from.0), hour_of(to.0.saturating_sub(1)));
         hours.extend(hot.keys());
         hours.sort_unstable();
         hours.dedup();
@@ -70,12 +63,7 @@ impl Store {
                 all.extend(hot.remove(hour).unwrap_or_default());
                 tidy(&mut all);
                 all.retain(|kept| kept.time >= from.0 && kept.time < to.0);
-                samples.extend(all.into_iter().map(|kept| Sample {
-                    metric: metric.clone(),
-                    time: Time(kept.time),
-                    arrived: Time(kept.arrived),
-                    value: kept.value,
-                }));
+                samples.extend(all.into_iter().map(|kept| Sample::of(metric, kept)));
                 if samples.len() >= PART_POINTS {
                     let next = Time(hour.saturating_add(1).saturating_mul(HOUR_MS));
                     return Ok((samples, (next < to && hours.last() != Some(hour)).then_some(next)));
@@ -83,31 +71,5 @@ impl Store {
             }
         }
         Ok((samples, None))
-    }
-
-    /// The metrics of a device, by name.
-    pub fn metrics_of(&self, device: DeviceId) -> Vec<Metric> {
-        let memory = self.telemetry_state().hot();
-        memory.devices.get(&device).map(|metrics| metrics.keys().cloned().collect()).unwrap_or_default()
-    }
-
-    /// The metrics whose name contains a text in lower case, and how many devices have each; of very many the
-    /// first by name.
-    pub fn metrics(&self, contains: &str, limit: usize) -> BTreeMap<Metric, usize> {
-        let memory = self.telemetry_state().hot();
-        let mut found: BTreeMap<Metric, usize> = BTreeMap::new();
-        for metric in memory.devices.values().flat_map(BTreeMap::keys) {
-            match found.get_mut(metric) {
-                Some(devices) => *devices += 1,
-                None if metric.as_str().to_lowercase().contains(contains) => {
-                    found.insert(metric.clone(), 1);
-                    if found.len() > limit {
-                        found.pop_last();
-                    }
-                }
-                None => {}
-            }
-        }
-        found
     }
 }

@@ -10,6 +10,7 @@ use motehub_domain::time::Time;
 
 use super::chunk::{Kept, tidy, unpack};
 use super::hours::{HOUR_MS, hour_of};
+use super::known::Look;
 use super::read::damaged_chunk;
 use super::rollup::{Extent, Level, MINUTE_MS, Spans, numbers, padded, summed};
 use super::summary::Summary;
@@ -33,7 +34,7 @@ pub struct Bucket {
     pub summary: Summary,
 }
 
-/// What memory says about a range of a series.
+/// What is known about a range of a series at once.
 struct Sight {
     series: i64,
     from: i64,
@@ -71,11 +72,11 @@ impl Store {
     ) -> Result<Vec<Bucket>, StoreError> {
         let mut attempts = 1;
         loop {
-            let Some(sight) = self.sight(device, metric, from, to, width_ms.max(1)) else {
+            let Some(sight) = self.sight(device, metric, from, to, width_ms.max(1)).await? else {
                 return Ok(Vec::new());
             };
             let found = self.read_sight(&sight, device, metric).await;
-            let horizon = self.telemetry_state().hot().series.get(&sight.series).map(|s| s.horizon);
+            let horizon = self.extent_of(sight.series).await?.map(|extent| extent.horizon);
             if attempts >= ATTEMPTS_MAX || horizon.is_none_or(|now| now == sight.extent.horizon) {
                 return Ok(sight.buckets(found?));
             }
@@ -84,37 +85,40 @@ impl Store {
     }
 
     /// From when to when a series has points, to the day: the first and the last are not before and not after.
-    pub fn extent(&self, device: DeviceId, metric: &str) -> Option<(Time, Time)> {
-        let hot = self.telemetry_state().hot();
-        let id = hot.devices.get(&device)?.iter().find(|(name, _)| name.as_str() == metric)?.1;
-        let series = hot.series.get(id)?;
-        let times = series.hot.iter().map(|point| point.kept.time);
-        let (first, last) = (times.clone().min(), times.max());
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn extent(&self, device: DeviceId, metric: &str) -> Result<Option<(Time, Time)>, StoreError> {
+        let Some((extent, hot)) = self.ends(device, metric).await? else { return Ok(None) };
         let day_ms = Level::Day.period_ms();
-        let days = series.days.ends().map(|(first, last)| (first * day_ms, (last + 1) * day_ms - 1));
-        let first = first.into_iter().chain(days.map(|days| days.0)).min()?;
-        let last = last.into_iter().chain(days.map(|days| days.1)).max()?;
-        Some((Time(first), Time(last)))
+        let days = extent.days.ends().map(|(first, last)| (first * day_ms, (last + 1) * day_ms - 1));
+        let both = hot.into_iter().chain(days);
+        let ends = both.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
+        Ok(ends.map(|(first, last)| (Time(first), Time(last))))
     }
 
-    fn sight(&self, device: DeviceId, metric: &str, from: Time, to: Time, width: i64) -> Option<Sight> {
+    async fn sight(
+        &self,
+        device: DeviceId,
+        metric: &str,
+        from: Time,
+        to: Time,
+        width: i64,
+    ) -> Result<Option<Sight>, StoreError> {
         let (from, to) = (from.0, to.0);
-        let memory = self.telemetry_state().hot();
-        let metrics = memory.devices.get(&device).filter(|_| from < to)?;
-        let id = *metrics.iter().find(|(name, _)| name.as_str() == metric)?.1;
-        let series = memory.series.get(&id)?;
-        let mut hot: BTreeMap<i64, Vec<Kept>> = BTreeMap::new();
-        for kept in series.hot.iter().map(|point| &point.kept) {
-            if kept.time >= from && kept.time < to {
-                hot.entry(hour_of(kept.time)).or_default().push(kept.clone());
-            }
+        if from >= to {
+            return Ok(None);
         }
-        let extent = Extent::of(series);
-        drop(memory);
+        let Some(look) = self.look(device, Some(metric), from, to).await?.pop() else { return Ok(None) };
+        let Look { id, extent, hot: points, .. } = look;
+        let mut hot: BTreeMap<i64, Vec<Kept>> = BTreeMap::new();
+        for kept in points {
+            hot.entry(hour_of(kept.time)).or_default().push(kept);
+        }
         let (first, last) = (hour_of(from), hour_of(to - 1));
         let late = numbers(&extent.hours, first, last.min(extent.horizon.points.saturating_sub(1)));
         let unsettled = hot.keys().copied().chain(late).collect();
-        Some(Sight { series: id, from, to, width, extent, hot, unsettled })
+        Ok(Some(Sight { series: id, from, to, width, extent, hot, unsettled }))
     }
 
     /// The summaries of the range, none of them longer than a bucket unless nothing shorter is known.

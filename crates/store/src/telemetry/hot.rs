@@ -1,18 +1,19 @@
 //! What is known of telemetry in memory: devices, their series, and the points that are not in chunks yet.
 //!
 //! The points are a mirror of the hot table: only what is committed is here, so what a reader sees is on
-//! disk. Memory can be thrown away; `Telemetry::load` builds it again.
+//! disk. Memory can be thrown away; `Own::load` builds it again.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use motehub_domain::id::DeviceId;
-use motehub_domain::telemetry::{Metric, PointValue, When};
+use motehub_domain::telemetry::{Metric, PointValue};
 use motehub_domain::time::Time;
 
+use super::append::{Places, Stored, place};
 use super::chunk::{Kept, kind_of};
 use super::hours::{Hours, hour_of};
 use super::rollup::Horizon;
-use super::{Appended, HOT_BYTES_MAX, INSERT_POINT, INSERT_SERIES, Measured, SERIES_PER_DEVICE_MAX};
+use super::{HOT_BYTES_MAX, INSERT_POINT, INSERT_SERIES, Measured, SERIES_PER_DEVICE_MAX};
 use crate::engine::row::Value;
 use crate::engine::{Statement, Transaction};
 
@@ -73,9 +74,7 @@ pub(super) struct Hot {
 pub(super) struct Prepared {
     pub(super) transaction: Transaction,
     pub(super) first_row: i64,
-    pub(super) appended: Appended,
-    /// When each point was measured; none for those that are not stored.
-    pub(super) times: Vec<Option<Time>>,
+    pub(super) stored: Stored,
 }
 
 impl Series {
@@ -104,41 +103,12 @@ impl Hot {
     /// Gives points their series and rows, and says how to write them.
     pub(super) fn prepare(&mut self, measured: &[Measured], at: Option<Time>) -> Prepared {
         let first_row = self.next_row;
-        let mut appended = Appended::default();
-        let mut batch = Batch::new();
-        let mut values = Vec::new();
-        let mut times = Vec::with_capacity(measured.iter().map(|message| message.points.len()).sum());
-        for message in measured {
-            for point in &message.points {
-                let Some(series) = self.series_of(message.device, &point.metric) else {
-                    appended.ignored += 1;
-                    times.push(None);
-                    continue;
-                };
-                let mut arrived = message.arrived;
-                if message.again
-                    && matches!(point.time, When::Before(_))
-                    && let Some(mark) = message.mark
-                {
-                    if self.has_mark(series, mark) {
-                        appended.repeated += 1;
-                        times.push(None);
-                        continue;
-                    }
-                    // Its first sending may still fail, so it is written too, as the same point.
-                    arrived = self.pending_arrival(series, mark).unwrap_or(arrived);
-                }
-                let time = point.time.for_arrival(arrived).0;
-                times.push(Some(Time(time)));
-                let taken = at.unwrap_or(message.arrived).0;
-                let kept = Kept { time, arrived: taken, value: point.value.clone() };
-                let came = message.arrived.0;
-                let point = HotPoint { row: self.next_row, mark: message.mark, came, kept };
-                self.next_row += 1;
-                appended.stored += 1;
-                row_values(series, &point, &mut values);
-                batch.push((series, point));
-            }
+        let (mut batch, stored) = place(self, measured, at);
+        let mut values = Vec::with_capacity(batch.len() * POINT_WIDTH);
+        for (series, point) in &mut batch {
+            point.row = self.next_row;
+            self.next_row += 1;
+            row_values(*series, point, &mut values);
         }
         let mut transaction = Transaction::default();
         if !batch.is_empty() {
@@ -148,39 +118,7 @@ impl Hot {
             transaction.push(Statement::many(INSERT_POINT, POINT_WIDTH, values));
             self.pending.insert(first_row, batch);
         }
-        Prepared { transaction, first_row, appended, times }
-    }
-
-    fn series_of(&mut self, device: DeviceId, metric: &Metric) -> Option<i64> {
-        let metrics = self.devices.get_mut(&device)?;
-        if let Some(series) = metrics.get(metric) {
-            return Some(*series);
-        }
-        if metrics.len() >= SERIES_PER_DEVICE_MAX {
-            return None;
-        }
-        let id = self.next_series;
-        self.next_series += 1;
-        metrics.insert(metric.clone(), id);
-        self.series.insert(id, Series::new(Some(device), metric.clone()));
-        Some(id)
-    }
-
-    fn has_mark(&self, series: i64, mark: u64) -> bool {
-        let hot = self.series.get(&series).map(|series| series.hot.as_slice()).unwrap_or_default();
-        hot.iter().rev().any(|point| point.mark == Some(mark))
-    }
-
-    fn pending_arrival(&self, series: i64, mark: u64) -> Option<Time> {
-        let mut pending = self.pending.values().flatten();
-        let found = pending.find(|(id, point)| *id == series && point.mark == Some(mark));
-        found.map(|(_, point)| Time(point.came))
-    }
-
-    /// When the last point arrived of those that are not in chunks yet.
-    pub(super) fn last_arrival(&self) -> Option<Time> {
-        let points = self.series.values().flat_map(|series| &series.hot);
-        points.map(|point| Time(point.kept.arrived)).max()
+        Prepared { transaction, first_row, stored }
     }
 
     fn unstored_series(&self, batch: &Batch) -> Option<Statement> {
@@ -261,8 +199,18 @@ impl Hot {
         self.first_row = last_row + 1;
     }
 
+    /// Devices that are there now, and devices that are not there any more.
+    pub(super) fn devices_changed(&mut self, appeared: &[DeviceId], vanished: &[DeviceId]) {
+        for device in appeared {
+            self.devices.entry(*device).or_default();
+        }
+        for device in vanished {
+            self.drop_device(*device);
+        }
+    }
+
     /// A device is deleted: its points are gone for readers at once.
-    pub(super) fn drop_device(&mut self, device: DeviceId) {
+    fn drop_device(&mut self, device: DeviceId) {
         for id in self.devices.remove(&device).unwrap_or_default().into_values() {
             if let Some(series) = self.series.get_mut(&id) {
                 let weight: usize = series.hot.iter().map(|point| point.kept.weight()).sum();
@@ -273,6 +221,34 @@ impl Hot {
                 self.dropped.push(id);
             }
         }
+    }
+}
+
+impl Places for Hot {
+    fn series_of(&mut self, device: DeviceId, metric: &Metric) -> Option<i64> {
+        let metrics = self.devices.get_mut(&device)?;
+        if let Some(series) = metrics.get(metric) {
+            return Some(*series);
+        }
+        if metrics.len() >= SERIES_PER_DEVICE_MAX {
+            return None;
+        }
+        let id = self.next_series;
+        self.next_series += 1;
+        metrics.insert(metric.clone(), id);
+        self.series.insert(id, Series::new(Some(device), metric.clone()));
+        Some(id)
+    }
+
+    fn has_mark(&self, series: i64, mark: u64) -> bool {
+        let hot = self.series.get(&series).map(|series| series.hot.as_slice()).unwrap_or_default();
+        hot.iter().rev().any(|point| point.mark == Some(mark))
+    }
+
+    fn pending_arrival(&self, series: i64, mark: u64) -> Option<Time> {
+        let mut pending = self.pending.values().flatten();
+        let found = pending.find(|(id, point)| *id == series && point.mark == Some(mark));
+        found.map(|(_, point)| Time(point.came))
     }
 }
 

@@ -6,27 +6,20 @@
 //! further part.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use motehub_domain::time::Time;
-use tokio::sync::oneshot;
 
 use super::chunk::{Kept, pack, tidy, unpack};
 use super::hours::{HOUR_MS, hour_of};
 use super::read::damaged_chunk;
+use super::ripe::Due;
 use super::rollup::{self, Extent, Level, minutes_of, summed};
-use super::{DELETE_POINTS, DELETE_SERIES, Merged, PARTS, WRITE_CHUNK, WRITE_EXTENT, WRITE_ROLLUP};
+use super::{DELETE_SERIES, Memory, Merged, PARTS, WRITE_CHUNK, WRITE_EXTENT, WRITE_ROLLUP};
 use crate::engine::query::Query;
 use crate::engine::row::{Columns, Row, Value};
-use crate::engine::{Statement, Transaction, gone};
+use crate::engine::{Statement, Transaction};
 use crate::{Store, StoreError};
 
-/// A step ends with the series that brings it to so many bytes of points.
-const STEP_BYTES: usize = 512 * 1024;
-/// Most series of a step.
-const STEP_SERIES_MAX: usize = 500;
-/// Rows that leave the hot table at once.
-const STEP_ROWS: i64 = 5_000;
 /// Hours of a deleted device's series that are removed at once.
 const STEP_HOURS: usize = 200;
 /// A part of a chunk is full with so many points or bytes of points; then another part begins.
@@ -53,81 +46,48 @@ impl Store {
     pub async fn merge(&self, now: Time) -> Result<Merged, StoreError> {
         let _one_at_a_time = self.telemetry_state().merging.lock().await;
         let mut merged = Merged::default();
-        let ripe = self.telemetry_state().hot().ripe(now.0);
-        if let Some(last_row) = ripe {
-            self.merge_rows(last_row, &mut merged).await?;
-        }
+        self.merge_ripe(now.0, &mut merged).await?;
         self.remove_dropped(&mut merged).await?;
         Ok(merged)
+    }
+
+    /// Resolves when there are so many hot points that [`Store::merge`] should be called before its time.
+    pub async fn merge_wanted(&self) {
+        match &self.telemetry_state().memory {
+            Memory::Own(own) => own.too_much().await,
+        }
     }
 
     /// Merges everything if a condition still holds when it is this caller's turn.
     pub(super) async fn merge_while(&self, condition: impl Fn() -> bool) -> Result<(), StoreError> {
         let _one_at_a_time = self.telemetry_state().merging.lock().await;
-        let ripe = if condition() { self.telemetry_state().hot().ripe(i64::MAX) } else { None };
-        match ripe {
-            Some(last_row) => self.merge_rows(last_row, &mut Merged::default()).await,
-            None => Ok(()),
+        if condition() {
+            self.merge_ripe(i64::MAX, &mut Merged::default()).await?;
         }
-    }
-
-    async fn merge_rows(&self, last_row: i64, merged: &mut Merged) -> Result<(), StoreError> {
-        for step in self.steps(last_row) {
-            merged.chunks += self.merge_step(&step, last_row).await?;
-        }
-        let first_row = self.telemetry_state().hot().first_row;
-        let mut row = first_row;
-        while row <= last_row {
-            let end = last_row.min(row + STEP_ROWS - 1);
-            let delete = Statement::new(DELETE_POINTS, [row.into(), end.into()]);
-            self.engine().write(vec![delete].into()).await?;
-            row = end + 1;
-        }
-        merged.points += usize::try_from(last_row + 1 - first_row).unwrap_or(0);
-        self.telemetry_state().hot().forget(last_row);
         Ok(())
     }
 
-    /// The series that have points up to a row, in steps.
-    fn steps(&self, last_row: i64) -> Vec<Vec<i64>> {
-        let hot = self.telemetry_state().hot();
-        let mut ids: Vec<(i64, usize)> = Vec::new();
-        for (id, series) in &hot.series {
-            let ripe = series.hot.iter().filter(|point| point.row <= last_row);
-            let weight: usize = ripe.map(|point| point.kept.weight()).sum();
-            if weight > 0 {
-                ids.push((*id, weight));
-            }
-        }
-        ids.sort_unstable();
-        let mut steps: Vec<Vec<i64>> = Vec::new();
-        let mut bytes = usize::MAX;
-        for (id, weight) in ids {
-            match steps.last_mut() {
-                Some(step) if bytes < STEP_BYTES && step.len() < STEP_SERIES_MAX => {
-                    step.push(id);
-                    bytes += weight;
+    async fn merge_ripe(&self, now_ms: i64, merged: &mut Merged) -> Result<(), StoreError> {
+        for mut ripe in self.ripe(now_ms).await? {
+            loop {
+                let due = self.due(&mut ripe).await?;
+                if due.is_empty() {
+                    break;
                 }
-                _ => {
-                    steps.push(vec![id]);
-                    bytes = weight;
-                }
+                merged.chunks += self.merge_step(due).await?;
             }
+            merged.points += self.forget(ripe).await?;
         }
-        steps
+        Ok(())
     }
 
-    async fn merge_step(&self, ids: &[i64], last_row: i64) -> Result<usize, StoreError> {
+    async fn merge_step(&self, due: Vec<Due>) -> Result<usize, StoreError> {
         let mut groups = Groups::new();
         let mut extents: HashMap<i64, Extent> = HashMap::new();
-        {
-            let hot = self.telemetry_state().hot();
-            for id in ids {
-                let Some(series) = hot.series.get(id) else { continue };
-                extents.insert(*id, Extent::of(series));
-                for point in series.hot.iter().filter(|point| point.row <= last_row) {
-                    groups.entry((hour_of(point.kept.time), *id)).or_default().push(point.kept.clone());
-                }
+        for Due { id, extent, points } in due {
+            extents.insert(id, extent);
+            for kept in points {
+                groups.entry((hour_of(kept.time), id)).or_default().push(kept);
             }
         }
         let last_parts = self.last_parts(&groups, &extents).await?;
@@ -227,33 +187,13 @@ impl Store {
         if transaction.statements.is_empty() {
             return Ok(Vec::new());
         }
-        let (answer, outcome) = oneshot::channel();
-        let telemetry = Arc::clone(self.telemetry_state());
-        self.engine().slot().await?.write(
-            transaction,
-            Box::new(move |outcome| {
-                if outcome.is_ok() {
-                    let mut hot = telemetry.hot();
-                    for (id, extent) in extents {
-                        if let Some(series) = hot.series.get_mut(&id) {
-                            extent.tell(series);
-                        }
-                    }
-                }
-                drop(answer.send(outcome));
-            }),
-        );
-        outcome.await.unwrap_or_else(|_| Err(gone()))
+        match &self.telemetry_state().memory {
+            Memory::Own(own) => own.write(self.engine(), transaction, extents).await,
+        }
     }
 
     async fn remove_dropped(&self, merged: &mut Merged) -> Result<(), StoreError> {
-        loop {
-            let (id, extent) = {
-                let hot = self.telemetry_state().hot();
-                let Some(id) = hot.dropped.last().copied() else { return Ok(()) };
-                let extent = hot.series.get(&id).map(Extent::of);
-                (id, extent.unwrap_or_default())
-            };
+        while let Some((id, extent)) = self.dropped().await? {
             for some in extent.all_hours().chunks(STEP_HOURS) {
                 let mut query = Query::new(DELETE_CHUNKS);
                 query.among(some.iter().map(|hour| Value::Integer(*hour)));
@@ -270,11 +210,10 @@ impl Store {
                 self.engine().write(delete.to_vec().into()).await?;
             }
             self.engine().write(vec![Statement::new(DELETE_SERIES, [id.into()])].into()).await?;
-            let mut hot = self.telemetry_state().hot();
-            hot.dropped.retain(|dropped| *dropped != id);
-            hot.series.remove(&id);
+            self.forget_dropped(id);
             merged.series_removed += 1;
         }
+        Ok(())
     }
 }
 

@@ -6,9 +6,10 @@ use motehub_domain::id::DeviceId;
 use motehub_domain::telemetry::Metric;
 use motehub_domain::time::Time;
 
+use super::Sample;
 use super::chunk::{Kept, unpack};
 use super::hours::hour_of;
-use super::{Sample, Series};
+use super::known::Look;
 use crate::engine::query::Query;
 use crate::engine::row::{Columns, Value};
 use crate::{Store, StoreError};
@@ -64,18 +65,11 @@ impl Store {
     ) -> Result<(Vec<Sample>, bool), StoreError> {
         let mut found = Vec::new();
         let mut hours = HoursLeft { runs: Vec::new() };
-        {
-            let (first, last) = (hour_of(wanted.from), hour_of(wanted.to.saturating_sub(1)));
-            let hot = self.telemetry_state().hot();
-            let Some(metrics) = hot.devices.get(&device) else { return Ok((Vec::new(), false)) };
-            for (name, id) in metrics {
-                let Some(series) = hot.series.get(id) else { continue };
-                if metric.is_none_or(|metric| metric == name.as_str()) {
-                    wanted.metrics.insert(*id, name.clone());
-                    found.extend(in_range(series, &wanted).map(|kept| (*id, kept)));
-                    hours.runs.extend(series.hours.within(first, last));
-                }
-            }
+        let (first, last) = (hour_of(wanted.from), hour_of(wanted.to.saturating_sub(1)));
+        for Look { id, metric, extent, hot } in self.look(device, metric, wanted.from, wanted.to).await? {
+            wanted.metrics.insert(id, metric);
+            found.extend(hot.into_iter().map(|kept| (id, kept)));
+            hours.runs.extend(extent.hours.within(first, last));
         }
         let mut step = HOURS_PER_READ;
         wanted.cut(&mut found);
@@ -124,31 +118,10 @@ impl Store {
         }
         Ok(damage)
     }
-
-    /// The newest point of each metric of a device, by metric.
-    ///
-    /// # Errors
-    /// As [`Store::telemetry`].
-    pub async fn latest(&self, device: DeviceId) -> Result<Vec<Sample>, StoreError> {
-        let hot = self.telemetry_state().hot();
-        let newest = hot.devices.get(&device).into_iter().flatten().filter_map(|(metric, id)| {
-            let kept = hot.series.get(id)?.newest.clone()?;
-            Some(sample(metric, kept))
-        });
-        Ok(newest.collect())
-    }
 }
 
 pub(super) fn damaged_chunk(device: impl std::fmt::Display, metric: &str, hour: i64) -> StoreError {
     StoreError::damaged(format!("the telemetry of device {device}, metric {metric}, hour {hour} since 1970"))
-}
-
-fn in_range(series: &Series, wanted: &Wanted) -> impl Iterator<Item = Kept> {
-    series.hot.iter().map(|point| &point.kept).filter(|kept| wanted.has(kept)).cloned()
-}
-
-fn sample(metric: &Metric, kept: Kept) -> Sample {
-    Sample { metric: metric.clone(), time: Time(kept.time), arrived: Time(kept.arrived), value: kept.value }
 }
 
 impl Wanted {
@@ -179,7 +152,7 @@ impl Wanted {
         found.sort_by_key(|(series, kept)| (kept.time, kept.arrived, *series));
         let samples = found.into_iter().filter_map(|(series, kept)| {
             let metric = self.metrics.get(&series)?;
-            Some(sample(metric, kept))
+            Some(Sample::of(metric, kept))
         });
         (samples.collect(), extra > 0)
     }

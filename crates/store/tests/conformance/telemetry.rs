@@ -384,7 +384,7 @@ pub(crate) async fn an_export_reads_on_where_it_was(world: &mut World) {
     assert_eq!(times, (5..=29_990).collect::<Vec<_>>());
     assert!(parts > 3, "{parts}");
     assert_eq!(world.store.telemetry_part(lamp, &metric, to, from).await, Ok((Vec::new(), None)));
-    let known = world.store.metrics("", 10);
+    let known = world.store.metrics("", 10).await.unwrap();
     assert_eq!(known.into_iter().collect::<Vec<_>>(), [(metric, 1)]);
-    assert!(world.store.metrics("x", 10).is_empty());
+    assert!(world.store.metrics("x", 10).await.unwrap().is_empty());
 }
