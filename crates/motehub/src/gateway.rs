@@ -46,8 +46,8 @@ pub(crate) enum Command {
 pub(crate) struct NewOptions {
     /// A name that is not taken
     name: String,
-    /// Where the gateway reaches the hub
-    #[arg(long, value_name = "URL")]
+    /// Where the gateway reaches the hub; of a hub of several nodes all of them, with commas between
+    #[arg(long, value_name = "URLS")]
     hub: String,
     /// For which devices it may speak; without it for all that show their own credential to it
     #[arg(long, value_name = "SELECTOR", default_value = "")]
@@ -66,8 +66,8 @@ pub(crate) struct LinkOptions {
     /// The join file of this gateway
     #[arg(long, value_name = "FILE", env = "MOTEHUB_GATEWAY_KEY")]
     key: PathBuf,
-    /// Where the hub is, if not where the join file says
-    #[arg(long, value_name = "URL", env = "MOTEHUB_HUB")]
+    /// Where the hub is, if not where the join file says; several nodes with commas between
+    #[arg(long, value_name = "URLS", env = "MOTEHUB_HUB")]
     hub: Option<String>,
     /// Believe this authority (certificates in PEM) and no other [default: that of the join file, or those of this
     /// machine]

@@ -196,3 +196,40 @@ fn riot_nodes_behind_a_gateway_are_found_told_and_unreachable_when_it_is() {
     fleet.await_fact("set", |fact| fact["value"] == "0");
     reach("online");
 }
+
+#[test]
+fn a_gateway_goes_round_the_addresses_of_its_hub() {
+    let hub = Hub::start(&["--https", "127.0.0.1:0"]);
+    let https = hub.ready["https"].as_str().expect("it listens by TLS").to_owned();
+    let (one, other) = (Cable::to(&https), Cable::to(&https));
+    // The first ends every connection.
+    let gone = Cable::to(&https);
+    gone.cut();
+    let ways = [&gone, &one, &other].map(|cable| format!("https://{}", cable.address)).join(", ");
+    let made = hub.api.post("/gateways", &json!({ "name": "attic", "hub": ways }));
+    let key = join_file(&hub.data().join(".."), made["join_file"].as_str().expect("a file"));
+    let gateway = Gateway::start("mqtt", &key, &[], &[]);
+    let id = made["gateway"]["id"].as_str().expect("an id").to_owned();
+    let links = || hub.api.get(&format!("/gateways/{id}"))["link"]["links"].as_u64();
+    until("it is linked by the second", || (links() == Some(1)).then_some(()));
+    let (device, credential) = hub.api.native("lamp", "attic");
+    let mut lamp = Publisher::connect(&gateway.address, &device, &device, &credential).expect("it is let in");
+    let stored = |count: usize| {
+        let path = format!("/devices/{device}/telemetry?from=0&to=9999999999999&metric=n");
+        until("the points are stored", || {
+            let points = hub.api.get(&path);
+            (points["items"].as_array().map(Vec::len) == Some(count)).then_some(())
+        });
+    };
+    lamp.publish(&format!("devices/{device}/telemetry"), 1, &payload(1)).expect("it is sent");
+    lamp.acknowledged().expect("it is acknowledged");
+    stored(1);
+    one.cut();
+    until("it is linked by the third", || (links() == Some(2)).then_some(()));
+    lamp.publish(&format!("devices/{device}/telemetry"), 2, &payload(2)).expect("it is sent");
+    lamp.acknowledged().expect("it is acknowledged");
+    stored(2);
+    one.mend();
+    other.cut();
+    until("it is linked by the second again", || (links() == Some(3)).then_some(()));
+}

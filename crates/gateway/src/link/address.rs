@@ -13,7 +13,23 @@ pub struct Address {
     pub prefix: String,
 }
 
+/// How many nodes of a hub a gateway may know.
+const HUBS_MAX: usize = 16;
+
 impl Address {
+    /// Reads one or several addresses with commas between: those of the nodes of one hub, in the order in which they
+    /// are tried; 16 at most.
+    ///
+    /// # Errors
+    /// As [`Address::parse`].
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, String> {
+        let found: Vec<Self> = text.split(',').map(Self::parse).collect::<Result<_, _>>()?;
+        match found.len() <= HUBS_MAX {
+            true => Ok(found),
+            false => Err(format!("a gateway can know {HUBS_MAX} nodes of its hub at most")),
+        }
+    }
+
     /// Reads `https://host[:port][/path]`. Without TLS only this machine is reached: what devices show passes through.
     ///
     /// # Errors
@@ -86,5 +102,18 @@ mod tests {
             let parts = read.as_ref().map(|it| (it.is_secure, it.host.as_str(), it.port, it.prefix.as_str()));
             assert_eq!(parts, expected, "{text}");
         }
+    }
+
+    #[test]
+    fn the_nodes_of_a_hub_have_commas_between() {
+        let hosts = |text: &str| -> Result<Vec<String>, String> {
+            Ok(Address::parse_all(text)?.into_iter().map(|address| address.host).collect())
+        };
+        assert_eq!(hosts("https://a").unwrap(), ["a"]);
+        assert_eq!(hosts("https://a, https://b:8443 ,https://c").unwrap(), ["a", "b", "c"]);
+        assert!(hosts("").is_err());
+        assert!(hosts("https://a,").unwrap_err().contains("is no address"));
+        assert!(hosts("https://a, b").unwrap_err().contains("b"));
+        assert!(hosts(&["https://a"; 17].join(",")).unwrap_err().contains("16"));
     }
 }

@@ -80,27 +80,35 @@ impl RemoteHub {
         }
     }
 
+    /// Goes round the nodes of the hub: to the next at once, and after a round without any with a pause.
     async fn keep_linked(&self) {
+        let routes = &self.shared.settings.routes;
         let mut pause = PAUSES.0;
         let mut told = String::new();
-        loop {
+        let mut tried = 0;
+        for route in routes.iter().cycle() {
             let began = Instant::now();
-            let Broken(why) = match timeout(OPEN_MAX, self.open()).await {
+            let Broken(why) = match timeout(open_max(routes.len()), self.open(route)).await {
                 Ok(Ok(socket)) => {
-                    tracing::info!("the link to the hub stands");
+                    tracing::info!(hub = route.address.host, "the link to the hub stands");
                     told.clear();
                     let broken = self.serve(socket).await;
-                    pause = PAUSES.0;
+                    (pause, tried) = (PAUSES.0, 0);
                     broken
                 }
                 Ok(Err(broken)) => broken,
-                Err(_) => Broken("the hub does not answer".to_owned()),
+                Err(_) => Broken(format!("{}: the hub does not answer", route.address.host)),
             };
+            tried += 1;
             // Once for each reason: a hub that is away for a night fills no disk with it.
             if why != told {
                 tracing::warn!(why, "there is no link to the hub; trying again");
                 told = why;
             }
+            if tried < routes.len() {
+                continue;
+            }
+            tried = 0;
             let rest = pause.saturating_sub(began.elapsed() / 2) + pause / 4;
             tokio::time::sleep(rest).await;
             pause = (2 * pause).min(PAUSES.1);
@@ -108,9 +116,9 @@ impl RemoteHub {
     }
 
     /// Connects and shakes hands.
-    async fn open(&self) -> Result<Socket, Broken> {
+    async fn open(&self, route: &Route) -> Result<Socket, Broken> {
         let settings = &self.shared.settings;
-        let Route { address, tls } = &settings.route;
+        let Route { address, tls } = route;
         let Address { host, port, prefix, .. } = address;
         let about = |error: std::io::Error| Broken(format!("{host}:{port}: {error}"));
         let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(about)?;
@@ -251,6 +259,11 @@ impl RemoteHub {
                 .increment(lost as u64);
         }
     }
+}
+
+/// How long a link to one of so many nodes may take to be made: one that is gone holds up the way to the others less.
+fn open_max(nodes: usize) -> Duration {
+    if nodes > 1 { OPEN_MAX / 4 } else { OPEN_MAX }
 }
 
 /// Writes frames, all that wait at once.

@@ -53,8 +53,8 @@ pub trait Notes: Send + Sync + 'static {
 
 /// What makes a gateway reach its hub.
 pub struct Settings {
-    /// The way there.
-    pub route: Route,
+    /// The ways there: one to each node of the hub, tried in this order; at least one.
+    pub routes: Vec<Route>,
     /// The hub's name for machines.
     pub hub: String,
     /// Which gateway this is.

@@ -59,8 +59,9 @@ pub(super) enum Verb {
 /// How the gateway reaches the hub.
 #[derive(clap::Args)]
 pub(super) struct Way {
-    /// Where the gateway reaches the hub, such as https://10.0.0.5:8443 [default: where this command does]
-    #[arg(long, value_name = "URL")]
+    /// Where the gateway reaches the hub, such as https://10.0.0.5:8443; several nodes with commas between [default:
+    /// where this command does]
+    #[arg(long, value_name = "URLS")]
     address: Option<String>,
     /// The hub is reached through a proxy, or has a certificate that machines know: its own authority is not used
     #[arg(long)]

@@ -51,11 +51,15 @@ impl Join {
         notes: Box<dyn Notes>,
         spool: SpoolSettings,
     ) -> anyhow::Result<Settings> {
-        let address = Address::parse(&hub.unwrap_or(self.hub)).map_err(|why| anyhow!("hub: {why}"))?;
-        let tls = match address.is_secure {
-            true => Some(tls(&address, ca, self.authority.as_deref())?),
-            false => None,
-        };
+        let addresses = Address::parse_all(&hub.unwrap_or(self.hub)).map_err(|why| anyhow!("hub: {why}"))?;
+        let authority = self.authority.as_deref();
+        let routes: anyhow::Result<Vec<Route>> = addresses
+            .into_iter()
+            .map(|address| {
+                let tls = address.is_secure.then(|| tls(&address, ca, authority)).transpose()?;
+                Ok(Route { address, tls })
+            })
+            .collect();
         let key = STANDARD.decode(&self.private_key).ok().and_then(|bytes| PrivateKey::read(&bytes));
         let gateway: Option<GatewayId> = self.gateway.parse().ok();
         let (Some(key), Some(gateway)) = (key, gateway) else {
@@ -64,7 +68,7 @@ impl Join {
         let clock: Clock = Arc::new(|| System.now());
         let spool = Spool::open(spool, &self.hub_name, clock.clone()).map_err(|why| anyhow!(why))?;
         Ok(Settings {
-            route: Route { address, tls },
+            routes: routes?,
             hub: self.hub_name,
             gateway,
             key,

@@ -93,7 +93,8 @@ pub(crate) struct GatewayList {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct JoinWay {
-    /// Where the gateway reaches this hub, such as `https://hub.example.org:8443`.
+    /// Where the gateway reaches this hub, such as `https://hub.example.org:8443`; of a hub of several nodes the
+    /// addresses of all of them, with commas between.
     hub: String,
     /// Whether TLS is spoken there with the certificate of the hub's own authority, and not by a proxy or with a
     /// certificate that machines know. By default if the hub listens by --https without a certificate of its own.
@@ -109,7 +110,8 @@ pub(crate) struct NewGateway {
     /// For which devices it may speak; all that show their own credential to it if it is left out.
     #[serde(default)]
     selector: String,
-    /// Where the gateway reaches this hub, such as `https://hub.example.org:8443`.
+    /// Where the gateway reaches this hub, such as `https://hub.example.org:8443`; of a hub of several nodes the
+    /// addresses of all of them, with commas between.
     hub: String,
     /// As in the other calls that make a key.
     own_authority: Option<bool>,

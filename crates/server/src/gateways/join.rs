@@ -32,10 +32,11 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// Checks the address. `is_own`: the hub speaks TLS there with the certificate of its own authority.
+    /// Checks the address, or those of several nodes with commas between. `is_own`: the hub speaks TLS there with the
+    /// certificate of its own authority.
     pub(crate) fn new(address: &str, is_own: bool, data: &Path) -> Result<Self, Rejection> {
-        let found = Address::parse(address).map_err(|why| Rejection::invalid("hub", why))?;
-        let authority = match is_own && found.is_secure {
+        let found = Address::parse_all(address).map_err(|why| Rejection::invalid("hub", why))?;
+        let authority = match is_own && found.iter().any(|address| address.is_secure) {
             true => Some(tls::own_authority(data).map_err(|error| {
                 let why =
                     format!("the hub has no authority of its own yet ({error}): start it with --https first");

@@ -109,7 +109,7 @@ impl Gateway {
         };
         let spool = super::wait::until("the spool is opened: the gateway before has ended", open).await;
         let settings = Settings {
-            route: Route { address: Address::parse(&way).unwrap(), tls: None },
+            routes: vec![Route { address: Address::parse(&way).unwrap(), tls: None }],
             hub: value("hub_name"),
             gateway: value("gateway").parse().unwrap(),
             key: PrivateKey::read(&STANDARD.decode(value("private_key")).unwrap()).unwrap(),

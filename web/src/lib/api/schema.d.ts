@@ -4527,7 +4527,10 @@ export interface components {
         };
         /** @description How a gateway reaches the hub, for its join file. */
         JoinWay: {
-            /** @description Where the gateway reaches this hub, such as `https://hub.example.org:8443`. */
+            /**
+             * @description Where the gateway reaches this hub, such as `https://hub.example.org:8443`; of a hub of several nodes the
+             *     addresses of all of them, with commas between.
+             */
             hub: string;
             /**
              * @description Whether TLS is spoken there with the certificate of the hub's own authority, and not by a proxy or with a
@@ -5053,7 +5056,10 @@ export interface components {
         };
         /** @description What makes a gateway. */
         NewGateway: {
-            /** @description Where the gateway reaches this hub, such as `https://hub.example.org:8443`. */
+            /**
+             * @description Where the gateway reaches this hub, such as `https://hub.example.org:8443`; of a hub of several nodes the
+             *     addresses of all of them, with commas between.
+             */
             hub: string;
             /** @description Unique without regard to case, 1 to 80 characters. */
             name: string;
