@@ -5,6 +5,7 @@ mod boards;
 mod file;
 mod outside;
 mod pusher;
+mod several;
 pub(crate) mod units;
 
 use std::net::SocketAddr;
@@ -38,6 +39,8 @@ pub(crate) struct Options {
     /// The folder that holds everything the hub keeps
     #[arg(long, value_name = "DIR", env = "MOTEHUB_DATA")]
     pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) several: several::NodeOptions,
     /// Where the dashboard, the API and device-facing HTTP listen [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", env = "MOTEHUB_HTTP")]
     pub(crate) http: Option<String>,
@@ -198,6 +201,13 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         logstash: file.logstash,
     };
     let line = units::UnitOptions { line_listen: file.line_listen, line_network: file.line_network };
+    let several = options.several.or(several::NodeOptions {
+        bus: file.bus,
+        bus_ca: file.bus_ca,
+        bus_key: file.bus_key,
+        node: file.node,
+    });
+    let (bus, node) = several.settings()?;
     let outside = options.outside.or(outside::OutsideOptions {
         webhook_network: file.webhook_network,
         smtp: file.smtp,
@@ -225,6 +235,8 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     };
     Ok(Settings {
         data,
+        bus,
+        node,
         webhook_networks: outside.networks()?,
         smtp: outside.mail(std::env::var("MOTEHUB_SMTP_PASSWORD").ok())?,
         activity_file: options.activity_file.or(file.activity_file),
@@ -310,7 +322,7 @@ pub(crate) fn on_signals() -> anyhow::Result<CancellationToken> {
 /// Structured logs on the standard error; `RUST_LOG` chooses, warnings and information by default.
 pub(crate) fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,async_nats=off"));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -7,6 +7,7 @@ use crate::api::Throttle;
 use crate::boards::Called;
 use crate::claims::Claims;
 use crate::clock::Clock;
+use crate::cluster::Cluster;
 use crate::commands::Commands;
 use crate::flows::Flows;
 use crate::gateways::Gateways;
@@ -50,6 +51,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     /// What was set at start.
     pub(crate) settings: Settings,
+    /// This node, and what it knows of the others.
+    pub(crate) cluster: Cluster,
     /// When the hub started.
     pub(crate) started_at: Time,
     /// Who watches what, live.

@@ -1,11 +1,11 @@
 //! One hub: binds every socket, knows its addresses, then runs until it is told to stop.
 
+mod addresses;
 mod housekeeping;
 pub(crate) mod listen;
 mod workers;
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -28,6 +28,8 @@ use tower_http::compression::CompressionLayer;
 use crate::app::{App, Parts};
 use crate::boards::Called;
 use crate::claims::Claims;
+use crate::cluster::Cluster;
+use crate::cluster::bus::Bus;
 use crate::dashboards;
 use crate::flows;
 use crate::gateways::{self, Gateways};
@@ -46,6 +48,7 @@ use crate::{
     access_key, api, assets, aws, backup, commands, exposition, hub, mdash, mip, nodes, random, reports,
     retention, rollouts, rules, secrets, shadows, tls, webhooks,
 };
+pub use addresses::Addresses;
 use listen::about;
 
 /// How long the one-time set-up link works.
@@ -73,39 +76,6 @@ pub struct Server {
     setup_code: Option<String>,
     /// Held while this hub runs.
     _lock: std::fs::File,
-}
-
-/// Where a hub listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Addresses {
-    /// The API, the dashboard and device-facing HTTP.
-    pub http: SocketAddr,
-    /// The same over TLS.
-    pub https: Option<SocketAddr>,
-    /// MQTT over TCP.
-    pub mqtt: SocketAddr,
-    /// MQTT over TLS.
-    pub mqtt_tls: Option<SocketAddr>,
-    /// MQTT over WebSocket.
-    pub mqtt_ws: Option<SocketAddr>,
-    /// CoAP over UDP.
-    pub coap: Option<SocketAddr>,
-    /// CoAP over DTLS.
-    pub coaps: Option<SocketAddr>,
-    /// Mongoose OS devices, and the API that mDash has.
-    pub mdash: Option<SocketAddr>,
-    /// The HTTP data plane of AWS IoT.
-    pub aws: Option<SocketAddr>,
-    /// Pyaiot gateways, and the programs made for it.
-    pub pyaiot: Option<SocketAddr>,
-    /// The Pusher protocol.
-    pub pusher: pusher::Addresses,
-    /// Nodes of the Pyaiot family.
-    pub nodes: nodes::Addresses,
-    /// What boards with ESP-FIRMWARE log.
-    pub logstash: Option<SocketAddr>,
-    /// Units that dial in.
-    pub line: Option<SocketAddr>,
 }
 
 impl Server {
@@ -152,12 +122,20 @@ impl Server {
             None => None,
         };
         let gateways = Gateways::new(gateways::hub_name(&store).await.map_err(io::Error::other)?);
+        let bus = match &settings.bus {
+            Some(url) => {
+                Some(Bus::open(url, &gateways.hub, &settings.node.to_string(), &settings.clock).await)
+            }
+            None => None,
+        };
+        let bus = bus.transpose().map_err(io::Error::other)?;
         let (intake, offered) = Intake::new();
         let (flows, errands) = flows::Flows::new();
         let setup = setup_code.as_ref().map(|code| (secrets::digest(code), now + SETUP_MAX));
         let app = App::new(Parts {
             store,
             clock: settings.clock.clone(),
+            cluster: Cluster::new(settings.node.clone(), bus),
             started_at: now,
             live: Live::new(last_seq),
             connections: Connections::default(),
@@ -196,6 +174,9 @@ impl Server {
             metrics: exposition::recorder(),
             settings: settings.clone(),
         });
+        if !app.cluster.is_alone() {
+            tracing::info!(node = app.cluster.node(), "this node is one of several");
+        }
         let hub: Arc<dyn Hub> = Arc::new(app.clone());
         let listeners = mqtt::Settings {
             tcp: Some(settings.mqtt),

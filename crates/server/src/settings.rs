@@ -8,12 +8,18 @@ use motehub_domain::topic::TopicFilter;
 use motehub_gateway::mqtt;
 
 use crate::clock::Clock;
+use crate::cluster::NodeName;
+use crate::cluster::bus::BusUrl;
 
 /// Settings of one hub. Port 0 lets the system choose.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The folder that holds everything the hub keeps.
     pub data: PathBuf,
+    /// The bus between the nodes of a hub of several; without it the hub is alone.
+    pub bus: Option<BusUrl>,
+    /// The name of this node.
+    pub node: NodeName,
     /// Where the API, the dashboard and device-facing HTTP listen.
     pub http: SocketAddr,
     /// Where the same is served over TLS, if it is.

@@ -55,6 +55,8 @@ impl Hub {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let settings = Settings {
             data: data.path().to_owned(),
+            bus: None,
+            node: motehub_server::NodeName::default(),
             http: free,
             mqtt: free,
             https: None,

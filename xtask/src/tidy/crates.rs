@@ -40,7 +40,7 @@ const ROOMS: &[Room] = &[
     Room { name: "motehub-gateway", inside: &["motehub-domain", "motehub-protocol"], outside: None },
     Room {
         name: "motehub-server",
-        inside: &["motehub-domain", "motehub-protocol", "motehub-store", "motehub-gateway"],
+        inside: &["motehub-domain", "motehub-protocol", "motehub-store", "motehub-gateway", "servers"],
         outside: None,
     },
     Room { name: "motehub-sim", inside: &["motehub-domain", "motehub-protocol"], outside: None },
@@ -51,6 +51,8 @@ const ROOMS: &[Room] = &[
     },
     // The tests and the bench of the whole see it only from outside.
     Room { name: "end-to-end", inside: &[], outside: None },
+    // The servers that the hub can use, for tests.
+    Room { name: "servers", inside: &[], outside: Some(&["tempfile"]) },
     Room { name: "bench", inside: &[], outside: None },
     Room { name: "xtask", inside: &[], outside: None },
 ];

@@ -11,6 +11,10 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct File {
     pub(super) data: Option<PathBuf>,
+    pub(super) bus: Option<String>,
+    pub(super) bus_ca: Option<PathBuf>,
+    pub(super) bus_key: Option<PathBuf>,
+    pub(super) node: Option<String>,
     pub(super) http: Option<String>,
     pub(super) https: Option<String>,
     pub(super) mqtt: Option<String>,

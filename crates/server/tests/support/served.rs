@@ -49,6 +49,8 @@ pub(super) fn settings(data: &Path, clock: &Clock) -> Settings {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     Settings {
         data: data.to_owned(),
+        bus: None,
+        node: motehub_server::NodeName::default(),
         http: free,
         mqtt: free,
         https: None,

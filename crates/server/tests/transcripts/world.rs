@@ -59,6 +59,8 @@ impl World {
         let places = ["a", "b"].map(|node| (format!("{node}.ip"), nodes.address(node).to_string()));
         let settings = Settings {
             data: data.path().to_owned(),
+            bus: None,
+            node: motehub_server::NodeName::default(),
             http: free,
             mqtt: free,
             https: None,
