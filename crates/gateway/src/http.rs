@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use motehub_domain::message::Uplink;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,7 @@ pub use mongoose::{Pace, routes as mongoose_routes};
 pub use native::routes as native_routes;
 pub use nodemcu::routes as nodemcu_routes;
 
+use crate::balancer::Listener;
 use crate::hub::{Arrival, Hub};
 use connection::{Receipt, Watched};
 
@@ -55,23 +56,28 @@ pub struct Drop;
 pub struct Shown(pub Arc<[u8]>);
 
 /// Serves a router on a listener until `shutdown`, then drains.
-pub async fn serve(listener: TcpListener, router: Router, hub: Arc<dyn Hub>, shutdown: CancellationToken) {
-    serve_with(listener, None, router, hub, shutdown).await;
+pub async fn serve(
+    listener: impl Into<Listener>,
+    router: Router,
+    hub: Arc<dyn Hub>,
+    shutdown: CancellationToken,
+) {
+    serve_with(listener.into(), None, router, hub, shutdown).await;
 }
 
 /// The same over TLS.
 pub async fn serve_tls(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     tls: Arc<ServerConfig>,
     router: Router,
     hub: Arc<dyn Hub>,
     shutdown: CancellationToken,
 ) {
-    serve_with(listener, Some(tls.into()), router, hub, shutdown).await;
+    serve_with(listener.into(), Some(tls.into()), router, hub, shutdown).await;
 }
 
 async fn serve_with(
-    listener: TcpListener,
+    Listener { tcp: listener, balancers }: Listener,
     tls: Option<TlsAcceptor>,
     router: Router,
     hub: Arc<dyn Hub>,
@@ -86,11 +92,12 @@ async fn serve_with(
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let (tls, router) = (tls.clone(), router.clone());
+            Ok((mut stream, peer)) => {
+                let (tls, router, balancers) = (tls.clone(), router.clone(), balancers.clone());
                 let (hub, shutdown) = (hub.clone(), shutdown.clone());
                 tasks.spawn(async move {
                     let _ = stream.set_nodelay(true);
+                    let Ok(peer) = balancers.client_of(&mut stream, peer).await else { return };
                     match tls {
                         Some(tls) => secure_connection(tls, stream, peer, router, hub, shutdown).await,
                         None => one_connection(stream, None, peer, router, hub, shutdown).await,

@@ -56,6 +56,7 @@ async fn house(hub: Recorder, limits: Limits) -> House {
         limits,
         first_connection: 1,
         now_ms: 1_000_000,
+        ..Settings::default()
     };
     let hub = Arc::new(hub);
     let gateway = Gateway::bind(settings, hub.clone()).await.unwrap();

@@ -99,6 +99,10 @@ pub(crate) struct Options {
     /// Open these topics to MQTT clients without credentials (a weakness that the dashboard shows); repeatable
     #[arg(long, value_name = "FILTER", env = "MOTEHUB_MQTT_ANONYMOUS", value_delimiter = ',')]
     pub(crate) mqtt_anonymous: Vec<String>,
+    /// A balancer in this network says from whom each TCP connection comes (the PROXY protocol), such as 10.0.0.7;
+    /// repeatable
+    #[arg(long, value_name = "NETWORK", env = "MOTEHUB_BALANCER", value_delimiter = ',')]
+    pub(crate) balancer: Vec<String>,
     /// A certificate chain in PEM for the TLS listeners; without it the hub makes its own authority (DIR/tls/ca.pem)
     #[arg(long, value_name = "FILE", env = "MOTEHUB_TLS_CERTIFICATE", requires = "tls_key")]
     pub(crate) tls_certificate: Option<PathBuf>,
@@ -214,6 +218,8 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         smtp_password_file: file.smtp_password_file,
         mail_from: file.mail_from,
     });
+    let before = if options.balancer.is_empty() { file.balancer } else { options.balancer };
+    let balancers = before.iter().map(|text| outside::network("balancer", text)).collect::<Result<_, _>>()?;
     let open = if options.mqtt_anonymous.is_empty() { file.mqtt_anonymous } else { options.mqtt_anonymous };
     let mqtt_anonymous = open.iter().map(|text| filter(text)).collect::<Result<_, _>>()?;
     let certificate = options.tls_certificate.or(file.tls_certificate);
@@ -257,6 +263,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         esp_firmware: boards::settings(options.boards, of_file)?,
         line: units::settings(options.units, line)?,
         mqtt_anonymous,
+        balancers,
         mqtt_limits: crate::limits::limits(&file.mqtt_limits)?,
         tls_files,
         keep,

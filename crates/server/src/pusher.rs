@@ -23,6 +23,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use motehub_domain::effects::Save;
 use motehub_domain::pusher::PusherApp;
+use motehub_gateway::balancer::{Balancers, Listener};
 use motehub_gateway::hub::Hub;
 use ring::hmac;
 use rustls::ServerConfig;
@@ -126,13 +127,19 @@ impl Listeners {
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
     ) {
+        let before = |tcp| Listener { tcp, balancers: Balancers::within(&app.settings.balancers) };
         let router = || router(app, shutdown.clone()).layer(CatchPanicLayer::custom(panicked));
         if let Some(listener) = self.plain {
-            tasks.spawn(motehub_gateway::http::serve(listener, router(), hub.clone(), shutdown.clone()));
+            tasks.spawn(motehub_gateway::http::serve(
+                before(listener),
+                router(),
+                hub.clone(),
+                shutdown.clone(),
+            ));
         }
         if let Some((listener, tls)) = self.tls {
             tasks.spawn(motehub_gateway::http::serve_tls(
-                listener,
+                before(listener),
                 tls,
                 router(),
                 hub.clone(),

@@ -15,6 +15,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use motehub_domain::time::Span;
+use motehub_gateway::balancer::{Balancers, Listener};
 use motehub_gateway::hub::Hub;
 use motehub_gateway::{coap, http, mqtt};
 use motehub_store::Store;
@@ -182,6 +183,7 @@ impl Server {
             tcp: Some(settings.mqtt),
             tls,
             ws: settings.mqtt_ws,
+            balancers: Balancers::within(&settings.balancers),
             limits: settings.mqtt_limits.clone(),
             now_ms: now.0.unsigned_abs(),
             // Larger than any of a former life: identifiers that clients are given are made of it.
@@ -272,6 +274,7 @@ impl Server {
             _lock,
             ..
         } = self;
+        let before = |tcp| Listener { tcp, balancers: Balancers::within(&app.settings.balancers) };
         let gateways = TaskTracker::new();
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
@@ -282,19 +285,19 @@ impl Server {
         let hub: Arc<dyn Hub> = Arc::new(app.clone());
         if let Some(mdash) = mdash {
             let router = mdash::router(&app, shutdown.clone()).layer(CatchPanicLayer::custom(panicked));
-            gateways.spawn(http::serve(mdash, router, hub.clone(), shutdown.clone()));
+            gateways.spawn(http::serve(before(mdash), router, hub.clone(), shutdown.clone()));
         }
         if let Some((aws, tls)) = aws {
             let router = aws::router(&app).layer(CatchPanicLayer::custom(panicked));
-            gateways.spawn(http::serve_tls(aws, tls, router, hub.clone(), shutdown.clone()));
+            gateways.spawn(http::serve_tls(before(aws), tls, router, hub.clone(), shutdown.clone()));
         }
         if let Some((listener, tls)) = https {
             let router = router(&app, shutdown.clone());
-            gateways.spawn(http::serve_tls(listener, tls, router, hub.clone(), shutdown.clone()));
+            gateways.spawn(http::serve_tls(before(listener), tls, router, hub.clone(), shutdown.clone()));
         }
         if let Some(listener) = pyaiot {
             let router = pyaiot::router(&app, shutdown.clone()).layer(CatchPanicLayer::custom(panicked));
-            gateways.spawn(http::serve(listener, router, hub.clone(), shutdown.clone()));
+            gateways.spawn(http::serve(before(listener), router, hub.clone(), shutdown.clone()));
         }
         pusher.serve(&app, &hub, &gateways, &shutdown);
         nodes.serve(&hub, &gateways, &shutdown);
@@ -310,7 +313,7 @@ impl Server {
                 gateways.spawn(units.clone().listen(listener, shutdown.clone()));
             }
         }
-        gateways.spawn(http::serve(http, router(&app, shutdown.clone()), hub, shutdown.clone()));
+        gateways.spawn(http::serve(before(http), router(&app, shutdown.clone()), hub, shutdown.clone()));
         workers::spawn(&app, &workers, offered, errands, &stop_workers);
         shutdown.cancelled().await;
         gateways.close();

@@ -54,6 +54,8 @@ pub struct Settings {
     pub line: Units,
     /// Topic filters open to MQTT clients without credentials; none by default.
     pub mqtt_anonymous: Vec<TopicFilter>,
+    /// From where balancers connect, which say from whom each TCP connection comes; nowhere by default.
+    pub balancers: Vec<Network>,
     /// Limits of the MQTT broker.
     pub mqtt_limits: mqtt::Limits,
     /// A TLS certificate chain and key in PEM; without them the hub makes its own authority in the data folder.

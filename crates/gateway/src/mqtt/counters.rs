@@ -1,5 +1,6 @@
 //! What the broker counts.
 
+use super::Broker;
 use super::wire::reason;
 
 /// What was counted since the broker was made.
@@ -43,5 +44,39 @@ impl Counters {
             reason::NOT_AUTHORIZED => self.refused_rights += 1,
             _ => self.refused_payload += 1,
         }
+    }
+}
+
+/// Publishes for Prometheus what a broker counted and holds.
+pub(super) fn publish(broker: &Broker) {
+    let (counters, (connections, sessions, retained)) = (broker.counters(), broker.sizes());
+    let Counters { messages_in, messages_out, .. } = *counters;
+    metrics::gauge!("motehub_mqtt_connections").set(connections as f64);
+    metrics::gauge!("motehub_mqtt_sessions").set(sessions as f64);
+    metrics::gauge!("motehub_mqtt_retained_messages").set(retained as f64);
+    metrics::counter!("motehub_mqtt_messages_total", "direction" => "in").absolute(messages_in);
+    metrics::counter!("motehub_mqtt_messages_total", "direction" => "out").absolute(messages_out);
+    let refused = [
+        ("credentials", counters.refused_credentials),
+        ("limit", counters.refused_limit),
+        ("rights", counters.refused_rights),
+        ("payload", counters.refused_payload),
+        ("unavailable", counters.refused_unavailable),
+        ("protocol", counters.refused_protocol),
+    ];
+    for (reason, count) in refused {
+        metrics::counter!("motehub_mqtt_refused_total", "reason" => reason).absolute(count);
+    }
+    let dropped = [
+        ("slow", counters.dropped_slow),
+        ("full", counters.dropped_full),
+        ("memory", counters.dropped_memory),
+        ("large", counters.dropped_large),
+        ("rights", counters.dropped_rights),
+        ("expired", counters.dropped_expired),
+        ("retained", counters.dropped_retained),
+    ];
+    for (reason, count) in dropped {
+        metrics::counter!("motehub_mqtt_dropped_total", "reason" => reason).absolute(count);
     }
 }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Shared, serve};
 use super::{Broker, Counters, Limits, Listener, Message, SessionView, Totals, Wanted, tls, websocket};
+use crate::balancer::Balancers;
 use crate::hub::{Client, ConnectionId, Hub};
 
 /// Connections that may wait to be accepted: a whole fleet comes back at once after a power cut.
@@ -48,6 +49,8 @@ pub struct Settings {
     pub ws: Option<SocketAddr>,
     /// MQTT over WebSocket over TLS.
     pub wss: Option<(SocketAddr, Arc<ServerConfig>)>,
+    /// From where balancers connect to all of these.
+    pub balancers: Balancers,
     /// How much is allowed.
     pub limits: Limits,
     /// Connections are numbered from here on. Choose it larger than what was used before.
@@ -72,6 +75,7 @@ pub struct Addresses {
 /// What lies between TCP and MQTT.
 #[derive(Clone)]
 struct Layers {
+    balancers: Balancers,
     tls: Option<TlsAcceptor>,
     is_websocket: bool,
     message_bytes_max: usize,
@@ -108,7 +112,8 @@ impl Gateway {
             let listener = listen(address)?;
             let bound = listener.local_addr()?;
             let tls = tls.map(|config| TlsAcceptor::from(config.clone()));
-            listeners.push((listener, Layers { tls, is_websocket, message_bytes_max }));
+            let balancers = settings.balancers.clone();
+            listeners.push((listener, Layers { balancers, tls, is_websocket, message_bytes_max }));
             io::Result::Ok(Some(bound))
         };
         let (tls, wss) = (settings.tls.as_ref(), settings.wss.as_ref());
@@ -165,7 +170,7 @@ impl Gateway {
         if timeout(KEEP_MAX, keeper).await.is_err() {
             stopping.abort();
         }
-        publish_metrics(&shared);
+        shared.look(|broker, _| super::counters::publish(broker));
     }
 }
 
@@ -224,18 +229,19 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 async fn accept(listener: &TcpListener, layers: &Layers, shared: &Arc<Shared>, next_connection: &AtomicU64) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
+            Ok((mut stream, peer)) => {
                 let id = ConnectionId(next_connection.fetch_add(1, Ordering::Relaxed));
-                let listener = layers.listener();
-                let opened = shared.call(None, |broker, now, _| {
-                    broker.opened(now, id, peer).inspect(|slot| broker.came_through(*slot, listener))
-                });
-                if let Some(slot) = opened.0 {
-                    let _ = stream.set_nodelay(true);
-                    let probes = socket2::TcpKeepalive::new().with_time(PROBE_AFTER);
-                    let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&probes);
-                    start(stream, layers, shared.clone(), slot);
+                if !layers.balancers.has(peer) {
+                    open(stream, peer, id, layers, shared);
+                    continue;
                 }
+                let (layers, shared) = (layers.clone(), shared.clone());
+                let tasks = shared.tasks.clone();
+                tasks.spawn(async move {
+                    if let Ok(client) = layers.balancers.client_of(&mut stream, peer).await {
+                        open(stream, client, id, &layers, &shared);
+                    }
+                });
             }
             Err(error) => {
                 // Out of file descriptors, most likely: without a pause the loop would spin until some are free.
@@ -243,6 +249,19 @@ async fn accept(listener: &TcpListener, layers: &Layers, shared: &Arc<Shared>, n
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+}
+
+fn open(stream: TcpStream, peer: SocketAddr, id: ConnectionId, layers: &Layers, shared: &Arc<Shared>) {
+    let listener = layers.listener();
+    let opened = shared.call(None, |broker, now, _| {
+        broker.opened(now, id, peer).inspect(|slot| broker.came_through(*slot, listener))
+    });
+    if let Some(slot) = opened.0 {
+        let _ = stream.set_nodelay(true);
+        let probes = socket2::TcpKeepalive::new().with_time(PROBE_AFTER);
+        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&probes);
+        start(stream, layers, shared.clone(), slot);
     }
 }
 
@@ -291,42 +310,8 @@ async fn keep_time(shared: &Arc<Shared>) {
         shared.call_aside(|broker, now, out| broker.tick(now, out));
         if published_at.elapsed() >= TICK_MAX {
             published_at = Instant::now();
-            publish_metrics(shared);
+            shared.look(|broker, _| super::counters::publish(broker));
         }
-    }
-}
-
-fn publish_metrics(shared: &Shared) {
-    let (counters, (connections, sessions, retained)) =
-        shared.look(|broker, _| (broker.counters().clone(), broker.sizes()));
-    let Counters { messages_in, messages_out, .. } = counters;
-    metrics::gauge!("motehub_mqtt_connections").set(connections as f64);
-    metrics::gauge!("motehub_mqtt_sessions").set(sessions as f64);
-    metrics::gauge!("motehub_mqtt_retained_messages").set(retained as f64);
-    metrics::counter!("motehub_mqtt_messages_total", "direction" => "in").absolute(messages_in);
-    metrics::counter!("motehub_mqtt_messages_total", "direction" => "out").absolute(messages_out);
-    let refused = [
-        ("credentials", counters.refused_credentials),
-        ("limit", counters.refused_limit),
-        ("rights", counters.refused_rights),
-        ("payload", counters.refused_payload),
-        ("unavailable", counters.refused_unavailable),
-        ("protocol", counters.refused_protocol),
-    ];
-    for (reason, count) in refused {
-        metrics::counter!("motehub_mqtt_refused_total", "reason" => reason).absolute(count);
-    }
-    let dropped = [
-        ("slow", counters.dropped_slow),
-        ("full", counters.dropped_full),
-        ("memory", counters.dropped_memory),
-        ("large", counters.dropped_large),
-        ("rights", counters.dropped_rights),
-        ("expired", counters.dropped_expired),
-        ("retained", counters.dropped_retained),
-    ];
-    for (reason, count) in dropped {
-        metrics::counter!("motehub_mqtt_dropped_total", "reason" => reason).absolute(count);
     }
 }
 

@@ -51,6 +51,8 @@ pub(super) struct File {
     pub(super) mqtt_anonymous: Vec<String>,
     #[serde(default)]
     pub(super) mqtt_limits: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    pub(super) balancer: Vec<String>,
     pub(super) tls_certificate: Option<PathBuf>,
     pub(super) tls_key: Option<PathBuf>,
     pub(super) keep_points: Option<u32>,

@@ -38,10 +38,7 @@ impl OutsideOptions {
 
     /// The networks that are posted to beside public addresses.
     pub(super) fn networks(&self) -> anyhow::Result<Vec<Network>> {
-        let network = |text: &String| {
-            Network::parse("webhook-network", text).map_err(|rejection| anyhow!("{text:?}: {rejection}"))
-        };
-        self.webhook_network.iter().map(network).collect()
+        self.webhook_network.iter().map(|text| network("webhook-network", text)).collect()
     }
 
     /// The mail server, if there is one.
@@ -102,6 +99,11 @@ impl OutsideOptions {
         }
         Ok(Some(SmtpSettings { security, host: host.to_owned(), port, login, from }))
     }
+}
+
+/// A network that a setting names.
+pub(super) fn network(setting: &str, text: &str) -> anyhow::Result<Network> {
+    Network::parse(setting, text).map_err(|rejection| anyhow!("{text:?}: {rejection}"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod support;
 mod access;
 mod activity;
 mod aws;
+mod balancer;
 mod bulk;
 mod cameras;
 mod commands;

@@ -21,6 +21,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use motehub_domain::access::Role;
+use motehub_domain::network::Network;
 use motehub_domain::time::{Span, Time};
 use motehub_domain::topic::TopicFilter;
 use motehub_server::{Clock, Pyaiot, SmtpSecurity, SmtpSettings, add_token};
@@ -99,6 +100,15 @@ impl Hub {
             login: None,
             from: "hub@example.org".to_owned(),
         });
+        Self::at(Served::start(settings).await, clock, data, None).await
+    }
+
+    /// A hub with a balancer at one address of this machine.
+    pub(crate) async fn start_behind(balancer: std::net::IpAddr) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(START);
+        let mut settings = served::settings(data.path(), &clock);
+        settings.balancers = vec![Network::of(balancer)];
         Self::at(Served::start(settings).await, clock, data, None).await
     }
 

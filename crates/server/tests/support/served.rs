@@ -72,6 +72,7 @@ pub(super) fn settings(data: &Path, clock: &Clock) -> Settings {
         esp_firmware: None,
         line: motehub_server::Units::default(),
         mqtt_anonymous: Vec::new(),
+        balancers: Vec::new(),
         mqtt_limits: motehub_gateway::mqtt::Limits::default(),
         tls_files: None,
         webhook_networks: vec![motehub_domain::network::Network::of([127, 0, 0, 1].into())],

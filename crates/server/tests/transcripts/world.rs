@@ -78,6 +78,7 @@ impl World {
             esp_firmware: Some(EspFirmware { port: board.port(), networks: Vec::new(), logstash: None }),
             line: motehub_server::Units::default(),
             mqtt_anonymous: Vec::new(),
+            balancers: Vec::new(),
             mqtt_limits: motehub_gateway::mqtt::Limits::default(),
             tls_files: None,
             webhook_networks: vec![motehub_domain::network::Network::of([127, 0, 0, 1].into())],
