@@ -13,6 +13,8 @@ run_packages="gcc libc6-dev make"
 # Not Debian's mosquitto broker: installing it would start it, on the port that the hub itself uses.
 test_packages="chromium curl fonts-dejavu-core git iproute2 libcoap3-bin lua5.1 mosquitto-clients nftables openssl \
 python3 python3-venv strace systemd"
+# The programs of the database server; each test starts its own from them, and the package starts none.
+server_packages="postgresql"
 # What make bench compares with: its broker and those of its libraries that a small Debian does not have.
 bench_packages="mosquitto libcjson1 libdlt2 libmosquitto1 libwrap0"
 # MicroPython and its libraries, from Debian 13.
@@ -25,7 +27,7 @@ export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1
 main() {
     case "${1:-}" in
     run | bench) packages=$run_packages ;;
-    test) packages="$run_packages $test_packages" ;;
+    test) packages="$run_packages $test_packages $server_packages" ;;
     *) stop "usage: xtask/setup.sh run|test|bench" ;;
     esac
     debian_packages
@@ -70,6 +72,14 @@ installed $package
 Install them with:  sudo apt-get update && sudo apt-get install -y --no-install-recommends$missing"
     fi
     say "installing Debian packages:$missing"
+    # Debian's PostgreSQL would start a server of its own; the tests want the programs only.
+    case "$missing" in
+    *postgresql*)
+        # shellcheck disable=SC2016 # Written as it is.
+        $as_root sh -c 'cd /etc && mkdir -p postgresql-common/createcluster.d &&
+            echo "create_main_cluster = false" >postgresql-common/createcluster.d/motehub.conf'
+        ;;
+    esac
     # Another apt may be at work (a fresh machine updates itself): wait for it, at most five minutes.
     $as_root apt-get update -qq </dev/null
     # shellcheck disable=SC2086

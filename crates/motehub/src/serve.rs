@@ -240,6 +240,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         _ => bail!("firmware-max-mib: 1 to 1024"),
     };
     Ok(Settings {
+        store: motehub_server::store_in(&data),
         data,
         bus,
         node,

@@ -10,12 +10,17 @@ use std::path::{Path, PathBuf};
 
 use motehub_domain::change::{Actor, Change, ChangeKind};
 use motehub_domain::effects::Effects;
-use motehub_store::{Attached, BackupError, BackupFacts, Store, take_backup, unpack_backup};
+use motehub_store::{Attached, BackupError, BackupFacts, Store, StoreUrl, take_backup, unpack_backup};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
 use crate::clock::Clock;
 use crate::random;
+
+/// Where the state of a hub alone is: the database in its data folder.
+pub fn store_in(data: &Path) -> StoreUrl {
+    StoreUrl::Sqlite(data.join(DATABASE))
+}
 
 /// The database in a data folder.
 pub(crate) const DATABASE: &str = "motehub.db";
@@ -46,7 +51,10 @@ pub enum ArchiveError {
     #[error("{0} is not empty: restore to a new folder, and keep the old one until the new one runs")]
     NotEmpty(String),
     /// There is no data.
-    #[error("{0} holds no data of a hub: --data is the folder that `motehub serve` uses")]
+    #[error(
+        "{0} holds no database of a hub: --data is the folder that `motehub serve` uses; a hub with --store postgres://… \
+         is copied by pg_dump, or by `motehub store copy` into a file"
+    )]
     NoHub(String),
 }
 
@@ -97,7 +105,7 @@ pub async fn note_backup(data: &Path, taken: &BackupFacts) -> Result<(), Archive
     if !motehub_store::is_current(&database).map_err(BackupError::from)? {
         return Ok(());
     }
-    let store = Store::open(&database).await.map_err(BackupError::from)?;
+    let store = Store::open(&StoreUrl::Sqlite(database)).await.map_err(BackupError::from)?;
     let now = Clock::System.now();
     store.commit(&stated(Actor::System, taken), now).await.map_err(BackupError::from)?;
     Ok(())

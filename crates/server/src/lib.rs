@@ -57,7 +57,7 @@ mod webhooks;
 
 pub use api::openapi;
 pub use authorities::machine_authorities;
-pub use backup::{ArchiveError, backup, note_backup, part_of, restore};
+pub use backup::{ArchiveError, backup, note_backup, part_of, restore, store_in};
 pub use clock::Clock;
 pub use cluster::NodeName;
 pub use cluster::bus::BusUrl;

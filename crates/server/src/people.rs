@@ -107,5 +107,5 @@ async fn open(data: &Path) -> Result<Store, PeopleError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
     let made = made.and_then(|()| backup::refuse_half_restored(data));
     made.map_err(|why| PeopleError::Folder { folder: data.display().to_string(), why })?;
-    Ok(Store::open(&data.join(backup::DATABASE)).await?)
+    Ok(Store::open(&backup::store_in(data)).await?)
 }

@@ -88,7 +88,7 @@ impl Server {
         backup::refuse_half_restored(&settings.data)?;
         let _lock = lock(&settings.data)?;
         backup::remove_sent_parts(&settings.data);
-        let store = Store::open(&settings.data.join(backup::DATABASE)).await.map_err(io::Error::other)?;
+        let store = Store::open(&settings.store).await.map_err(io::Error::other)?;
         let now = settings.clock.now();
         store.all_offline(now).await.map_err(io::Error::other)?;
         let swept = store.sweep_artifacts().await.map_err(io::Error::other)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use motehub_domain::network::Network;
 use motehub_domain::topic::TopicFilter;
 use motehub_gateway::mqtt;
+use motehub_store::StoreUrl;
 
 use crate::clock::Clock;
 use crate::cluster::NodeName;
@@ -20,6 +21,8 @@ pub struct Settings {
     pub bus: Option<BusUrl>,
     /// The name of this node.
     pub node: NodeName,
+    /// Where its state is: a file in this folder, or a server that other nodes use too.
+    pub store: StoreUrl,
     /// Where the API, the dashboard and device-facing HTTP listen.
     pub http: SocketAddr,
     /// Where the same is served over TLS, if it is.

@@ -57,6 +57,7 @@ impl Hub {
             data: data.path().to_owned(),
             bus: None,
             node: motehub_server::NodeName::default(),
+            store: motehub_server::store_in(data.path()),
             http: free,
             mqtt: free,
             https: None,

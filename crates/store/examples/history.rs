@@ -10,7 +10,7 @@ use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
 use motehub_domain::telemetry::{Metric, Point, PointValue, When, bucket_width};
 use motehub_domain::time::{Span, Time};
-use motehub_store::{Measured, Store};
+use motehub_store::{Measured, Store, StoreUrl};
 
 const START: Time = Time(1_763_690_400_000);
 const POINTS: i64 = 10_000_000;
@@ -107,12 +107,12 @@ async fn main() {
     for devices in [1, 100] {
         let folder = tempfile::tempdir_in(&folder).unwrap();
         let file = folder.path().join("motehub.db");
-        let store = Store::open(&file).await.unwrap();
+        let store = Store::open(&StoreUrl::Sqlite(file.clone())).await.unwrap();
         register(&store, devices).await;
         fill(&store, devices).await;
         drop(store);
         println!("{devices} series: {:.1} MB", std::fs::metadata(&file).unwrap().len() as f64 / 1e6);
-        let store = Store::open(&file).await.unwrap();
+        let store = Store::open(&StoreUrl::Sqlite(file.clone())).await.unwrap();
         for (days, buckets) in [(365, 1000), (365, 300), (40, 1000), (7, 1000), (1, 1000)] {
             ask(&store, devices, days * 86_400_000, buckets).await;
         }

@@ -13,7 +13,7 @@ use motehub_domain::script::{Language, Script};
 use motehub_domain::selector::Selector;
 use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
-use motehub_store::{DeviceQuery, Measured, Sort, Store};
+use motehub_store::{DeviceQuery, Measured, Sort, Store, StoreUrl};
 
 const START: Time = Time(1_763_690_400_000);
 const DEVICES: u128 = 10_000;
@@ -207,7 +207,7 @@ async fn main() {
     let folder = std::env::args().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
     let folder = tempfile::tempdir_in(folder).unwrap();
     let file = folder.path().join("motehub.db");
-    let store = Store::open(&file).await.unwrap();
+    let store = Store::open(&StoreUrl::Sqlite(file.clone())).await.unwrap();
     register(&store).await;
     lists(&store).await;
     measured_last(&store).await;
@@ -227,7 +227,7 @@ async fn main() {
     drop(store);
     println!("file: {:.1} MB", std::fs::metadata(&file).unwrap().len() as f64 / 1e6);
     let begun = Instant::now();
-    let store = Store::open(&file).await.unwrap();
+    let store = Store::open(&StoreUrl::Sqlite(file.clone())).await.unwrap();
     println!("open with {ROWS} hot rows: {:?}", begun.elapsed());
     let begun = Instant::now();
     let (samples, _) =

@@ -287,35 +287,6 @@ create table programs (
 );
 create index programs_script on programs (script);
 
--- owner: null if a program made it, or if its owner is gone. document: as JSON, as people write it.
-create table dashboards (
-    id text primary key,
-    owner text references users (id) on delete set null,
-    is_shared bigint not null,
-    name text not null,
-    name_key text not null,
-    description text not null,
-    blocks bigint not null,
-    document text not null,
-    created_at bigint not null,
-    updated_at bigint not null,
-    revision bigint not null
-);
-create index dashboards_name on dashboards (name_key);
-
-create table public_links (
-    id text primary key,
-    dashboard text not null references dashboards (id) on delete cascade,
-    label text not null,
-    digest text not null,
-    created_by text not null,
-    created_at bigint not null,
-    expires_at bigint,
-    last_used_at bigint
-);
-create unique index public_links_digest on public_links (digest);
-create index public_links_dashboard on public_links (dashboard);
-
 create table flows (
     id text primary key,
     name text not null,
@@ -546,6 +517,35 @@ create table users (
     revision bigint not null
 );
 create unique index users_name on users (name_key);
+
+-- owner: null if a program made it, or if its owner is gone. document: as JSON, as people write it.
+create table dashboards (
+    id text primary key,
+    owner text references users (id) on delete set null,
+    is_shared bigint not null,
+    name text not null,
+    name_key text not null,
+    description text not null,
+    blocks bigint not null,
+    document text not null,
+    created_at bigint not null,
+    updated_at bigint not null,
+    revision bigint not null
+);
+create index dashboards_name on dashboards (name_key);
+
+create table public_links (
+    id text primary key,
+    dashboard text not null references dashboards (id) on delete cascade,
+    label text not null,
+    digest text not null,
+    created_by text not null,
+    created_at bigint not null,
+    expires_at bigint,
+    last_used_at bigint
+);
+create unique index public_links_digest on public_links (digest);
+create index public_links_dashboard on public_links (dashboard);
 
 -- Customers' rights to devices. A device has one owner. name is what the customer calls the device.
 create table shares (

@@ -24,7 +24,7 @@ sql! {
         case when f.too_many = 1 then 'too many waited for it' end, cast($8 as bigint), 1
         from (select case when count(*) < $9 then 0 else 1 end as too_many from deliveries
             where recipient = $2 and state = 'waiting') as f
-        where $3 is null or exists (select 1 from webhooks where id = $3)
+        where cast($3 as text) is null or exists (select 1 from webhooks where id = $3)
         on conflict (id) do nothing";
     UPDATE = "update deliveries set number = case when state = 'dead' and $2 = 'waiting'
         then (select max(number) + 1 from deliveries) else number end,

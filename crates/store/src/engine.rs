@@ -3,19 +3,24 @@
 //! An engine reads (`read`) and writes transactions (`slot`, then `write`). The same SQL text runs on every
 //! engine: `$1` placeholders bound by number, no engine functions; `{each:$1}` stands for the texts of a JSON
 //! array, as a subquery. To add an engine, add one file and one variant.
+//!
+//! Where several processes write, state is written in one order over all of them (`slot`), and what needs no order
+//! beside it (`free_slot`): points, what the broker keeps.
 
 pub(crate) mod copy;
 pub(crate) mod migration;
+mod postgres;
 pub(crate) mod query;
 pub(crate) mod row;
 mod sqlite;
 
 use std::borrow::Cow;
-use std::path::Path;
 
+use motehub_domain::time::{Span, Time};
 use tokio::sync::oneshot;
 
-use crate::StoreError;
+use crate::{StoreError, StoreUrl};
+use postgres::Postgres;
 use query::Query;
 use row::{Row, Value};
 use sqlite::Sqlite;
@@ -24,6 +29,8 @@ use sqlite::Sqlite;
 pub(crate) enum Engine {
     /// Embedded, in one file.
     Sqlite(Sqlite),
+    /// A server that several processes use.
+    Postgres(Postgres),
 }
 
 /// One statement, run once for each `width` parameters.
@@ -48,13 +55,15 @@ pub(crate) struct Transaction {
 /// What a transaction returned: the rows of all its `returning` statements, in order.
 pub(crate) type Outcome = Result<Vec<Row>, StoreError>;
 
-/// Called with the outcome as soon as it is known, on a thread of the engine: it must be short and not block.
+/// Called with the outcome as soon as it is known, by the engine's writer: it must be short and not block.
 pub(crate) type Done = Box<dyn FnOnce(Outcome) + Send>;
 
 /// A place in the bounded queue of writes. Who holds one can hand in a transaction without waiting.
 pub(crate) enum Slot {
     /// Of the embedded engine.
     Sqlite(sqlite::Slot),
+    /// Of a lane of the engine for several nodes.
+    Postgres(postgres::Slot),
 }
 
 impl Statement {
@@ -101,14 +110,29 @@ impl From<Vec<Statement>> for Transaction {
 }
 
 impl Engine {
-    /// Opens or creates the database in a file.
-    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
-        Sqlite::open(Some(path)).await.map(Self::Sqlite)
+    /// Opens or creates the database, and migrates it.
+    pub(crate) async fn open(url: &StoreUrl) -> Result<Self, StoreError> {
+        match url {
+            StoreUrl::Sqlite(path) => Sqlite::open(Some(path)).await.map(Self::Sqlite),
+            StoreUrl::Memory => Sqlite::open(None).await.map(Self::Sqlite),
+            StoreUrl::Postgres(url) => Postgres::open(url).await.map(Self::Postgres),
+        }
     }
 
-    /// A new database in memory, for tests.
-    pub(crate) async fn memory() -> Result<Self, StoreError> {
-        Sqlite::open(None).await.map(Self::Sqlite)
+    /// Whether other processes may write too.
+    pub(crate) fn is_shared(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(_) => true,
+        }
+    }
+
+    /// How far the clock of the database is ahead of `now`.
+    pub(crate) async fn ahead(&self, now: Time) -> Result<Span, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(Span(0)),
+            Self::Postgres(postgres) => postgres.ahead(now).await,
+        }
     }
 
     /// The rows of a constant statement.
@@ -119,6 +143,7 @@ impl Engine {
     ) -> Result<Vec<Row>, StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.read(Cow::Borrowed(sql), values.into()).await,
+            Self::Postgres(postgres) => postgres.read(Cow::Borrowed(sql), values.into()).await,
         }
     }
 
@@ -136,6 +161,7 @@ impl Engine {
         let (sql, values) = query.into_parts();
         match self {
             Self::Sqlite(sqlite) => sqlite.read(Cow::Owned(sql), values).await,
+            Self::Postgres(postgres) => postgres.read(Cow::Owned(sql), values).await,
         }
     }
 
@@ -143,21 +169,33 @@ impl Engine {
     pub(crate) async fn slot(&self) -> Result<Slot, StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.slot().await.map(Slot::Sqlite),
+            Self::Postgres(postgres) => postgres.slot().await.map(Slot::Postgres),
+        }
+    }
+
+    /// The same for what needs no order with what other processes write, and holds them up by nothing.
+    pub(crate) async fn free_slot(&self) -> Result<Slot, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.slot().await.map(Slot::Sqlite),
+            Self::Postgres(postgres) => postgres.free_slot().await.map(Slot::Postgres),
         }
     }
 
     /// Writes a transaction; it is durable when this returns.
     pub(crate) async fn write(&self, transaction: Transaction) -> Outcome {
-        let (answer, outcome) = oneshot::channel();
-        let done = move |outcome| drop(answer.send(outcome));
-        self.slot().await?.write(transaction, Box::new(done));
-        outcome.await.unwrap_or_else(|_| Err(gone()))
+        write_in(self.slot().await?, transaction).await
+    }
+
+    /// The same, in the free lane (see [`Engine::free_slot`]).
+    pub(crate) async fn write_freely(&self, transaction: Transaction) -> Outcome {
+        write_in(self.free_slot().await?, transaction).await
     }
 
     /// Looks for damage in the whole database.
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.check().await,
+            Self::Postgres(postgres) => postgres.check().await,
         }
     }
 
@@ -165,6 +203,7 @@ impl Engine {
     pub(crate) async fn limit_pages(&self, pages: i64) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.limit_pages(pages).await,
+            Self::Postgres(_) => Err(StoreError::Unavailable("PostgreSQL has no limit of pages".to_owned())),
         }
     }
 
@@ -172,6 +211,7 @@ impl Engine {
     pub(crate) async fn hold_writer(&self) -> Result<std::sync::mpsc::Sender<()>, StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.hold_writer().await,
+            Self::Postgres(postgres) => postgres.hold_writer().await,
         }
     }
 
@@ -179,6 +219,7 @@ impl Engine {
     pub(crate) async fn prepare(&self, sql: &'static str) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.prepare(sql).await,
+            Self::Postgres(postgres) => postgres.prepare(sql).await,
         }
     }
 
@@ -186,6 +227,7 @@ impl Engine {
     pub(crate) fn commits(&self) -> u64 {
         match self {
             Self::Sqlite(sqlite) => sqlite.commits(),
+            Self::Postgres(postgres) => postgres.commits(),
         }
     }
 }
@@ -195,11 +237,19 @@ impl Slot {
     pub(crate) fn write(self, transaction: Transaction, done: Done) {
         match self {
             Self::Sqlite(slot) => slot.write(transaction, done),
+            Self::Postgres(slot) => slot.write(transaction, done),
         }
     }
 }
 
-/// The engine's threads have ended.
+async fn write_in(slot: Slot, transaction: Transaction) -> Outcome {
+    let (answer, outcome) = oneshot::channel();
+    let done = move |outcome| drop(answer.send(outcome));
+    slot.write(transaction, Box::new(done));
+    outcome.await.unwrap_or_else(|_| Err(gone()))
+}
+
+/// The engine has ended.
 pub(crate) fn gone() -> StoreError {
     StoreError::Unavailable("the database is closed".to_owned())
 }

@@ -33,8 +33,8 @@ pub enum StoreError {
         /// The newest format that this program knows.
         known: i64,
     },
-    /// The file is not a database of this program.
-    #[error("the file is not a Motehub database: choose another data folder")]
+    /// The database is not one of this program.
+    #[error("this is not a Motehub database: choose another data folder, or an empty database")]
     Foreign,
     /// Something stored is not what was written. It is never given out as good.
     #[error("{what} is damaged on disk: restore it from a backup")]

@@ -34,7 +34,7 @@ sql! {
         on conflict (gateway, spool, lane) do update set number = excluded.number
         where excluded.number > gateway_taken.number";
     TAKEN_UP_TO = "select number from gateway_taken where gateway = $1 and spool = $2 and lane = $3";
-    BEHIND = "select p.gateway, sum(p.online), sum(p.unreachable) from presence p
+    BEHIND = "select p.gateway, cast(sum(p.online) as bigint), cast(sum(p.unreachable) as bigint) from presence p
         where p.gateway is not null and (p.online = 1 or p.unreachable = 1) group by p.gateway";
     UNREACHABLE = "select device from presence where gateway = $1 and unreachable = 1";
 }

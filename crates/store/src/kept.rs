@@ -72,7 +72,7 @@ impl Store {
     /// # Errors
     /// If it cannot be written; it may be tried again then.
     pub async fn keep(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.engine().write(transaction(batch)).await.map(drop)
+        self.engine().write_freely(transaction(batch)).await.map(drop)
     }
 
     /// Everything that was kept.

@@ -50,12 +50,14 @@ mod share;
 mod signal;
 mod task;
 mod telemetry;
+mod url;
 mod usage;
 mod webhook;
 mod words;
 
-use std::path::Path;
 use std::sync::Arc;
+
+use motehub_domain::time::{Span, Time};
 
 pub use alarm::{AlarmQuery, AlarmView};
 pub use backup::{Attached, BackupError, BackupFacts, is_current, take_backup, unpack_backup};
@@ -74,6 +76,7 @@ pub use rule::{FiringQuery, FiringView};
 pub use share::{Customer, Shared};
 pub use signal::said_by;
 pub use telemetry::{Aged, Ages, Appended, Bucket, Measured, Merged, Numbers, Sample, States, Sum, Summary};
+pub use url::{PostgresUrl, StoreUrl, UrlError};
 pub use words::Words;
 
 use engine::Engine;
@@ -92,23 +95,14 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the database in a file, creates it if there is none, and migrates it.
+    /// Opens the database, creates a file if there is none, and migrates it. On PostgreSQL it works on the runtime
+    /// that calls.
     ///
     /// # Errors
-    /// [`StoreError::Newer`], [`StoreError::Foreign`], or what the disk says. The file is as it was then.
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::with(Engine::open(path).await?).await
-    }
-
-    /// A new, empty store in memory, on the real embedded engine. For tests: nothing of it survives.
-    ///
-    /// # Errors
-    /// What the engine says.
-    pub async fn memory() -> Result<Self, StoreError> {
-        Self::with(Engine::memory().await?).await
-    }
-
-    async fn with(engine: Engine) -> Result<Self, StoreError> {
+    /// [`StoreError::Newer`], [`StoreError::Foreign`], or what the disk or the server says. The database is as it was
+    /// then.
+    pub async fn open(url: &StoreUrl) -> Result<Self, StoreError> {
+        let engine = Engine::open(url).await?;
         let telemetry = Arc::new(Telemetry::load(&engine).await?);
         Ok(Self { inner: Arc::new(Inner { engine, telemetry }) })
     }
@@ -119,6 +113,19 @@ impl Store {
 
     fn telemetry_state(&self) -> &Arc<Telemetry> {
         &self.inner.telemetry
+    }
+
+    /// Whether other processes may write to this store too.
+    pub fn is_shared(&self) -> bool {
+        self.engine().is_shared()
+    }
+
+    /// How far the clock of the database is ahead of `now`; negative if it is behind. None is ahead in a file.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn ahead(&self, now: Time) -> Result<Span, StoreError> {
+        self.engine().ahead(now).await
     }
 
     /// Looks for damage in the whole database; takes long for a large one.

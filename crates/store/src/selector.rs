@@ -99,7 +99,9 @@ impl Context<'_> {
                 query
                     .push("(s.running_version is not null and s.running_version")
                     .push(sign(operator))
+                    .push("cast(")
                     .bind(*number)
+                    .push(" as double precision)")
                     .push(")");
             }
             (Known::Seen, Value::Age(age)) => {

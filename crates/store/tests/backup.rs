@@ -5,7 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use motehub_domain::effects::{Effects, Save};
-use motehub_store::{Attached, BackupError, BackupFacts, Store, StoreError, take_backup, unpack_backup};
+use motehub_store::{
+    Attached, BackupError, BackupFacts, Store, StoreError, StoreUrl, take_backup, unpack_backup,
+};
 
 struct Folder(tempfile::TempDir);
 
@@ -19,7 +21,7 @@ impl Folder {
     }
 
     async fn open(&self, name: &str) -> Store {
-        Store::open(&self.at(name)).await.unwrap()
+        Store::open(&StoreUrl::Sqlite(self.at(name))).await.unwrap()
     }
 
     fn take(&self, attached: &[Attached]) -> Result<BackupFacts, BackupError> {

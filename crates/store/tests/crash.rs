@@ -11,7 +11,7 @@ use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
 use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::Time;
-use motehub_store::{ChangeQuery, Measured, Store};
+use motehub_store::{ChangeQuery, Measured, Store, StoreUrl};
 
 /// Tells the test binary, started again, that it is the process to be killed, and on which file.
 const VICTIM: &str = "MOTEHUB_STORE_CRASH_FILE";
@@ -24,7 +24,7 @@ fn lamp() -> DeviceId {
 }
 
 async fn append_until_killed(file: &Path) {
-    let store = Store::open(file).await.unwrap();
+    let store = Store::open(&StoreUrl::Sqlite(file.into())).await.unwrap();
     let device = Device {
         id: lamp(),
         name: "lamp".into(),
@@ -108,7 +108,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         victim.wait().unwrap();
         acknowledged.extend(lines.map_while(Result::ok).filter_map(stored));
 
-        let store = Store::open(&file).await.unwrap();
+        let store = Store::open(&StoreUrl::Sqlite(file.clone())).await.unwrap();
         assert_eq!(store.check().await, Ok(()));
         let all = (Time(i64::MIN), Time(i64::MAX));
         let (samples, _) = store.telemetry(lamp(), Some("t"), all.0, all.1, 100_000).await.unwrap();

@@ -8,7 +8,7 @@ use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
 use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
-use motehub_store::{Measured, Store, StoreError};
+use motehub_store::{Measured, Store, StoreError, StoreUrl};
 
 const NOW: Time = Time(1_763_690_400_000);
 const HOUR: Span = Span::minutes(60);
@@ -25,7 +25,7 @@ impl Folder {
     }
 
     async fn open(&self) -> Result<Store, StoreError> {
-        Store::open(&self.file()).await
+        Store::open(&StoreUrl::Sqlite(self.file())).await
     }
 
     /// What somebody else does to the file.

@@ -8,7 +8,7 @@ use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
 use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
-use motehub_store::{Ages, Bucket, Measured, Store};
+use motehub_store::{Ages, Bucket, Measured, Store, StoreUrl};
 use proptest::prelude::*;
 
 const START: i64 = 1_763_690_400_000;
@@ -61,7 +61,7 @@ fn number(value: u8) -> f64 {
 }
 
 async fn open(path: &std::path::Path) -> Store {
-    Store::open(&path.join("motehub.db")).await.unwrap()
+    Store::open(&StoreUrl::Sqlite(path.join("motehub.db"))).await.unwrap()
 }
 
 async fn begin(path: &std::path::Path) -> Store {

@@ -9,7 +9,7 @@ use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
 use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
-use motehub_store::{Measured, Sample, Store};
+use motehub_store::{Measured, Sample, Store, StoreUrl};
 use proptest::prelude::*;
 
 const START: i64 = 1_763_690_400_000;
@@ -140,7 +140,7 @@ async fn check_latest(store: &Store, model: &Model, device: u8) {
 async fn run(steps: Vec<Step>) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("motehub.db");
-    let mut store = Store::open(&file).await.unwrap();
+    let mut store = Store::open(&StoreUrl::Sqlite(file.clone())).await.unwrap();
     register(&store).await;
     let mut model = Model::new();
     let mut now = START;
@@ -161,7 +161,7 @@ async fn run(steps: Vec<Step>) {
             Step::Merge => drop(store.merge(Time(now)).await.unwrap()),
             Step::Reopen => {
                 drop(store);
-                store = Store::open(&file).await.unwrap();
+                store = Store::open(&StoreUrl::Sqlite(file.clone())).await.unwrap();
             }
         }
     }

@@ -9,7 +9,7 @@ use motehub_domain::kept::{Batch, Recalled};
 use motehub_domain::time::Time;
 use motehub_gateway::hub::{Answer, UplinkError};
 use motehub_gateway::link::Notes;
-use motehub_store::{Store, StoreError};
+use motehub_store::{Store, StoreError, StoreUrl};
 
 /// The name of the database in the folder.
 const DATABASE: &str = "sessions.db";
@@ -22,7 +22,7 @@ impl OwnDisk {
     pub(super) async fn open(folder: &Path) -> anyhow::Result<Self> {
         let about = || format!("spool: the folder {} cannot be used", folder.display());
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(about)?;
-        Ok(Self(Store::open(&folder.join(DATABASE)).await.with_context(about)?))
+        Ok(Self(Store::open(&StoreUrl::Sqlite(folder.join(DATABASE))).await.with_context(about)?))
     }
 }
 

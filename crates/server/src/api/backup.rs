@@ -39,6 +39,11 @@ pub(crate) async fn download(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, ApiError> {
+    if app.store.is_shared() {
+        let detail = "this hub keeps its state in PostgreSQL: copy the database with pg_dump, or with \
+            `motehub store copy --from postgres://… --to sqlite:FILE`";
+        return Err(ApiError::new(StatusCode::CONFLICT, "not_here", detail));
+    }
     if IS_BUSY.swap(true, Ordering::Acquire) {
         let detail = "another backup is being made: try again when it is done";
         return Err(ApiError::new(StatusCode::CONFLICT, "busy", detail));

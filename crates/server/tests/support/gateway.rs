@@ -12,7 +12,7 @@ use motehub_gateway::hub::{Answer as Coming, UplinkError};
 use motehub_gateway::link::proof::PrivateKey;
 use motehub_gateway::link::{Address, Full, Notes, RemoteHub, Route, Settings, Spool, SpoolSettings};
 use motehub_gateway::mqtt;
-use motehub_store::{Store, StoreError};
+use motehub_store::{Store, StoreError, StoreUrl};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -86,7 +86,7 @@ impl Gateway {
             Some(disk) => disk,
             None => Arc::new(Disk {
                 folder: tempfile::Builder::new().prefix("motehub-gateway-").tempdir().unwrap(),
-                store: Store::memory().await.unwrap(),
+                store: Store::open(&StoreUrl::Memory).await.unwrap(),
             }),
         };
         let value = |name: &str| {

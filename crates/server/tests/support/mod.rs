@@ -279,7 +279,7 @@ impl Hub {
 
     /// What is on disk of the password of a user.
     pub(crate) async fn stored_password(&self, name: &str) -> String {
-        let store = Store::open(&self.data.path().join("motehub.db")).await.unwrap();
+        let store = Store::open(&servers::store_of(self.data.path()).parse().unwrap()).await.unwrap();
         store.user_by_name(name).await.unwrap().unwrap().password_hash
     }
 

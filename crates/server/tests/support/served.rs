@@ -51,6 +51,7 @@ pub(super) fn settings(data: &Path, clock: &Clock) -> Settings {
         data: data.to_owned(),
         bus: None,
         node: motehub_server::NodeName::default(),
+        store: servers::store_of(data).parse().unwrap(),
         http: free,
         mqtt: free,
         https: None,

@@ -61,6 +61,7 @@ impl World {
             data: data.path().to_owned(),
             bus: None,
             node: motehub_server::NodeName::default(),
+            store: servers::store_of(data.path()).parse().unwrap(),
             http: free,
             mqtt: free,
             https: None,

@@ -7,6 +7,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::row::{Row, Value};
 use crate::StoreError;
 
 /// One step of the format of the database.
@@ -36,6 +37,15 @@ impl Migration {
     pub(crate) fn checksum(&self) -> String {
         motehub_domain::artifact::Digest(Sha256::digest(self.text.as_bytes()).into()).to_string()
     }
+}
+
+/// What the notes of a database say.
+pub(crate) fn notes(rows: Vec<Row>) -> Result<Vec<(i64, String)>, StoreError> {
+    let note = |row: Row| match row.as_slice() {
+        [Value::Integer(number), Value::Text(checksum)] => Ok((*number, checksum.clone())),
+        _ => Err(StoreError::damaged("the table of migrations")),
+    };
+    rows.into_iter().map(note).collect()
 }
 
 /// Which migrations are missing; an error if the database is newer than the program, or was made by others.

@@ -314,16 +314,10 @@ fn migrate_inside(connection: &Connection) -> Result<(), StoreError> {
 
 fn missing_migrations(connection: &Connection) -> Result<&'static [Migration], StoreError> {
     const EXISTS: &str = "select 1 from sqlite_schema where type = 'table' and name = 'migrations'";
-    let mut applied = Vec::new();
-    if !query(connection, EXISTS, &[]).map_err(meaning)?.is_empty() {
-        for row in query(connection, migration::APPLIED, &[]).map_err(meaning)? {
-            match row.as_slice() {
-                [Value::Integer(number), Value::Text(checksum)] => applied.push((*number, checksum.clone())),
-                _ => return Err(StoreError::damaged("the table of migrations")),
-            }
-        }
-    }
-    migration::missing(MIGRATIONS, &applied)
+    let exists = !query(connection, EXISTS, &[]).map_err(meaning)?.is_empty();
+    let applied =
+        if exists { query(connection, migration::APPLIED, &[]).map_err(meaning)? } else { Vec::new() };
+    migration::missing(MIGRATIONS, &migration::notes(applied)?)
 }
 
 fn prepared<'c>(connection: &'c Connection, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {

@@ -198,7 +198,7 @@ impl Store {
                 let mut query = Query::new(DELETE_CHUNKS);
                 query.among(some.iter().map(|hour| Value::Integer(*hour)));
                 query.push(" and series = ").bind(id);
-                self.engine().write(vec![Statement::from(query)].into()).await?;
+                self.engine().write_freely(vec![Statement::from(query)].into()).await?;
             }
             let days = extent.all_days();
             for some in days.chunks(STEP_HOURS / 24) {
@@ -207,9 +207,9 @@ impl Store {
                 blocks.dedup();
                 let levels = [(Level::Minute, &hours[..]), (Level::Hour, some), (Level::Day, &blocks)];
                 let delete = levels.map(|(level, spans)| rollup::deletion(level, spans, id));
-                self.engine().write(delete.to_vec().into()).await?;
+                self.engine().write_freely(delete.to_vec().into()).await?;
             }
-            self.engine().write(vec![Statement::new(DELETE_SERIES, [id.into()])].into()).await?;
+            self.engine().write_freely(vec![Statement::new(DELETE_SERIES, [id.into()])].into()).await?;
             self.forget_dropped(id);
             merged.series_removed += 1;
         }

@@ -104,7 +104,7 @@ impl Own {
     ) -> Result<Stored, StoreError> {
         let (answer, outcome) = oneshot::channel();
         let own = Arc::clone(self);
-        let slot = engine.slot().await?;
+        let slot = engine.free_slot().await?;
         let stored = {
             let mut hot = self.hot();
             let mut prepared = hot.prepare(measured, at);
@@ -142,7 +142,7 @@ impl Own {
     ) -> Outcome {
         let (answer, outcome) = oneshot::channel();
         let own = Arc::clone(self);
-        engine.slot().await?.write(
+        engine.free_slot().await?.write(
             transaction,
             Box::new(move |outcome| {
                 if outcome.is_ok() {

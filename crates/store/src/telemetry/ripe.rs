@@ -59,7 +59,7 @@ impl Store {
                 while row <= last {
                     let end = last.min(row + STEP_ROWS - 1);
                     let delete = Statement::new(DELETE_POINTS, [row.into(), end.into()]);
-                    self.engine().write(vec![delete].into()).await?;
+                    self.engine().write_freely(vec![delete].into()).await?;
                     row = end + 1;
                 }
                 own.hot().forget(last);

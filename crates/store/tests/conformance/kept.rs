@@ -153,14 +153,14 @@ pub(crate) async fn more_than_a_page_comes_back(world: &mut World) {
 }
 
 pub(crate) async fn a_full_disk_keeps_nothing_of_a_batch(world: &mut World) {
-    world.store.limit_pages(1).await.unwrap();
+    world.fill_disk().await;
     let mut batch = Batch::default();
     batch.sessions.insert(1, Some(session(1)));
     let large = Entry { message: message("a", &vec![7; 400_000]), ..entry("a") };
     batch.entries.insert((1, 0), EntryNote::Put(large));
     assert_eq!(world.store.keep(&batch).await, Err(StoreError::Full));
     assert_eq!(world.store.recall().await, Ok(Recalled::default()));
-    world.store.limit_pages(1_000_000).await.unwrap();
+    world.free_disk().await;
     world.store.keep(&batch).await.unwrap();
     world.reopen().await;
     assert_eq!(world.store.recall().await.unwrap().sessions.len(), 1);

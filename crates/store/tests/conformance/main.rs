@@ -26,6 +26,7 @@ macro_rules! scenarios {
         engines! {
             [in_memory, world::World::memory()]
             [in_a_file, world::World::file()]
+            [on_postgres, world::World::postgres()]
             => $($module::$name),*
         }
     };

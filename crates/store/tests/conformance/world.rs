@@ -11,31 +11,69 @@ use motehub_domain::line::{Address, Line};
 use motehub_domain::script::{Language, Script, ScriptVersion, Syntax};
 use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_domain::time::{Span, Time};
-use motehub_store::{Measured, Store, StoreError};
+use motehub_store::{Measured, Store, StoreError, StoreUrl};
 
 pub(crate) const NOW: Time = Time(1_763_690_400_000);
 
+/// Has PostgreSQL say what it says when its disk is full.
+const FILL: &str = "create function no_space() returns trigger language plpgsql as
+    $$ begin raise exception 'could not extend file: No space left on device' using errcode = '53100'; end $$;
+    do $$ declare name text; begin
+        for name in select tablename from pg_tables where schemaname = 'public' and tablename <> 'presence' loop
+            execute format('create trigger no_space before insert on %I execute function no_space()', name);
+        end loop;
+    end $$";
+
 pub(crate) struct World {
     pub(crate) store: Store,
-    folder: Option<tempfile::TempDir>,
+    url: StoreUrl,
+    /// Where a file is.
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl World {
     pub(crate) async fn memory() -> Self {
-        Self { store: Store::memory().await.unwrap(), folder: None }
+        Self::at(StoreUrl::Memory, None).await
     }
 
     pub(crate) async fn file() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("motehub.db")).await.unwrap();
-        Self { store, folder: Some(folder) }
+        Self::at(StoreUrl::Sqlite(folder.path().join("motehub.db")), Some(folder)).await
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        Self::at(StoreUrl::parse(&servers::Postgres::database()).unwrap(), None).await
+    }
+
+    async fn at(url: StoreUrl, folder: Option<tempfile::TempDir>) -> Self {
+        Self { store: Store::open(&url).await.unwrap(), url, _folder: folder }
     }
 
     /// Closes and opens again; nothing happens where nothing survives that.
     pub(crate) async fn reopen(&mut self) {
-        if let Some(folder) = &self.folder {
-            self.store = Store::memory().await.unwrap();
-            self.store = Store::open(&folder.path().join("motehub.db")).await.unwrap();
+        if self.url != StoreUrl::Memory {
+            self.store = Store::open(&StoreUrl::Memory).await.unwrap();
+            self.store = Store::open(&self.url).await.unwrap();
+        }
+    }
+
+    /// From now on there is no space, except for presence, which needs none.
+    pub(crate) async fn fill_disk(&self) {
+        match &self.url {
+            StoreUrl::Postgres(url) => {
+                servers::Postgres::shared_psql(url.database(), FILL);
+            }
+            StoreUrl::Sqlite(_) | StoreUrl::Memory => self.store.limit_pages(1).await.unwrap(),
+        }
+    }
+
+    /// There is space again.
+    pub(crate) async fn free_disk(&self) {
+        match &self.url {
+            StoreUrl::Postgres(url) => {
+                servers::Postgres::shared_psql(url.database(), "drop function no_space cascade");
+            }
+            StoreUrl::Sqlite(_) | StoreUrl::Memory => self.store.limit_pages(1_000_000).await.unwrap(),
         }
     }
 
