@@ -3,7 +3,7 @@
 //!
 //! Moments are milliseconds since 1970.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::change::{Actor, Change, ChangeKind};
@@ -172,6 +172,44 @@ pub enum EntryNote {
     Done,
 }
 
+/// What is retained for a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retained {
+    /// The message; `None` if there is none any more.
+    pub message: Option<Arc<Message>>,
+    /// Larger than that of what was retained for the topic before, on whichever node; about when it was published.
+    pub stamp: u64,
+}
+
+/// A message for a session that another node of the hub has: it is on disk before its publisher is answered, and the
+/// node that has the session makes it an entry of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passed {
+    /// For which session.
+    pub session: u64,
+    /// What.
+    pub message: Arc<Message>,
+    /// At which quality of service it is delivered: 1 or 2.
+    pub qos: u8,
+    /// With which RETAIN flag.
+    pub retain: bool,
+    /// Identifiers of the subscriptions that match.
+    pub ids: Vec<u32>,
+}
+
+/// What a node knows of a session that another one has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Its number.
+    pub serial: u64,
+    /// Which node has it; `None` for nobody.
+    pub node: Option<Box<str>>,
+    /// Whether it has a connection, as far as is known.
+    pub is_connected: bool,
+    /// Its subscriptions, with their filters as they were written.
+    pub subscriptions: Vec<(Box<str>, Subscription)>,
+}
+
 /// What is to be kept: all of it at once or nothing. Within a batch only the last word about each thing is left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -183,8 +221,15 @@ pub struct Batch {
     pub entries: BTreeMap<(u64, u64), EntryNote>,
     /// By session and packet identifier: QoS 2 messages of clients that are passed on and not released.
     pub received: BTreeMap<(u64, u16), bool>,
-    /// By topic. `None` forgets it.
-    pub retained: BTreeMap<Box<str>, Option<Arc<Message>>>,
+    /// By topic.
+    pub retained: BTreeMap<Box<str>, Retained>,
+    /// Messages for sessions of other nodes, in the order in which they were published.
+    pub passed: Vec<Passed>,
+    /// By its number in the store: a passed message that is an entry from now on, of which session and with which
+    /// number within it.
+    pub taken: BTreeMap<u64, (u64, u64)>,
+    /// By session: the node that has it from now on.
+    pub handed: BTreeMap<u64, Box<str>>,
     /// The broker was alive at this moment.
     pub alive_at: Option<u64>,
 }
@@ -197,12 +242,44 @@ impl Batch {
             + self.entries.len()
             + self.received.len()
             + self.retained.len()
+            + self.passed.len()
+            + self.taken.len()
+            + self.handed.len()
             + usize::from(self.alive_at.is_some())
     }
 
     /// Whether there is nothing to be written.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The sessions that it is about; what is passed is about none.
+    pub fn serials(&self) -> BTreeSet<u64> {
+        let of_entries = self.entries.keys().map(|(serial, _)| *serial);
+        let of_subscriptions = self.subscriptions.keys().map(|(serial, _)| *serial);
+        let of_received = self.received.keys().map(|(serial, _)| *serial);
+        let of_taken = self.taken.values().map(|(serial, _)| *serial);
+        let all = self.sessions.keys().chain(self.handed.keys()).copied();
+        all.chain(of_entries).chain(of_subscriptions).chain(of_received).chain(of_taken).collect()
+    }
+
+    /// Other nodes have taken these sessions: nothing of them is written. Messages that were to wait for them are
+    /// passed on to who has them now; those that had been passed to us stay passed.
+    pub fn lose(&mut self, lost: &BTreeSet<u64>) {
+        let Self { sessions, subscriptions, entries, received, passed, taken, handed, .. } = self;
+        sessions.retain(|serial, _| !lost.contains(serial));
+        subscriptions.retain(|(serial, _), _| !lost.contains(serial));
+        received.retain(|(serial, _), _| !lost.contains(serial));
+        handed.retain(|serial, _| !lost.contains(serial));
+        let stays = taken.extract_if(.., |_, (serial, _)| lost.contains(serial)).map(|(_, entry)| entry);
+        let stays: BTreeSet<(u64, u64)> = stays.collect();
+        for ((session, number), note) in entries.extract_if(.., |(serial, _), _| lost.contains(serial)) {
+            if let EntryNote::Put(Entry { message, qos, retain, ids, .. }) = note
+                && !stays.contains(&(session, number))
+            {
+                passed.push(Passed { session, message, qos, retain, ids });
+            }
+        }
     }
 }
 
@@ -224,8 +301,38 @@ pub struct RecalledSession {
 pub struct Recalled {
     /// By serial number.
     pub sessions: Vec<RecalledSession>,
-    /// Retained messages, by topic.
-    pub retained: Vec<Arc<Message>>,
+    /// Retained messages by topic, with their stamps.
+    pub retained: Vec<(u64, Arc<Message>)>,
+    /// Messages that were passed to these sessions and are not entries yet, in order, by their numbers in the store.
+    pub passed: Vec<(u64, Passed)>,
     /// The last moment at which the broker said that it is alive.
     pub alive_at: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_to_wait_for_a_lost_session_is_passed_on_in_its_order() {
+        let entry = |payload: &[u8]| {
+            let message = Message::plain("t", payload, 1, false);
+            EntryNote::Put(Entry { message, qos: 1, retain: false, ids: vec![], progress: Progress::Waiting })
+        };
+        let mut batch = Batch::default();
+        batch.entries.insert((1, 7), entry(b"was passed to us"));
+        batch.entries.insert((1, 8), entry(b"a"));
+        batch.entries.insert((1, 9), entry(b"b"));
+        batch.entries.insert((1, 3), EntryNote::Done);
+        batch.entries.insert((2, 1), entry(b"ours"));
+        batch.taken.extend([(70, (1, 7)), (71, (2, 1))]);
+        batch.received.insert((1, 5), true);
+        assert_eq!(batch.serials(), BTreeSet::from([1, 2]));
+        batch.lose(&BTreeSet::from([1]));
+        let passed: Vec<&[u8]> = batch.passed.iter().map(|passed| &*passed.message.payload).collect();
+        assert_eq!(passed, [b"a", b"b"]);
+        assert_eq!(batch.entries.keys().collect::<Vec<_>>(), [&(2, 1)]);
+        assert_eq!(batch.taken, BTreeMap::from([(71, (2, 1))]));
+        assert!(batch.received.is_empty());
+    }
 }

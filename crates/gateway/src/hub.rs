@@ -4,6 +4,9 @@
 //! acknowledgement: it resolves when everything in the batch is on disk, and PUBACK, PUBREC or the HTTP answer
 //! is sent only then. Calls are per batch, not per message, so a boxed future is cheap.
 
+mod nodes;
+
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -20,6 +23,8 @@ use motehub_domain::topic::TopicRights;
 use motehub_protocol::aws::Ask;
 use motehub_protocol::{Identity, MqttMessage};
 use tokio::sync::mpsc;
+
+pub use nodes::{Moved, Nodes, Owned, PassedRows, RetainedRows};
 
 /// What the hub answers, some time later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -77,11 +82,17 @@ pub trait Hub: Send + Sync + 'static {
     fn refused(&self, device: DeviceId, why: String) -> Answer<'_, ()>;
 
     /// Keeps a batch of the MQTT broker's memory on disk; resolves when all of it is there. After an error nothing of
-    /// it is, and the same batch may be given again.
-    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<(), UplinkError>>;
+    /// it is, and the same batch may be given again. Gives the sessions that other nodes have taken meanwhile: of them
+    /// nothing was written, see [`Batch::lose`].
+    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<BTreeSet<u64>, UplinkError>>;
 
     /// Everything that was kept, for a gateway that starts.
     fn recall(&self) -> Answer<'_, Result<Recalled, UplinkError>>;
+
+    /// The other nodes of the hub; `None` where it is alone.
+    fn nodes(&self) -> Option<&dyn Nodes> {
+        None
+    }
 
     /// What somebody who was let in before may do now; `None` for those who are gone.
     fn who(&self, principals: Vec<Principal>) -> Answer<'_, Result<Vec<Option<Client>>, UplinkError>>;
@@ -222,6 +233,17 @@ pub struct Client {
     pub until: Option<Time>,
     /// How long it may be silent, if that is said of it and its dialect has a use for it.
     pub silence_max: Option<Span>,
+}
+
+impl Client {
+    /// Whose its sessions are.
+    pub fn principal(&self) -> Principal {
+        match (&self.device, self.token) {
+            (Some(identity), _) => Principal::Device(identity.device),
+            (None, Some(token)) => Principal::Token(token),
+            (None, None) => Principal::Anonymous,
+        }
+    }
 }
 
 /// Why somebody was not let in.

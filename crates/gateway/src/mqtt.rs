@@ -11,12 +11,14 @@
 
 mod asks;
 mod broker;
+mod cluster;
 mod connect;
 mod connection;
 mod counters;
 mod deliver;
 mod ending;
 mod gateway;
+mod keeper;
 mod keeping;
 mod limits;
 mod lone_password;
@@ -39,6 +41,7 @@ mod websocket;
 mod wire;
 
 pub use broker::Broker;
+pub use cluster::{News, Said, Wishes};
 pub use counters::Counters;
 pub use gateway::{Addresses, Gateway, Handle, Settings};
 pub use limits::{Limits, Told};

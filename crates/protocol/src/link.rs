@@ -1,10 +1,14 @@
 //! How a gateway on another host and its hub write what they say to each other: CBOR without names, in one visible
 //! table ([`words`]) that the compiler holds complete. Both sides have the same [`VERSION`], or part with a sentence.
 //!
+//! The nodes of a hub write to each other in the same way.
+//!
 //! A structure is the array of its fields, an enum the array of its variant's number and fields. Nothing is reserved
 //! for a length that is only claimed, so a frame never becomes much larger than its bytes.
 
 mod words;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use minicbor::{Decoder, Encoder};
@@ -170,6 +174,33 @@ impl Wire for String {
     }
     fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         reader.0.str().map(str::to_owned).map_err(|error| reader.wrong(error))
+    }
+}
+
+impl Wire for Box<str> {
+    fn put(&self, writer: &mut Writer) {
+        let _ = writer.0.str(self);
+    }
+    fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        reader.0.str().map(Into::into).map_err(|error| reader.wrong(error))
+    }
+}
+
+impl Wire for Box<[u8]> {
+    fn put(&self, writer: &mut Writer) {
+        writer.bytes(self);
+    }
+    fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        reader.bytes().map(Into::into)
+    }
+}
+
+impl<T: Wire> Wire for Arc<T> {
+    fn put(&self, writer: &mut Writer) {
+        self.as_ref().put(writer);
+    }
+    fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        T::get(reader).map(Arc::new)
     }
 }
 

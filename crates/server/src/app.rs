@@ -111,6 +111,8 @@ pub(crate) struct Parts {
     pub(crate) points: Rate,
     /// Where it listens, once it is bound.
     pub(crate) bound: OnceLock<Addresses>,
+    /// What the broker needs where the hub has several nodes.
+    pub(crate) broker: crate::cluster::mqtt::Broker,
     /// The broker, once it is bound.
     pub(crate) mqtt: OnceLock<mqtt::Handle>,
     /// The way to addresses outside, once it is bound.

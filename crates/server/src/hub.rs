@@ -2,6 +2,7 @@
 
 mod who;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use motehub_domain::message::{Downlink, Offer};
 use motehub_domain::shadow::{self, Request, Shadow};
 use motehub_domain::topic::TopicRights;
 use motehub_gateway::hub::{
-    Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, Transport,
+    Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Nodes, Refusal, Transport,
     UplinkError,
 };
 use motehub_gateway::link::Order;
@@ -175,12 +176,16 @@ impl Hub for App {
         })
     }
 
-    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<(), UplinkError>> {
-        Box::pin(async move { self.store.keep(batch).await.map_err(|e| unavailable(&e)) })
+    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<BTreeSet<u64>, UplinkError>> {
+        Box::pin(async move { self.keep_mqtt(batch).await.map_err(|e| unavailable(&e)) })
     }
 
     fn recall(&self) -> Answer<'_, Result<Recalled, UplinkError>> {
-        Box::pin(async move { self.store.recall().await.map_err(|e| unavailable(&e)) })
+        Box::pin(async move { self.recall_mqtt().await.map_err(|e| unavailable(&e)) })
+    }
+
+    fn nodes(&self) -> Option<&dyn Nodes> {
+        (!self.cluster.is_alone()).then_some(self)
     }
 
     fn who(&self, principals: Vec<Principal>) -> Answer<'_, Result<Vec<Option<Client>>, UplinkError>> {

@@ -166,6 +166,7 @@ impl Server {
             setup: Mutex::new(setup),
             points: ingest::Rate::default(),
             bound: OnceLock::new(),
+            broker: crate::cluster::mqtt::Broker::default(),
             mqtt: OnceLock::new(),
             outside: OnceLock::new(),
             mailer: settings.smtp.as_ref().map(Mailer::new),
@@ -279,6 +280,7 @@ impl Server {
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
         gateways.spawn(mqtt.run(shutdown.clone()));
+        gateways.spawn(crate::cluster::mqtt::listen(app.clone(), shutdown.clone()));
         for coap in coap {
             gateways.spawn(coap.run(shutdown.clone()));
         }

@@ -649,8 +649,45 @@ create table mqtt_sessions (
     expiry_ms bigint not null,
     ends_at bigint,
     will_topic text, will_payload {bytes}, will_properties {bytes}, will_qos bigint, will_retain bigint,
-    will_delay_ms bigint, will_expiry_ms bigint, will_due_at bigint
+    will_delay_ms bigint, will_expiry_ms bigint, will_due_at bigint,
+    -- The node that has it; null for a hub that is alone.
+    node text
 );
+
+create index mqtt_sessions_client on mqtt_sessions (client_id);
+create index mqtt_sessions_node on mqtt_sessions (node);
+
+-- Nodes of the hub that have sessions: how often sessions were taken from one (what it writes is guarded by that), how
+-- often what others have to know of its sessions has changed, and when its broker was last alive.
+create table mqtt_nodes (
+    node text primary key,
+    lost bigint not null,
+    changes bigint not null,
+    alive_at bigint not null
+);
+
+-- Each row is the numbers of many sessions, given to a node.
+create table mqtt_serials (
+    block {serial},
+    node text not null
+);
+
+-- Messages of QoS 1 and 2 for sessions that another node has than the one they were published on, until that node makes
+-- them entries.
+create table mqtt_passed (
+    id {serial},
+    session bigint not null,
+    topic text not null,
+    payload {bytes} not null,
+    properties {bytes} not null,
+    published_qos bigint not null,
+    qos bigint not null,
+    retain bigint not null,
+    ids text not null,
+    expires_at bigint
+);
+
+create index mqtt_passed_session on mqtt_passed (session, id);
 
 create table mqtt_subscriptions (
     session bigint not null,
@@ -690,8 +727,12 @@ create table mqtt_retained (
     payload {bytes} not null,
     properties {bytes} not null,
     qos bigint not null,
-    expires_at bigint
+    expires_at bigint,
+    -- Larger for what was retained later. An empty payload with several nodes: that there is nothing any more.
+    stamp bigint not null
 );
+
+create index mqtt_retained_stamp on mqtt_retained (stamp);
 
 create table groups (
     id text primary key,

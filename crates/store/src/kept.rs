@@ -1,15 +1,19 @@
 //! What the MQTT broker keeps: sessions, their subscriptions and unacknowledged messages, and retained messages.
 //! Written in batches of the broker's making, read once when it starts.
 
+pub(crate) mod nodes;
+mod rows;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use motehub_domain::kept::{
-    Batch, Entry, EntryNote, Message, Principal, Progress, Recalled, RecalledSession, Session, Subscription,
-    Will,
+use motehub_domain::kept::{Batch, EntryNote, Message, Passed, Recalled, RecalledSession, Subscription};
+use rows::{
+    entry_of, entry_values, number, passed_of, passed_values, retained_of, retained_values, session_of,
+    session_values, subscription_of, word,
 };
 
-use crate::engine::row::{Columns, Row, Value};
+use crate::engine::row::{Columns, Value};
 use crate::engine::{Statement, Transaction};
 use crate::{Store, StoreError, note};
 
@@ -20,8 +24,8 @@ const ALIVE: &str = "mqtt.alive";
 
 sql! {
     WRITE_SESSION = "insert into mqtt_sessions (serial, device, token, client_id, expiry_ms, ends_at, will_topic,
-            will_payload, will_properties, will_qos, will_retain, will_delay_ms, will_expiry_ms, will_due_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+            will_payload, will_properties, will_qos, will_retain, will_delay_ms, will_expiry_ms, will_due_at, node)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         on conflict (serial) do update set expiry_ms = excluded.expiry_ms, ends_at = excluded.ends_at,
             will_topic = excluded.will_topic, will_payload = excluded.will_payload,
             will_properties = excluded.will_properties, will_qos = excluded.will_qos,
@@ -47,11 +51,18 @@ sql! {
     WRITE_RECEIVED = "insert into mqtt_received (session, packet_id) values ($1, $2)
         on conflict (session, packet_id) do nothing";
     DELETE_RECEIVED = "delete from mqtt_received where session = $1 and packet_id = $2";
-    WRITE_RETAINED = "insert into mqtt_retained (topic, payload, properties, qos, expires_at)
-        values ($1, $2, $3, $4, $5)
+    WRITE_RETAINED = "insert into mqtt_retained (topic, payload, properties, qos, expires_at, stamp)
+        values ($1, $2, $3, $4, $5, $6)
         on conflict (topic) do update set payload = excluded.payload, properties = excluded.properties,
-            qos = excluded.qos, expires_at = excluded.expires_at";
+            qos = excluded.qos, expires_at = excluded.expires_at, stamp = excluded.stamp
+            where excluded.stamp >= mqtt_retained.stamp";
     DELETE_RETAINED = "delete from mqtt_retained where topic = $1";
+    WRITE_PASSED = "insert into mqtt_passed (session, topic, payload, properties, published_qos, qos, retain, ids,
+            expires_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    DELETE_PASSED = "delete from mqtt_passed where id = $1";
+    DELETE_PASSED_TO = "delete from mqtt_passed where session = $1";
+    PASSED = "select id, session, topic, payload, properties, published_qos, qos, retain, ids, expires_at
+        from mqtt_passed where id > $1 order by id limit $2";
     SESSIONS = "select serial, device, token, client_id, expiry_ms, ends_at, will_topic, will_payload,
             will_properties, will_qos, will_retain, will_delay_ms, will_expiry_ms, will_due_at
         from mqtt_sessions where serial > $1 order by serial limit $2";
@@ -62,7 +73,7 @@ sql! {
         from mqtt_entries where (session, number) > ($1, $2) order by session, number limit $3";
     RECEIVED = "select session, packet_id from mqtt_received where (session, packet_id) > ($1, $2)
         order by session, packet_id limit $3";
-    RETAINED = "select topic, payload, properties, qos, expires_at from mqtt_retained
+    RETAINED = "select topic, payload, properties, qos, expires_at, stamp from mqtt_retained
         where topic > $1 order by topic limit $2";
 }
 
@@ -72,7 +83,7 @@ impl Store {
     /// # Errors
     /// If it cannot be written; it may be tried again then.
     pub async fn keep(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.engine().write_freely(transaction(batch)).await.map(drop)
+        self.engine().write_freely(alone(batch)).await.map(drop)
     }
 
     /// Everything that was kept.
@@ -101,7 +112,24 @@ impl Store {
         self.read_received(&mut sessions).await?;
         let retained = self.kept_messages().await?;
         let alive_at = self.note(ALIVE).await?.and_then(|body| String::from_utf8(body).ok()?.parse().ok());
-        Ok(Recalled { sessions: sessions.into_values().collect(), retained, alive_at })
+        let passed = self.all_passed().await?;
+        Ok(Recalled { sessions: sessions.into_values().collect(), retained, passed, alive_at })
+    }
+
+    /// What nodes had passed to each other, if this hub had several before.
+    async fn all_passed(&self) -> Result<Vec<(u64, Passed)>, StoreError> {
+        let mut all: Vec<(u64, Passed)> = Vec::new();
+        loop {
+            let last = all.last().map_or(0, |(id, _)| number(*id));
+            let rows = self.engine().read(PASSED, [last.into(), PAGE_ROWS.into()]).await?;
+            let is_last = rows.len() < PAGE_ROWS as usize;
+            for row in rows {
+                all.push(passed_of(row)?);
+            }
+            if is_last {
+                return Ok(all);
+            }
+        }
     }
 
     async fn kept_sessions(&self) -> Result<BTreeMap<u64, RecalledSession>, StoreError> {
@@ -165,22 +193,18 @@ impl Store {
         }
     }
 
-    async fn kept_messages(&self) -> Result<Vec<Arc<Message>>, StoreError> {
-        let mut messages: Vec<Arc<Message>> = Vec::new();
+    async fn kept_messages(&self) -> Result<Vec<(u64, Arc<Message>)>, StoreError> {
+        let mut messages: Vec<(u64, Arc<Message>)> = Vec::new();
+        let mut last = String::new();
         loop {
-            let last = messages.last().map(|message| message.topic.to_string()).unwrap_or_default();
-            let rows = self.engine().read(RETAINED, [last.into(), PAGE_ROWS.into()]).await?;
+            let rows = self.engine().read(RETAINED, [Value::from(&last), PAGE_ROWS.into()]).await?;
             let is_last = rows.len() < PAGE_ROWS as usize;
             for row in rows {
-                let mut columns = Columns::of("mqtt_retained", row);
-                messages.push(Arc::new(Message {
-                    topic: columns.text()?.into(),
-                    payload: columns.bytes()?.into(),
-                    properties: columns.bytes()?.into(),
-                    qos: small(&mut columns)?,
-                    retain: true,
-                    expires_at: moment(&mut columns)?,
-                }));
+                let (stamp, message) = retained_of(row)?;
+                last = message.topic.to_string();
+                if !message.payload.is_empty() {
+                    messages.push((stamp, Arc::new(message)));
+                }
             }
             if is_last {
                 return Ok(messages);
@@ -189,13 +213,33 @@ impl Store {
     }
 }
 
-fn transaction(batch: &Batch) -> Transaction {
+/// Of a hub that is alone: what is no longer retained leaves nothing behind.
+fn alone(batch: &Batch) -> Transaction {
+    let mut many = contents(batch, None);
+    for topic in batch.retained.iter().filter(|(_, of)| of.message.is_none()).map(|(topic, _)| topic) {
+        many.push(DELETE_RETAINED, [Value::from(&**topic)]);
+    }
+    let mut transaction = many.into_transaction();
+    if let Some(at) = batch.alive_at {
+        transaction.push(note::write(ALIVE, Some(at.to_string().as_bytes())));
+    }
+    transaction
+}
+
+/// All of a batch but when it was, and what is no longer retained; new sessions are of a node.
+fn contents(batch: &Batch, node: Option<&str>) -> Many {
     let mut many = Many::default();
     for (serial, session) in &batch.sessions {
         match session {
-            Some(session) => many.push(WRITE_SESSION, session_values(session)),
+            Some(session) => many.push(WRITE_SESSION, session_values(session, node)),
             None => {
-                let all = [DELETE_SESSION, DELETE_SUBSCRIPTIONS, DELETE_ENTRIES, DELETE_ALL_RECEIVED];
+                let all = [
+                    DELETE_SESSION,
+                    DELETE_SUBSCRIPTIONS,
+                    DELETE_ENTRIES,
+                    DELETE_ALL_RECEIVED,
+                    DELETE_PASSED_TO,
+                ];
                 all.into_iter().for_each(|sql| many.push(sql, [number(*serial).into()]));
             }
         }
@@ -230,26 +274,18 @@ fn transaction(batch: &Batch) -> Transaction {
         let sql = if *is_there { WRITE_RECEIVED } else { DELETE_RECEIVED };
         many.push(sql, [number(*serial).into(), i64::from(*packet_id).into()]);
     }
-    for (topic, message) in &batch.retained {
-        match message {
-            Some(message) => many.push(
-                WRITE_RETAINED,
-                [
-                    Value::from(&**topic),
-                    message.payload.to_vec().into(),
-                    message.properties.to_vec().into(),
-                    i64::from(message.qos).into(),
-                    message.expires_at.map(number).into(),
-                ],
-            ),
-            None => many.push(DELETE_RETAINED, [Value::from(&**topic)]),
+    for (topic, retained) in &batch.retained {
+        if let Some(message) = &retained.message {
+            many.push(WRITE_RETAINED, retained_values(topic, retained.stamp, Some(message)));
         }
     }
-    let mut transaction = many.into_transaction();
-    if let Some(at) = batch.alive_at {
-        transaction.push(note::write(ALIVE, Some(at.to_string().as_bytes())));
+    for passed in &batch.passed {
+        many.push(WRITE_PASSED, passed_values(passed));
     }
-    transaction
+    for id in batch.taken.keys() {
+        many.push(DELETE_PASSED, [number(*id).into()]);
+    }
+    many
 }
 
 /// Runs of few statements, put together by statement. Within a batch the order does not matter.
@@ -268,119 +304,4 @@ impl Many {
         let statements = self.0.into_iter().map(|(sql, width, values)| Statement::many(sql, width, values));
         statements.collect::<Vec<_>>().into()
     }
-}
-
-fn number(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn session_values(session: &Session) -> [Value; 14] {
-    let (device, token) = match &session.principal {
-        Principal::Device(device) => (Value::id(device), Value::Null),
-        Principal::Token(token) => (Value::Null, Value::id(token)),
-        Principal::Anonymous => (Value::Null, Value::Null),
-    };
-    let will = session.will.as_ref();
-    [
-        number(session.serial).into(),
-        device,
-        token,
-        Value::from(&*session.client_id),
-        number(session.expiry_ms).into(),
-        session.ends_at.map(number).into(),
-        will.map(|will| will.message.topic.to_string()).into(),
-        will.map(|will| will.message.payload.to_vec()).into(),
-        will.map(|will| will.message.properties.to_vec()).into(),
-        will.map(|will| i64::from(will.message.qos)).into(),
-        will.map(|will| will.message.retain).into(),
-        will.map(|will| number(will.delay_ms)).into(),
-        will.and_then(|will| will.expiry_ms).map(number).into(),
-        will.and_then(|will| will.due_at).map(number).into(),
-    ]
-}
-
-fn entry_values(serial: Value, at: Value, entry: &Entry) -> [Value; 11] {
-    let ids: Vec<String> = entry.ids.iter().map(u32::to_string).collect();
-    [
-        serial,
-        at,
-        Value::from(&*entry.message.topic),
-        entry.message.payload.to_vec().into(),
-        entry.message.properties.to_vec().into(),
-        i64::from(entry.message.qos).into(),
-        i64::from(entry.qos).into(),
-        entry.retain.into(),
-        ids.join(" ").into(),
-        entry.message.expires_at.map(number).into(),
-        word(entry.progress).into(),
-    ]
-}
-
-fn word(progress: Progress) -> i64 {
-    match progress {
-        Progress::Waiting => 0,
-        Progress::Sent => 1,
-        Progress::Released => 2,
-    }
-}
-
-fn small(columns: &mut Columns) -> Result<u8, StoreError> {
-    u8::try_from(columns.integer()?).map_err(|_| StoreError::damaged("what the MQTT broker keeps"))
-}
-
-fn moment(columns: &mut Columns) -> Result<Option<u64>, StoreError> {
-    Ok(columns.maybe_integer()?.map(i64::unsigned_abs))
-}
-
-fn session_of(row: Row) -> Result<Session, StoreError> {
-    let mut columns = Columns::of("mqtt_sessions", row);
-    let serial = columns.integer()?.unsigned_abs();
-    let principal = match (columns.maybe_parsed()?, columns.maybe_parsed()?) {
-        (Some(device), _) => Principal::Device(device),
-        (None, Some(token)) => Principal::Token(token),
-        (None, None) => Principal::Anonymous,
-    };
-    let client_id = columns.text()?.into();
-    let expiry_ms = columns.integer()?.unsigned_abs();
-    let ends_at = moment(&mut columns)?;
-    let will = match columns.maybe_text()? {
-        None => None,
-        Some(topic) => {
-            let (payload, properties) = (columns.bytes()?.into(), columns.bytes()?.into());
-            let (qos, retain) = (small(&mut columns)?, columns.boolean()?);
-            let topic = topic.into();
-            Some(Will {
-                message: Arc::new(Message { topic, payload, qos, retain, properties, expires_at: None }),
-                delay_ms: columns.integer()?.unsigned_abs(),
-                expiry_ms: moment(&mut columns)?,
-                due_at: moment(&mut columns)?,
-            })
-        }
-    };
-    Ok(Session { serial, principal, client_id, expiry_ms, ends_at, will })
-}
-
-fn subscription_of(row: Row) -> Result<(u64, String, Subscription), StoreError> {
-    let mut columns = Columns::of("mqtt_subscriptions", row);
-    let (serial, filter) = (columns.integer()?.unsigned_abs(), columns.text()?);
-    let (qos, no_local, retain_as_published) = (small(&mut columns)?, columns.boolean()?, columns.boolean()?);
-    let id = columns.maybe_integer()?.and_then(|id| u32::try_from(id).ok());
-    Ok((serial, filter, Subscription { qos, no_local, retain_as_published, id }))
-}
-
-fn entry_of(row: Row) -> Result<(u64, u64, Entry), StoreError> {
-    let mut columns = Columns::of("mqtt_entries", row);
-    let (serial, at) = (columns.integer()?.unsigned_abs(), columns.integer()?.unsigned_abs());
-    let (topic, payload) = (columns.text()?.into(), columns.bytes()?.into());
-    let (properties, published_qos) = (columns.bytes()?.into(), small(&mut columns)?);
-    let (qos, retain) = (small(&mut columns)?, columns.boolean()?);
-    let ids = columns.text()?.split(' ').filter_map(|id| id.parse().ok()).collect();
-    let expires_at = moment(&mut columns)?;
-    let progress = match columns.integer()? {
-        0 => Progress::Waiting,
-        1 => Progress::Sent,
-        _ => Progress::Released,
-    };
-    let message = Message { topic, payload, qos: published_qos, retain, properties, expires_at };
-    Ok((serial, at, Entry { message: Arc::new(message), qos, retain, ids, progress }))
 }

@@ -69,6 +69,7 @@ pub use deployment::DeploymentFilter;
 pub use device_list::{DeviceQuery, DeviceView, Sort};
 pub use error::StoreError;
 pub use gateway::GatewayView;
+pub use kept::nodes::{BrokerNode, Moved, PASSED_ROWS_MAX};
 pub use overview::Overview;
 pub use position::Placed;
 pub use report::Logged;
@@ -170,6 +171,7 @@ impl Store {
             deployment::SQL,
             device::SQL,
             kept::SQL,
+            kept::nodes::SQL,
             gateway::SQL,
             dashboard::SQL,
             group::SQL,

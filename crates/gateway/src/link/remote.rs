@@ -1,6 +1,6 @@
 //! The hub at the far end of a link, for the gateways of this process.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -350,8 +350,9 @@ impl Hub for RemoteHub {
         Box::pin(async move { self.ask(Question::Refused(device, why)).await.unwrap_or_default() })
     }
 
-    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<(), UplinkError>> {
-        self.shared.settings.notes.keep(batch)
+    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<BTreeSet<u64>, UplinkError>> {
+        let kept = self.shared.settings.notes.keep(batch);
+        Box::pin(async move { kept.await.map(|()| BTreeSet::new()) })
     }
 
     fn recall(&self) -> Answer<'_, Result<Recalled, UplinkError>> {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use motehub_domain::kept::Principal;
 
+use super::cluster::Cluster;
 use super::deliver::Delivery;
 use super::notes::Notes;
 use super::reply;
@@ -53,6 +54,8 @@ pub struct Broker {
     /// Connections that are not read until the disk has caught up.
     pub(super) throttled: Vec<Slot>,
     pub(super) counters: Counters,
+    /// What it knows because there are others; `None` if there are none.
+    pub(super) cluster: Option<Box<Cluster>>,
     /// Kept for its capacity.
     pub(super) deliveries: Vec<Delivery>,
     /// Per session: in which round it was last met, and where in `deliveries` it is.
@@ -86,6 +89,7 @@ impl Broker {
             notes: Notes::default(),
             throttled: Vec::new(),
             counters: Counters::default(),
+            cluster: None,
             deliveries: Vec::new(),
             marks: Vec::new(),
             round: 0,

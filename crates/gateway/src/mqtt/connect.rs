@@ -133,11 +133,7 @@ impl Broker {
         let will = connect.will.take().map(|will| checked_will(will, &client)).transpose()?;
         let Some(conn) = self.conn(slot) else { return Ok(()) };
         let (connection_id, peer) = (conn.id, conn.peer);
-        let principal = match (&client.device, client.token) {
-            (Some(identity), _) => Principal::Device(identity.device),
-            (None, Some(token)) => Principal::Token(token),
-            (None, None) => Principal::Anonymous,
-        };
+        let principal = client.principal();
         let assigned = connect.client_id.is_empty().then(|| self.free_client_id(connection_id, &principal));
         let client_id = assigned.clone().unwrap_or_else(|| connect.client_id.clone());
         let key = Key { principal, client_id: client_id.into() };
@@ -178,6 +174,7 @@ impl Broker {
         self.set_session_rights(index, &client.rights);
         let Some(conn) = self.conn_mut(slot) else { return Ok(()) };
         conn.phase = Phase::Open;
+        conn.since = now;
         conn.session = Some((index, serial));
         conn.connect_by = None;
         conn.silence_max_ms = u64::from(keep_alive_s) * 1500;
@@ -195,6 +192,8 @@ impl Broker {
             out.attach = Some(Connection { id, device, address: peer, transport, silence_max });
         }
         self.note_session(now, index);
+        self.tell_connected(now, index);
+        self.tell_presence(index);
         self.write(slot, &bytes, out);
         self.arm_connection(now, slot);
         self.send_again(now, slot, out);
@@ -204,7 +203,10 @@ impl Broker {
 
     /// A client identifier that the same principal has no session with.
     fn free_client_id(&self, connection: ConnectionId, principal: &Principal) -> String {
-        let mut client_id = format!("auto-{:x}", connection.0);
+        let mut client_id = match &self.cluster {
+            Some(cluster) => format!("auto-{}-{:x}", cluster.name, connection.0),
+            None => format!("auto-{:x}", connection.0),
+        };
         let is_taken = |client_id: &str| {
             let key = Key { principal: *principal, client_id: client_id.into() };
             self.session_of.contains_key(&key)
@@ -237,8 +239,7 @@ impl Broker {
         if count >= self.limits.sessions_per_principal_max {
             return Err((reason::QUOTA, "too many sessions of the same user"));
         }
-        let serial = self.next_serial;
-        self.next_serial += 1;
+        let serial = self.new_serial().ok_or((reason::UNAVAILABLE, "please try again later"))?;
         let (index, session) = self.place_for(key, serial);
         self.sessions[index as usize] = Some(session);
         Ok((index, serial, false))

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::asks::{Asks, Settled};
+use super::cluster::carry::{self, Carry};
 use super::{Broker, Flow, Millis, Out, Slot, Token};
 use crate::hub::{Answer, Arrival, Hub, Refusal};
 
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     pub kill: CancellationToken,
     /// The broker has something to be kept on disk.
     pub keep: Notify,
+    /// What waits for other nodes.
+    pub carry: Carry,
     /// When the program started, in milliseconds since 1970.
     started_ms: u64,
 }
@@ -68,6 +71,7 @@ impl Shared {
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
             keep: Notify::new(),
+            carry: Carry::default(),
             started_ms,
         }
     }
@@ -104,6 +108,10 @@ impl Shared {
         core.ready = std::mem::take(&mut out.ready);
         if core.broker.has_notes() {
             self.keep.notify_one();
+        }
+        if let Some(nodes) = self.hub.nodes() {
+            // Within the lock, so that what is said keeps its order.
+            self.carry.speak(nodes, &mut core.broker, now);
         }
         drop(core);
         for message in out.tapped.drain(..) {
@@ -348,7 +356,7 @@ impl<'a> Task<'a> {
             }
             let Some(knock) = out.knock else { return };
             let answer = timeout(AUTHENTICATE_MAX, shared.hub.authenticate(knock)).await;
-            let answer = answer.unwrap_or(Err(Refusal::Unavailable));
+            let answer = carry::welcome(shared, slot, answer.unwrap_or(Err(Refusal::Unavailable))).await;
             let ((), next) =
                 shared.call(Some(slot), |broker, now, out| broker.authenticated(now, slot, answer, out));
             out = next;

@@ -34,6 +34,8 @@ pub struct Counters {
     pub dropped_rights: u64,
     /// Messages that expired while they waited.
     pub dropped_expired: u64,
+    /// Messages for a session that had gone to another node meanwhile.
+    pub dropped_elsewhere: u64,
     /// Messages that could not be retained.
     pub dropped_retained: u64,
 }
@@ -75,6 +77,7 @@ pub(super) fn publish(broker: &Broker) {
         ("rights", counters.dropped_rights),
         ("expired", counters.dropped_expired),
         ("retained", counters.dropped_retained),
+        ("elsewhere", counters.dropped_elsewhere),
     ];
     for (reason, count) in dropped {
         metrics::counter!("motehub_mqtt_dropped_total", "reason" => reason).absolute(count);

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use motehub_domain::id::DeviceId;
-use motehub_domain::kept::Message;
+use motehub_domain::kept::{Message, Retained};
 use motehub_protocol::{Encoding, Said, dialect};
 
 use super::broker::{Broker, Timer};
@@ -103,6 +103,7 @@ impl Broker {
         } else {
             self.note_session(now, index);
             self.note_sent(index);
+            self.tell_presence(index);
             self.arm_session(now, index);
         }
     }
@@ -113,22 +114,17 @@ impl Broker {
         if let Some((_, will)) = session.will.take() {
             self.send_will(now, index, will, out);
         }
+        self.tell_ended(index);
         if let Some(session) = self.sessions[index as usize].as_mut()
             && std::mem::take(&mut session.is_kept)
         {
             self.notes.forget_session(session.serial);
         }
         self.drop_subscriptions(index, |_| true);
-        let Some(session) = self.sessions[index as usize].take() else { return };
-        self.free_sessions.push(index);
-        self.session_of.remove(&session.key);
-        match self.per_principal.get_mut(&session.key.principal) {
-            Some(indexes) if indexes.len() > 1 => indexes.retain(|of| *of != index),
-            _ => drop(self.per_principal.remove(&session.key.principal)),
-        }
+        drop(self.vacate(index));
     }
 
-    fn send_will(&mut self, now: Millis, index: u32, will: Will, out: &mut Out) {
+    pub(super) fn send_will(&mut self, now: Millis, index: u32, will: Will, out: &mut Out) {
         let Some(session) = self.sessions[index as usize].as_ref() else { return };
         if !session.rights.may_publish(&will.message.topic) {
             self.counters.refused_rights += 1;
@@ -177,7 +173,8 @@ impl Broker {
 
     /// When [`Broker::tick`] is to be called next.
     pub fn deadline(&self) -> Option<Millis> {
-        self.timers.peek().map(|Reverse((at, _))| *at)
+        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        timer.into_iter().chain(self.cluster_deadline()).min()
     }
 
     /// Does what is due: silent connections, expired sessions, delayed wills.
@@ -193,10 +190,11 @@ impl Broker {
         }
         if now >= self.retained_swept_at + SWEEP_MS {
             self.retained_swept_at = now;
-            for topic in self.retained.sweep(now) {
-                self.notes.retained(&topic, None);
+            for (topic, stamp) in self.retained.sweep(now) {
+                self.notes.retained(&topic, Retained { message: None, stamp });
             }
         }
+        self.tick_cluster(now, out);
         self.note_alive(now);
         self.weigh(now);
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use motehub_domain::id::DeviceId;
-use motehub_domain::kept::{Batch, Principal};
+use motehub_domain::kept::Principal;
 use motehub_domain::topic::{TopicRights, check_topic_name};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -17,7 +17,9 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::cluster::carry;
 use super::connection::{Shared, serve};
+use super::keeper::keep;
 use super::{Broker, Counters, Limits, Listener, Message, SessionView, Totals, Wanted, tls, websocket};
 use crate::balancer::Balancers;
 use crate::hub::{Client, ConnectionId, Hub};
@@ -32,8 +34,6 @@ const PROBE_AFTER: Duration = Duration::from_secs(60);
 const DRAIN_MAX: Duration = Duration::from_millis(2_500);
 /// How long the last batch may take to get to the disk when the program ends.
 const KEEP_MAX: Duration = Duration::from_millis(800);
-/// The pause before a batch that could not be kept is tried again.
-const KEEP_AGAIN: Duration = Duration::from_millis(500);
 /// Timers are looked at at least and at most this often.
 const TICK_MAX: Duration = Duration::from_secs(1);
 const TICK_MIN: Duration = Duration::from_millis(20);
@@ -145,6 +145,7 @@ impl Gateway {
         let Self { shared, listeners, next_connection, .. } = self;
         let is_over = CancellationToken::new();
         let keeper = tokio::spawn(keep(shared.clone(), is_over.clone()));
+        let follower = tokio::spawn(carry::follow(shared.clone()));
         for (listener, layers) in listeners {
             let (shared, shutdown, next) = (shared.clone(), shutdown.clone(), next_connection.clone());
             let tasks = shared.tasks.clone();
@@ -165,6 +166,7 @@ impl Gateway {
             shared.kill.cancel();
             let _ = timeout(TICK_MAX / 4, shared.tasks.wait()).await;
         }
+        follower.abort();
         is_over.cancel();
         let stopping = keeper.abort_handle();
         if timeout(KEEP_MAX, keeper).await.is_err() {
@@ -176,6 +178,10 @@ impl Gateway {
 
 /// A broker that knows what was kept.
 async fn recalled(mut broker: Broker, now: u64, hub: &dyn Hub) -> io::Result<Broker> {
+    if let Some(nodes) = hub.nodes() {
+        let serials = nodes.serials().await.map_err(io::Error::other)?;
+        broker.join(nodes.name(), now, serials);
+    }
     let recalled = hub.recall().await.map_err(io::Error::other)?;
     let principals: Vec<Principal> = recalled.sessions.iter().map(|s| s.session.principal).collect();
     let clients = hub.who(principals.clone()).await.map_err(io::Error::other)?;
@@ -183,40 +189,6 @@ async fn recalled(mut broker: Broker, now: u64, hub: &dyn Hub) -> io::Result<Bro
         principals.into_iter().zip(clients).filter_map(|(who, client)| Some((who, client?))).collect();
     broker.recall(now, recalled, |who| known.get(who).cloned());
     Ok(broker)
-}
-
-/// Has the hub keep what the broker wants kept, one batch after the other, for ever if need be: nothing of it is
-/// acknowledged before. Ends when the gateway is over and everything is kept.
-async fn keep(shared: Arc<Shared>, is_over: CancellationToken) {
-    loop {
-        if let (Some((number, batch)), _) = shared.call(None, |broker, _, _| broker.take_notes()) {
-            keep_batch(&shared, &batch).await;
-            shared.call_aside(|broker, now, out| broker.kept(now, number, out));
-        } else if is_over.is_cancelled() {
-            return;
-        } else {
-            tokio::select! {
-                () = shared.keep.notified() => {}
-                () = is_over.cancelled() => {}
-            }
-        }
-    }
-}
-
-async fn keep_batch(shared: &Shared, batch: &Batch) {
-    if batch.is_empty() {
-        return;
-    }
-    let mut is_failing = false;
-    while let Err(error) = shared.hub.keep(batch).await {
-        if !std::mem::replace(&mut is_failing, true) {
-            tracing::error!(%error, "what MQTT clients must not lose cannot be stored: nothing is acknowledged");
-        }
-        tokio::time::sleep(KEEP_AGAIN).await;
-    }
-    if is_failing {
-        tracing::info!("what MQTT clients must not lose can be stored again");
-    }
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

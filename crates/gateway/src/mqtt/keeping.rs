@@ -1,13 +1,13 @@
 //! How the broker's memory gets to the disk and back: batches of notes out, sessions and retained messages in.
 
-use motehub_domain::kept::{self, Batch, Principal, Progress, Recalled, RecalledSession};
+use motehub_domain::kept::{self, Batch, Principal, Progress, Recalled, RecalledSession, Retained};
 use motehub_domain::topic::TopicRights;
 
 use super::Millis;
 use super::broker::Broker;
 use super::out::{Out, Slot};
 use super::session::{Key, Queued, Received, Session, Subscription, Will};
-use super::state::Phase;
+use super::state::{Deferred, Phase};
 use super::subscribe::filter_of;
 use super::wire::reason;
 use crate::hub::Client;
@@ -25,12 +25,20 @@ impl Broker {
     /// What is to be kept on disk, with a number for [`Broker::kept`]; `None` if there is nothing, or if the last
     /// batch was not reported yet.
     pub fn take_notes(&mut self) -> Option<(u64, Batch)> {
-        self.notes.take()
+        let (number, batch) = self.notes.take()?;
+        if let Some(cluster) = self.cluster.as_mut() {
+            cluster.batch_leaves(batch.taken.keys().copied());
+        }
+        Some((number, batch))
     }
 
     /// A batch is on disk.
     pub fn kept(&mut self, now: Millis, number: u64, out: &mut Out) {
-        for slot in self.notes.kept(number) {
+        let slots = self.notes.kept(number);
+        if let Some(cluster) = self.cluster.as_mut() {
+            cluster.batch_is_kept(now, number);
+        }
+        for slot in slots {
             self.acknowledge(now, slot, out);
             self.write_deferred(slot, out);
             self.pump(now, slot, out);
@@ -57,16 +65,39 @@ impl Broker {
         if is_kept && conn.deferred.is_empty() {
             return self.write(slot, bytes, out);
         }
-        conn.deferred.push_back((ticket, bytes.into()));
+        conn.deferred.push_back(Deferred { ticket, told: None, bytes: bytes.into() });
         self.notes.wait(ticket, slot);
     }
 
-    fn write_deferred(&mut self, slot: Slot, out: &mut Out) {
-        let Self { conns, notes, .. } = self;
+    /// Like [`Broker::write_kept`] for an answer that waits also until other nodes know what they are told.
+    pub(super) fn write_known(&mut self, slot: Slot, ticket: u64, bytes: &[u8], out: &mut Out) {
+        let Some(cluster) = &self.cluster else { return self.write_kept(slot, ticket, bytes, out) };
+        let told = cluster.to_know();
+        if self.notes.is_kept(ticket) && cluster.peers.are_known(told, ticket) {
+            return self.write_kept(slot, ticket, bytes, out);
+        }
+        let Some(conn) = self.conn_mut(slot) else { return };
+        conn.deferred.push_back(Deferred { ticket, told: Some(told), bytes: bytes.into() });
+        self.notes.wait(ticket, slot);
+        self.wait_for_others(slot);
+    }
+
+    /// Whether an answer waits until other nodes know something.
+    pub(super) fn awaits_others(&self, slot: Slot) -> bool {
+        self.conn(slot).is_some_and(|conn| conn.deferred.iter().any(|deferred| deferred.told.is_some()))
+    }
+
+    pub(super) fn write_deferred(&mut self, slot: Slot, out: &mut Out) {
+        let Self { conns, notes, cluster, .. } = self;
         let Some(conn) = conns.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
         let is_open = !matches!(conn.phase, Phase::Closed);
-        while conn.deferred.front().is_some_and(|(ticket, _)| notes.is_kept(*ticket))
-            && let Some((_, bytes)) = conn.deferred.pop_front()
+        let is_known =
+            |ticket, told| cluster.as_ref().is_none_or(|cluster| cluster.peers.are_known(told, ticket));
+        let is_due = |deferred: &Deferred| {
+            notes.is_kept(deferred.ticket) && deferred.told.is_none_or(|told| is_known(deferred.ticket, told))
+        };
+        while conn.deferred.front().is_some_and(is_due)
+            && let Some(Deferred { bytes, .. }) = conn.deferred.pop_front()
         {
             if is_open {
                 conn.output.extend_from_slice(&bytes);
@@ -118,25 +149,38 @@ impl Broker {
     /// Makes the broker what it was when it was stopped or killed. `who` says what a principal may do now; sessions of
     /// those who are gone are forgotten. To be called once, before anything else.
     pub fn recall(&mut self, now: Millis, recalled: Recalled, who: impl Fn(&Principal) -> Option<Client>) {
-        for message in recalled.retained {
-            if !self.retained.put(&message, self.limits.retained_messages_max, self.limits.retained_bytes_max)
-            {
+        for (stamp, message) in recalled.retained {
+            let (messages_max, bytes_max) =
+                (self.limits.retained_messages_max, self.limits.retained_bytes_max);
+            if !self.retained.put(&message, stamp, messages_max, bytes_max) {
                 self.counters.dropped_retained += 1;
-                self.notes.retained(&message.topic, None);
+                self.notes.retained(&message.topic, Retained { message: None, stamp });
             }
         }
         // When the connections of a hub that was killed ended: not later than this.
         let died_at = recalled.alive_at.map_or(now, |at| now.min(at + ALIVE_EVERY_MS));
         for session in recalled.sessions {
-            self.next_serial = self.next_serial.max(session.session.serial + 1);
+            if self.cluster.is_none() {
+                self.next_serial = self.next_serial.max(session.session.serial + 1);
+            }
             match who(&session.session.principal) {
                 Some(client) => self.recall_session(now, died_at, session, client),
                 None => self.notes.forget_session(session.session.serial),
             }
         }
+        let mut out = Out::default();
+        for (id, passed) in recalled.passed {
+            self.take_passed(now, id, passed, &mut out);
+        }
     }
 
-    fn recall_session(&mut self, now: Millis, died_at: Millis, recalled: RecalledSession, client: Client) {
+    pub(super) fn recall_session(
+        &mut self,
+        now: Millis,
+        died_at: Millis,
+        recalled: RecalledSession,
+        client: Client,
+    ) {
         let RecalledSession { session: record, subscriptions, entries, received } = recalled;
         let key = Key { principal: record.principal, client_id: record.client_id };
         if record.expiry_ms == 0 && record.will.is_none() || self.session_of.contains_key(&key) {
@@ -195,9 +239,11 @@ impl Broker {
             retain_as_published: kept.retain_as_published,
             id: kept.id,
             text: text.into(),
+            is_wanted: false,
         };
         self.routes.insert(share, subscription.filter.as_str(), subscription.interest(index));
         session.subscriptions.push(subscription);
+        self.tell_subscribed(index, text);
     }
 
     /// A place in the table for a new session, which is to be put there.
@@ -209,7 +255,22 @@ impl Broker {
         });
         self.per_principal.entry(key.principal).or_default().push(index);
         self.session_of.insert(key.clone(), index);
+        if let Some(cluster) = self.cluster.as_mut() {
+            cluster.here.insert(serial, index);
+        }
         (index, Session::new(key, serial))
+    }
+
+    /// Takes a session out of the table, whatever becomes of it.
+    pub(super) fn vacate(&mut self, index: u32) -> Option<Session> {
+        let session = self.sessions[index as usize].take()?;
+        self.free_sessions.push(index);
+        self.session_of.remove(&session.key);
+        match self.per_principal.get_mut(&session.key.principal) {
+            Some(indexes) if indexes.len() > 1 => indexes.retain(|of| *of != index),
+            _ => drop(self.per_principal.remove(&session.key.principal)),
+        }
+        Some(session)
     }
 
     /// Ends all sessions of somebody who is gone, with their connections; their wills are not sent.

@@ -3,10 +3,9 @@
 //! One batch is on its way to the disk at a time, while the next is collected. Whatever is acknowledged only when
 //! it is on disk waits for the number of the batch that has it.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
 
-use motehub_domain::kept::{Batch, Entry, EntryNote, Message, Progress, Session, Subscription};
+use motehub_domain::kept::{Batch, Entry, EntryNote, Passed, Progress, Retained, Session, Subscription};
 
 use super::Slot;
 
@@ -103,10 +102,44 @@ impl Notes {
     }
 
     /// The retained message of a topic has changed.
-    pub(super) fn retained(&mut self, topic: &str, message: Option<&Arc<Message>>) {
+    pub(super) fn retained(&mut self, topic: &str, retained: Retained) {
         self.made += 1;
-        self.bytes += message.map_or(0, |message| message.size_bytes());
-        self.batch.retained.insert(topic.into(), message.cloned());
+        self.bytes += retained.message.as_ref().map_or(0, |message| message.size_bytes());
+        self.batch.retained.insert(topic.into(), retained);
+    }
+
+    /// A message is passed to a session of another node.
+    pub(super) fn pass(&mut self, passed: Passed) {
+        self.made += 1;
+        self.bytes += passed.message.size_bytes();
+        self.batch.passed.push(passed);
+    }
+
+    /// What was passed to a session is an entry of it from now on.
+    pub(super) fn take_passed(&mut self, id: u64, serial: u64, number: u64) {
+        self.made += 1;
+        self.batch.taken.insert(id, (serial, number));
+    }
+
+    /// Another node has a session from now on.
+    pub(super) fn hand_over(&mut self, serial: u64, to: &str) {
+        self.made += 1;
+        self.batch.handed.insert(serial, to.into());
+    }
+
+    /// Other nodes have taken sessions.
+    pub(super) fn lose(&mut self, lost: &BTreeSet<u64>) {
+        self.batch.lose(lost);
+    }
+
+    /// The number of the batch that is collected.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The number of the last batch that is on disk.
+    pub(super) fn number_kept(&self) -> u64 {
+        self.kept
     }
 
     /// The broker is alive.

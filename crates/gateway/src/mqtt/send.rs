@@ -33,8 +33,12 @@ impl Broker {
         while has_room(outlet.conn, outlet.session, limits) {
             let session = &mut *outlet.session;
             let is_again = session.queue.front().is_some_and(|queued| queued.again);
+            if session.late.is_some() && !is_again {
+                return;
+            }
             if let Some(replay) = session.replays.front_mut().filter(|_| !is_again) {
-                if !outlet.notes.is_kept(replay.ticket) {
+                let follows_suback = outlet.conn.deferred.iter().any(|deferred| deferred.told.is_some());
+                if !outlet.notes.is_kept(replay.ticket) || follows_suback {
                     return;
                 }
                 let Some(message) = retained.next(&replay.filter, replay.after.as_deref(), now) else {

@@ -37,6 +37,8 @@ pub(super) struct Subscription {
     pub retain_as_published: bool,
     /// The subscription identifier.
     pub id: Option<u32>,
+    /// Other nodes know it as something that this node wants, and not as a subscription of the session.
+    pub is_wanted: bool,
 }
 
 impl Subscription {
@@ -167,6 +169,11 @@ pub(super) struct Session {
     pub next_number: u64,
     /// It is on disk or on its way there, because it outlives its connection.
     pub is_kept: bool,
+    /// Other nodes know of it.
+    pub is_told: bool,
+    /// While what was passed to it before it came here may still come: the number that the next of that has. Nothing
+    /// that was published since is sent meanwhile.
+    pub late: Option<u64>,
     /// Messages that were dropped.
     pub dropped: u64,
     /// When its timer goes off next; at most one is armed that matters.
@@ -195,6 +202,8 @@ impl Session {
             replays: VecDeque::new(),
             next_number: 0,
             is_kept: false,
+            is_told: false,
+            late: None,
             dropped: 0,
             timer_at: None,
         }
@@ -215,6 +224,17 @@ impl Session {
             if number < PACKET_IDS || self.in_flight.iter().all(|m| m.packet_id != packet_id) {
                 return number;
             }
+        }
+    }
+
+    /// The number of a message that comes late: it is sent before what was published since.
+    pub(super) fn late_number(&mut self) -> u64 {
+        match &mut self.late {
+            Some(number) => {
+                *number += 1;
+                *number - 1
+            }
+            None => self.number(),
         }
     }
 
@@ -245,7 +265,13 @@ impl Session {
     /// Puts a message behind the others.
     pub(super) fn enqueue(&mut self, queued: Queued) {
         self.queue_bytes += queued.message.size_bytes();
-        self.queue.push_back(queued);
+        let is_late = self.queue.back().is_some_and(|last| last.number > queued.number);
+        if is_late {
+            let at = self.queue.partition_point(|waiting| waiting.number < queued.number);
+            self.queue.insert(at, queued);
+        } else {
+            self.queue.push_back(queued);
+        }
     }
 
     /// Puts a message of a former life of the program behind the others.

@@ -54,10 +54,21 @@ pub(super) struct Pending {
     pub remark: Option<Box<str>>,
 }
 
+/// An answer that waits.
+pub(super) struct Deferred {
+    /// Until this batch of notes is on disk.
+    pub ticket: u64,
+    /// And until other nodes know what they were told up to this number, and of that batch.
+    pub told: Option<u64>,
+    pub bytes: Box<[u8]>,
+}
+
 pub(super) struct Conn {
     pub id: ConnectionId,
     pub peer: SocketAddr,
     pub opened_at: Millis,
+    /// When its client was let in.
+    pub since: Millis,
     pub phase: Phase,
     pub version: Version,
     /// A packet that is not there in full yet.
@@ -99,7 +110,7 @@ pub(super) struct Conn {
     /// How many of `pending` are passed on.
     pub passed_on: usize,
     /// Answers that are written when a batch of notes is on disk.
-    pub deferred: VecDeque<(u64, Box<[u8]>)>,
+    pub deferred: VecDeque<Deferred>,
     /// It is not read until the disk has caught up.
     pub is_throttled: bool,
     /// The token of the first of `pending`.
@@ -115,6 +126,7 @@ impl Conn {
             id,
             peer,
             opened_at: now,
+            since: now,
             phase: Phase::Greeting,
             version: Version::V3,
             inbound: Vec::new(),

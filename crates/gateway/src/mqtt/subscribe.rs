@@ -40,7 +40,7 @@ impl Broker {
             subscribe.wishes.iter().map(|wish| self.subscribe_one(index, wish, subscribe.id)).collect();
         let bytes = reply::subscribed(version, subscribe.packet_id, &codes);
         let ticket = self.notes.since(made);
-        self.write_kept(slot, ticket, &bytes, out);
+        self.write_known(slot, ticket, &bytes, out);
         self.pump(now, slot, out);
         self.note_listening(index, Some(&subscribe.wishes), out);
         Ok(())
@@ -83,6 +83,7 @@ impl Broker {
             no_local: wish.no_local,
             retain_as_published: wish.retain_as_published,
             id,
+            is_wanted: known.is_some_and(|known| session.subscriptions[known].is_wanted),
         };
         self.routes.insert(share, subscription.filter.as_str(), subscription.interest(index));
         if session.keeps() {
@@ -104,6 +105,7 @@ impl Broker {
             Some(known) => session.subscriptions[known] = subscription,
             None => session.subscriptions.push(subscription),
         }
+        self.tell_subscribed(index, &wish.filter);
         wish.qos
     }
 
@@ -144,10 +146,10 @@ impl Broker {
 
     /// Removes the subscriptions that are to go; whether there were any.
     pub(super) fn drop_subscriptions(&mut self, index: u32, goes: impl Fn(&Subscription) -> bool) -> bool {
-        let Self { sessions, routes, notes, .. } = self;
+        let Self { sessions, routes, notes, cluster, .. } = self;
         let Some(session) = sessions[index as usize].as_mut() else { return false };
         let before = session.subscriptions.len();
-        let (is_kept, serial) = (session.is_kept, session.serial);
+        let (is_kept, is_told, serial) = (session.is_kept, session.is_told, session.serial);
         let replays = &mut session.replays;
         session.subscriptions.retain(|subscription| {
             let goes = goes(subscription);
@@ -156,6 +158,15 @@ impl Broker {
                 replays.retain(|replay| replay.filter != subscription.filter);
                 if is_kept {
                     notes.subscription(serial, &subscription.text, None);
+                }
+                match cluster {
+                    Some(cluster) if subscription.is_wanted => {
+                        cluster.want_not(subscription.filter.as_str());
+                    }
+                    Some(cluster) if is_told => {
+                        cluster.tell_unsubscribed(serial, is_kept, &subscription.text);
+                    }
+                    Some(_) | None => {}
                 }
             }
             !goes

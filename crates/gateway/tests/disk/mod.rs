@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use motehub_domain::kept::{
-    Batch, Entry, EntryNote, Message, Recalled, RecalledSession, Session, Subscription,
+    Batch, Entry, EntryNote, Message, Passed, Recalled, RecalledSession, Retained, Session, Subscription,
 };
 
 /// See the file.
 #[derive(Default, Clone)]
 pub(crate) struct Disk {
-    sessions: BTreeMap<u64, Session>,
-    subscriptions: BTreeMap<(u64, Box<str>), Subscription>,
-    entries: BTreeMap<(u64, u64), Entry>,
-    received: BTreeMap<(u64, u16), ()>,
-    retained: BTreeMap<Box<str>, Arc<Message>>,
-    alive_at: Option<u64>,
+    pub(crate) sessions: BTreeMap<u64, Session>,
+    pub(crate) subscriptions: BTreeMap<(u64, Box<str>), Subscription>,
+    pub(crate) entries: BTreeMap<(u64, u64), Entry>,
+    pub(crate) received: BTreeMap<(u64, u16), ()>,
+    pub(crate) retained: BTreeMap<Box<str>, Retained>,
+    pub(crate) passed: BTreeMap<u64, Passed>,
+    pub(crate) passed_so_far: u64,
+    /// Which nodes have sessions, if there are several.
+    pub(crate) node_of: BTreeMap<u64, Box<str>>,
+    pub(crate) alive_at: Option<u64>,
 }
 
 impl Disk {
@@ -29,6 +33,8 @@ impl Disk {
                     self.subscriptions.retain(|(of, _), _| of != serial);
                     self.entries.retain(|(of, _), _| of != serial);
                     self.received.retain(|(of, _), ()| of != serial);
+                    self.passed.retain(|_, passed| passed.session != *serial);
+                    self.node_of.remove(serial);
                 }
             }
         }
@@ -49,8 +55,17 @@ impl Disk {
         for (key, is_there) in &batch.received {
             put(&mut self.received, key, is_there.then_some(&()));
         }
-        for (topic, message) in &batch.retained {
-            put(&mut self.retained, topic, message.as_ref());
+        for (topic, retained) in &batch.retained {
+            if self.retained.get(topic).is_none_or(|former| former.stamp <= retained.stamp) {
+                self.retained.insert(topic.clone(), retained.clone());
+            }
+        }
+        for passed in &batch.passed {
+            self.passed_so_far += 1;
+            self.passed.insert(self.passed_so_far, passed.clone());
+        }
+        for id in batch.taken.keys() {
+            self.passed.remove(id);
         }
         self.alive_at = batch.alive_at.or(self.alive_at);
     }
@@ -71,9 +86,16 @@ impl Disk {
         };
         Recalled {
             sessions: self.sessions.values().map(contents).collect(),
-            retained: self.retained.values().cloned().collect(),
+            retained: self.retained(),
+            passed: self.passed.clone().into_iter().collect(),
             alive_at: self.alive_at,
         }
+    }
+
+    /// What is retained, with its stamps.
+    fn retained(&self) -> Vec<(u64, Arc<Message>)> {
+        let all = self.retained.values();
+        all.filter_map(|retained| Some((retained.stamp, retained.message.clone()?))).collect()
     }
 
     /// How many things are on it that belong to sessions.

@@ -1,6 +1,7 @@
 //! A small hub in memory that records what a gateway tells it: for listener tests and the example program.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -253,13 +254,13 @@ impl Hub for Recorder {
         Box::pin(async move { self.hear(format!("refused {device}: {why}")) })
     }
 
-    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<(), UplinkError>> {
+    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<BTreeSet<u64>, UplinkError>> {
         Box::pin(async move {
             if let Some(mut gate) = self.gate.clone() {
                 let _ = gate.wait_for(|is_open| *is_open).await;
             }
             self.disk.lock().unwrap().write(batch);
-            Ok(())
+            Ok(BTreeSet::new())
         })
     }
 

@@ -7,7 +7,7 @@ use motehub_domain::device::Dialect;
 use motehub_domain::flow::{Passed, StepId};
 use motehub_domain::id::Id;
 use motehub_domain::job;
-use motehub_domain::kept::Principal;
+use motehub_domain::kept::{self, Principal};
 use motehub_domain::line::Line;
 use motehub_domain::message::{Downlink, FirmwareSignal, Offer, Order, Outcome, Secret, Uplink};
 use motehub_domain::report::{Announcement, Crash, Event, Level, LogLine, Progress, Running, TaskReport};
@@ -43,6 +43,8 @@ crate::wire! {
     struct job::JobId { deployment, number }
     struct job::Update { status, details, step, expected_version, with_state, with_document }
     struct MqttMessage { topic, payload, qos }
+    struct kept::Message { topic, payload, qos, retain, properties, expires_at }
+    struct kept::Subscription { qos, no_local, retain_as_published, id }
     struct Shadow {
         device, name, desired, reported, tags, version, updated_at, is_deleted, expiry, told, revision
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use motehub_domain::id::{DeviceId, TokenId};
 use motehub_domain::kept::{
-    Batch, Entry, EntryNote, Message, Principal, Progress, Recalled, RecalledSession, Session, Subscription,
-    Will,
+    Batch, Entry, EntryNote, Message, Principal, Progress, Recalled, RecalledSession, Retained, Session,
+    Subscription, Will,
 };
 use motehub_store::StoreError;
 
@@ -24,6 +24,10 @@ fn session(serial: u64) -> Session {
 fn entry(topic: &str) -> Entry {
     let message = message(topic, b"x");
     Entry { message, qos: 1, retain: false, ids: Vec::new(), progress: Progress::Waiting }
+}
+
+fn kept(stamp: u64, message: Option<Arc<Message>>) -> Retained {
+    Retained { message, stamp }
 }
 
 fn subscription(qos: u8) -> Subscription {
@@ -75,7 +79,7 @@ pub(crate) async fn sessions_come_back_with_all_that_waits(world: &mut World) {
     batch.entries.insert((1, 70_000), EntryNote::Put(put.clone()));
     batch.entries.insert((1, 3), EntryNote::Put(entry("t/1")));
     batch.received.extend([((2, 65_535), true), ((2, 1), true)]);
-    batch.retained.insert("r/1".into(), Some(retained.clone()));
+    batch.retained.insert("r/1".into(), kept(9, Some(retained.clone())));
     world.store.keep(&batch).await.unwrap();
     world.reopen().await;
     let recalled = world.store.recall().await.unwrap();
@@ -91,7 +95,8 @@ pub(crate) async fn sessions_come_back_with_all_that_waits(world: &mut World) {
                 received: vec![1, 65_535],
             },
         ],
-        retained: vec![retained],
+        retained: vec![(9, retained)],
+        passed: Vec::new(),
         alive_at: Some(42),
     };
     assert_eq!(recalled, expected);
@@ -106,8 +111,8 @@ pub(crate) async fn the_last_word_about_each_thing_counts(world: &mut World) {
         batch.entries.extend((0..3).map(|number| ((serial, number), EntryNote::Put(entry("a")))));
         batch.received.insert((serial, 5), true);
     }
-    batch.retained.insert("a".into(), Some(message("a", b"1")));
-    batch.retained.insert("b".into(), Some(message("b", b"1")));
+    batch.retained.insert("a".into(), kept(1, Some(message("a", b"1"))));
+    batch.retained.insert("b".into(), kept(1, Some(message("b", b"1"))));
     world.store.keep(&batch).await.unwrap();
     let mut batch = Batch::default();
     batch.sessions.insert(1, None);
@@ -117,8 +122,8 @@ pub(crate) async fn the_last_word_about_each_thing_counts(world: &mut World) {
     batch.entries.insert((2, 0), EntryNote::Done);
     batch.entries.insert((2, 1), EntryNote::Progress(Progress::Sent));
     batch.received.insert((2, 5), false);
-    batch.retained.insert("a".into(), None);
-    batch.retained.insert("b".into(), Some(message("b", b"2")));
+    batch.retained.insert("a".into(), kept(2, None));
+    batch.retained.insert("b".into(), kept(2, Some(message("b", b"2"))));
     world.store.keep(&batch).await.unwrap();
     world.store.keep(&batch).await.expect("because the same batch may come again");
     world.reopen().await;
@@ -129,7 +134,7 @@ pub(crate) async fn the_last_word_about_each_thing_counts(world: &mut World) {
     let progress: Vec<_> = left.entries.iter().map(|(number, entry)| (*number, entry.progress)).collect();
     assert_eq!(progress, [(1, Progress::Sent), (2, Progress::Waiting)]);
     assert_eq!((left.received.len(), recalled.retained.len()), (0, 1));
-    assert_eq!(&*recalled.retained[0].payload, b"2");
+    assert_eq!(&*recalled.retained[0].1.payload, b"2");
 }
 
 pub(crate) async fn more_than_a_page_comes_back(world: &mut World) {
@@ -140,9 +145,9 @@ pub(crate) async fn more_than_a_page_comes_back(world: &mut World) {
         let filters = (0..2_001).map(|i| ((serial, format!("f/{i}").into()), Some(subscription(0))));
         batch.subscriptions.extend(filters);
     }
-    batch
-        .retained
-        .extend((0..5_001).map(|i| (format!("r/{i}").into(), Some(message(&format!("r/{i}"), b"1")))));
+    batch.retained.extend(
+        (0..5_001).map(|i| (format!("r/{i}").into(), kept(1, Some(message(&format!("r/{i}"), b"1"))))),
+    );
     world.store.keep(&batch).await.unwrap();
     let recalled = world.store.recall().await.unwrap();
     for session in &recalled.sessions {

@@ -9,6 +9,7 @@ mod devices;
 mod firmware;
 mod flows;
 mod kept;
+mod kept_nodes;
 mod people;
 mod reports;
 mod selectors;
@@ -67,6 +68,11 @@ scenarios! {
     kept::the_last_word_about_each_thing_counts,
     kept::more_than_a_page_comes_back,
     kept::a_full_disk_keeps_nothing_of_a_batch,
+    kept_nodes::what_is_passed_waits_until_its_node_makes_it_an_entry,
+    kept_nodes::a_node_writes_nothing_of_a_session_that_was_taken_from_it,
+    kept_nodes::a_session_is_handed_over_with_the_batch_that_tells_how_it_is,
+    kept_nodes::sessions_of_nobody_belong_to_the_first_node_and_numbers_to_one,
+    kept_nodes::the_latest_retained_message_stays_whoever_is_late,
     devices::a_device_is_written_found_edited_and_deleted,
     devices::an_external_id_is_unique_in_its_dialect,
     devices::a_credential_finds_its_device,
