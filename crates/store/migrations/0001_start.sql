@@ -839,17 +839,7 @@ create table series (
 );
 create unique index series_metric on series (device, metric);
 
--- Points as they arrive. No other index: a row is appended, read once and deleted.
-create table points (
-    id {key},
-    series bigint not null,
-    time bigint not null,
-    arrived bigint not null,
-    kind bigint not null,
-    number {real},
-    words text,
-    mark bigint
-);
+-- Points as they arrive are in 0001_embedded.sql and 0001_shared.sql.
 
 -- The points of one series and hour, compressed. Ordered by hour, so that the chunks of an hour are written
 -- side by side; which hours a series has is in its row.

@@ -42,6 +42,8 @@ pub(crate) struct Statement {
     pub(crate) width: usize,
     /// If a run touches no row, somebody else changed this noun meanwhile.
     pub(crate) guards: Option<&'static str>,
+    /// Whether no two runs are of the same row: an insert that replaces rows can be done for all at once then.
+    pub(crate) distinct: bool,
     /// What it means if a unique value exists already; a conflict if not given.
     pub(crate) unique: Option<&'static str>,
 }
@@ -70,16 +72,21 @@ impl Statement {
     pub(crate) fn new(sql: &'static str, values: impl Into<Vec<Value>>) -> Self {
         let values = values.into();
         let width = values.len();
-        Self { sql: Cow::Borrowed(sql), values, width, guards: None, unique: None }
+        Self { sql: Cow::Borrowed(sql), values, width, guards: None, distinct: false, unique: None }
     }
 
     /// Many runs of one statement, each with `width` parameters.
     pub(crate) fn many(sql: &'static str, width: usize, values: Vec<Value>) -> Self {
-        Self { sql: Cow::Borrowed(sql), values, width, guards: None, unique: None }
+        Self { sql: Cow::Borrowed(sql), values, width, guards: None, distinct: false, unique: None }
     }
 
     pub(crate) fn guards(mut self, what: &'static str) -> Self {
         self.guards = Some(what);
+        self
+    }
+
+    pub(crate) fn distinct(mut self) -> Self {
+        self.distinct = true;
         self
     }
 
@@ -93,7 +100,7 @@ impl From<Query> for Statement {
     fn from(query: Query) -> Self {
         let (sql, values) = query.into_parts();
         let width = values.len();
-        Self { sql: Cow::Owned(sql), values, width, guards: None, unique: None }
+        Self { sql: Cow::Owned(sql), values, width, guards: None, distinct: false, unique: None }
     }
 }
 

@@ -6,8 +6,8 @@
 
 /// Names the SQL texts of a file and lists them, so that a test can prepare every one on every engine.
 macro_rules! sql {
-    ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
-        $($(#[$doc])* const $name: &str = $text;)*
+    ($($(#[$doc:meta])* $vis:vis $name:ident = $text:expr;)*) => {
+        $($(#[$doc])* $vis const $name: &str = $text;)*
         pub(crate) const SQL: &[&str] = &[$($name),*];
     };
 }
@@ -191,6 +191,7 @@ impl Store {
             signal::SQL,
             task::SQL,
             telemetry::SQL,
+            telemetry::engine_sql(self.is_shared()),
             usage::SQL,
             webhook::SQL,
             delivery::SQL,

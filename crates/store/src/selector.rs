@@ -2,8 +2,7 @@
 //!
 //! The condition speaks of `d` (devices), `s` (software), `p` (presence) and `r` (the script that runs),
 //! which the caller joins; of the last three there may be none. Every fragment is true or false, never null, so
-//! that `not` is the opposite. What devices measured last, the embedded engine knows in memory; it becomes a list of
-//! devices that is one parameter.
+//! that `not` is the opposite. What devices measured last, the telemetry adds.
 
 use motehub_domain::selector::{Field, Known, Operator, Selector, Value};
 use motehub_domain::telemetry::PointValue;
@@ -189,6 +188,12 @@ fn is_reported(query: &mut Query, name: &str) {
 
 fn reported(query: &mut Query, name: &str, operator: Operator, value: &Value) {
     query.push("exists (select 1 from reported f where f.device = d.id and f.name = ").bind(name);
+    valued(query, operator, value);
+    query.push(")");
+}
+
+/// Adds what the value of `f` has to be: its columns are kind, number and words.
+pub(crate) fn valued(query: &mut Query, operator: Operator, value: &Value) {
     match (value, operator) {
         (Value::Text(text), Operator::Contains) => {
             query.push(" and f.kind = 2 and lower(f.words) like ").bind(contains(text)).push(" escape '\\'")
@@ -202,7 +207,6 @@ fn reported(query: &mut Query, name: &str, operator: Operator, value: &Value) {
         }
         (Value::Age(_), _) => query.push(" and 1 = 0"),
     };
-    query.push(")");
 }
 
 fn sign(operator: Operator) -> &'static str {

@@ -19,6 +19,7 @@ mod own;
 mod read;
 mod ripe;
 mod rollup;
+mod shared;
 mod summary;
 mod varint;
 
@@ -33,6 +34,7 @@ use crate::engine::Engine;
 pub use age::{Aged, Ages};
 pub use history::Bucket;
 use own::Own;
+use shared::Shared;
 pub use summary::{Numbers, States, Sum, Summary};
 
 /// Hot points beyond this many bytes of memory are merged before their hour is over. About 190,000 numbers.
@@ -45,25 +47,17 @@ const SERIES_PER_DEVICE_MAX: usize = 1000;
 const NEWEST: i64 = i64::MIN;
 
 sql! {
-    INSERT_SERIES = "insert into series
-        (id, device, metric, hours, days, newest, points_from, minutes_from, hours_from)
-        select cast($1 as bigint), id, $3, $4, $4, $5, $6, $6, $6 from devices where id = $2
-        on conflict (id) do update set metric = excluded.metric";
-    INSERT_POINT = "insert into points (id, series, time, arrived, kind, number, words, mark)
-        values ($1, $2, $3, $4, $5, $6, $7, $8)";
-    DEVICES = "select id from devices";
-    SERIES = "select id, device, metric, hours, days, points_from, minutes_from, hours_from, newest from series";
-    POINTS = "select id, series, time, arrived, kind, number, words, mark from points
-        where id > $1 order by id limit $2";
     PARTS = "select body from chunks where hour = $1 and series = $2 and part < $3";
-    DELETE_POINTS = "delete from points where id >= $1 and id <= $2";
     WRITE_CHUNK = "insert into chunks (hour, series, part, body) values ($1, $2, $3, $4)
         on conflict (hour, series, part) do update set body = excluded.body";
-    WRITE_EXTENT = "update series set hours = $2, days = $3, points_from = $4, minutes_from = $5, hours_from = $6,
-        newest = $7 where id = $1";
     WRITE_ROLLUP = "insert into rollups (level, span, series, body) values ($1, $2, $3, $4)
         on conflict (level, span, series) do update set body = excluded.body";
     DELETE_SERIES = "delete from series where id = $1";
+}
+
+/// The texts that only one kind of engine takes.
+pub(crate) fn engine_sql(is_shared: bool) -> &'static [&'static str] {
+    if is_shared { shared::SQL } else { own::SQL }
 }
 
 /// What one message of a device brought.
@@ -127,12 +121,17 @@ pub(crate) struct Telemetry {
 enum Memory {
     /// In this process, since no other writes: the embedded engine.
     Own(Arc<Own>),
+    /// In the database, where others write too.
+    Shared(Arc<Shared>),
 }
 
 impl Telemetry {
-    /// Builds the memory from the tables.
+    /// Builds the memory from the tables, if there is one.
     pub(crate) async fn load(engine: &Engine) -> Result<Self, StoreError> {
-        let memory = Memory::Own(Arc::new(Own::load(engine).await?));
+        let memory = match engine.is_shared() {
+            false => Memory::Own(Arc::new(Own::load(engine).await?)),
+            true => Memory::Shared(Arc::new(Shared::new())),
+        };
         Ok(Self { memory, merging: tokio::sync::Mutex::default() })
     }
 
@@ -140,6 +139,7 @@ impl Telemetry {
     pub(crate) fn devices_changed(&self, appeared: &[DeviceId], vanished: &[DeviceId]) {
         match &self.memory {
             Memory::Own(own) => own.hot().devices_changed(appeared, vanished),
+            Memory::Shared(shared) => shared.devices_vanished(vanished),
         }
     }
 }

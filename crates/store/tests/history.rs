@@ -60,12 +60,8 @@ fn number(value: u8) -> f64 {
     f64::from(value) / 10.0 - 1.7
 }
 
-async fn open(path: &std::path::Path) -> Store {
-    Store::open(&StoreUrl::Sqlite(path.join("motehub.db"))).await.unwrap()
-}
-
-async fn begin(path: &std::path::Path) -> Store {
-    let store = open(path).await;
+async fn begin(url: &StoreUrl) -> Store {
+    let store = Store::open(url).await.unwrap();
     let lamp = Device {
         id: device(),
         name: "lamp".into(),
@@ -186,9 +182,8 @@ async fn check(store: &Store, model: &Model, from: i64, to: i64, width: i64) {
     assert_eq!(states.collect::<Vec<_>>(), expected_states(model, from, to, width));
 }
 
-async fn run(steps: Vec<Step>) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = begin(folder.path()).await;
+async fn run(url: &StoreUrl, steps: Vec<Step>) {
+    let mut store = begin(url).await;
     let (mut model, mut now) = (Model::new(), START);
     for step in steps {
         now += 25 * MINUTE;
@@ -201,7 +196,7 @@ async fn run(steps: Vec<Step>) {
             Step::Merge => drop(store.merge(Time(now)).await.unwrap()),
             Step::Reopen => {
                 drop(store);
-                store = open(folder.path()).await;
+                store = Store::open(url).await.unwrap();
             }
         }
     }
@@ -236,11 +231,24 @@ async fn aged(store: &Store, model: &Model, now: i64) {
     assert_eq!(left, (Vec::new(), false));
 }
 
+fn run_on(url: &StoreUrl, steps: Vec<Step>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(run(url, steps));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
     fn buckets_say_what_the_points_say(steps in proptest::collection::vec(step(), 1..16)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(run(steps));
+        let folder = tempfile::tempdir().unwrap();
+        run_on(&StoreUrl::Sqlite(folder.path().join("motehub.db")), steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+    #[test]
+    fn on_postgres_too(steps in proptest::collection::vec(step(), 1..16)) {
+        run_on(&StoreUrl::parse(&servers::Postgres::database()).unwrap(), steps);
     }
 }

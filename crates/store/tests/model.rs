@@ -137,10 +137,8 @@ async fn check_latest(store: &Store, model: &Model, device: u8) {
     assert_eq!(newest, times);
 }
 
-async fn run(steps: Vec<Step>) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("motehub.db");
-    let mut store = Store::open(&StoreUrl::Sqlite(file.clone())).await.unwrap();
+async fn run(url: &StoreUrl, steps: Vec<Step>) {
+    let mut store = Store::open(url).await.unwrap();
     register(&store).await;
     let mut model = Model::new();
     let mut now = START;
@@ -161,7 +159,7 @@ async fn run(steps: Vec<Step>) {
             Step::Merge => drop(store.merge(Time(now)).await.unwrap()),
             Step::Reopen => {
                 drop(store);
-                store = Store::open(&StoreUrl::Sqlite(file.clone())).await.unwrap();
+                store = Store::open(url).await.unwrap();
             }
         }
     }
@@ -172,11 +170,24 @@ async fn run(steps: Vec<Step>) {
     }
 }
 
+fn run_on(url: &StoreUrl, steps: Vec<Step>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(run(url, steps));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn telemetry_is_a_sorted_set(steps in proptest::collection::vec(step(), 1..25)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(run(steps));
+        let folder = tempfile::tempdir().unwrap();
+        run_on(&StoreUrl::Sqlite(folder.path().join("motehub.db")), steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn on_postgres_too(steps in proptest::collection::vec(step(), 1..25)) {
+        run_on(&StoreUrl::parse(&servers::Postgres::database()).unwrap(), steps);
     }
 }

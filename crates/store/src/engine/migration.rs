@@ -16,11 +16,19 @@ pub(crate) struct Migration {
     pub(crate) number: i64,
     /// Statements, each ended by a semicolon.
     pub(crate) text: &'static str,
+    /// What follows on the embedded engine.
+    pub(crate) embedded: &'static str,
+    /// What follows where several processes write.
+    pub(crate) shared: &'static str,
 }
 
 /// Every migration, in order.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, text: include_str!("../../migrations/0001_start.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
+    number: 1,
+    text: include_str!("../../migrations/0001_start.sql"),
+    embedded: include_str!("../../migrations/0001_embedded.sql"),
+    shared: include_str!("../../migrations/0001_shared.sql"),
+}];
 
 /// The table that says which migrations a database has.
 pub(crate) const CREATE: &str =
@@ -33,9 +41,13 @@ pub(crate) const APPLY: &str = "insert into migrations (number, checksum) values
 pub(crate) const TOUCH: &str = "update migrations set checksum = checksum where number = 1";
 
 impl Migration {
-    /// SHA-256 of the text, in hexadecimal digits.
+    /// SHA-256 of the texts, in hexadecimal digits: the same on every engine.
     pub(crate) fn checksum(&self) -> String {
-        motehub_domain::artifact::Digest(Sha256::digest(self.text.as_bytes()).into()).to_string()
+        let mut hash = Sha256::new();
+        for text in [self.text, self.embedded, self.shared] {
+            hash.update(text);
+        }
+        motehub_domain::artifact::Digest(hash.finalize().into()).to_string()
     }
 }
 

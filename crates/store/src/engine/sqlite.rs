@@ -305,7 +305,9 @@ fn migrate_inside(connection: &Connection) -> Result<(), StoreError> {
     connection.execute_batch(migration::CREATE).map_err(meaning)?;
     // Asked again inside the transaction: another process may have been here.
     for migration in missing_migrations(connection)? {
-        connection.execute_batch(&text::migration(migration.text)).map_err(meaning)?;
+        for text in [migration.text, migration.embedded] {
+            connection.execute_batch(&text::migration(text)).map_err(meaning)?;
+        }
         let note = [Value::Integer(migration.number), Value::Text(migration.checksum())];
         query(connection, migration::APPLY, &note).map_err(meaning)?;
     }

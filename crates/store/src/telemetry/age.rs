@@ -22,6 +22,9 @@ use crate::{Store, StoreError};
 /// Hours or days that go in one step.
 const STEP: usize = 48;
 
+/// How often a series is begun again because somebody else wrote it.
+const CONFLICTS_MAX: usize = 100;
+
 const CHUNKS: &str = "select hour, body from chunks where series = ";
 const DELETE_CHUNKS: &str = "delete from chunks where series = ";
 
@@ -58,13 +61,25 @@ impl Store {
             let ages = ages(&metric);
             // One series at a time: merging goes on in between.
             let _one_at_a_time = self.telemetry_state().merging.lock().await;
-            let before = |age: Option<Span>| age.map_or(i64::MIN, |age| hour_of((now - age).0));
-            while self.age_points(id, before(ages.points), &mut aged).await? {}
-            while self.age_minutes(id, before(ages.minutes), &mut aged).await? {}
-            let first_day = Level::Hour.span_of(before(ages.hours));
-            while self.age_hours(id, first_day, &mut aged).await? {}
+            let mut conflicts = 0;
+            while let Err(error) = self.age_series(id, now, ages, &mut aged).await {
+                let is_conflict = matches!(error, StoreError::Conflict { .. });
+                if !is_conflict || conflicts >= CONFLICTS_MAX {
+                    return Err(error);
+                }
+                conflicts += 1;
+            }
         }
         Ok(aged)
+    }
+
+    async fn age_series(&self, id: i64, now: Time, ages: Ages, aged: &mut Aged) -> Result<(), StoreError> {
+        let before = |age: Option<Span>| age.map_or(i64::MIN, |age| hour_of((now - age).0));
+        while self.age_points(id, before(ages.points), aged).await? {}
+        while self.age_minutes(id, before(ages.minutes), aged).await? {}
+        let first_day = Level::Hour.span_of(before(ages.hours));
+        while self.age_hours(id, first_day, aged).await? {}
+        Ok(())
     }
 
     /// Folds the oldest hours of points; whether there may be more.
@@ -88,7 +103,7 @@ impl Store {
         let mut transaction = Transaction::from(vec![Statement::from(delete)]);
         if !rows.is_empty() {
             let values = rows.into_iter().flatten().collect();
-            transaction.push(Statement::many(WRITE_ROLLUP, 4, values));
+            transaction.push(Statement::many(WRITE_ROLLUP, 4, values).distinct());
         }
         self.write_telemetry(transaction, HashMap::from([(id, extent)])).await?;
         Ok(true)

@@ -13,8 +13,6 @@ use crate::engine::query::Query;
 use crate::engine::row::{Columns, Value};
 use crate::{Store, StoreError};
 
-/// How often an append is tried again because a device of it was deleted meanwhile.
-pub(super) const ATTEMPTS_MAX: usize = 5;
 /// Devices that one statement asks for.
 const DEVICES_PER_READ: usize = 500;
 
@@ -30,7 +28,7 @@ pub(super) trait Places {
     fn has_mark(&self, series: i64, mark: u64) -> bool;
 
     /// When this message arrived first, if its point of the series is on its way to disk.
-    fn pending_arrival(&self, series: i64, mark: u64) -> Option<Time>;
+    fn pending_arrival(&self, device: DeviceId, series: i64, mark: u64) -> Option<Time>;
 }
 
 /// Gives points their series and times. Rows they have none yet.
@@ -60,7 +58,7 @@ pub(super) fn place(
                     continue;
                 }
                 // Its first sending may still fail, so it is written too, as the same point.
-                arrived = places.pending_arrival(series, mark).unwrap_or(arrived);
+                arrived = places.pending_arrival(message.device, series, mark).unwrap_or(arrived);
             }
             let time = point.time.for_arrival(arrived).0;
             times.push(Some(Time(time)));
@@ -126,6 +124,7 @@ impl Store {
                 }
                 own.append(self.engine(), &measured, taken, at).await
             }
+            Memory::Shared(shared) => shared.append(self.engine(), &measured, taken, at).await,
         }
     }
 }

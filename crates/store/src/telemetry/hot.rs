@@ -12,8 +12,9 @@ use motehub_domain::time::Time;
 use super::append::{Places, Stored, place};
 use super::chunk::{Kept, kind_of};
 use super::hours::{Hours, hour_of};
+use super::own::{INSERT_POINT, INSERT_SERIES};
 use super::rollup::Horizon;
-use super::{HOT_BYTES_MAX, INSERT_POINT, INSERT_SERIES, Measured, SERIES_PER_DEVICE_MAX};
+use super::{HOT_BYTES_MAX, Measured, SERIES_PER_DEVICE_MAX};
 use crate::engine::row::Value;
 use crate::engine::{Statement, Transaction};
 
@@ -245,7 +246,7 @@ impl Places for Hot {
         hot.iter().rev().any(|point| point.mark == Some(mark))
     }
 
-    fn pending_arrival(&self, series: i64, mark: u64) -> Option<Time> {
+    fn pending_arrival(&self, _: DeviceId, series: i64, mark: u64) -> Option<Time> {
         let mut pending = self.pending.values().flatten();
         let found = pending.find(|(id, point)| *id == series && point.mark == Some(mark));
         found.map(|(_, point)| Time(point.came))
@@ -253,19 +254,24 @@ impl Places for Hot {
 }
 
 fn row_values(series: i64, point: &HotPoint, values: &mut Vec<Value>) {
-    let (number, words) = match &point.kept.value {
-        PointValue::Number(number) => (Some(*number), None),
-        PointValue::Boolean(truth) => (Some(f64::from(u8::from(*truth))), None),
-        PointValue::Text(text) | PointValue::Json(text) => (None, Some(text)),
-    };
+    let (number, words) = columns_of(&point.kept.value);
     values.extend([
         point.row.into(),
         series.into(),
         point.kept.time.into(),
         point.kept.arrived.into(),
         i64::from(kind_of(&point.kept.value)).into(),
-        number.into(),
-        words.into(),
+        number,
+        words,
         point.mark.map(u64::cast_signed).into(),
     ]);
+}
+
+/// A value in its columns number and words.
+pub(super) fn columns_of(value: &PointValue) -> (Value, Value) {
+    match value {
+        PointValue::Number(number) => ((*number).into(), Value::Null),
+        PointValue::Boolean(truth) => (f64::from(u8::from(*truth)).into(), Value::Null),
+        PointValue::Text(text) | PointValue::Json(text) => (Value::Null, text.into()),
+    }
 }

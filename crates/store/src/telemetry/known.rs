@@ -1,5 +1,5 @@
 //! What is known of series without reading chunks: which there are, where they have chunks, what is hot, and what
-//! was measured last. The embedded engine has all of it in memory.
+//! was measured last. The embedded engine has all of it in memory; in a shared database it is asked for.
 //!
 //! Points go from the hot table into chunks and never back, so whoever looks here first and reads chunks then misses
 //! none; what is seen in both counts once.
@@ -14,8 +14,10 @@ use motehub_domain::time::Time;
 use super::chunk::Kept;
 use super::hot::{Hot, Series};
 use super::rollup::Extent;
+use super::shared::ask;
 use super::{Memory, Sample, Telemetry};
 use crate::engine::query::Query;
+use crate::selector::valued;
 use crate::{Store, StoreError};
 
 /// What is seen of a series.
@@ -41,6 +43,7 @@ impl Store {
     ) -> Result<Vec<Look>, StoreError> {
         match &self.telemetry_state().memory {
             Memory::Own(own) => Ok(own.hot().look(device, metric, from, to)),
+            Memory::Shared(_) => ask::look(self.engine(), device, metric, from, to).await,
         }
     }
 
@@ -48,6 +51,7 @@ impl Store {
     pub(super) async fn extent_of(&self, id: i64) -> Result<Option<Extent>, StoreError> {
         match &self.telemetry_state().memory {
             Memory::Own(own) => Ok(own.hot().series.get(&id).map(Extent::of)),
+            Memory::Shared(_) => ask::extent_of(self.engine(), id).await,
         }
     }
 
@@ -59,6 +63,7 @@ impl Store {
     ) -> Result<Option<(Extent, Option<(i64, i64)>)>, StoreError> {
         match &self.telemetry_state().memory {
             Memory::Own(own) => Ok(own.hot().ends(device, metric)),
+            Memory::Shared(_) => ask::ends(self.engine(), device, metric).await,
         }
     }
 
@@ -70,6 +75,7 @@ impl Store {
                 let known = hot.series.iter().filter(|(_, series)| series.device.is_some());
                 Ok(known.map(|(id, series)| (*id, series.metric.clone())).collect())
             }
+            Memory::Shared(_) => ask::all_series(self.engine()).await,
         }
     }
 
@@ -80,6 +86,7 @@ impl Store {
     pub async fn latest(&self, device: DeviceId) -> Result<Vec<Sample>, StoreError> {
         match &self.telemetry_state().memory {
             Memory::Own(own) => Ok(own.hot().latest(device)),
+            Memory::Shared(_) => ask::latest(self.engine(), device).await,
         }
     }
 
@@ -93,6 +100,7 @@ impl Store {
                 let hot = own.hot();
                 Ok(hot.devices.get(&device).map(|all| all.keys().cloned().collect()).unwrap_or_default())
             }
+            Memory::Shared(_) => ask::metrics_of(self.engine(), device).await,
         }
     }
 
@@ -104,6 +112,7 @@ impl Store {
     pub async fn metrics(&self, contains: &str, limit: usize) -> Result<BTreeMap<Metric, usize>, StoreError> {
         match &self.telemetry_state().memory {
             Memory::Own(own) => Ok(own.hot().metrics(contains, limit)),
+            Memory::Shared(_) => ask::metrics(self.engine(), contains, limit).await,
         }
     }
 
@@ -111,6 +120,7 @@ impl Store {
     pub(crate) async fn metric_names(&self, limit: usize) -> Result<Vec<String>, StoreError> {
         match &self.telemetry_state().memory {
             Memory::Own(own) => Ok(own.hot().metric_names(limit)),
+            Memory::Shared(_) => ask::metric_names(self.engine(), limit).await,
         }
     }
 
@@ -118,6 +128,7 @@ impl Store {
     pub(crate) async fn last_arrival(&self) -> Result<Option<Time>, StoreError> {
         match &self.telemetry_state().memory {
             Memory::Own(own) => Ok(own.hot().last_arrival()),
+            Memory::Shared(_) => ask::last_arrival(self.engine()).await,
         }
     }
 }
@@ -129,6 +140,7 @@ impl Telemetry {
             Memory::Own(own) => {
                 query.push("d.id").among_many(&own.hot().compared(metric, wanted).0);
             }
+            Memory::Shared(_) => measured(query, metric, wanted),
         }
     }
 
@@ -150,8 +162,26 @@ impl Telemetry {
                 query.push(" and d.id not").among_many(&others);
                 query.push("))");
             }
+            Memory::Shared(_) => {
+                query.push("(");
+                measured(query, metric, wanted);
+                query.push(" or (");
+                otherwise(query);
+                query.push(" and not ");
+                measured(query, metric, None);
+                query.push("))");
+            }
         }
     }
+}
+
+/// The table of what was measured last says it.
+fn measured(query: &mut Query, metric: &str, wanted: Comparison<'_>) {
+    query.push("exists (select 1 from latest f where f.device = d.id and f.metric = ").bind(metric);
+    if let Some((operator, value)) = wanted {
+        valued(query, operator, value);
+    }
+    query.push(")");
 }
 
 impl Hot {

@@ -14,12 +14,14 @@ use super::hours::{HOUR_MS, hour_of};
 use super::read::damaged_chunk;
 use super::ripe::Due;
 use super::rollup::{self, Extent, Level, minutes_of, summed};
-use super::{DELETE_SERIES, Memory, Merged, PARTS, WRITE_CHUNK, WRITE_EXTENT, WRITE_ROLLUP};
+use super::{DELETE_SERIES, Memory, Merged, PARTS, WRITE_CHUNK, WRITE_ROLLUP};
 use crate::engine::query::Query;
 use crate::engine::row::{Columns, Row, Value};
 use crate::engine::{Statement, Transaction};
 use crate::{Store, StoreError};
 
+/// How often a step is begun again because somebody else wrote one of its series.
+const CONFLICTS_MAX: usize = 100;
 /// Hours of a deleted device's series that are removed at once.
 const STEP_HOURS: usize = 200;
 /// A part of a chunk is full with so many points or bytes of points; then another part begins.
@@ -55,6 +57,16 @@ impl Store {
     pub async fn merge_wanted(&self) {
         match &self.telemetry_state().memory {
             Memory::Own(own) => own.too_much().await,
+            Memory::Shared(shared) => shared.too_much().await,
+        }
+    }
+
+    /// For tests: so many bytes of hot points in a shared database are much.
+    #[doc(hidden)]
+    pub fn limit_hot(&self, bytes: u64) {
+        match &self.telemetry_state().memory {
+            Memory::Own(_) => {}
+            Memory::Shared(shared) => shared.limit_hot(bytes),
         }
     }
 
@@ -69,12 +81,19 @@ impl Store {
 
     async fn merge_ripe(&self, now_ms: i64, merged: &mut Merged) -> Result<(), StoreError> {
         for mut ripe in self.ripe(now_ms).await? {
+            let mut conflicts = 0;
             loop {
                 let due = self.due(&mut ripe).await?;
                 if due.is_empty() {
                     break;
                 }
-                merged.chunks += self.merge_step(due).await?;
+                match self.merge_step(due).await {
+                    Ok(chunks) => merged.chunks += chunks,
+                    Err(StoreError::Conflict { .. }) if conflicts < CONFLICTS_MAX && ripe.again() => {
+                        conflicts += 1;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             merged.points += self.forget(ripe).await?;
         }
@@ -118,10 +137,11 @@ impl Store {
         rows.extend(self.rolled_up(&summaries, false).await?);
         let mut transaction = Transaction::default();
         if !values.is_empty() {
-            transaction.push(Statement::many(WRITE_CHUNK, 4, values));
+            transaction.push(Statement::many(WRITE_CHUNK, 4, values).distinct());
         }
         if !rows.is_empty() {
-            transaction.push(Statement::many(WRITE_ROLLUP, 4, rows.into_iter().flatten().collect()));
+            transaction
+                .push(Statement::many(WRITE_ROLLUP, 4, rows.into_iter().flatten().collect()).distinct());
         }
         self.write_telemetry(transaction, extents).await?;
         Ok(chunks)
@@ -174,21 +194,15 @@ impl Store {
         Ok(parts)
     }
 
-    /// Writes and, as soon as it is on disk, says in memory what there is of each series.
+    /// Writes, and with it what there is of each series from then on.
     pub(super) async fn write_telemetry(
         &self,
-        mut transaction: Transaction,
+        transaction: Transaction,
         extents: HashMap<i64, Extent>,
     ) -> Result<Vec<Row>, StoreError> {
-        if !extents.is_empty() {
-            let values = extents.iter().flat_map(|(id, extent)| extent.values(*id));
-            transaction.push(Statement::many(WRITE_EXTENT, 7, values.collect()));
-        }
-        if transaction.statements.is_empty() {
-            return Ok(Vec::new());
-        }
         match &self.telemetry_state().memory {
             Memory::Own(own) => own.write(self.engine(), transaction, extents).await,
+            Memory::Shared(shared) => shared.write(self.engine(), transaction, extents).await,
         }
     }
 

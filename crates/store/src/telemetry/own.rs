@@ -5,22 +5,39 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use motehub_domain::gateway::Taken;
 use motehub_domain::id::DeviceId;
-use motehub_domain::telemetry::{Metric, PointValue};
+use motehub_domain::telemetry::PointValue;
 use motehub_domain::time::Time;
 use tokio::sync::{Notify, oneshot};
 
-use super::append::{ATTEMPTS_MAX, Stored, known};
-use super::chunk::{Kept, unpack};
+use super::append::{Stored, known};
+use super::chunk::Kept;
 use super::hot::{Hot, HotPoint, Series};
-use super::hours::Hours;
-use super::rollup::{Extent, Horizon};
-use super::{DEVICES, HOT_BYTES_HARD_MAX, HOT_BYTES_MAX, Measured, NEWEST, POINTS, SERIES, locked};
+use super::rollup::{Extent, SeriesRow};
+use super::{HOT_BYTES_HARD_MAX, HOT_BYTES_MAX, Measured, locked};
 use crate::engine::row::{Columns, Row, Value};
-use crate::engine::{Engine, Outcome, Transaction, gone};
+use crate::engine::{Engine, Outcome, Statement, Transaction, gone};
 use crate::{StoreError, gateway};
 
+/// How often an append is tried because a device of it was deleted meanwhile.
+const ATTEMPTS_MAX: usize = 5;
 /// Rows of the hot table that are loaded at once.
 const ROWS_PER_LOAD: i64 = 10_000;
+
+sql! {
+    pub(super) INSERT_SERIES = "insert into series
+        (id, device, metric, hours, days, newest, points_from, minutes_from, hours_from)
+        select cast($1 as bigint), id, $3, $4, $4, $5, $6, $6, $6 from devices where id = $2
+        on conflict (id) do update set metric = excluded.metric";
+    pub(super) INSERT_POINT = "insert into points (id, series, time, arrived, kind, number, words, mark)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)";
+    pub(super) DELETE_POINTS = "delete from points where id >= $1 and id <= $2";
+    DEVICES = "select id from devices";
+    SERIES = "select id, device, metric, hours, days, points_from, minutes_from, hours_from, newest from series";
+    POINTS = "select id, series, time, arrived, kind, number, words, mark from points
+        where id > $1 order by id limit $2";
+    WRITE_EXTENT = "update series set hours = $2, days = $3, points_from = $4, minutes_from = $5, hours_from = $6,
+        newest = $7 where id = $1";
+}
 
 /// See the file.
 pub(super) struct Own {
@@ -137,9 +154,13 @@ impl Own {
     pub(super) async fn write(
         self: &Arc<Self>,
         engine: &Engine,
-        transaction: Transaction,
+        mut transaction: Transaction,
         extents: HashMap<i64, Extent>,
     ) -> Outcome {
+        if !extents.is_empty() {
+            let values = extents.iter().flat_map(|(id, extent)| extent.values(*id));
+            transaction.push(Statement::many(WRITE_EXTENT, 7, values.collect()));
+        }
         let (answer, outcome) = oneshot::channel();
         let own = Arc::clone(self);
         engine.free_slot().await?.write(
@@ -184,25 +205,15 @@ impl Own {
 }
 
 fn load_series(hot: &mut Hot, row: Row) -> Result<(), StoreError> {
-    let mut columns = Columns::of("series", row);
-    let id = columns.integer()?;
-    let damaged = || StoreError::damaged(format!("series {id} of the telemetry"));
-    let device: Option<DeviceId> = columns.maybe_parsed()?;
-    let metric = Metric::parse(&columns.text()?).map_err(|_| damaged())?;
-    let hours = Hours::from_bytes(&columns.bytes()?).ok_or_else(damaged)?;
-    let days = Hours::from_bytes(&columns.bytes()?).ok_or_else(damaged)?;
-    let (points, minutes) = (columns.integer()?, columns.integer()?);
-    let horizon = Horizon { points, minutes, hours: columns.integer()? };
+    let SeriesRow { id, device, metric, extent } = SeriesRow::read(row)?;
     match device {
         Some(device) => drop(hot.devices.entry(device).or_default().insert(metric.clone(), id)),
         None => hot.dropped.push(id),
     }
-    let newest = columns.bytes()?;
-    let mut known = Series { hours, days, horizon, stored: true, ..Series::new(device, metric) };
-    if !newest.is_empty() {
-        let points = unpack(id, NEWEST, &newest).ok_or_else(damaged)?;
-        known.newest = points.into_iter().next();
-    }
+    let mut known = Series::new(device, metric);
+    known.newest = extent.newest.clone();
+    known.stored = true;
+    extent.tell(&mut known);
     hot.series.insert(id, known);
     hot.next_series = hot.next_series.max(id + 1);
     Ok(())

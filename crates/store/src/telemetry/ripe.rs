@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use super::Memory;
 use super::chunk::Kept;
 use super::hot::Hot;
+use super::own::DELETE_POINTS;
 use super::rollup::Extent;
-use super::{DELETE_POINTS, Memory};
+use super::shared::{self, Progress};
 use crate::engine::Statement;
 use crate::{Store, StoreError};
 
@@ -20,6 +22,21 @@ const STEP_ROWS: i64 = 5_000;
 pub(super) enum Ripe {
     /// Of the embedded engine: the rows up to this one, and the series of the steps to come.
     Rows { last: i64, steps: VecDeque<Vec<i64>> },
+    /// Of a shared database: a closed partition, and how far it is merged without and with the step that was given.
+    Hour { hour: i64, made: i64, before: Progress, after: Progress },
+}
+
+impl Ripe {
+    /// The step that was given is given again; whether it can be.
+    pub(super) fn again(&mut self) -> bool {
+        match self {
+            Self::Rows { .. } => false,
+            Self::Hour { before, after, .. } => {
+                *after = *before;
+                true
+            }
+        }
+    }
 }
 
 /// A series of a step.
@@ -38,6 +55,7 @@ impl Store {
                 let rows = |last| Ripe::Rows { last, steps: hot.steps(last) };
                 Ok(hot.ripe(now_ms).map(rows).into_iter().collect())
             }
+            Memory::Shared(shared) => shared.ripe(self.engine(), now_ms).await,
         }
     }
 
@@ -47,6 +65,12 @@ impl Store {
             (Memory::Own(own), Ripe::Rows { last, steps }) => {
                 Ok(steps.pop_front().map(|ids| own.hot().due(&ids, *last)).unwrap_or_default())
             }
+            (Memory::Shared(shared), Ripe::Hour { hour, before, after, .. }) => {
+                let (due, progress) = shared.due(self.engine(), *hour, *after).await?;
+                *before = std::mem::replace(after, progress);
+                Ok(due)
+            }
+            (Memory::Own(_), Ripe::Hour { .. }) | (Memory::Shared(_), Ripe::Rows { .. }) => Ok(Vec::new()),
         }
     }
 
@@ -65,6 +89,10 @@ impl Store {
                 own.hot().forget(last);
                 Ok(usize::try_from(last + 1 - first).unwrap_or(0))
             }
+            (Memory::Shared(shared), Ripe::Hour { hour, made, after, .. }) => {
+                shared.forget(self.engine(), (hour, made), after).await
+            }
+            (Memory::Own(_), Ripe::Hour { .. }) | (Memory::Shared(_), Ripe::Rows { .. }) => Ok(0),
         }
     }
 
@@ -76,6 +104,7 @@ impl Store {
                 let last = hot.dropped.last().copied();
                 Ok(last.map(|id| (id, hot.series.get(&id).map(Extent::of).unwrap_or_default())))
             }
+            Memory::Shared(_) => shared::dropped(self.engine()).await,
         }
     }
 
@@ -87,6 +116,7 @@ impl Store {
                 hot.dropped.retain(|dropped| *dropped != id);
                 hot.series.remove(&id);
             }
+            Memory::Shared(_) => {}
         }
     }
 }

@@ -7,15 +7,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use motehub_domain::id::DeviceId;
+use motehub_domain::telemetry::Metric;
+
 use super::NEWEST;
-use super::chunk::{CHECKSUM_BYTES, Kept, checksum, pack};
+use super::chunk::{CHECKSUM_BYTES, Kept, checksum, pack, unpack as unpack_chunk};
 use super::hot::Series;
 use super::hours::{HOUR_MS, Hours};
 use super::summary::Summary;
 use super::varint::{Reader, put};
 use crate::engine::Statement;
 use crate::engine::query::Query;
-use crate::engine::row::{Columns, Value};
+use crate::engine::row::{Columns, Row, Value};
 use crate::{Store, StoreError};
 
 /// From so many points on, an hour has summaries of its minutes at once.
@@ -272,7 +275,38 @@ pub(super) struct Extent {
     pub(super) hours: Hours,
     pub(super) days: Hours,
     pub(super) horizon: Horizon,
-    newest: Option<Kept>,
+    pub(super) newest: Option<Kept>,
+    /// Of a shared database: what tells that nobody wrote its row meanwhile.
+    pub(super) version: Option<String>,
+}
+
+/// A row of the table of series.
+pub(super) struct SeriesRow {
+    pub(super) id: i64,
+    /// `None` once it is deleted.
+    pub(super) device: Option<DeviceId>,
+    pub(super) metric: Metric,
+    pub(super) extent: Extent,
+}
+
+impl SeriesRow {
+    pub(super) fn read(row: Row) -> Result<Self, StoreError> {
+        let mut columns = Columns::of("series", row);
+        let id = columns.integer()?;
+        let damaged = || StoreError::damaged(format!("series {id} of the telemetry"));
+        let device = columns.maybe_parsed()?;
+        let metric = Metric::parse(&columns.text()?).map_err(|_| damaged())?;
+        let hours = Hours::from_bytes(&columns.bytes()?).ok_or_else(damaged)?;
+        let days = Hours::from_bytes(&columns.bytes()?).ok_or_else(damaged)?;
+        let (points, minutes) = (columns.integer()?, columns.integer()?);
+        let horizon = Horizon { points, minutes, hours: columns.integer()? };
+        let newest = match columns.bytes()? {
+            none if none.is_empty() => None,
+            bytes => unpack_chunk(id, NEWEST, &bytes).ok_or_else(damaged)?.into_iter().next(),
+        };
+        let extent = Extent { hours, days, horizon, newest, version: columns.maybe_text()? };
+        Ok(Self { id, device, metric, extent })
+    }
 }
 
 impl Extent {
@@ -282,6 +316,7 @@ impl Extent {
             days: series.days.clone(),
             horizon: series.horizon,
             newest: series.newest.clone(),
+            version: None,
         }
     }
 
@@ -294,6 +329,13 @@ impl Extent {
     pub(super) fn add(&mut self, hour: i64) {
         self.hours.insert(hour);
         self.days.insert(Level::Hour.span_of(hour));
+    }
+
+    /// A point is about to be in a chunk.
+    pub(super) fn see(&mut self, point: &Kept) {
+        if self.newest.as_ref().is_none_or(|newest| newest.time <= point.time) {
+            self.newest = Some(point.clone());
+        }
     }
 
     pub(super) fn all_hours(&self) -> Vec<i64> {

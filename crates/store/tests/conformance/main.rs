@@ -13,6 +13,7 @@ mod kept_nodes;
 mod people;
 mod reports;
 mod selectors;
+mod several;
 mod shadows;
 mod shares;
 mod state;
@@ -146,4 +147,19 @@ scenarios! {
     telemetry::what_is_younger_than_its_age_stays,
     telemetry::an_export_reads_on_where_it_was,
     telemetry::readers_miss_nothing_while_points_are_merged,
+}
+
+engines! {
+    [several_on_postgres, world::World::postgres()]
+    => several::both_append_to_the_same_series,
+    several::what_one_appends_the_other_reads_at_once,
+    several::both_meet_a_new_metric_at_once,
+    several::one_merges_while_the_other_appends_and_reads,
+    several::equal_points_count_once_wherever_they_come,
+    several::a_repetition_is_known_at_another_node,
+    several::a_device_deleted_by_one_is_none_for_the_other,
+    several::partitions_are_made_ahead_and_dropped,
+    several::a_closed_partition_takes_nothing,
+    several::ten_thousand_points_are_one_batch,
+    several::one_ages_while_the_other_merges
 }

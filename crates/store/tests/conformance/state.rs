@@ -110,11 +110,13 @@ pub(crate) async fn a_failing_transaction_does_not_hurt_its_neighbours(world: &m
 
 pub(crate) async fn waiters_share_a_commit(world: &mut World) {
     let lamp = world.device(1).await.id;
+    let message = || vec![measured(lamp, NOW.0, vec![point("t", None, 1.0)])];
+    // From then on nothing has to be asked before it can be written.
+    world.append(message()).await;
     let holder = world.store.hold_writer().await.unwrap();
     let before = world.store.commits();
     let note = Effects { save: vec![Save::Note("a".into(), Some(Vec::new()))], ..Effects::none() };
-    let message = vec![measured(lamp, NOW.0, vec![point("t", None, 1.0)])];
-    let mut append = pin!(world.store.append(message));
+    let mut append = pin!(world.store.append(message()));
     let mut commit = pin!(world.store.commit(&note, NOW));
     let mut other = pin!(world.store.commit(&note, NOW));
     let wait = poll_fn(|context| {

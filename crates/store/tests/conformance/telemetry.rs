@@ -246,7 +246,16 @@ pub(crate) async fn an_hour_of_very_many_points_has_parts(world: &mut World) {
 
 pub(crate) async fn much_telemetry_is_merged_before_its_time(world: &mut World) {
     let lamp = world.device(1).await.id;
-    let text = |i: i64| PointValue::Text(format!("{i:04096}"));
+    // Texts that cannot be compressed.
+    let text = |i: i64| {
+        let mut state = i as u64;
+        let mut word = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{:08x}", state >> 32)
+        };
+        PointValue::Text((0..512).map(|_| word()).collect())
+    };
+    world.store.limit_hot(12 * 1024 * 1024);
     let metric = Metric::parse("log").unwrap();
     let wanted = world.store.clone();
     let wanted = tokio::spawn(async move { wanted.merge_wanted().await });

@@ -57,6 +57,19 @@ impl World {
         }
     }
 
+    /// Another store on the same database, as another process has it.
+    pub(crate) async fn other(&self) -> Store {
+        Store::open(&self.url).await.unwrap()
+    }
+
+    /// What PostgreSQL says to a statement.
+    pub(crate) fn sql(&self, text: &str) -> String {
+        match &self.url {
+            StoreUrl::Postgres(url) => servers::Postgres::shared_psql(url.database(), text),
+            StoreUrl::Sqlite(_) | StoreUrl::Memory => panic!("not on PostgreSQL"),
+        }
+    }
+
     /// From now on there is no space, except for presence, which needs none.
     pub(crate) async fn fill_disk(&self) {
         match &self.url {

@@ -106,12 +106,16 @@ impl Connection {
     }
 
     /// The statement that does all runs of an insert at once, if that can be.
-    pub(super) async fn prepared_many(&mut self, sql: &str) -> Result<Option<Statement>, Trouble> {
+    pub(super) async fn prepared_many(
+        &mut self,
+        sql: &str,
+        distinct: bool,
+    ) -> Result<Option<Statement>, Trouble> {
         let made = match self.many.get(sql) {
             Some(made) => made.clone(),
             None => {
                 let types: Vec<Type> = self.prepared(sql).await?.params().to_vec();
-                let made = text::many(sql, &types);
+                let made = text::many(sql, &types, distinct);
                 self.many.insert(sql.to_owned(), made.clone());
                 made
             }

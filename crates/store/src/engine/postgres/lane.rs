@@ -209,7 +209,7 @@ async fn plan<'a>(
         let count = statement.values.len().checked_div(statement.width).unwrap_or(1);
         if count > 1
             && statement.guards.is_none()
-            && let Some(prepared) = connection.prepared_many(&statement.sql).await?
+            && let Some(prepared) = connection.prepared_many(&statement.sql, statement.distinct).await?
         {
             let column = |at| statement.values.iter().skip(at).step_by(statement.width).collect();
             let values = (0..statement.width).map(column).collect();

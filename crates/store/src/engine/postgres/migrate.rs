@@ -95,7 +95,9 @@ async fn migrate_inside(connection: &mut Connection) -> Result<(), StoreError> {
         run(connection, MARK).await?;
     }
     for migration in missing {
-        run(connection, &text::migration(migration.text)).await?;
+        for text in [migration.text, migration.shared] {
+            run(connection, &text::migration(text)).await?;
+        }
         let note = [Value::Integer(migration.number), Value::Text(migration.checksum())];
         connection.query(migration::APPLY, &note).await.map_err(Trouble::into_error)?;
     }

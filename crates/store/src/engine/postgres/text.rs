@@ -31,16 +31,16 @@ pub(super) fn migration(text: &str) -> String {
 }
 
 /// An insert of one row as an insert of many, each parameter a column: one round trip, and one plan. `None` if it is no
-/// such insert, or one that replaces rows, which may not meet the same row twice in one statement.
-pub(super) fn many(sql: &str, types: &[Type]) -> Option<String> {
+/// such insert, or one that replaces rows, which may not meet the same row twice in one statement: unless no two of
+/// them are of one row.
+pub(super) fn many(sql: &str, types: &[Type], distinct: bool) -> Option<String> {
     let (before, after) = sql.split_once("values (")?;
     let (placeholders, after) = after.split_once(')')?;
     let is_plain =
         placeholders.split(',').map(str::trim).eq((1..=types.len()).map(|number| format!("${number}")));
-    let is_simple = before.trim_start().starts_with("insert into")
-        && !after.contains("do update")
-        && !after.contains('$');
-    if !is_plain || !is_simple || after.contains("returning") {
+    let is_simple = before.trim_start().starts_with("insert into") && !after.contains('$');
+    let is_safe = distinct || !after.contains("do update");
+    if !is_plain || !is_simple || !is_safe || after.contains("returning") {
         return None;
     }
     let mut columns = Vec::new();
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn an_insert_that_replaces_nothing_takes_columns() {
         let types = [Type::INT8, Type::TEXT];
-        let made = many("insert into a (b, c) values ($1, $2) on conflict (b) do nothing", &types);
+        let made = many("insert into a (b, c) values ($1, $2) on conflict (b) do nothing", &types, false);
         let wanted = "insert into a (b, c) select * from unnest(cast($1 as int8[]), cast($2 as text[])) \
                       on conflict (b) do nothing";
         assert_eq!(made.as_deref(), Some(wanted));
@@ -77,7 +77,11 @@ mod tests {
             "insert into a (b, c) values ($1, $2) returning b",
             "update a set c = $2 where b = $1",
         ] {
-            assert_eq!(many(other, &types), None, "{other}");
+            assert_eq!(many(other, &types, false), None, "{other}");
         }
+        let replaces = "insert into a (b, c) values ($1, $2) on conflict (b) do update set c = excluded.c";
+        assert!(
+            many(replaces, &types, true).is_some_and(|made| made.ends_with("do update set c = excluded.c"))
+        );
     }
 }
