@@ -26,6 +26,7 @@ mod line;
 mod live;
 mod look;
 mod metric;
+mod node;
 mod print;
 mod pusher;
 mod pyaiot;
@@ -177,6 +178,9 @@ enum Noun {
     Token(token::Verb),
     /// Write everything that the hub keeps to a file here, for `motehub restore`; needs the role admin
     Backup(backup::Options),
+    /// The nodes of the hub, and what is wrong between them: list
+    #[command(subcommand)]
+    Node(node::Verb),
     /// Check that the hub is reached, its clock, disk, listeners and backups, and what is wrong with the fleet
     Doctor,
     /// Keep a token and the hub's address for this user; the token is read from the standard input
@@ -265,6 +269,7 @@ fn begin(options: &Options) -> anyhow::Result<()> {
         Noun::Token(verb) => token::run(&caller()?, verb),
         Noun::Webhook(verb) => webhook::run(&caller()?, verb),
         Noun::Backup(options) => backup::run(&caller()?, options),
+        Noun::Node(verb) => node::run(&caller()?, verb),
         Noun::Doctor => doctor::run(&caller()?),
         Noun::Login => account::login(options),
         Noun::Logout => account::logout(),

@@ -206,12 +206,13 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
     };
     let line = units::UnitOptions { line_listen: file.line_listen, line_network: file.line_network };
     let several = options.several.or(several::NodeOptions {
+        store: file.store,
         bus: file.bus,
         bus_ca: file.bus_ca,
         bus_key: file.bus_key,
         node: file.node,
     });
-    let (bus, node) = several.settings()?;
+    let (store, bus, node) = several.settings(&data)?;
     let outside = options.outside.or(outside::OutsideOptions {
         webhook_network: file.webhook_network,
         smtp: file.smtp,
@@ -240,7 +241,7 @@ pub(crate) fn settings(options: Options) -> anyhow::Result<Settings> {
         _ => bail!("firmware-max-mib: 1 to 1024"),
     };
     Ok(Settings {
-        store: motehub_server::store_in(&data),
+        store,
         data,
         bus,
         node,
@@ -350,7 +351,11 @@ mod tests {
             change(&mut options);
             format!("{:#}", settings(options).expect_err("it is wrong"))
         };
-        let cases: [(Mistake, &str); 8] = [
+        let cases: [(Mistake, &str); 12] = [
+            (|o| o.several.store = Some("mysql://db".into()), "store:"),
+            (|o| o.several.node = Some("Kitchen".into()), "node:"),
+            (|o| o.several.bus = Some("nats://bus".into()), "bus: several nodes share one PostgreSQL"),
+            (|o| o.several.bus_ca = Some("ca.pem".into()), "bus-ca"),
             (|o| o.data = None, "data:"),
             (|o| o.http = Some("nowhere".into()), "http:"),
             (|o| o.mqtt_tls = Some("1.2.3.4".into()), "mqtt-tls:"),

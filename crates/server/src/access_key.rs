@@ -17,7 +17,7 @@ use ring::hmac;
 use crate::{backup, random};
 
 /// The secret of this install, in its data folder.
-const FILE: &str = "access-keys.secret";
+pub(crate) const FILE: &str = "access-keys.secret";
 /// What is derived, so that nothing else that may be derived one day is the same.
 const PURPOSE: &[u8] = b"motehub access key 1";
 const WEBHOOK_PURPOSE: &[u8] = b"motehub webhook 1";

@@ -38,6 +38,7 @@ mod live;
 mod login;
 mod mail;
 mod metrics;
+mod nodes;
 mod overview;
 mod pusher_apps;
 mod pyaiot_keys;
@@ -365,6 +366,7 @@ fn table(app: Option<App>) -> Table {
         .on(Needs(See), routes!(overview::overview))
         .on(Needs(See), routes!(usage::list))
         .on(Needs(See), routes!(system::system))
+        .on(Needs(See), routes!(nodes::list))
         .on(Listed, routes!(live::connect))
         .on(Needs(Administer), routes!(backup::download))
         // The trigger of IoT Executor, for programs that use it

@@ -33,7 +33,7 @@ use motehub_domain::effects::Save;
 use motehub_domain::gateway::Taken;
 use motehub_domain::time::Time;
 use motehub_gateway::mqtt;
-use motehub_store::Store;
+use motehub_store::{Held, Store};
 
 /// One struct of handles, cheap to clone.
 #[derive(Clone)]
@@ -41,6 +41,8 @@ pub(crate) struct App {
     parts: Arc<Parts>,
     /// What is committed together with whatever is performed.
     along: Option<Taken>,
+    /// Under which lease it works, if it is the work of one node.
+    held: Option<Held>,
 }
 
 /// The handles.
@@ -132,12 +134,22 @@ pub(crate) struct Parts {
 impl App {
     /// Wraps the handles.
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), along: None }
+        Self { parts: Arc::new(parts), along: None, held: None }
     }
 
     /// The same, but whatever is performed through it also says that something of a gateway was taken.
     pub(crate) fn taking(&self, taken: Taken) -> Self {
-        Self { parts: self.parts.clone(), along: Some(taken) }
+        Self { parts: self.parts.clone(), along: Some(taken), held: self.held.clone() }
+    }
+
+    /// The same, but whatever is performed through it is refused once another node holds the lease.
+    pub(crate) fn under(&self, held: Held) -> Self {
+        Self { held: Some(held), ..self.clone() }
+    }
+
+    /// The lease under which it works.
+    pub(crate) fn held(&self) -> Option<&Held> {
+        self.held.as_ref()
     }
 
     /// What is committed together with whatever is performed.

@@ -3,11 +3,24 @@
 //! PostgreSQL keeps all state. Which node does the work that only one may do is a lease in the store; the bus only
 //! makes known quickly what is in the store. A hub on SQLite is alone: everything here is a no-op then.
 
+pub(crate) mod begin;
 pub(crate) mod bus;
+pub(crate) mod heart;
+pub(crate) mod leases;
 pub(crate) mod mqtt;
 
-use bus::Bus;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use motehub_domain::time::{Span, Time};
+use motehub_store::Node;
+use tokio::time::Instant;
+
+use bus::{Bus, BusState};
+use leases::Leases;
+
+/// Of this program.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The name of a node of which nothing else is said.
 const NAME: &str = "hub";
 /// The longest name of a node.
@@ -22,13 +35,13 @@ pub struct NodeName(String);
 pub(crate) enum Work {
     /// Deadlines of tasks, and waves.
     Rollouts,
-    /// Commands that expire.
+    /// Commands and wishes that expire.
     Commands,
-    /// Where steps of flows run, and what runs on the hub of them.
+    /// Where steps of flows run, and those that run on the hub.
     Flows,
     /// Changes that are posted.
     Webhooks,
-    /// Rules that are told what was taken.
+    /// Rules that are told what was taken, and what they want.
     Rules,
     /// What has an age, or is counted once a day.
     Upkeep,
@@ -39,9 +52,73 @@ pub(crate) enum Work {
 /// This node, and what it knows of the others.
 pub(crate) struct Cluster {
     node: NodeName,
-    bus: Option<Bus>,
-    /// What stands for the bus where there is none.
-    none: Bus,
+    bus: Bus,
+    is_alone: bool,
+    leases: Leases,
+    is_draining: AtomicBool,
+    known: Mutex<Known>,
+    messages: Mutex<Messages>,
+}
+
+/// How many messages clients published, to know how many a second.
+#[derive(Default)]
+struct Messages {
+    counted: Option<(u64, Instant)>,
+    per_second: f64,
+}
+
+/// What this node last read.
+struct Known {
+    me: Node,
+    nodes: Vec<Node>,
+    /// How far the clock of the database is ahead of ours.
+    ahead: Span,
+    /// When it was read, by our clock.
+    at: Time,
+    /// Since when the store does not answer, and what is known of the reason.
+    store_away: Option<(Time, String)>,
+}
+
+/// What is wrong that a person should know of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// Stable, for programs.
+    pub(crate) code: &'static str,
+    /// Since when, if that is known.
+    pub(crate) since: Option<Time>,
+    /// What is known of the reason, in words for those who may see the fleet.
+    pub(crate) why: String,
+}
+
+impl Work {
+    /// All work.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Rollouts,
+        Self::Commands,
+        Self::Flows,
+        Self::Webhooks,
+        Self::Rules,
+        Self::Upkeep,
+        Self::ActivityFile,
+    ];
+
+    /// Its name, as in the store and in subjects of the bus.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rollouts => "rollouts",
+            Self::Commands => "commands",
+            Self::Flows => "flows",
+            Self::Webhooks => "webhooks",
+            Self::Rules => "rules",
+            Self::Upkeep => "upkeep",
+            Self::ActivityFile => "activity-file",
+        }
+    }
+
+    /// The work of a name.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|work| work.as_str() == name)
+    }
 }
 
 impl NodeName {
@@ -55,6 +132,10 @@ impl NodeName {
             return Err(format!("{text:?} is no name of a node: 1 to {NAME_CHARS_MAX} of a-z, 0-9 and -"));
         }
         Ok(Self(text.to_owned()))
+    }
+
+    fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -71,33 +152,160 @@ impl std::fmt::Display for NodeName {
 }
 
 impl Cluster {
-    /// A node, on a bus or alone.
-    pub(crate) fn new(node: NodeName, bus: Option<Bus>) -> Self {
-        Self { node, bus, none: Bus::none() }
+    /// A hub of one node, on a file.
+    pub(crate) fn alone(node: NodeName) -> Self {
+        let me = Node {
+            name: node.to_string(),
+            instance: String::new(),
+            version: VERSION.to_owned(),
+            started_at: Time(0),
+            seen_at: Time(0),
+            address: String::new(),
+            figures: serde_json::Value::Null,
+        };
+        Self::one_of(node, me, Bus::none(), true)
+    }
+
+    /// A node on a database that others may share.
+    pub(crate) fn one_of(node: NodeName, me: Node, bus: Bus, is_alone: bool) -> Self {
+        let known = Known { me, nodes: Vec::new(), ahead: Span(0), at: Time(0), store_away: None };
+        Self {
+            node,
+            bus,
+            is_alone,
+            leases: Leases::default(),
+            is_draining: AtomicBool::new(false),
+            known: Mutex::new(known),
+            messages: Mutex::default(),
+        }
     }
 
     /// Whether there is no other node and never will be.
     pub(crate) fn is_alone(&self) -> bool {
-        self.bus.is_none()
+        self.is_alone
     }
 
     /// The name of this node.
     pub(crate) fn node(&self) -> &str {
-        &self.node.0
+        self.node.as_str()
+    }
+
+    /// This node, as it was when it started.
+    pub(crate) fn me(&self) -> Node {
+        self.known().me.clone()
     }
 
     /// The names of the other nodes that are alive.
     pub(crate) fn others(&self) -> Vec<String> {
-        Vec::new()
+        let known = self.known();
+        let now = known.at + known.ahead;
+        let others = known.nodes.iter().filter(|node| node.name != self.node.as_str());
+        others.filter(|node| heart::is_alive(node, now)).map(|node| node.name.clone()).collect()
+    }
+
+    /// All nodes as they were last read, those that are gone too, and whether each lives.
+    pub(crate) fn nodes(&self) -> Vec<(Node, bool)> {
+        let known = self.known();
+        let now = known.at + known.ahead;
+        known.nodes.iter().map(|node| (node.clone(), heart::is_alive(node, now))).collect()
     }
 
     /// The bus; a hub that is alone hears nothing on it and reaches nobody.
     pub(crate) fn bus(&self) -> &Bus {
-        self.bus.as_ref().unwrap_or(&self.none)
+        &self.bus
     }
 
     /// Whether this node does that work at present.
-    pub(crate) fn holds(&self, _work: Work) -> bool {
-        true
+    pub(crate) fn holds(&self, work: Work) -> bool {
+        self.is_alone || self.leases.holds(work)
+    }
+
+    /// The leases of this node.
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// Something is to be done by whoever does that work: if that is another node, it is told to look. What rules and
+    /// flows want is kept at every node.
+    pub(crate) fn nudge(&self, work: Work) {
+        if !self.holds(work) || matches!(work, Work::Rules | Work::Flows) {
+            self.bus.publish(&format!("work.{}", work.as_str()), format!("look {}", self.node()));
+        }
+    }
+
+    /// Nothing is accepted any more.
+    pub(crate) fn drain(&self) {
+        self.is_draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether this node ends.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::SeqCst)
+    }
+
+    /// How far the clock of the database is ahead of ours.
+    pub(crate) fn ahead(&self) -> Span {
+        self.known().ahead
+    }
+
+    /// What is wrong at present.
+    pub(crate) fn troubles(&self) -> Vec<Trouble> {
+        let mut troubles = Vec::new();
+        let known = self.known();
+        if let Some((since, why)) = &known.store_away {
+            troubles.push(Trouble { code: "store_away", since: Some(*since), why: why.clone() });
+        }
+        if known.ahead.0.abs() > begin::APART_MAX.0 {
+            let why = format!("{} s apart from the clock of the database", known.ahead.0.abs() / 1000);
+            troubles.push(Trouble { code: "clock", since: None, why });
+        }
+        drop(known);
+        if let BusState::Away { since, why } = &*self.bus.state().borrow() {
+            troubles.push(Trouble { code: "bus_away", since: Some(*since), why: why.clone() });
+        }
+        troubles
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many messages were published until now.
+    pub(crate) fn counted(&self, messages: u64) {
+        let mut known = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if let Some((before, at)) = known.counted {
+            let seconds = (now - at).as_secs_f64().max(0.001);
+            known.per_second = (messages.saturating_sub(before) as f64 / seconds * 10.0).round() / 10.0;
+        }
+        known.counted = Some((messages, now));
+    }
+
+    /// How many messages clients published a second, lately.
+    pub(crate) fn messages_per_second(&self) -> f64 {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).per_second
+    }
+
+    /// The nodes were read.
+    pub(crate) fn saw(&self, nodes: Vec<Node>, ahead: Span, at: Time) {
+        let mut known = self.known();
+        (known.nodes, known.ahead, known.at) = (nodes, ahead, at);
+    }
+
+    /// The store answered, or why it did not.
+    pub(crate) fn store_is(&self, away: Option<String>, now: Time) {
+        let mut known = self.known();
+        match (away, &known.store_away) {
+            (Some(why), Some((since, _))) => known.store_away = Some((*since, why)),
+            (Some(why), None) => {
+                tracing::error!(%why, "the store is away: nothing is acknowledged until it is back");
+                known.store_away = Some((now, why));
+            }
+            (None, Some(_)) => {
+                tracing::info!("the store is back");
+                known.store_away = None;
+            }
+            (None, None) => {}
+        }
     }
 }

@@ -73,6 +73,11 @@ impl Commands {
         }
     }
 
+    /// Another node wrote something about commands.
+    pub(crate) fn look(&self) {
+        self.changed.notify_one();
+    }
+
     /// These records were written.
     pub(crate) fn tell(&self, saved: &[Save]) {
         let has_deadline = |save: &Save| matches!(save, Save::Execution(it) if it.deadline.is_some());

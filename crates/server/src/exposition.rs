@@ -10,6 +10,7 @@ use motehub_domain::access::Permission;
 
 use crate::api;
 use crate::app::App;
+use crate::cluster::{VERSION, Work};
 
 /// Metrics in the Prometheus text format, for callers on this machine and for those who may see the fleet.
 pub(crate) async fn metrics(
@@ -38,7 +39,35 @@ pub(crate) async fn metrics(
         }
         Err(error) => tracing::warn!(%error, "devices could not be counted for the metrics"),
     }
+    text.push_str(&of_node(&app));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// What is told of this node alone.
+fn of_node(app: &App) -> String {
+    let cluster = &app.cluster;
+    let is_away = |code: &str| cluster.troubles().iter().any(|trouble| trouble.code == code);
+    let mut text = format!(
+        "# TYPE motehub_node_info gauge\nmotehub_node_info{{node=\"{}\",version=\"{VERSION}\"}} 1\n",
+        cluster.node()
+    );
+    let gauges: [(&str, f64); 6] = [
+        ("motehub_node_ready", f64::from(u8::from(!cluster.is_draining() && cluster.troubles().is_empty()))),
+        ("motehub_store_up", f64::from(u8::from(!is_away("store_away")))),
+        ("motehub_bus_up", f64::from(u8::from(!is_away("bus_away")))),
+        ("motehub_nodes_alive", (cluster.others().len() + 1) as f64),
+        ("motehub_clock_ahead_seconds", cluster.ahead().0 as f64 / 1000.0),
+        ("motehub_messages_per_second", cluster.messages_per_second()),
+    ];
+    for (name, value) in gauges {
+        text.push_str(&format!("# TYPE {name} gauge\n{name} {value}\n"));
+    }
+    text.push_str("# TYPE motehub_lease_held gauge\n");
+    for work in Work::ALL {
+        let held = u8::from(cluster.holds(work));
+        text.push_str(&format!("motehub_lease_held{{work=\"{}\"}} {held}\n", work.as_str()));
+    }
+    text
 }
 
 /// One recorder per process, however many hubs a test starts in it.

@@ -4,6 +4,7 @@
 //! carries values between boards and the hub, [`reach`] does what steps on the hub want of the world.
 
 pub(crate) mod boards;
+pub(crate) mod far;
 pub(crate) mod pass;
 pub(crate) mod plan;
 pub(crate) mod programs;
@@ -11,6 +12,7 @@ pub(crate) mod reach;
 pub(crate) mod tell;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use motehub_domain::deployment::{Task, TaskState};
@@ -49,6 +51,10 @@ pub(crate) struct Flows {
     /// A timer of a step may be due earlier than was known.
     due: Notify,
     errands: mpsc::Sender<Errand>,
+    /// Another node wrote something about flows.
+    far: Notify,
+    /// The planner is to read what runs from the store.
+    elsewhere: AtomicBool,
 }
 
 #[derive(Default)]
@@ -69,6 +75,8 @@ struct Table {
     causes: BTreeSet<String>,
     /// Who wants to know what of which device is measured.
     metrics: HashMap<DeviceId, Vec<(FlowId, StepId, Metric)>>,
+    /// What the node that passes values wants to know of which device is measured, if that is another one.
+    elsewhere: HashMap<DeviceId, BTreeSet<Metric>>,
     /// Whose wires somebody looks at, and how many look.
     followed: BTreeMap<FlowId, usize>,
     /// Whose wires moved since it was last told.
@@ -130,6 +138,8 @@ impl Flows {
             changed: Notify::new(),
             due: Notify::new(),
             errands,
+            far: Notify::new(),
+            elsewhere: AtomicBool::new(false),
         };
         (flows, end)
     }

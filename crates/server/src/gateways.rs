@@ -11,7 +11,6 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use motehub_domain::effects::{Effects, Save};
 use motehub_domain::gateway;
 use motehub_domain::id::{DeviceId, GatewayId, TokenId};
 use motehub_domain::time::Time;
@@ -36,13 +35,8 @@ const SHAKING_MAX: usize = 32;
 /// The hub's name for machines: made once.
 pub(crate) async fn hub_name(store: &Store) -> Result<String, StoreError> {
     const NOTE: &str = "hub";
-    if let Some(name) = store.note(NOTE).await? {
-        return Ok(String::from_utf8_lossy(&name).into_owned());
-    }
-    let name = random::secret();
-    let save = vec![Save::Note(NOTE.to_owned(), Some(name.clone().into_bytes()))];
-    store.commit(&Effects { save, ..Effects::none() }, Time(0)).await?;
-    Ok(name)
+    let name = store.note_once(NOTE, random::secret().as_bytes()).await?;
+    Ok(String::from_utf8_lossy(&name).into_owned())
 }
 
 /// Up to which number each lane of a spool is taken. Held while something of the lane is.

@@ -38,7 +38,7 @@ impl App {
         let stamp = self.rules.stamp(self.now());
         let now = stamp.at;
         let states_facts = !effects.changes.is_empty();
-        self.store.commit(&effects, now).await?;
+        self.store.commit_under(self.held(), &effects, now).await?;
         self.rules.tell(&stamp, &effects);
         drop(stamp);
         if states_facts {
@@ -59,6 +59,7 @@ impl App {
         self.pusher.tell(&effects.save);
         self.tell_boards(&effects.save).await;
         self.tell_units(&effects.save);
+        self.tell_holders(&effects.save);
         self.live.show_shadows(effects.save);
         Ok(())
     }

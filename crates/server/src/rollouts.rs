@@ -2,6 +2,7 @@
 //! task has ended. It sleeps until the next deadline or until something changes.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use motehub_domain::deployment::{self, DeploymentState};
@@ -25,6 +26,8 @@ const ROUND_MAX: usize = 500;
 pub(crate) struct Rollouts {
     changed: Notify,
     ended: Mutex<HashSet<DeploymentId>>,
+    /// Tasks may have ended at another node.
+    elsewhere: AtomicBool,
 }
 
 impl Rollouts {
@@ -37,6 +40,12 @@ impl Rollouts {
         let closed = std::iter::once(first).chain(tasks).filter(|task| !task.state.is_open());
         ended.extend(closed.map(|task| task.deployment));
         drop(ended);
+        self.changed.notify_one();
+    }
+
+    /// Another node wrote something about tasks.
+    pub(crate) fn look(&self) {
+        self.elsewhere.store(true, Ordering::SeqCst);
         self.changed.notify_one();
     }
 
@@ -75,6 +84,9 @@ async fn round(app: &App) -> Result<Time, Failure> {
 
 /// Deployments whose tasks ended.
 async fn settle(app: &App) -> Result<(), Failure> {
+    if app.rollouts.elsewhere.swap(!app.cluster.is_alone(), Ordering::SeqCst) {
+        settle_running(app).await?;
+    }
     for id in app.rollouts.take_ended() {
         let settled = app.attempt(|| async {
             let Some(deployment) = app.store.deployment(id).await? else { return Ok(((), Effects::none())) };

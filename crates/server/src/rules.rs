@@ -6,6 +6,7 @@
 
 mod deeds;
 mod devices;
+mod far;
 mod live;
 mod outcome;
 pub(crate) mod replay;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 
 pub(crate) use deeds::run as run_deeds;
+pub(crate) use far::run as run_far;
 pub(crate) use live::run;
 
 /// How much may wait for the worker; what comes then is read from the store.
@@ -37,9 +39,11 @@ pub(crate) type Told = (DeviceId, Signal);
 
 /// The way from those who store something to the worker.
 pub(crate) struct Rules {
-    /// Since when and until when the hub was off before it started.
-    off: (Time, Time),
+    /// Since when and until when the hub was off before it started; nothing once rules were told that.
+    off: Mutex<Option<(Time, Time)>>,
     intake: Mutex<Intake>,
+    /// How far other nodes are.
+    others: Mutex<far::Others>,
     changed: Notify,
     troubles: Mutex<HashMap<RuleId, Trouble>>,
     /// Deeds of firings that wait to be done.
@@ -60,6 +64,10 @@ struct Intake {
     queue: Vec<Told>,
     /// Nothing fits into the queue until the worker has looked.
     is_full: bool,
+    /// Rules were told everything before this.
+    told: Time,
+    /// Another node was told that everything before this is stored.
+    said: Time,
     /// The time of the newest that did not fit: up to it, the worker reads the store.
     missed: Option<Time>,
     /// Rules are others than before.
@@ -154,8 +162,9 @@ impl Rules {
             ..Intake::default()
         };
         Self {
-            off,
+            off: Mutex::new(Some(off)),
             intake: Mutex::new(intake),
+            others: Mutex::default(),
             changed: Notify::new(),
             troubles: Mutex::default(),
             deeds: Notify::new(),
@@ -165,6 +174,39 @@ impl Rules {
 
     fn intake(&self) -> MutexGuard<'_, Intake> {
         self.intake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Since when and until when the hub was off, for a worker that begins. One that takes over from another node
+    /// begins with what is in the store, and nothing was off.
+    fn off(&self, now: Time) -> (Time, Time) {
+        let off = *self.off.lock().unwrap_or_else(PoisonError::into_inner);
+        if off.is_none() {
+            let mut intake = self.intake();
+            (intake.is_on, intake.is_full, intake.rules_changed) = (true, true, true);
+            intake.fall_behind();
+        }
+        // What other nodes have on its way to the store is waited for.
+        off.unwrap_or((now - far::SETTLE, now - far::SETTLE))
+    }
+
+    /// Rules were told that the hub was off.
+    fn began(&self) {
+        *self.off.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A node joins others that tell rules.
+    pub(crate) fn join(now: Time) -> Self {
+        let rules = Self::new((now, now));
+        rules.began();
+        rules
+    }
+
+    /// Another node wrote rules, devices or groups.
+    pub(crate) fn look(&self) {
+        let mut intake = self.intake();
+        (intake.rules_changed, intake.devices_changed) = (true, true);
+        drop(intake);
+        self.changed.notify_one();
     }
 
     /// Something is about to be stored.
@@ -234,11 +276,13 @@ impl Rules {
     }
 
     /// What is old enough; what is not stays.
-    fn take(&self, now: Time) -> Taken {
+    fn take(&self, now: Time, far: &[Time]) -> Taken {
         let mut intake = self.intake();
         let now = if now + BACK_MAX < intake.last { intake.last + Span(1) } else { now };
         intake.last = intake.last.max(now);
         let until = intake.out.first().map_or(now, |(at, _)| (*at).min(now));
+        let until = far.iter().copied().fold(until, Time::min).max(intake.told);
+        intake.told = until;
         let (signals, rest): (Vec<Told>, Vec<Told>) =
             std::mem::take(&mut intake.queue).into_iter().partition(|(_, signal)| signal.at < until);
         let is_behind = intake.missed.is_some();

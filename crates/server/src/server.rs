@@ -3,6 +3,8 @@
 mod addresses;
 mod housekeeping;
 pub(crate) mod listen;
+mod ready;
+pub(crate) mod start;
 mod workers;
 
 use std::io;
@@ -29,8 +31,7 @@ use tower_http::compression::CompressionLayer;
 use crate::app::{App, Parts};
 use crate::boards::Called;
 use crate::claims::Claims;
-use crate::cluster::Cluster;
-use crate::cluster::bus::Bus;
+use crate::cluster::heart;
 use crate::dashboards;
 use crate::flows;
 use crate::gateways::{self, Gateways};
@@ -46,8 +47,8 @@ use crate::rotation::Origins;
 use crate::settings::Settings;
 use crate::units::Reached;
 use crate::{
-    access_key, api, assets, aws, backup, commands, exposition, hub, mdash, mip, nodes, random, reports,
-    retention, rollouts, rules, secrets, shadows, tls, webhooks,
+    access_key, api, assets, aws, backup, cluster, commands, exposition, hub, mdash, mip, nodes, random,
+    reports, retention, rollouts, secrets, shadows, tls, webhooks,
 };
 pub use addresses::Addresses;
 use listen::about;
@@ -89,19 +90,19 @@ impl Server {
         let _lock = lock(&settings.data)?;
         backup::remove_sent_parts(&settings.data);
         let store = Store::open(&settings.store).await.map_err(io::Error::other)?;
+        let gateways = Gateways::new(gateways::hub_name(&store).await.map_err(io::Error::other)?);
+        let access_keys = access_key::Origin::open(&settings.data)?;
+        let cluster = cluster::begin::begin(&settings, &store, &gateways.hub).await?;
         let now = settings.clock.now();
-        store.all_offline(now).await.map_err(io::Error::other)?;
-        let swept = store.sweep_artifacts().await.map_err(io::Error::other)?;
-        if swept > 0 {
-            tracing::info!(artifacts = swept, "bytes whose upload did not come to an end were removed");
-        }
-        let rules = rules::Rules::start(&store, now).await.map_err(io::Error::other)?;
+        let rules = start::first(&store, &cluster, now).await.map_err(io::Error::other)?;
         let last_seq = store.last_seq().await.map_err(io::Error::other)?;
         let knocks = store.knocks().await.map_err(io::Error::other)?;
         let pyaiot_keys = store.pyaiot_keys().await.map_err(io::Error::other)?;
         let pusher_apps = store.pusher_apps().await.map_err(io::Error::other)?;
         let needs_setup = store.admins().await.map_err(io::Error::other)? == 0;
         let setup_code = needs_setup.then(random::secret);
+        let setup = setup_code.as_ref().map(|code| (secrets::digest(code), now + SETUP_MAX));
+        start::keep_setup(&store, &cluster, setup).await.map_err(io::Error::other)?;
 
         let http = listen::tcp("--http", settings.http).await?;
         let https = match settings.https {
@@ -122,21 +123,12 @@ impl Server {
             Some(address) => Some((address, tls::server_config(&settings)?)),
             None => None,
         };
-        let gateways = Gateways::new(gateways::hub_name(&store).await.map_err(io::Error::other)?);
-        let bus = match &settings.bus {
-            Some(url) => {
-                Some(Bus::open(url, &gateways.hub, &settings.node.to_string(), &settings.clock).await)
-            }
-            None => None,
-        };
-        let bus = bus.transpose().map_err(io::Error::other)?;
         let (intake, offered) = Intake::new();
         let (flows, errands) = flows::Flows::new();
-        let setup = setup_code.as_ref().map(|code| (secrets::digest(code), now + SETUP_MAX));
         let app = App::new(Parts {
             store,
             clock: settings.clock.clone(),
-            cluster: Cluster::new(settings.node.clone(), bus),
+            cluster,
             started_at: now,
             live: Live::new(last_seq),
             connections: Connections::default(),
@@ -151,7 +143,7 @@ impl Server {
             rules,
             shadows: shadows::Shadows::default(),
             retention: retention::Retention::default(),
-            access_keys: access_key::Origin::open(&settings.data)?,
+            access_keys,
             throttle: api::Throttle::default(),
             guesses: api::Throttle::default(),
             claims: Claims::default(),
@@ -279,6 +271,7 @@ impl Server {
         let gateways = TaskTracker::new();
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
+        let (told_to_end, shutdown) = (shutdown, CancellationToken::new());
         gateways.spawn(mqtt.run(shutdown.clone()));
         gateways.spawn(crate::cluster::mqtt::listen(app.clone(), shutdown.clone()));
         for coap in coap {
@@ -317,7 +310,9 @@ impl Server {
         }
         gateways.spawn(http::serve(before(http), router(&app, shutdown.clone()), hub, shutdown.clone()));
         workers::spawn(&app, &workers, offered, errands, &stop_workers);
-        shutdown.cancelled().await;
+        told_to_end.cancelled().await;
+        ready::drain(&app).await;
+        shutdown.cancel();
         gateways.close();
         workers.close();
         let drained = tokio::time::timeout(STOP_MAX, async {
@@ -328,6 +323,7 @@ impl Server {
         if drained.await.is_err() {
             tracing::warn!("not everything ended in time; what was acknowledged is on disk");
         }
+        heart::end(&app).await;
         Ok(())
     }
 }
@@ -336,6 +332,7 @@ fn router(app: &App, shutdown: CancellationToken) -> Router {
     let hub: Arc<dyn Hub> = Arc::new(app.clone());
     let own = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready::readyz))
         .route("/metrics", get(exposition::metrics))
         .route("/.well-known/security.txt", get(security_txt))
         .merge(mip::routes())

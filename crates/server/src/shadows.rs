@@ -55,6 +55,11 @@ impl Shadows {
         self.turns.line_up_all(devices)
     }
 
+    /// Another node wrote shadows.
+    pub(crate) fn look(&self) {
+        self.changed.notify_one();
+    }
+
     /// Shadows were written.
     pub(crate) fn tell(&self, saved: &[Save]) {
         let has_deadline =

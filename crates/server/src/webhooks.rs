@@ -9,6 +9,7 @@ pub(crate) mod sign;
 pub(crate) use line::payload;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
 use motehub_domain::time::{Span, Time};
 use motehub_domain::webhook::{Answer, Delivery, DeliveryState, Recipient, Webhook};
-use motehub_store::{ChangeQuery, Recorded};
+use motehub_store::{ChangeQuery, Recorded, StoreError};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
@@ -37,6 +38,8 @@ const BATCH_MAX: usize = 500;
 const NOTED_EVERY: i64 = 5_000;
 /// How long a post may take to end when the hub does.
 const END_MAX: Duration = Duration::from_secs(1);
+/// How often it is looked for what other nodes wrote.
+const LOOK_EVERY: Span = Span::minutes(1);
 /// How long to rest when the store does not answer.
 const REST: Span = Span::seconds(5);
 
@@ -45,6 +48,8 @@ const REST: Span = Span::seconds(5);
 pub(crate) struct Webhooks {
     due: Mutex<HashMap<Recipient, Time>>,
     changed: Notify,
+    /// Something may wait that another node wrote.
+    elsewhere: AtomicBool,
 }
 
 impl Webhooks {
@@ -61,6 +66,12 @@ impl Webhooks {
                 _ => {}
             }
         }
+    }
+
+    /// Another node wrote something about deliveries.
+    pub(crate) fn look(&self) {
+        self.elsewhere.store(true, Ordering::SeqCst);
+        self.changed.notify_one();
     }
 
     /// Something may wait for a recipient from then on.
@@ -98,15 +109,8 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
 
 /// Keeps a line for each recipient for whom something is due.
 async fn deliver(app: &App, shutdown: &CancellationToken) {
-    app.webhooks.is_due(Recipient::Mail, Time(0));
-    loop {
-        match app.store.webhooks().await {
-            Ok(all) => {
-                all.iter().for_each(|webhook| app.webhooks.is_due(Recipient::Webhook(webhook.id), Time(0)));
-                break;
-            }
-            Err(error) => tracing::error!(%error, "webhooks could not be read"),
-        }
+    while let Err(error) = all_are_due(app).await {
+        tracing::error!(%error, "webhooks could not be read");
         tokio::select! {
             () = app.clock.sleep_until(app.now() + REST) => {}
             () = shutdown.cancelled() => return,
@@ -114,7 +118,16 @@ async fn deliver(app: &App, shutdown: &CancellationToken) {
     }
     let (mut lines, mut running) = (JoinSet::new(), HashSet::new());
     loop {
+        if app.webhooks.elsewhere.swap(false, Ordering::SeqCst)
+            && let Err(error) = all_are_due(app).await
+        {
+            tracing::warn!(%error, "webhooks could not be read; what other nodes wrote is posted later");
+        }
         let (ready, next) = app.webhooks.take(&running, app.now());
+        let next = match app.cluster.is_alone() {
+            true => next,
+            false => Some(next.unwrap_or(Time(i64::MAX)).min(app.now() + LOOK_EVERY)),
+        };
         for to in ready {
             running.insert(to);
             let (app, shutdown) = (app.clone(), shutdown.clone());
@@ -129,7 +142,10 @@ async fn deliver(app: &App, shutdown: &CancellationToken) {
                     app.webhooks.is_due(to, at);
                 }
             }
-            () = app.clock.sleep_until(next.unwrap_or(Time(i64::MAX))) => {}
+            () = app.clock.sleep_until(next.unwrap_or(Time(i64::MAX))) => {
+                // What other nodes said may have been lost on its way.
+                app.webhooks.elsewhere.store(!app.cluster.is_alone(), Ordering::SeqCst);
+            }
             () = app.webhooks.changed.notified() => {}
             () = shutdown.cancelled() => break,
         }
@@ -137,6 +153,14 @@ async fn deliver(app: &App, shutdown: &CancellationToken) {
     // What was posted is noted if the answer comes soon; else it is posted again after the start, with the same id.
     let ended = async { while lines.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(END_MAX, ended).await;
+}
+
+/// It is the turn of every recipient for whom something may wait.
+async fn all_are_due(app: &App) -> Result<(), StoreError> {
+    let all = app.store.webhooks().await?;
+    app.webhooks.is_due(Recipient::Mail, Time(0));
+    all.iter().for_each(|webhook| app.webhooks.is_due(Recipient::Webhook(webhook.id), Time(0)));
+    Ok(())
 }
 
 /// Reads the changes behind the last ones that were looked at, as they come.

@@ -817,6 +817,26 @@ create table retired_numbers (
     number bigint primary key
 );
 
+-- Work that one node does for all. A holder that does not renew in time loses it; the epoch counts holders.
+create table leases (
+    work text primary key,
+    holder text not null,
+    node text not null,
+    epoch bigint not null,
+    until bigint not null
+);
+
+-- The nodes of a hub, each as it said last of itself. Times are by the clock of the database.
+create table nodes (
+    name text primary key,
+    instance text not null,
+    version text not null,
+    started_at bigint not null,
+    seen_at bigint not null,
+    address text not null,
+    figures text not null
+);
+
 create table notes (
     name text primary key,
     body {bytes} not null

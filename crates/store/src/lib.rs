@@ -34,6 +34,8 @@ mod gateway;
 mod group;
 mod kept;
 mod knock;
+mod lease;
+mod node;
 mod note;
 mod overview;
 mod person;
@@ -70,6 +72,8 @@ pub use device_list::{DeviceQuery, DeviceView, Sort};
 pub use error::StoreError;
 pub use gateway::GatewayView;
 pub use kept::nodes::{BrokerNode, Moved, PASSED_ROWS_MAX};
+pub use lease::{Held, Lease};
+pub use node::Node;
 pub use overview::Overview;
 pub use position::Placed;
 pub use report::Logged;
@@ -176,6 +180,8 @@ impl Store {
             dashboard::SQL,
             group::SQL,
             knock::SQL,
+            lease::SQL,
+            node::SQL,
             note::SQL,
             overview::SQL,
             person::SQL,

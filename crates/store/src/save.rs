@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
-    Store, StoreError, alarm, camera, capability, certificate, change, command, credential, dashboard,
-    delivery, deployment, device, firmware, flow, gateway, group, knock, note, person, pusher, pyaiot,
+    Held, Store, StoreError, alarm, camera, capability, certificate, change, command, credential, dashboard,
+    delivery, deployment, device, firmware, flow, gateway, group, knock, lease, note, person, pusher, pyaiot,
     report, rule, script, shadow, share, task, usage, webhook,
 };
 
@@ -21,6 +21,19 @@ impl Store {
     /// [`StoreError::Conflict`] if a guard fails, [`StoreError::Taken`] for a unique value that exists,
     /// [`StoreError::Full`] or [`StoreError::Unavailable`].
     pub async fn commit(&self, effects: &Effects, now: Time) -> Result<Vec<i64>, StoreError> {
+        self.commit_under(None, effects, now).await
+    }
+
+    /// The same, refused as a conflict if somebody else holds the lease by now.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn commit_under(
+        &self,
+        held: Option<&Held>,
+        effects: &Effects,
+        now: Time,
+    ) -> Result<Vec<i64>, StoreError> {
         let mut transaction = Transaction::default();
         for save in &effects.save {
             write(save, &mut transaction, now);
@@ -30,6 +43,9 @@ impl Store {
         }
         if transaction.statements.is_empty() {
             return Ok(Vec::new());
+        }
+        if let Some(held) = held {
+            transaction.statements.insert(0, lease::guard(held));
         }
         let mut appeared = Vec::new();
         let mut vanished = Vec::new();

@@ -96,6 +96,20 @@ impl Hub {
         Self { child, folder, wrapper, ready, log, api }
     }
 
+    /// A node of a hub of several. Without a token it is the first one: an administrator is made by its one-time link.
+    pub fn one_of(folder: Arc<TempDir>, arguments: &[&str], token: Option<&str>) -> Self {
+        let mut node = Self::start_with(folder, &[], arguments, Some(token.unwrap_or_default().to_owned()));
+        if token.is_none() {
+            let code = crate::until("the one-time link", || {
+                let log = node.log.lock().expect("the log");
+                let (_, code) = log.split_once("/setup#")?;
+                Some(code.split_whitespace().next()?.to_owned()).filter(|_| code.contains('\n'))
+            });
+            node.api.set_up(&code);
+        }
+        node
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -173,6 +187,23 @@ pub struct Api {
 }
 
 impl Api {
+    /// Makes the first administrator by a one-time code, and a token with all rights.
+    fn set_up(&mut self, code: &str) {
+        let first = serde_json::json!({ "code": code, "name": "ada", "password": "correct horse battery" });
+        let post = |path: &str| {
+            ureq::post(format!("{}/api/v1{path}", self.base)).header("Content-Type", "application/json")
+        };
+        let mut came = post("/setup").send(first.to_string()).expect("the code serves");
+        let cookie = came.headers()["set-cookie"].to_str().expect("a cookie").to_owned();
+        let me: Value =
+            serde_json::from_str(&came.body_mut().read_to_string().expect("a text")).expect("JSON");
+        let wanted = serde_json::json!({ "name": "tests", "role": "admin" }).to_string();
+        let request = post("/tokens").header("Cookie", cookie.split(';').next().unwrap_or_default());
+        let made = request.header("X-CSRF-Token", text(&me, "csrf")).send(wanted);
+        let made = made.expect("a token").body_mut().read_to_string().expect("a text");
+        self.token = text(&serde_json::from_str(&made).expect("JSON"), "token");
+    }
+
     /// Calls a path under `/api/v1`. Gives the status and the answer.
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         self.call_raw(method, &format!("/api/v1{path}"), body.map(Value::to_string).as_deref())

@@ -104,6 +104,15 @@ impl Session {
         self.send(0x40, &id.to_be_bytes())
     }
 
+    /// Asks whether the broker is there, and waits for its answer.
+    pub fn ping(&mut self) -> io::Result<()> {
+        self.send(0xc0, &[])?;
+        match self.packet()? {
+            (0xd0, _) => Ok(()),
+            (kind, body) => Err(io::Error::other(format!("no PINGRESP but {kind:#x} {body:?}"))),
+        }
+    }
+
     /// Waits at most so long for an answer from now on.
     pub fn patience(&self, span: Duration) -> io::Result<()> {
         self.writer.set_read_timeout(Some(span))

@@ -40,6 +40,7 @@ const PAGES: [pattern: string, role: Role, load: Load][] = [
   ['/customers', 'engineer', () => import('./customers/Page.svelte')],
   ['/users', 'admin', () => import('./users/Page.svelte')],
   ['/tokens', 'admin', () => import('./tokens/Page.svelte')],
+  ['/nodes', 'viewer', () => import('./nodes/Page.svelte')],
   ['/gateways', 'viewer', () => import('./gateways/Page.svelte')],
   ['/connections', 'engineer', () => import('./connections/Page.svelte')],
   ['/grants', 'engineer', () => import('./grants/Page.svelte')],

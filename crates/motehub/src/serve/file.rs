@@ -11,6 +11,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct File {
     pub(super) data: Option<PathBuf>,
+    pub(super) store: Option<String>,
     pub(super) bus: Option<String>,
     pub(super) bus_ca: Option<PathBuf>,
     pub(super) bus_key: Option<PathBuf>,

@@ -26,6 +26,7 @@ use super::extract::Body;
 use super::problem::{ApiError, Problem};
 use super::users::RoleName;
 use crate::app::App;
+use crate::server::start;
 use crate::{random, secrets};
 pub(crate) use password::owner as owner_of_password;
 pub(crate) use throttle::{Throttle, Ticket};
@@ -112,7 +113,7 @@ pub(crate) async fn setup(
 ) -> Result<Response, ApiError> {
     let ticket = admit(&app, "", peer)?;
     let code = secrets::digest(request.code.trim());
-    if !is_setup_code(&app, code) {
+    if !is_setup_code(&app, code).await? {
         return Err(wrong_code(&app, &request.name, peer).await?);
     }
     app.throttle.succeeded(ticket);
@@ -120,7 +121,7 @@ pub(crate) async fn setup(
     secrets::check_password(&request.password, &name)?;
     let hash = app.throttle.hash(request.password).await?;
     let _alone = app.throttle.one_set_up().await;
-    if !is_setup_code(&app, code) {
+    if !is_setup_code(&app, code).await? {
         return Err(wrong_code(&app, &request.name, peer).await?);
     }
     let now = app.now();
@@ -266,9 +267,13 @@ fn bad_login() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "bad_login", "the name or the password is wrong")
 }
 
-fn is_setup_code(app: &App, code: Digest) -> bool {
-    let setup = app.setup.lock().unwrap_or_else(PoisonError::into_inner);
-    setup.is_some_and(|(expected, expires_at)| expected == code && app.now() < expires_at)
+async fn is_setup_code(app: &App, code: Digest) -> Result<bool, ApiError> {
+    let setup = *app.setup.lock().unwrap_or_else(PoisonError::into_inner);
+    if setup.is_some_and(|(expected, expires_at)| expected == code && app.now() < expires_at) {
+        return Ok(true);
+    }
+    // It may have been printed by another node.
+    Ok(!app.cluster.is_alone() && start::is_setup_code(&app.store, code, app.now()).await?)
 }
 
 async fn wrong_code(app: &App, name: &str, peer: SocketAddr) -> Result<ApiError, ApiError> {

@@ -8,7 +8,7 @@ use motehub_domain::flow::{Kind, Passed, StepId};
 use motehub_domain::id::{DeviceId, FlowId};
 use motehub_domain::message::Downlink;
 use motehub_domain::placement::Place;
-use motehub_domain::telemetry::PointValue;
+use motehub_domain::telemetry::{Metric, PointValue};
 use motehub_domain::time::{Span, Time};
 use motehub_store::Measured;
 use serde_json::Value;
@@ -27,6 +27,9 @@ impl App {
     /// A step on a board emitted a value. What is not from the board that runs the step now is dropped: a board that
     /// came back with old code says nothing until it has the new one.
     pub(crate) fn flow_said(&self, device: DeviceId, passed: Passed, at: Time) {
+        if self.is_passed_on(device, &passed, at) {
+            return;
+        }
         let Passed { flow, from, id, value } = passed;
         let now = self.now();
         let mut table = self.flows.table();
@@ -54,6 +57,9 @@ impl App {
 
     /// Devices measured something.
     pub(crate) fn flow_measured(&self, measured: &[Measured]) {
+        if self.are_passed_on(measured) {
+            return;
+        }
         let mut table = self.flows.table();
         if table.metrics.is_empty() {
             return;
@@ -65,6 +71,15 @@ impl App {
                 emitted.extend(of_it.map(|point| (*flow, step.clone(), plain(&point.value))));
             }
         }
+        self.emit(&mut table, emitted);
+    }
+
+    /// A device measured something at another node.
+    pub(super) fn flow_measured_far(&self, device: DeviceId, metric: &Metric, value: &Value) {
+        let mut table = self.flows.table();
+        let wants =
+            table.metrics.get(&device).into_iter().flatten().filter(|(_, _, wanted)| wanted == metric);
+        let emitted = wants.map(|(flow, step, _)| (*flow, step.clone(), value.clone())).collect();
         self.emit(&mut table, emitted);
     }
 
@@ -226,7 +241,7 @@ fn dropped(reason: &'static str) {
 }
 
 /// A measured value as flows know values.
-fn plain(value: &PointValue) -> Value {
+pub(super) fn plain(value: &PointValue) -> Value {
     match value {
         PointValue::Number(number) => motehub_domain::expression::number(*number),
         PointValue::Boolean(truth) => Value::Bool(*truth),

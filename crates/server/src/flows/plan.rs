@@ -1,6 +1,7 @@
 //! The planner: it decides where steps run when a person deploys a flow and when boards come, go or fail.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use motehub_domain::change::Actor;
 use motehub_domain::effects::{Effects, Save};
@@ -12,7 +13,9 @@ use motehub_domain::time::{Span, Time};
 use tokio_util::sync::CancellationToken;
 
 use super::boards::{Known, Supposing};
+use super::far::Clears;
 use crate::app::App;
+use crate::cluster::Work;
 use crate::deadlines;
 use crate::perform::Failure;
 
@@ -38,6 +41,7 @@ pub(crate) struct Planned {
 
 /// Runs until shutdown.
 pub(crate) async fn run(app: App, shutdown: CancellationToken) {
+    let _clears = Clears(app.clone());
     if let Err(error) = app.load_flows().await {
         tracing::error!(%error, "the flows that run could not be loaded");
     }
@@ -46,6 +50,9 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
 
 /// Plans anew if something changed and has settled. Returns when to look again.
 async fn round(app: &App) -> Result<Time, Failure> {
+    if app.flows.elsewhere.swap(false, Ordering::SeqCst) {
+        app.follow_store().await?;
+    }
     let now = app.now();
     let settled_at = app.started_at + COMING_BACK;
     if now < settled_at && app.are_boards_missing() {
@@ -92,7 +99,7 @@ impl App {
         places.any(|place| matches!(place, Place::Device(device) if !table.came.contains(device)))
     }
 
-    async fn go(&self, flow: Flow, layout: Layout, graph: &Graph) -> Result<(), Failure> {
+    pub(super) async fn go(&self, flow: Flow, layout: Layout, graph: &Graph) -> Result<(), Failure> {
         let named = self.named(graph).await?;
         self.flows.run(flow, layout, graph, named, self.now());
         self.tap_topics();
@@ -150,6 +157,10 @@ impl App {
                 Ok((saved, effects))
             })
             .await?;
+        if !self.cluster.holds(Work::Flows) {
+            self.cluster.nudge(Work::Flows);
+            return Ok(planned);
+        }
         let title = format!("{} v{version}", flow.name);
         if let Some(layout) = layout {
             self.go(flow, layout, &planned.graph).await?;
@@ -169,6 +180,10 @@ impl App {
                 Ok((flow.name, effects))
             })
             .await?;
+        if !self.cluster.holds(Work::Flows) {
+            self.cluster.nudge(Work::Flows);
+            return Ok(());
+        }
         self.flows.end(id);
         self.tap_topics();
         self.give_programs(&format!("{name} stopped"), actor).await

@@ -114,7 +114,7 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
 impl Worker {
     /// From what is on disk: what was stored and not told before the hub stopped is told now.
     async fn begin(app: App) -> Result<Self, Failure> {
-        let (off_since, up) = app.rules.off;
+        let (off_since, up) = app.rules.off(app.now());
         let mark = app.store.note(MARK).await?.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
         let time = |name: &str| mark.as_ref().and_then(|mark| mark[name].as_i64()).map(Time);
         let until = time("until").unwrap_or(up).min(up);
@@ -145,6 +145,7 @@ impl Worker {
         worker.until = up;
         let keys: Vec<Key> = worker.waiting.keys().copied().collect();
         keys.into_iter().for_each(|key| worker.queue(key));
+        worker.app.rules.began();
         Ok(worker)
     }
 
@@ -160,7 +161,8 @@ impl Worker {
     }
 
     async fn round(&mut self) -> Result<Time, Failure> {
-        let taken = self.app.rules.take(self.app.now());
+        let far = self.app.rules.far(&self.app);
+        let taken = self.app.rules.take(self.app.now(), &far);
         let Taken { until, signals, is_behind, rules_changed, devices_changed, next } = taken;
         if devices_changed && !self.rules.is_empty() {
             self.reload_at.get_or_insert(self.app.now() + RELOAD_AFTER);

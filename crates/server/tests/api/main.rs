@@ -11,6 +11,7 @@ mod aws;
 mod balancer;
 mod bulk;
 mod cameras;
+mod cluster;
 mod commands;
 mod connections;
 mod credentials;

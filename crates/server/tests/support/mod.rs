@@ -122,6 +122,50 @@ impl Hub {
         Self::at(Served::start(settings).await, clock, data, None).await
     }
 
+    /// What a node of a hub of several is set to, without its store and its bus.
+    pub(crate) fn settings(data: &std::path::Path) -> motehub_server::Settings {
+        served::settings(data, &Clock::System)
+    }
+
+    /// A node of a hub of several, called by `ada`, who is made if she is not there yet; or why it does not start.
+    pub(crate) async fn one_of(
+        data: tempfile::TempDir,
+        settings: motehub_server::Settings,
+        ada: Option<&Caller>,
+    ) -> Result<Self, String> {
+        let clock = settings.clock.clone();
+        let served = Served::start_apart(settings).await?;
+        let is_first = ada.is_none();
+        let mut hub = Self::at(served, clock, data, Some(ada.cloned().unwrap_or_default())).await;
+        if is_first {
+            hub.set_up(&hub.setup_code.clone()).await;
+        }
+        Ok(hub)
+    }
+
+    /// Makes Ada with a one-time code, and a token for her.
+    pub(crate) async fn set_up(&mut self, code: &str) {
+        let first = json!({ "code": code, "name": "ada", "password": "correct horse battery" });
+        let came = self.call("POST", "/setup", &Caller::default(), Some(&first)).await;
+        assert_eq!(came.status, 200, "{came:?}");
+        let cookie = came.header("set-cookie").unwrap().strip_prefix("motehub_session=").unwrap();
+        let cookie = Some(cookie.split(';').next().unwrap().to_owned());
+        let caller = Caller { cookie, csrf: Some(came.string("csrf")), token: None };
+        let token =
+            self.call("POST", "/tokens", &caller, Some(&json!({ "name": "ada", "role": "admin" }))).await;
+        self.ada = Caller::token(token.string("token"));
+    }
+
+    /// Ends as a machine that dies.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+
+    /// Ends in good order.
+    pub(crate) async fn end(mut self) {
+        self.served.end().await;
+    }
+
     /// The same hub once more, with the same data and other addresses, after its end. It posts to addresses inside of
     /// private networks or it does not.
     pub(crate) async fn again(mut self, private_webhooks: bool) -> Self {

@@ -10,6 +10,7 @@ mod firmware;
 mod flows;
 mod kept;
 mod kept_nodes;
+mod nodes;
 mod people;
 mod reports;
 mod selectors;
@@ -63,6 +64,10 @@ scenarios! {
     state::artifacts_come_back_by_digest,
     state::notes_are_kept_replaced_and_removed,
     state::the_database_is_sound,
+    nodes::work_has_one_holder_who_loses_it_when_it_does_not_renew,
+    nodes::what_a_former_holder_writes_is_refused,
+    nodes::a_node_has_its_name_alone_while_it_lives,
+    nodes::the_first_word_counts_for_all,
     alarms::a_rule_has_one_open_alarm_for_a_device,
     alarms::alarms_are_found_by_state_device_rule_and_selector,
     kept::sessions_come_back_with_all_that_waits,

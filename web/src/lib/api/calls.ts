@@ -42,6 +42,7 @@ import type {
   LogLine,
   MailState,
   NewWebhook,
+  NodeList,
   Webhook,
   WebhookEdit,
   WebhookPing,
@@ -485,6 +486,7 @@ export const usage = {
 export const hub = {
   overview: (signal?: Signal) => get<Overview>('/overview', {}, signal),
   system: (signal?: Signal) => get<System>('/system', {}, signal),
+  nodes: (signal?: Signal) => get<NodeList>('/nodes', {}, signal),
 };
 
 export type { Change };

@@ -1,6 +1,7 @@
 //! One door to the server: JSON in, JSON out, the CSRF header on everything that changes something, and
 //! every failure turned into a Problem, which is what is thrown.
 import { START, take, type StreamEvent } from '../domain/events';
+import type { Readiness } from '../domain/node';
 import type { Problem } from './contract';
 
 const BASE = '/api/v1';
@@ -49,6 +50,13 @@ export function addressOf(path: string, query: Query = {}): string {
 
 export function get<T>(path: string, query: Query = {}, signal?: AbortSignal, bearer?: string): Promise<T> {
   return send<T>('GET', path, { query, signal, bearer });
+}
+
+/** Whether the hub is ready, and what is wrong if it is not; asked without a login. */
+export async function readiness(signal: AbortSignal): Promise<Readiness> {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const response = await fetch('/readyz', { cache: 'no-store', signal: AbortSignal.any([signal, timeout]) });
+  return (await response.json()) as Readiness;
 }
 
 /** A file as an address that holds all of it, so that nothing else is loaded for it. */

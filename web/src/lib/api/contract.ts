@@ -93,6 +93,8 @@ export type InvitationInfo = Required<Known['Invitation']>;
 /** A claim code or an invitation, which is shown only once. */
 export type SecretCode = Required<Known['Code']>;
 export type UsageDay = Known['UsageDay'];
+export type Node = Known['Node'];
+export type NodeList = Known['NodeList'];
 export type Customer = Required<Known['Customer']>;
 
 export type KnockState = 'new' | 'ignored' | 'refused';

@@ -2128,6 +2128,23 @@ export interface paths {
         patch: operations["metrics_edit"];
         trace?: never;
     };
+    "/api/v1/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The nodes of the hub, by name, those that are gone for less than a day included. */
+        get: operations["nodes_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/overview": {
         parameters: {
             query?: never;
@@ -5205,6 +5222,82 @@ export interface components {
             name: string;
             /** @description An address with `http://` or `https://`, without a password. */
             url: string;
+        };
+        /** @description One `motehub serve` of the hub. */
+        Node: {
+            /** @description Where it serves the API. */
+            address: string;
+            /** @description Whether it was seen in the last seconds. */
+            alive: boolean;
+            /** @description Whether it ends, and takes nothing any more. */
+            draining: boolean;
+            figures: components["schemas"]["NodeFigures"];
+            /** @description Its name. */
+            name: string;
+            /** @description When it last said that it lives; missing if it ended in good order. */
+            seen_at?: string | null;
+            /** @description When it started. */
+            started_at: string;
+            /** @description Whether it answers this request. */
+            this: boolean;
+            /** @description Of the program. */
+            version: string;
+            /** @description Which work it does for all. */
+            work: string[];
+        };
+        /** @description How much a node has to do; what it has not said yet is missing. */
+        NodeFigures: {
+            /**
+             * Format: int64
+             * @description Open connections of MQTT clients.
+             */
+            connections?: number | null;
+            /**
+             * Format: int64
+             * @description How many changes its live pages are behind the store.
+             */
+            lag_changes?: number | null;
+            /**
+             * Format: double
+             * @description The load of its machine in the last minute.
+             */
+            load?: number | null;
+            /**
+             * Format: int64
+             * @description What its process has of the memory, in bytes.
+             */
+            memory_bytes?: number | null;
+            /**
+             * Format: double
+             * @description Messages that clients published, a second.
+             */
+            messages_per_second?: number | null;
+            /**
+             * Format: int64
+             * @description Points of telemetry stored during the last minute.
+             */
+            points_per_minute?: number | null;
+        };
+        /** @description The nodes of the hub. */
+        NodeList: {
+            /** @description Whether this hub is one node and can have no other as it is set up. */
+            alone: boolean;
+            /** @description Whether the bus is there; missing without one. */
+            bus_here?: boolean | null;
+            items: components["schemas"]["Node"][];
+            /** @description Whether the state is in PostgreSQL. */
+            shared_store: boolean;
+            /** @description What is wrong at present, as this node sees it. */
+            troubles: components["schemas"]["NodeTrouble"][];
+        };
+        /** @description Something that a person should see to. */
+        NodeTrouble: {
+            /** @description `store_away`, `bus_away` or `clock`. */
+            code: string;
+            /** @description Since when, if that is known. */
+            since?: string | null;
+            /** @description What is known of the reason. */
+            why: string;
         };
         /** @description A new one-time password, which is shown only now. */
         OneTimePassword: {
@@ -12436,6 +12529,25 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    nodes_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeList"];
                 };
             };
         };

@@ -1,0 +1,179 @@
+//! Several nodes on one PostgreSQL and one NATS: one holder for each work, taken over when a node goes, and what does not
+//! fit together is refused at the start.
+
+use motehub_domain::time::Time;
+use motehub_server::{BusUrl, Clock, NodeName, Settings};
+use motehub_store::{Node as StoredNode, Store, StoreUrl};
+use serde_json::{Value, json};
+use servers::{Nats, Postgres};
+
+use crate::support::{Caller, Hub};
+
+const ALL: usize = 7;
+
+/// A database and a bus for the nodes of one hub.
+struct Place {
+    store: String,
+    nats: Nats,
+    secrets: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let secrets = tempfile::tempdir().unwrap();
+        std::fs::write(secrets.path().join("access-keys.secret"), [7_u8; 32]).unwrap();
+        Self { store: Postgres::database(), nats: Nats::start(), secrets }
+    }
+
+    async fn store(&self) -> Store {
+        Store::open(&self.store.parse::<StoreUrl>().unwrap()).await.unwrap()
+    }
+
+    /// Settings of a node, with the secrets that all nodes have.
+    fn settings(&self, name: &str) -> (tempfile::TempDir, Settings) {
+        let data = tempfile::tempdir().unwrap();
+        let file = "access-keys.secret";
+        std::fs::copy(self.secrets.path().join(file), data.path().join(file)).unwrap();
+        let mut settings = Hub::settings(data.path());
+        settings.store = self.store.parse().unwrap();
+        settings.bus = Some(BusUrl::parse(&self.nats.url()).unwrap());
+        settings.node = NodeName::parse(name).unwrap();
+        (data, settings)
+    }
+
+    async fn node(&self, name: &str, ada: Option<&Caller>) -> Hub {
+        let (data, settings) = self.settings(name);
+        Hub::one_of(data, settings, ada).await.unwrap_or_else(|why| panic!("{name}: {why}"))
+    }
+
+    /// Why a node does not start.
+    async fn refuses(&self, name: &str, change: impl FnOnce(&mut Settings)) -> String {
+        let (data, mut settings) = self.settings(name);
+        change(&mut settings);
+        Hub::one_of(data, settings, Some(&Caller::default())).await.err().unwrap_or_default()
+    }
+}
+
+/// The work of each node that lives.
+async fn work(hub: &Hub) -> Vec<(String, usize)> {
+    let list = hub.get("/nodes").await.json();
+    let alive = list["items"].as_array().unwrap().iter().filter(|node| node["alive"] == true);
+    let of =
+        |node: &Value| (node["name"].as_str().unwrap().to_owned(), node["work"].as_array().unwrap().len());
+    alive.map(of).collect()
+}
+
+async fn has_all(hub: &Hub, name: &str) {
+    let expected = vec![(name.to_owned(), ALL)];
+    hub.until("it does everything", || async {
+        let mut found = work(hub).await;
+        found.retain(|(_, works)| *works > 0);
+        (found == expected).then_some(())
+    })
+    .await;
+}
+
+async fn sees(hub: &Hub, nodes: usize) {
+    hub.until("all are seen", || async { (work(hub).await.len() == nodes).then_some(()) }).await;
+}
+
+/// Whether balancers may send clients there, and what it says.
+async fn ready(hub: &Hub) -> (u16, Value) {
+    let answer = hub.exchange(b"GET /readyz HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n").await;
+    (answer.status, answer.json())
+}
+
+#[tokio::test]
+async fn a_hub_alone_is_one_node_and_ready() {
+    let hub = Hub::start().await;
+    let list = hub.get("/nodes").await.json();
+    assert_eq!(
+        (&list["alone"], &list["shared_store"], &list["bus_here"]),
+        (&json!(true), &json!(false), &json!(null))
+    );
+    let node = &list["items"][0];
+    assert_eq!((&node["name"], &node["alive"], &node["this"]), (&json!("hub"), &json!(true), &json!(true)));
+    assert_eq!(node["work"].as_array().unwrap().len(), ALL);
+    assert_eq!(ready(&hub).await, (200, json!({ "ready": true, "node": "hub", "why": [] })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_work_of_a_node_that_goes_is_taken_over() {
+    let place = Place::new();
+    let one = place.node("one", None).await;
+    has_all(&one, "one").await;
+    let two = place.node("two", Some(&one.ada)).await;
+    sees(&two, 2).await;
+    assert_eq!(work(&two).await, [("one".to_owned(), ALL), ("two".to_owned(), 0)]);
+    // In good order: at once.
+    one.end().await;
+    has_all(&two, "two").await;
+    // As a machine that dies: when its leases end.
+    let three = place.node("three", Some(&two.ada)).await;
+    sees(&three, 2).await;
+    two.kill();
+    has_all(&three, "three").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_together_is_refused_at_the_start() {
+    let place = Place::new();
+    let one = place.node("one", None).await;
+    let same = place.refuses("one", |_| {}).await;
+    assert!(same.contains("another node is called one"), "{same}");
+    let no_bus = place.refuses("two", |settings| settings.bus = None).await;
+    assert!(no_bus.contains("several nodes need --bus"), "{no_bus}");
+    let on_a_file = place.refuses("two", |settings| settings.store = StoreUrl::Memory).await;
+    assert!(on_a_file.contains("one PostgreSQL database"), "{on_a_file}");
+    let clock =
+        place.refuses("two", |settings| settings.clock = Clock::manual(Time(1_800_000_000_000))).await;
+    assert!(clock.contains("apart") && clock.contains("NTP"), "{clock}");
+    let secret = place
+        .refuses("two", |settings| {
+            std::fs::write(settings.data.join("access-keys.secret"), [8_u8; 32]).unwrap();
+        })
+        .await;
+    assert!(secret.contains("access-keys.secret") && secret.contains("copy it"), "{secret}");
+    let store = place.store().await;
+    let now = Clock::System.now();
+    let older = StoredNode {
+        name: "old".to_owned(),
+        instance: "x".to_owned(),
+        version: "0.0.9".to_owned(),
+        started_at: now,
+        seen_at: now + motehub_domain::time::Span::minutes(1),
+        address: String::new(),
+        figures: json!({ "is_alone": false }),
+    };
+    assert!(store.beat(&older, now).await.unwrap());
+    let version = place.refuses("two", |_| {}).await;
+    assert!(version.contains("old runs Motehub 0.0.9"), "{version}");
+    one.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_not_ready_while_the_bus_is_away() {
+    let place = Place::new();
+    let hub = place.node("one", None).await;
+    assert_eq!(ready(&hub).await, (200, json!({ "ready": true, "node": "one", "why": [] })));
+    place.nats.kill();
+    hub.until("it says that the bus is away", || async {
+        let (status, body) = ready(&hub).await;
+        (status == 503 && body["why"][0]["code"] == "bus_away").then_some(())
+    })
+    .await;
+    let list = hub.get("/nodes").await.json();
+    assert_eq!((&list["bus_here"], &list["troubles"][0]["code"]), (&json!(false), &json!("bus_away")));
+    place.nats.start_again();
+    hub.until("it is ready again", || async { (ready(&hub).await.0 == 200).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_one_time_code_of_any_node_serves_at_every_node() {
+    let place = Place::new();
+    let nobody = Caller::default();
+    let one = place.node("one", Some(&nobody)).await;
+    let mut two = place.node("two", Some(&nobody)).await;
+    two.set_up(&one.setup_code).await;
+    assert_eq!(two.get("/nodes").await.status, 200);
+}
