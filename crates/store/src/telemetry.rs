@@ -130,7 +130,7 @@ impl Telemetry {
     pub(crate) async fn load(engine: &Engine) -> Result<Self, StoreError> {
         let memory = match engine.is_shared() {
             false => Memory::Own(Arc::new(Own::load(engine).await?)),
-            true => Memory::Shared(Arc::new(Shared::new())),
+            true => Memory::Shared(Arc::new(Shared::load(engine).await?)),
         };
         Ok(Self { memory, merging: tokio::sync::Mutex::default() })
     }

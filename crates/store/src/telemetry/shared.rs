@@ -21,13 +21,17 @@ use tokio::sync::Notify;
 pub(super) use ripe::{Progress, dropped};
 
 use super::locked;
-use super::rollup::Extent;
+use super::rollup::{Extent, SeriesRow};
+use crate::StoreError;
+use crate::engine::row::Value;
 use crate::engine::{Engine, Outcome, Statement, Transaction};
 
 /// Hot points beyond this many bytes of the database are merged before their hour is over. About ten million.
 const HOT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Devices whose series are kept in mind; more are all forgotten, and asked for again.
 const DEVICES_KEPT: usize = 200_000;
+/// Series that one statement gives.
+const SERIES_PER_READ: usize = 10_000;
 /// Most hours of arrival whose partition is kept in mind.
 const HOURS_KEPT: usize = 100;
 
@@ -43,6 +47,9 @@ sql! {
     DROP = "select points_drop($1, $2)";
     INSERT_POINT = "insert into points (hour, series, time, arrived, kind, number, words, mark)
         values ($1, $2, $3, $4, $5, $6, $7, $8)";
+    COPIED = "select id, device, metric, hours, days, points_from, minutes_from, hours_from, newest,
+        cast(xmin as text) from series s where device is not null and octet_length(newest) > 0
+        and not exists (select 1 from latest l where l.series = s.id) order by id limit $1";
     WRITE_LATEST = "insert into latest (series, device, metric, time, arrived, kind, number, words)
         values ($1, $2, $3, $4, $5, $6, $7, $8)
         on conflict (series) do update set time = excluded.time, arrived = excluded.arrived, kind = excluded.kind,
@@ -101,10 +108,25 @@ struct Known {
 }
 
 impl Shared {
-    pub(super) fn new() -> Self {
+    /// Begins, and makes what was measured last of series that were copied from an engine that has no such table.
+    pub(super) async fn load(engine: &Engine) -> Result<Self, StoreError> {
+        loop {
+            let rows = engine.read(COPIED, [SERIES_PER_READ.into()]).await?;
+            let series = rows.into_iter().map(SeriesRow::read).collect::<Result<Vec<_>, _>>()?;
+            let rows = series.iter().filter_map(|series| {
+                let (device, newest) = (series.device?, series.extent.newest.as_ref()?);
+                Some(append::latest_row(series.id, device, &series.metric, newest))
+            });
+            let values: Vec<Value> = rows.flatten().collect();
+            if values.is_empty() {
+                break;
+            }
+            let write = Statement::many(WRITE_LATEST, append::WIDTH, values).distinct();
+            engine.write_freely(vec![write].into()).await?;
+        }
         let known = Mutex::default();
         let hot_bytes_max = AtomicU64::new(HOT_BYTES_MAX);
-        Self { known, came: AtomicU64::new(0), hot_bytes_max, too_much: Notify::new() }
+        Ok(Self { known, came: AtomicU64::new(0), hot_bytes_max, too_much: Notify::new() })
     }
 
     /// What this process has in mind. Nobody holds it across an await.

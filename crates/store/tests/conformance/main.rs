@@ -166,5 +166,6 @@ engines! {
     several::partitions_are_made_ahead_and_dropped,
     several::a_closed_partition_takes_nothing,
     several::ten_thousand_points_are_one_batch,
+    several::what_was_measured_last_is_made_from_what_was_copied,
     several::one_ages_while_the_other_merges
 }

@@ -267,6 +267,19 @@ pub(crate) async fn ten_thousand_points_are_one_batch(world: &mut World) {
     );
 }
 
+pub(crate) async fn what_was_measured_last_is_made_from_what_was_copied(world: &mut World) {
+    let (lamp, fan) = (world.device(1).await.id, world.device(2).await.id);
+    let message =
+        |device, value| measured(device, NOW.0, vec![point("t", Some(NOW.0), value), point("h", None, 1.0)]);
+    world.append([message(lamp, 5.0), message(fan, 6.0)]).await;
+    world.store.merge(Time(i64::MAX)).await.unwrap();
+    let before = (world.store.latest(lamp).await.unwrap(), world.store.latest(fan).await.unwrap());
+    assert_eq!((before.0.len(), &before.1[1].value), (2, &PointValue::Number(6.0)));
+    world.sql("delete from latest");
+    let other = world.other().await;
+    assert_eq!((other.latest(lamp).await.unwrap(), other.latest(fan).await.unwrap()), before);
+}
+
 pub(crate) async fn one_ages_while_the_other_merges(world: &mut World) {
     let lamp = world.device(1).await.id;
     let other = world.other().await;

@@ -17,7 +17,7 @@ use crate::engine::query::Query;
 use crate::engine::row::{Columns, Value};
 use crate::engine::{Engine, Statement, Transaction, gone};
 use crate::telemetry::append::{Places, Stored, place};
-use crate::telemetry::chunk::kind_of;
+use crate::telemetry::chunk::{Kept, kind_of};
 use crate::telemetry::hot::{HotPoint, columns_of};
 use crate::telemetry::hours::hour_of;
 use crate::telemetry::rollup::Horizon;
@@ -27,7 +27,7 @@ use crate::{StoreError, gateway};
 /// How often an append is tried because a device of it was deleted, or a partition closed, meanwhile.
 const ATTEMPTS_MAX: usize = 20;
 /// Columns of a hot point, and of what was measured last.
-const WIDTH: usize = 8;
+pub(super) const WIDTH: usize = 8;
 /// Marks that one statement asks for.
 const MARKS_PER_READ: usize = 250;
 /// The partitions of all hours are named by numbers of 32 bits.
@@ -298,10 +298,7 @@ impl Shared {
         let mut values = Vec::with_capacity(newest.len() * WIDTH);
         for (series, point) in newest {
             let Some((device, metric)) = names.get(&series) else { continue };
-            let (number, words) = columns_of(&point.kept.value);
-            values.extend([series.into(), Value::id(device), metric.as_str().into()]);
-            values.extend([point.kept.time.into(), point.kept.arrived.into()]);
-            values.extend([i64::from(kind_of(&point.kept.value)).into(), number, words]);
+            values.extend(latest_row(series, *device, metric, &point.kept));
         }
         Statement::many(WRITE_LATEST, WIDTH, values).distinct()
     }
@@ -328,6 +325,14 @@ impl Drop for Pending {
             known.pending.remove(message);
         }
     }
+}
+
+/// What was measured last of a series, as a row.
+pub(super) fn latest_row(series: i64, device: DeviceId, metric: &Metric, kept: &Kept) -> [Value; WIDTH] {
+    let (number, words) = columns_of(&kept.value);
+    let kind = i64::from(kind_of(&kept.value)).into();
+    let (id, metric) = (Value::id(device), metric.as_str().into());
+    [series.into(), id, metric, kept.time.into(), kept.arrived.into(), kind, number, words]
 }
 
 /// The first hour from this one on whose partition is open or can be made.

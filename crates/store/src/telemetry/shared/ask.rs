@@ -9,7 +9,7 @@ use motehub_domain::time::Time;
 
 use super::{
     ALL_SERIES, ENDS, HOT, HOT_OF, LAST_ARRIVAL, LATEST, METRIC_NAMES, METRICS, METRICS_OF, ONE_SERIES,
-    SERIES, SERIES_OF,
+    SERIES, SERIES_OF, SERIES_PER_READ,
 };
 use crate::StoreError;
 use crate::engine::Engine;
@@ -20,9 +20,6 @@ use crate::telemetry::chunk::Kept;
 use crate::telemetry::known::Look;
 use crate::telemetry::own::value_of;
 use crate::telemetry::rollup::{Extent, SeriesRow};
-
-/// Series that one statement gives.
-const SERIES_PER_READ: usize = 10_000;
 
 pub(in crate::telemetry) async fn look(
     engine: &Engine,
