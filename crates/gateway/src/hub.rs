@@ -29,6 +29,11 @@ pub use nodes::{Moved, Nodes, Owned, PassedRows, RetainedRows};
 /// What the hub answers, some time later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Which kept sessions a broker has at present, by their numbers.
+pub type Held<'a> = dyn Fn() -> BTreeSet<u64> + Send + Sync + 'a;
+/// What [`Hub::keep`] answers: those of them that other nodes have taken.
+pub type Kept<'a> = Answer<'a, Result<BTreeSet<u64>, UplinkError>>;
+
 /// The methods through which gateways reach the product. Two implementations: in this process, and at the far
 /// end of a link to another host.
 pub trait Hub: Send + Sync + 'static {
@@ -82,9 +87,9 @@ pub trait Hub: Send + Sync + 'static {
     fn refused(&self, device: DeviceId, why: String) -> Answer<'_, ()>;
 
     /// Keeps a batch of the MQTT broker's memory on disk; resolves when all of it is there. After an error nothing of
-    /// it is, and the same batch may be given again. Gives the sessions that other nodes have taken meanwhile: of them
-    /// nothing was written, see [`Batch::lose`].
-    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<BTreeSet<u64>, UplinkError>>;
+    /// it is, and the same batch may be given again. Gives those of the held sessions that other nodes have taken
+    /// meanwhile: of them nothing was written, see [`Batch::lose`].
+    fn keep<'a>(&'a self, batch: &'a Batch, held: &'a Held<'a>) -> Kept<'a>;
 
     /// Everything that was kept, for a gateway that starts.
     fn recall(&self) -> Answer<'_, Result<Recalled, UplinkError>>;

@@ -8,7 +8,7 @@
 //!   `! bus loses a` what was said to `a` and held is lost.
 //! - `! disk holds a`, `! disk lets go a` what the node keeps is not on disk yet.
 //! - `! kill a` the node dies as it is; `! gone a for b` the others hear of it, and `b` takes its sessions;
-//!   `! start a` it starts again. `! deaf a` the node lives and is not heard by the others any more; `! hears a`.
+//!   `! start a` it starts again. `! unknown a` the hub does not say to the others that it is alive. `! deaf a` the node lives and is not heard by the others any more; `! hears a`.
 //! - `! look a` the node looks into the store by itself. `! passed 2` so many messages wait in the store to be taken.
 //!   `! kept 2` so many things of sessions are in it.
 //! - `! server a TOPIC PAYLOAD` the hub publishes on that node. `! tap a TOPIC…`; `~ a TOPIC PAYLOAD` it heard.
@@ -138,7 +138,8 @@ impl World {
             node.keeping = node.broker.take_notes();
         }
         let Some((number, mut batch)) = node.keeping.take_if(|_| !node.holds) else { return false };
-        let (fence, lost) = self.disk.write_as(name, node.fence, &mut batch);
+        let held = || node.broker.kept_serials();
+        let (fence, lost) = self.disk.write_as(name, node.fence, &mut batch, held);
         node.fence = fence;
         let mut out = Out::default();
         if !lost.is_empty() {
@@ -282,10 +283,10 @@ impl World {
         let said = packets::decode(true, &mut wire.output);
         match expected {
             "(nothing)" => {
-                assert!(said.is_none() && !wire.is_closed, "said {said:?}, closed: {}", wire.is_closed)
+                assert!(said.is_none() && !wire.is_closed, "said {said:?}, closed: {}", wire.is_closed);
             }
             "(closed)" => {
-                assert!(said.is_none() && wire.is_closed, "said {said:?}, closed: {}", wire.is_closed)
+                assert!(said.is_none() && wire.is_closed, "said {said:?}, closed: {}", wire.is_closed);
             }
             _ => {
                 let said = said.unwrap_or_else(|| panic!("nothing was said (closed: {})", wire.is_closed));
@@ -342,6 +343,10 @@ impl World {
                 let serials = self.disk.of_node(name);
                 self.disk.take(&serials, name, heir);
                 self.adopt(heir, &serials);
+            }
+            ["unknown", name] => {
+                self.alive.remove(*name);
+                self.tell_alive();
             }
             ["deaf", name] => self.node(name).is_deaf = true,
             ["hears", name] => {

@@ -21,8 +21,8 @@ use motehub_domain::message::{Downlink, Offer};
 use motehub_domain::shadow::{Refusal as NoShadow, Request, Shadow};
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{
-    Answer, Arrival, Client, Connection, ConnectionId, Hub, Knock, Moved, Nodes, Owned, PassedRows, Refusal,
-    RetainedRows, UplinkError,
+    Answer, Arrival, Client, Connection, ConnectionId, Held, Hub, Kept, Knock, Moved, Nodes, Owned,
+    PassedRows, Refusal, RetainedRows, UplinkError,
 };
 use motehub_gateway::mqtt::{Gateway, Handle, Settings};
 use motehub_protocol::MqttMessage;
@@ -77,9 +77,9 @@ impl Hub for Node {
     fn authenticate(&self, _: Knock) -> Answer<'_, Result<Client, Refusal>> {
         ready(Ok(anybody()))
     }
-    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<BTreeSet<u64>, UplinkError>> {
+    fn keep<'a>(&'a self, batch: &'a Batch, held: &'a Held<'a>) -> Kept<'a> {
         let (mut batch, mut fence) = (batch.clone(), self.fence.lock().unwrap());
-        let (now, lost) = self.shared.disk.lock().unwrap().write_as(&self.name, *fence, &mut batch);
+        let (now, lost) = self.shared.disk.lock().unwrap().write_as(&self.name, *fence, &mut batch, held);
         *fence = now;
         ready(Ok(lost))
     }

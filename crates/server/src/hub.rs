@@ -2,7 +2,6 @@
 
 mod who;
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -15,8 +14,8 @@ use motehub_domain::message::{Downlink, Offer};
 use motehub_domain::shadow::{self, Request, Shadow};
 use motehub_domain::topic::TopicRights;
 use motehub_gateway::hub::{
-    Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Nodes, Refusal, Transport,
-    UplinkError,
+    Answer, Arrival, Client, Connection, ConnectionId, Credentials, Held, Hub, Kept, Knock, Nodes, Refusal,
+    Transport, UplinkError,
 };
 use motehub_gateway::link::Order;
 use motehub_protocol::aws::Ask;
@@ -176,8 +175,8 @@ impl Hub for App {
         })
     }
 
-    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<BTreeSet<u64>, UplinkError>> {
-        Box::pin(async move { self.keep_mqtt(batch).await.map_err(|e| unavailable(&e)) })
+    fn keep<'a>(&'a self, batch: &'a Batch, held: &'a Held<'a>) -> Kept<'a> {
+        Box::pin(async move { self.keep_mqtt(batch, held).await.map_err(|e| unavailable(&e)) })
     }
 
     fn recall(&self) -> Answer<'_, Result<Recalled, UplinkError>> {

@@ -23,7 +23,9 @@ use super::live::{Live, Lost};
 use super::proof::PrivateKey;
 use super::verdicts::Verdicts;
 use super::{Order, Question, Route, Spool, Stamped};
-use crate::hub::{Answer, Arrival, Client, Connection, ConnectionId, Hub, Knock, Refusal, UplinkError};
+use crate::hub::{
+    Answer, Arrival, Client, Connection, ConnectionId, Held, Hub, Kept, Knock, Refusal, UplinkError,
+};
 
 /// How much of an artifact is asked for at once.
 const PART_BYTES: usize = 256 * 1024;
@@ -350,7 +352,7 @@ impl Hub for RemoteHub {
         Box::pin(async move { self.ask(Question::Refused(device, why)).await.unwrap_or_default() })
     }
 
-    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<BTreeSet<u64>, UplinkError>> {
+    fn keep<'a>(&'a self, batch: &'a Batch, _: &'a Held<'a>) -> Kept<'a> {
         let kept = self.shared.settings.notes.keep(batch);
         Box::pin(async move { kept.await.map(|()| BTreeSet::new()) })
     }

@@ -187,6 +187,7 @@ impl Broker {
     pub fn heard(&mut self, now: Millis, from: &str, said: Said, out: &mut Out) {
         let Some(cluster) = self.cluster.as_mut().filter(|cluster| *cluster.name != *from) else { return };
         let Some(node) = cluster.peers.index_of(from) else { return };
+        cluster.peers.is_heard(now, node);
         match said {
             Said::Tell { start, told, news } => {
                 let is_next = cluster.peers.hears(node, start, told, !news.is_empty());
@@ -250,7 +251,11 @@ impl Broker {
 
     /// Does what is due: waits no longer for those who do not answer, and says now and then how far it has told.
     pub(super) fn tick_cluster(&mut self, now: Millis, out: &mut Out) {
-        let Some(cluster) = self.cluster.as_mut() else { return };
+        let Self { cluster: Some(cluster), routes, .. } = self else { return };
+        for node in cluster.peers.fell_silent(now) {
+            cluster.aways.node_is_gone(routes, node);
+            cluster.peers.forget_wants(routes, node);
+        }
         cluster.peers.give_up(now);
         if cluster.peers.beats(now) {
             let (start, told) = cluster.peers.told();

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::carry;
 use super::connection::{Shared, serve};
 use super::keeper::keep;
-use super::{Broker, Counters, Limits, Listener, Message, SessionView, Totals, Wanted, tls, websocket};
+use super::{Broker, Counters, Limits, Listener, Message, Out, SessionView, Totals, Wanted, tls, websocket};
 use crate::balancer::Balancers;
 use crate::hub::{Client, ConnectionId, Hub};
 
@@ -181,6 +181,11 @@ async fn recalled(mut broker: Broker, now: u64, hub: &dyn Hub) -> io::Result<Bro
     if let Some(nodes) = hub.nodes() {
         let serials = nodes.serials().await.map_err(io::Error::other)?;
         broker.join(nodes.name(), now, serials);
+        // What others have is known before the first client publishes, and who waits for whom.
+        let alive: Vec<Box<str>> = nodes.alive().into_iter().map(Into::into).collect();
+        broker.set_others(now, &alive, &mut Out::default());
+        broker.begin_reading();
+        broker.read_elsewhere(nodes.elsewhere().await.map_err(io::Error::other)?);
     }
     let recalled = hub.recall().await.map_err(io::Error::other)?;
     let principals: Vec<Principal> = recalled.sessions.iter().map(|s| s.session.principal).collect();

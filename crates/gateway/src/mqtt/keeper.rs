@@ -38,12 +38,13 @@ pub(super) async fn keep(shared: Arc<Shared>, is_over: CancellationToken) {
 
 /// Gives the sessions that other nodes have taken.
 async fn keep_batch(shared: &Shared, batch: &Batch) -> BTreeSet<u64> {
+    let held = || shared.look(|broker, _| broker.kept_serials());
     if batch.is_empty() {
         return BTreeSet::new();
     }
     let mut is_failing = false;
     loop {
-        match shared.hub.keep(batch).await {
+        match shared.hub.keep(batch, &held).await {
             Ok(lost) => {
                 if is_failing {
                     tracing::info!("what MQTT clients must not lose can be stored again");

@@ -33,12 +33,18 @@ impl SharedDisk {
     }
 
     /// Writes a batch of a node; if sessions were taken from it, those of the batch, and the fence from now on.
-    pub(crate) fn write_as(&mut self, node: &str, fence: u64, batch: &mut Batch) -> (u64, BTreeSet<u64>) {
+    pub(crate) fn write_as(
+        &mut self,
+        node: &str,
+        fence: u64,
+        batch: &mut Batch,
+        held: impl Fn() -> BTreeSet<u64>,
+    ) -> (u64, BTreeSet<u64>) {
         let now = self.fences[node];
         let others = |serial: &u64| self.disk.node_of.get(serial).is_some_and(|of| **of != *node);
         let lost: BTreeSet<u64> = match now == fence {
             true => BTreeSet::new(),
-            false => batch.serials().into_iter().filter(others).collect(),
+            false => held().union(&batch.serials()).copied().filter(others).collect(),
         };
         batch.lose(&lost);
         self.disk.write(batch);

@@ -17,7 +17,8 @@ use motehub_domain::shadow::{self, Shadow};
 use motehub_domain::time::Span;
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{
-    Answer, Arrival, Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, UplinkError,
+    Answer, Arrival, Client, Connection, ConnectionId, Credentials, Held, Hub, Kept, Knock, Refusal,
+    UplinkError,
 };
 use motehub_protocol::{Identity, MqttMessage, aws::Ask, dialect};
 use tokio::sync::{Notify, mpsc, watch};
@@ -254,7 +255,7 @@ impl Hub for Recorder {
         Box::pin(async move { self.hear(format!("refused {device}: {why}")) })
     }
 
-    fn keep<'a>(&'a self, batch: &'a Batch) -> Answer<'a, Result<BTreeSet<u64>, UplinkError>> {
+    fn keep<'a>(&'a self, batch: &'a Batch, _: &'a Held<'a>) -> Kept<'a> {
         Box::pin(async move {
             if let Some(mut gate) = self.gate.clone() {
                 let _ = gate.wait_for(|is_open| *is_open).await;

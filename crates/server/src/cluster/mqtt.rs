@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use motehub_domain::kept::{Batch, Elsewhere, Principal, Recalled};
-use motehub_gateway::hub::{Answer, Moved, Nodes, Owned, PassedRows, RetainedRows, UplinkError};
+use motehub_gateway::hub::{Answer, Held, Moved, Nodes, Owned, PassedRows, RetainedRows, UplinkError};
 use motehub_protocol::link;
 use motehub_store::{PASSED_ROWS_MAX, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -54,7 +54,11 @@ impl App {
     }
 
     /// Keeps a batch; gives the sessions that other nodes have taken meanwhile, of which nothing is written.
-    pub(crate) async fn keep_mqtt(&self, batch: &Batch) -> Result<BTreeSet<u64>, StoreError> {
+    pub(crate) async fn keep_mqtt(
+        &self,
+        batch: &Batch,
+        held: &Held<'_>,
+    ) -> Result<BTreeSet<u64>, StoreError> {
         let mut lost = BTreeSet::new();
         if self.cluster.is_alone() {
             return self.store.keep(batch).await.map(|()| lost);
@@ -67,7 +71,10 @@ impl App {
                 Err(StoreError::Conflict { .. }) => {}
                 done => return done.map(|()| lost),
             }
-            let (fence, taken) = self.store.broker_lost(node, &batch.serials()).await?;
+            // In this order: whatever is taken after the fence was read makes the next batch fail as well.
+            let fence = self.store.broker_fence(node).await?;
+            let ours = held().union(&batch.serials()).copied().collect();
+            let taken = self.store.sessions_lost(node, &ours).await?;
             self.broker.fence.store(fence, Ordering::Relaxed);
             if !taken.is_empty() {
                 tracing::warn!(sessions = taken.len(), "other nodes have taken sessions of MQTT clients");

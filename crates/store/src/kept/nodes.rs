@@ -131,28 +131,34 @@ impl Store {
         self.engine().write_freely(transaction).await.map(drop)
     }
 
-    /// The fence of a node now, and which of these sessions other nodes have.
+    /// The fence of a node now.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn broker_lost(
+    pub async fn broker_fence(&self, node: &str) -> Result<i64, StoreError> {
+        let row = self.engine().read_one(FENCE, [Value::from(node)]).await?;
+        let row = row.ok_or_else(|| StoreError::damaged("the row of this node in mqtt_nodes"))?;
+        Columns::of("mqtt_nodes", row).integer()
+    }
+
+    /// Which of these sessions other nodes have. A node that reads a new fence has to look for all of its sessions.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn sessions_lost(
         &self,
         node: &str,
         serials: &BTreeSet<u64>,
-    ) -> Result<(i64, BTreeSet<u64>), StoreError> {
-        // The fence first: whatever is taken afterwards makes the next batch fail as well.
-        let row = self.engine().read_one(FENCE, [Value::from(node)]).await?;
-        let row = row.ok_or_else(|| StoreError::damaged("the row of this node in mqtt_nodes"))?;
-        let fence = Columns::of("mqtt_nodes", row).integer()?;
+    ) -> Result<BTreeSet<u64>, StoreError> {
         let (Some(first), Some(last)) = (serials.first(), serials.last()) else {
-            return Ok((fence, BTreeSet::new()));
+            return Ok(BTreeSet::new());
         };
         let values = [number(*first).into(), number(*last).into(), Value::from(node)];
         let rows = self.engine().read(OTHERS, values).await?;
         let others =
             rows.into_iter().map(|row| Ok(Columns::of("mqtt_sessions", row).integer()?.unsigned_abs()));
         let others: BTreeSet<u64> = others.collect::<Result<_, StoreError>>()?;
-        Ok((fence, others.intersection(serials).copied().collect()))
+        Ok(others.intersection(serials).copied().collect())
     }
 
     /// The session of a client: its number, and the node that has it.

@@ -91,7 +91,8 @@ pub(crate) async fn a_node_writes_nothing_of_a_session_that_was_taken_from_it(wo
     batch.entries.extend([((1, 0), entry("for 1")), ((2, 0), entry("for 2"))]);
     let refused = world.store.keep_as("a", a, NOW, &batch).await;
     assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
-    let (fence, lost) = world.store.broker_lost("a", &batch.serials()).await.unwrap();
+    let fence = world.store.broker_fence("a").await.unwrap();
+    let lost = world.store.sessions_lost("a", &batch.serials()).await.unwrap();
     assert_eq!(lost, BTreeSet::from([1]));
     batch.lose(&lost);
     world.store.keep_as("a", fence, NOW, &batch).await.unwrap();

@@ -29,6 +29,8 @@ const ADOPT_MAX: usize = 200;
 const TRIES_MAX: usize = 4;
 /// How long it may take until a session is given up.
 const GIVE_MAX: Duration = Duration::from_secs(2);
+/// How often is read what was retained of late, in case that word of it was lost.
+const RETAINED_EVERY: Duration = Duration::from_secs(30);
 /// How often what nobody needs any more is removed from the store.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// For so many milliseconds it is kept that a topic has no retained message any more.
@@ -247,6 +249,7 @@ struct Follow {
     missed: HashMap<String, Instant>,
     inherited_at: Instant,
     tidied_at: Instant,
+    retained_at: Instant,
     retained_until: u64,
 }
 
@@ -260,6 +263,7 @@ impl Follow {
             missed: HashMap::new(),
             inherited_at: Instant::now(),
             tidied_at: Instant::now(),
+            retained_at: Instant::now(),
             retained_until: 0,
         }
     }
@@ -288,6 +292,8 @@ impl Follow {
         } else if wishes.reading {
             self.read(shared, nodes).await?;
             self.read_retained(shared, nodes).await?;
+        } else if self.retained_at.elapsed() >= RETAINED_EVERY {
+            self.read_retained(shared, nodes).await?;
         }
         Ok(())
     }
@@ -300,6 +306,7 @@ impl Follow {
     }
 
     async fn read_retained(&mut self, shared: &Arc<Shared>, nodes: &dyn Nodes) -> Result<(), UplinkError> {
+        self.retained_at = Instant::now();
         let mut since = self.retained_until;
         loop {
             let found = nodes.retained_since(since).await?;

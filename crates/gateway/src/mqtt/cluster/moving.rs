@@ -108,6 +108,16 @@ impl Broker {
         }
     }
 
+    /// The sessions here that are kept.
+    pub fn kept_serials(&self) -> BTreeSet<u64> {
+        self.sessions
+            .iter()
+            .flatten()
+            .filter(|session| session.is_kept)
+            .map(|session| session.serial)
+            .collect()
+    }
+
     /// Forgets a session here; messages for it are passed on from now on.
     fn let_go(&mut self, index: u32, node: Option<u32>) {
         let Some(session) = self.vacate(index) else { return };

@@ -13,9 +13,15 @@ const KNOW_MAX_MS: u64 = 1_000;
 /// How often is said how far was told, so that what was lost is found.
 const BEAT_MS: u64 = 2_000;
 
+/// So long a node counts as alive of which the hub does not know, and which was heard.
+const SILENT_MS: u64 = 6_000;
+
 struct Peer {
     name: Box<str>,
     is_alive: bool,
+    /// The hub says so, and not only that it was heard a moment ago.
+    is_listed: bool,
+    heard_at: Millis,
     /// Since when it runs, and the number of its last news; `None` if some of it was lost.
     heard: Option<(u64, u64)>,
     /// When it was last asked for the whole.
@@ -74,6 +80,8 @@ impl Peers {
         self.all.push(Peer {
             name: name.into(),
             is_alive: false,
+            is_listed: false,
+            heard_at: 0,
             heard: None,
             asked_at: None,
             whole_since: None,
@@ -102,13 +110,32 @@ impl Peers {
         }
         let mut gone = Vec::new();
         for (node, peer) in (0..).zip(&mut self.all) {
-            let is_alive = alive.contains(&peer.name);
-            if std::mem::replace(&mut peer.is_alive, is_alive) && !is_alive {
+            peer.is_listed = alive.contains(&peer.name);
+            if std::mem::replace(&mut peer.is_alive, peer.is_listed) && !peer.is_listed {
                 (peer.heard, peer.asked_at) = (None, None);
                 gone.push(node);
             }
         }
         gone
+    }
+
+    /// A node said something: it is alive, whether the hub knows yet or not.
+    pub(super) fn is_heard(&mut self, now: Millis, node: u32) {
+        if let Some(peer) = self.all.get_mut(node as usize) {
+            (peer.is_alive, peer.heard_at) = (true, now);
+        }
+    }
+
+    /// Those who were heard and are not any more, though the hub never knew of them.
+    pub(super) fn fell_silent(&mut self, now: Millis) -> Vec<u32> {
+        let mut silent = Vec::new();
+        for (node, peer) in (0..).zip(&mut self.all) {
+            if peer.is_alive && !peer.is_listed && peer.heard_at + SILENT_MS <= now {
+                (peer.is_alive, peer.heard, peer.asked_at) = (false, None, None);
+                silent.push(node);
+            }
+        }
+        silent
     }
 
     /// Whatever was said lately may be lost.
