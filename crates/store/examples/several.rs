@@ -13,7 +13,7 @@ use motehub_store::{Measured, Store, StoreUrl};
 use servers::Postgres;
 
 const START: Time = Time(1_763_690_400_000);
-const DEVICES: usize = 1_000;
+const DEVICES: usize = 3_000;
 const METRICS: usize = 5;
 /// Rows that are appended in each run, in batches of so many.
 const ROWS: usize = 300_000;
@@ -65,18 +65,18 @@ async fn register(store: &Store) {
     store.commit(&Effects { save, ..Effects::none() }, START).await.unwrap();
 }
 
-/// The batch of this number: one minute of some devices, all metrics.
-fn batch(number: usize, run: usize) -> Vec<Measured> {
-    let devices = BATCH / METRICS;
-    let first = (number * devices) % DEVICES;
-    let minute = (run * ROWS / METRICS / DEVICES + number * devices / DEVICES) as i64;
-    let message = |device: usize| {
+/// A batch of one of several stores, each with devices of its own: one moment of some of them, all metrics.
+fn batch(number: usize, run: usize, (store, stores): (usize, usize)) -> Vec<Measured> {
+    let (devices, own) = (BATCH / METRICS, DEVICES / stores);
+    let message = |i: usize| {
+        let device = store * own + (number * devices + i) % own;
         let metrics = (0..METRICS).map(|metric| Point {
             metric: Metric::parse(&format!("metric{metric}")).unwrap(),
             time: When::ARRIVAL,
             value: PointValue::Number(((device * 7 + metric + number) % 97) as f64 / 10.0),
         });
-        let arrived = START + Span(minute * 10_000);
+        let round = (run * 1000 + (number * devices + i) / own) as i64;
+        let arrived = START + Span(round * 1_000);
         Measured {
             device: id(device),
             arrived,
@@ -85,7 +85,7 @@ fn batch(number: usize, run: usize) -> Vec<Measured> {
             points: metrics.collect(),
         }
     };
-    (first..first + devices).map(message).collect()
+    (0..devices).map(message).collect()
 }
 
 /// Each store appends its share of the batches.
@@ -96,7 +96,8 @@ async fn append(stores: &[Store], run: usize, server: Option<u32>) {
     let writers = stores.len() * IN_FLIGHT;
     let mut shares: Vec<Vec<Vec<Measured>>> = vec![Vec::new(); writers];
     for number in 0..ROWS / BATCH {
-        shares[number % writers].push(batch(number, run));
+        let (writer, share) = (number % writers, (number % stores.len(), stores.len()));
+        shares[writer].push(batch(number / stores.len(), run, share));
     }
     let (begun, own, theirs) = (Instant::now(), cpu_ms("self", false), server_cpu());
     for (writer, share) in shares.into_iter().enumerate() {
