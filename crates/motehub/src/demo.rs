@@ -108,7 +108,7 @@ async fn first_password(data: &Path) -> anyhow::Result<Option<String>> {
     if data.join("motehub.db").exists() {
         return Ok(None);
     }
-    Ok(Some(motehub_server::add_user(data, "admin", Role::Admin).await?))
+    Ok(Some(motehub_server::add_user(&motehub_server::store_in(data), "admin", Role::Admin).await?))
 }
 
 async fn populate(
@@ -121,7 +121,8 @@ async fn populate(
     let token = match fs::read_to_string(&token_file) {
         Ok(token) => token,
         Err(_) => {
-            let token = motehub_server::add_token(data, "demo", Role::Admin).await?;
+            let token =
+                motehub_server::add_token(&motehub_server::store_in(data), "demo", Role::Admin).await?;
             write_private(&token_file, &token)?;
             token
         }

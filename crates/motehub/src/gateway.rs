@@ -14,6 +14,7 @@ use motehub_gateway::hub::Hub;
 use motehub_gateway::link::{Ends, Full, RemoteHub, SpoolSettings};
 use motehub_gateway::{coap, http, mqtt, nodes};
 use motehub_server::Clock;
+use motehub_store::StoreUrl;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +59,9 @@ pub(crate) struct NewOptions {
     /// The data folder of the hub
     #[arg(long, value_name = "DIR", env = "MOTEHUB_DATA")]
     data: PathBuf,
+    /// The store of the hub, if it is not in its data folder
+    #[arg(long, value_name = "URL", env = "MOTEHUB_STORE", hide_env_values = true)]
+    store: Option<StoreUrl>,
 }
 
 /// How the hub is reached.
@@ -163,8 +167,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "the file is what the command is for")]
 async fn new(options: NewOptions) -> anyhow::Result<()> {
-    let NewOptions { name, hub, selector, public_certificate, data } = options;
-    let made = motehub_server::add_gateway(&data, &name, &selector, &hub, !public_certificate).await;
+    let NewOptions { name, hub, selector, public_certificate, data, store } = options;
+    let store = store.unwrap_or_else(|| motehub_server::store_in(&data));
+    let made = motehub_server::add_gateway(&store, &data, &name, &selector, &hub, !public_certificate).await;
     print!("{}", made.with_context(|| format!("making the gateway {name:?}"))?);
     Ok(())
 }

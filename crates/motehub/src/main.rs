@@ -9,6 +9,7 @@ mod limits;
 mod open_files;
 mod people;
 mod serve;
+mod store;
 mod trust;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,9 @@ enum Role {
     Backup(backup::BackupOptions),
     /// Put a backup into a new data folder
     Restore(backup::RestoreOptions),
+    /// Copy everything from one store to another
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Make users who log in to the dashboard
     #[command(subcommand)]
     User(people::UserCommand),
@@ -73,6 +77,7 @@ fn main() -> std::process::ExitCode {
         Role::Ctl(options) => return ctl::run(&options),
         Role::Backup(options) => backup::backup(&options),
         Role::Restore(options) => backup::restore(&options),
+        Role::Store(command) => store::run(command),
         Role::User(command) => people::user(command),
         Role::Token(command) => people::token(command),
         Role::Completions { shell } => {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use motehub_domain::access::Role;
+use motehub_store::StoreUrl;
 
 /// Making users.
 #[derive(clap::Subcommand)]
@@ -27,9 +28,26 @@ pub(crate) struct Options {
     /// admin: everything; engineer: devices, scripts, deployments; manager: activate and roll back; viewer: see
     #[arg(long, value_parser = role)]
     role: Role,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Where a hub keeps what it knows.
+#[derive(clap::Args)]
+pub(crate) struct Place {
     /// The data folder of the hub
-    #[arg(long, value_name = "DIR", env = "MOTEHUB_DATA")]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", env = "MOTEHUB_DATA", required_unless_present = "store")]
+    data: Option<PathBuf>,
+    /// The store of the hub, if it is not in its data folder
+    #[arg(long, value_name = "URL", env = "MOTEHUB_STORE", hide_env_values = true)]
+    store: Option<StoreUrl>,
+}
+
+impl Place {
+    fn store(self) -> anyhow::Result<StoreUrl> {
+        let in_data = || self.data.map(|data| motehub_server::store_in(&data));
+        self.store.or_else(in_data).context("data: say where the hub keeps its data")
+    }
 }
 
 fn role(text: &str) -> Result<Role, String> {
@@ -43,16 +61,18 @@ fn role(text: &str) -> Result<Role, String> {
 
 /// Performs a command about users.
 pub(crate) fn user(UserCommand::Add(options): UserCommand) -> anyhow::Result<()> {
-    let Options { name, role, data } = options;
-    let made = tokio::runtime::Runtime::new()?.block_on(motehub_server::add_user(&data, &name, role));
+    let Options { name, role, place } = options;
+    let store = place.store()?;
+    let made = tokio::runtime::Runtime::new()?.block_on(motehub_server::add_user(&store, &name, role));
     print_secret(&made.with_context(|| format!("making the user {name:?}"))?);
     Ok(())
 }
 
 /// Performs a command about tokens.
 pub(crate) fn token(TokenCommand::Add(options): TokenCommand) -> anyhow::Result<()> {
-    let Options { name, role, data } = options;
-    let made = tokio::runtime::Runtime::new()?.block_on(motehub_server::add_token(&data, &name, role));
+    let Options { name, role, place } = options;
+    let store = place.store()?;
+    let made = tokio::runtime::Runtime::new()?.block_on(motehub_server::add_token(&store, &name, role));
     print_secret(&made.with_context(|| format!("making the token {name:?}"))?);
     Ok(())
 }

@@ -64,7 +64,7 @@ pub use cluster::bus::BusUrl;
 pub use nodes::Addresses as NodeAddresses;
 pub use people::{PeopleError, add_gateway, add_token, add_user};
 pub use pusher::Addresses as PusherAddresses;
-pub use server::{Addresses, Server};
+pub use server::{Addresses, Server, lock};
 pub use settings::{EspFirmware, Keep, Nodes, Pusher, Pyaiot, Settings, SmtpSecurity, SmtpSettings, Units};
 
 mod people;

@@ -10,7 +10,7 @@ use motehub_domain::change::Actor;
 use motehub_domain::gateway;
 use motehub_domain::person::{self, Token};
 use motehub_domain::rejection::Rejection;
-use motehub_store::{Store, StoreError};
+use motehub_store::{Store, StoreError, StoreUrl};
 
 use crate::clock::Clock;
 use crate::gateways::{hub_name, join};
@@ -38,13 +38,13 @@ pub enum PeopleError {
     Store(#[from] StoreError),
 }
 
-/// Makes a user in a data folder, which is made if it is missing. Returns the one-time password; only its
+/// Makes a user in a store; the folder of a file is made if it is missing. Returns the one-time password; only its
 /// hash is kept.
 ///
 /// # Errors
-/// If the name is not acceptable or taken, or the folder cannot be written.
-pub async fn add_user(data: &Path, name: &str, role: Role) -> Result<String, PeopleError> {
-    let store = open(data).await?;
+/// If the name is not acceptable or taken, or the store cannot be written.
+pub async fn add_user(store: &StoreUrl, name: &str, role: Role) -> Result<String, PeopleError> {
+    let store = open(store).await?;
     let password = random::one_time_password();
     let hash = secrets::hash_password(password.clone()).await?;
     let (users, now) = (store.users().await?, Clock::System.now());
@@ -56,9 +56,9 @@ pub async fn add_user(data: &Path, name: &str, role: Role) -> Result<String, Peo
 /// Makes an API token that never expires. Returns its secret; only its digest is kept.
 ///
 /// # Errors
-/// If the name is not acceptable or taken, or the folder cannot be written.
-pub async fn add_token(data: &Path, name: &str, role: Role) -> Result<String, PeopleError> {
-    let store = open(data).await?;
+/// If the name is not acceptable or taken, or the store cannot be written.
+pub async fn add_token(store: &StoreUrl, name: &str, role: Role) -> Result<String, PeopleError> {
+    let store = open(store).await?;
     let secret = token_secret();
     let (tokens, now) = (store.tokens().await?, Clock::System.now());
     let token = Token {
@@ -80,15 +80,16 @@ pub async fn add_token(data: &Path, name: &str, role: Role) -> Result<String, Pe
 /// its address with the certificate of its own authority.
 ///
 /// # Errors
-/// If name, selector or address are not acceptable, or the folder cannot be written.
+/// If name, selector or address are not acceptable, or the store cannot be written.
 pub async fn add_gateway(
+    store: &StoreUrl,
     data: &Path,
     name: &str,
     selector: &str,
     address: &str,
     is_own: bool,
 ) -> Result<String, PeopleError> {
-    let store = open(data).await?;
+    let store = open(store).await?;
     let (count, now) = (store.gateways().await?.len(), Clock::System.now());
     let way = join::Way::new(address, is_own, data)?;
     let key = join::new_key()?;
@@ -103,9 +104,13 @@ pub(crate) fn token_secret() -> String {
     format!("{TOKEN_PREFIX}{}", random::secret())
 }
 
-async fn open(data: &Path) -> Result<Store, PeopleError> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
-    let made = made.and_then(|()| backup::refuse_half_restored(data));
-    made.map_err(|why| PeopleError::Folder { folder: data.display().to_string(), why })?;
-    Ok(Store::open(&backup::store_in(data)).await?)
+async fn open(store: &StoreUrl) -> Result<Store, PeopleError> {
+    if let StoreUrl::Sqlite(file) = store
+        && let Some(data) = file.parent()
+    {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+        let made = made.and_then(|()| backup::refuse_half_restored(data));
+        made.map_err(|why| PeopleError::Folder { folder: data.display().to_string(), why })?;
+    }
+    Ok(Store::open(store).await?)
 }

@@ -361,8 +361,11 @@ async fn security_txt() -> Response {
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
-/// Two hubs on one folder would contradict each other: the second is refused.
-fn lock(data: &std::path::Path) -> io::Result<std::fs::File> {
+/// Keeps hubs from a data folder as long as what this returns is kept: two on one would contradict each other.
+///
+/// # Errors
+/// If a hub runs on it, or the folder cannot be written.
+pub fn lock(data: &std::path::Path) -> io::Result<std::fs::File> {
     let path = data.join(backup::LOCK);
     let file = std::fs::File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|e| about(&path.display().to_string(), &e))?;

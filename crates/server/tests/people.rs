@@ -57,7 +57,7 @@ impl Hub {
             data: data.path().to_owned(),
             bus: None,
             node: motehub_server::NodeName::default(),
-            store: motehub_server::store_in(data.path()),
+            store: servers::store_of(data.path()).parse().unwrap(),
             http: free,
             mqtt: free,
             https: None,
@@ -260,13 +260,17 @@ async fn the_set_up_code_expires() {
 #[tokio::test]
 async fn an_administrator_made_at_the_console_ends_the_set_up() {
     let hub = Hub::start().await;
-    let password = add_user(hub.data.path(), "Ada", Role::Admin).await.unwrap();
+    let password =
+        add_user(&servers::store_of(hub.data.path()).parse().unwrap(), "Ada", Role::Admin).await.unwrap();
     assert_eq!(hub.get("/setup", &nobody()).await.json(), json!({ "needed": false }));
     hub.set_up("eve").await.is(403, "forbidden");
     let me = hub.log_in("ADA", &password).await;
     assert_eq!(me.json()["must_change_password"], true);
-    assert!(add_user(hub.data.path(), "aDa", Role::Viewer).await.is_err());
-    let token = add_token(hub.data.path(), "ci", Role::Admin).await.unwrap();
+    assert!(
+        add_user(&servers::store_of(hub.data.path()).parse().unwrap(), "aDa", Role::Viewer).await.is_err()
+    );
+    let token =
+        add_token(&servers::store_of(hub.data.path()).parse().unwrap(), "ci", Role::Admin).await.unwrap();
     assert!(token.starts_with("mht_"));
     assert_eq!(hub.get("/users", &program(&json!(token))).await.status, 200);
 }

@@ -1,7 +1,8 @@
-//! Measures the store on this machine: `cargo run --release -p motehub-store --example measure [FOLDER]`.
+//! Measures the store on this machine: `cargo run --release -p motehub-store --example measure [FOLDER]`; with
+//! `postgres` in place of a folder a PostgreSQL that it starts in the temporary folder.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "it is a program for developers")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use motehub_domain::artifact::{Artifact, ArtifactKind, Digest};
@@ -204,10 +205,15 @@ async fn appends(store: &Store, rows: usize, first: usize) -> usize {
 
 #[tokio::main]
 async fn main() {
-    let folder = std::env::args().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
-    let folder = tempfile::tempdir_in(folder).unwrap();
+    let place = std::env::args().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let server = (place == Path::new("postgres")).then(servers::Postgres::alone);
+    let folder = tempfile::tempdir_in(if server.is_some() { std::env::temp_dir() } else { place }).unwrap();
     let file = folder.path().join("motehub.db");
-    let store = Store::open(&StoreUrl::Sqlite(file.clone())).await.unwrap();
+    let url = match &server {
+        Some(server) => StoreUrl::parse(&server.new_database()).unwrap(),
+        None => StoreUrl::Sqlite(file.clone()),
+    };
+    let store = Store::open(&url).await.unwrap();
     register(&store).await;
     lists(&store).await;
     measured_last(&store).await;
@@ -225,9 +231,11 @@ async fn main() {
     }
     appends(&store, 1000, first).await;
     drop(store);
-    println!("file: {:.1} MB", std::fs::metadata(&file).unwrap().len() as f64 / 1e6);
+    if server.is_none() {
+        println!("file: {:.1} MB", std::fs::metadata(&file).unwrap().len() as f64 / 1e6);
+    }
     let begun = Instant::now();
-    let store = Store::open(&StoreUrl::Sqlite(file.clone())).await.unwrap();
+    let store = Store::open(&url).await.unwrap();
     println!("open with {ROWS} hot rows: {:?}", begun.elapsed());
     let begun = Instant::now();
     let (samples, _) =

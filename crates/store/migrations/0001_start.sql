@@ -837,6 +837,15 @@ create table nodes (
     figures text not null
 );
 
+-- How far a copy into this database is that is not complete: a row for each table, and one without a name. source: from
+-- where; place: the key of the last row that is there, a JSON list.
+create table copying (
+    name text primary key,
+    source text not null,
+    place text not null,
+    rows bigint not null
+);
+
 create table notes (
     name text primary key,
     body {bytes} not null

@@ -80,6 +80,11 @@ impl Statement {
         Self { sql: Cow::Borrowed(sql), values, width, guards: None, distinct: false, unique: None }
     }
 
+    /// The same for a text that is put together.
+    pub(crate) fn many_of(sql: String, width: usize, values: Vec<Value>) -> Self {
+        Self { sql: Cow::Owned(sql), values, width, guards: None, distinct: false, unique: None }
+    }
+
     pub(crate) fn guards(mut self, what: &'static str) -> Self {
         self.guards = Some(what);
         self
@@ -163,12 +168,51 @@ impl Engine {
         Ok(self.read(sql, values).await?.into_iter().next())
     }
 
-    /// The rows of a query.
-    pub(crate) async fn ask(&self, query: Query) -> Result<Vec<Row>, StoreError> {
-        let (sql, values) = query.into_parts();
+    /// The rows of a statement that is put together, as `prepare` and `read` know it.
+    pub(crate) async fn read_text(&self, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.read(Cow::Owned(sql), values).await,
             Self::Postgres(postgres) => postgres.read(Cow::Owned(sql), values).await,
+        }
+    }
+
+    /// The rows of a query.
+    pub(crate) async fn ask(&self, query: Query) -> Result<Vec<Row>, StoreError> {
+        let (sql, values) = query.into_parts();
+        self.read_text(sql, values).await
+    }
+
+    /// The highest number that a column ever had which the engine counts up, as far as it knows.
+    pub(crate) async fn counted(&self, table: &'static str, column: &'static str) -> Result<i64, StoreError> {
+        let highest = format!("select coalesce(max({column}), 0) from {table}");
+        let highest = number(&self.read_text(highest, Vec::new()).await?);
+        let (sql, values) = match self {
+            Self::Sqlite(_) => (sqlite::COUNTED, vec![table.into()]),
+            Self::Postgres(_) => (postgres::COUNTED, vec![table.into(), column.into()]),
+        };
+        Ok(highest.max(number(&self.read(sql, values).await?)))
+    }
+
+    /// Has the engine count a column on from a number, if it counts that up.
+    pub(crate) async fn count_from(
+        &self,
+        table: &'static str,
+        column: &'static str,
+        highest: i64,
+    ) -> Result<(), StoreError> {
+        if highest == 0 {
+            return Ok(());
+        }
+        match self {
+            Self::Sqlite(_) => {
+                let statements =
+                    sqlite::COUNT_FROM.map(|sql| Statement::new(sql, [table.into(), highest.into()]));
+                self.write(statements.to_vec().into()).await.map(drop)
+            }
+            Self::Postgres(_) => {
+                let values = [table.into(), column.into(), highest.into()];
+                self.read(postgres::COUNT_FROM, values).await.map(drop)
+            }
         }
     }
 
@@ -246,6 +290,14 @@ impl Slot {
             Self::Sqlite(slot) => slot.write(transaction, done),
             Self::Postgres(slot) => slot.write(transaction, done),
         }
+    }
+}
+
+/// The number in the only column of the only row; 0 if there is none.
+fn number(rows: &[Row]) -> i64 {
+    match rows.first().and_then(|row| row.first()) {
+        Some(Value::Integer(number)) => *number,
+        _ => 0,
     }
 }
 

@@ -19,7 +19,8 @@ pub enum StoreError {
     /// The disk is full, or the database reached its size limit.
     #[error("the disk is full: free some space")]
     Full,
-    /// The database cannot be used at present; the same call may succeed later.
+    /// The database cannot be used at present; the same call may succeed later. Of a server that went away while it
+    /// committed it is not known whether that was stored: read before anything is done again that may not be.
     #[error("the database cannot be used at present: {0}")]
     Unavailable(String),
     /// The database was written by a newer version of the program.
@@ -36,6 +37,11 @@ pub enum StoreError {
     /// The database is not one of this program.
     #[error("this is not a Motehub database: choose another data folder, or an empty database")]
     Foreign,
+    /// A copy into this database was cut off.
+    #[error(
+        "the copy into this database is not complete: run `motehub store copy` again, which goes on where it was"
+    )]
+    Unfinished,
     /// Something stored is not what was written. It is never given out as good.
     #[error("{what} is damaged on disk: restore it from a backup")]
     Damaged {

@@ -52,6 +52,7 @@ mod share;
 mod signal;
 mod task;
 mod telemetry;
+mod transfer;
 mod url;
 mod usage;
 mod webhook;
@@ -81,6 +82,7 @@ pub use rule::{FiringQuery, FiringView};
 pub use share::{Customer, Shared};
 pub use signal::said_by;
 pub use telemetry::{Aged, Ages, Appended, Bucket, Measured, Merged, Numbers, Sample, States, Sum, Summary};
+pub use transfer::{Compared, TransferError, Transferred, transfer};
 pub use url::{PostgresUrl, StoreUrl, UrlError};
 pub use words::Words;
 
@@ -108,6 +110,9 @@ impl Store {
     /// then.
     pub async fn open(url: &StoreUrl) -> Result<Self, StoreError> {
         let engine = Engine::open(url).await?;
+        if transfer::is_unfinished(&engine).await? {
+            return Err(StoreError::Unfinished);
+        }
         let telemetry = Arc::new(Telemetry::load(&engine).await?);
         Ok(Self { inner: Arc::new(Inner { engine, telemetry }) })
     }
@@ -198,6 +203,7 @@ impl Store {
             task::SQL,
             telemetry::SQL,
             telemetry::engine_sql(self.is_shared()),
+            transfer::SQL,
             usage::SQL,
             webhook::SQL,
             delivery::SQL,

@@ -19,6 +19,16 @@ pub fn is_postgres() -> bool {
     std::env::var_os(STORE).is_some_and(|word| word == "postgres")
 }
 
+/// All that the store of the hub with this data folder holds: the bytes of its file, or what PostgreSQL says of itself.
+pub fn stored(data: &Path) -> Vec<u8> {
+    let stored = match is_postgres() {
+        true => Postgres::dump(&store_of(data)),
+        false => std::fs::read(data.join("motehub.db")).unwrap_or_default(),
+    };
+    assert!(!stored.is_empty(), "nothing is stored in {}", data.display());
+    stored
+}
+
 /// The URL of the store of the hub with this data folder, the same whenever it is asked for.
 pub fn store_of(data: &Path) -> String {
     static DATABASES: Mutex<Option<HashMap<PathBuf, String>>> = Mutex::new(None);

@@ -120,6 +120,14 @@ impl Postgres {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
+    /// All that a database of the shared server holds, as text.
+    pub fn dump(url: &str) -> Vec<u8> {
+        let port = SHARED.port.to_string();
+        let host = SHARED.folder.to_string_lossy();
+        let name = url.rsplit('/').next().unwrap_or(url);
+        SHARED.run("pg_dump", &["-h", &host, "-p", &port, "-U", USER, "--inserts", name]).stdout
+    }
+
     /// Statements for a database of the shared server.
     pub fn shared_psql(url: &str, sql: &str) -> String {
         SHARED.psql(url, sql)
@@ -130,24 +138,50 @@ impl Postgres {
         self.must("pg_ctl", &["stop", "-m", "fast", "-w", "-s"]);
     }
 
-    /// Ends it by SIGKILL, as a machine that dies.
+    /// Ends all its processes by SIGKILL, as a machine that dies.
     pub fn kill(&self) {
         self.signal("KILL");
-        // Its children notice by themselves; until then nobody can take its place.
-        while self.run("pg_ctl", &["status"]).status.success() {
-            std::thread::yield_now();
-        }
+        // Who was killed may be kept in the list of processes, and would count as one that runs.
+        drop(fs::remove_file(self.data().join("postmaster.pid")));
+        drop(fs::remove_file(self.folder.join(format!(".s.PGSQL.{}.lock", self.port))));
     }
 
-    /// Sends a signal to its first process.
-    pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.pid().to_string()).status();
-        assert!(sent.expect("kill").success(), "{signal} was not sent");
+    /// Has it do nothing, as a machine that is cut off, until [`Postgres::thaw`].
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Has it go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// Sends a signal to all its processes, the first one first.
+    fn signal(&self, signal: &str) {
+        let first = self.pid();
+        let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap_or_default();
+        for pid in std::iter::once(first.to_string().as_str()).chain(children.split_whitespace()) {
+            // A child may have ended meanwhile.
+            drop(Command::new("kill").args([&format!("-{signal}"), pid]).stderr(Stdio::null()).status());
+        }
     }
 
     /// Starts it again on its port.
     pub fn start(&self) {
-        assert!(self.try_start(), "PostgreSQL does not start: {:?}", fs::read_to_string(self.log()));
+        // What was killed may not be quite gone.
+        let started = (0..TRIES).any(|_| self.try_start());
+        assert!(started, "PostgreSQL does not start: {:?}", fs::read_to_string(self.log()));
+    }
+
+    /// Puts a file into its data folder, which it alone can read, and has it read its settings again.
+    pub fn put(&self, name: &str, text: &str) {
+        let file = self.data().join(name);
+        fs::write(&file, text).expect("its file");
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("its file");
+        if let Some((uid, gid)) = other_user() {
+            std::os::unix::fs::chown(&file, Some(uid), Some(gid)).expect("give the file away");
+        }
+        self.must("pg_ctl", &["reload", "-s"]);
     }
 
     fn try_start(&self) -> bool {

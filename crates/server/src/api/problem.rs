@@ -133,6 +133,7 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable(_)
             | StoreError::Newer { .. }
             | StoreError::Foreign
+            | StoreError::Unfinished
             | StoreError::Damaged { .. } => {
                 tracing::error!(error = sentence, "the store did not answer");
                 Self::new(

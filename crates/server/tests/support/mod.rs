@@ -180,7 +180,11 @@ impl Hub {
     async fn at(served: Served, clock: Clock, data: tempfile::TempDir, ada: Option<Caller>) -> Self {
         let ada = match ada {
             Some(ada) => ada,
-            None => Caller::token(add_token(data.path(), "ada", Role::Admin).await.unwrap()),
+            None => Caller::token(
+                add_token(&servers::store_of(data.path()).parse().unwrap(), "ada", Role::Admin)
+                    .await
+                    .unwrap(),
+            ),
         };
         let addresses = served.addresses;
         Self {

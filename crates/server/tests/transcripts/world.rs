@@ -91,7 +91,9 @@ impl World {
             clock: clock.clone(),
         };
         let server = runtime.block_on(Server::bind(settings)).unwrap();
-        let token = runtime.block_on(add_token(data.path(), "ada", Role::Admin)).unwrap();
+        let token = runtime
+            .block_on(add_token(&servers::store_of(data.path()).parse().unwrap(), "ada", Role::Admin))
+            .unwrap();
         let addresses = server.addresses();
         let shutdown = CancellationToken::new();
         let running = runtime.spawn(server.run(shutdown.clone()));

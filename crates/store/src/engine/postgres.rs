@@ -37,6 +37,13 @@ const READERS: usize = 4;
 /// The server's clock, in milliseconds since 1970.
 const CLOCK: &str = "select cast(extract(epoch from clock_timestamp()) * 1000 as bigint)";
 
+/// The highest number that was given out of a column that is counted up.
+pub(super) const COUNTED: &str =
+    "select pg_sequence_last_value(cast(pg_get_serial_sequence($1, $2) as regclass))";
+/// Counts on from a number.
+pub(super) const COUNT_FROM: &str =
+    "select setval(cast(pg_get_serial_sequence($1, $2) as regclass), cast($3 as bigint))";
+
 /// The engine for several nodes.
 pub(crate) struct Postgres {
     server: Arc<Server>,

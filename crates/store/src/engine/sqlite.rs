@@ -43,6 +43,16 @@ const CHECKPOINT_PAGES: i64 = 400;
 /// The log file is cut to this size when it can be.
 const LOG_BYTES_KEPT: i64 = 4 * 1024 * 1024;
 
+/// The highest number that was given out of a table that is counted up.
+pub(super) const COUNTED: &str = "select seq from sqlite_sequence where name = $1";
+/// Counts on from a number: where none was given out yet, and where one was.
+pub(super) const COUNT_FROM: [&str; 2] = [
+    "insert into sqlite_sequence (name, seq) select $1, $2 from sqlite_schema
+        where type = 'table' and name = $1 and sql like '%autoincrement%'
+        and not exists (select 1 from sqlite_sequence where name = $1)",
+    "update sqlite_sequence set seq = $2 where name = $1 and seq < $2",
+];
+
 /// What a thread does with its connection.
 type Deed = Box<dyn FnOnce(&Connection) + Send>;
 

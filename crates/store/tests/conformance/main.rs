@@ -63,6 +63,7 @@ scenarios! {
     state::a_full_disk_is_said_and_overcome,
     state::artifacts_come_back_by_digest,
     state::notes_are_kept_replaced_and_removed,
+    state::any_text_comes_back,
     state::the_database_is_sound,
     nodes::work_has_one_holder_who_loses_it_when_it_does_not_renew,
     nodes::what_a_former_holder_writes_is_refused,

@@ -5,7 +5,9 @@ use std::pin::pin;
 use std::task::Poll;
 
 use motehub_domain::change::{Actor, ChangeKind};
+use motehub_domain::device::Device;
 use motehub_domain::effects::{Effects, Save};
+use motehub_domain::telemetry::{Point, PointValue};
 use motehub_store::{ChangeQuery, StoreError};
 
 use crate::world::{NOW, World, change, device, digest, id, measured, point};
@@ -173,6 +175,19 @@ pub(crate) async fn notes_are_kept_replaced_and_removed(world: &mut World) {
     world.reopen().await;
     assert_eq!(world.store.note("a/1").await, Ok(None));
     assert_eq!(world.store.notes("").await.unwrap().len(), 3);
+}
+
+pub(crate) async fn any_text_comes_back(world: &mut World) {
+    for (number, text) in ["", "\0", "a\0b\0", "\u{10FFFF}0", "{each:$1} 'x' \\ %_"].into_iter().enumerate() {
+        let lamp = Device { description: text.into(), ..device(number as u128) };
+        world.save([Save::Device(Box::new(lamp.clone()))]).await.unwrap();
+        let said = PointValue::Text(text.into());
+        let said = Point { value: said, ..point("said", Some(NOW.0), 0.0) };
+        world.append([measured(lamp.id, NOW.0, vec![said.clone()])]).await;
+        world.reopen().await;
+        assert_eq!(world.store.device(lamp.id).await, Ok(Some(lamp.clone())), "{text:?}");
+        assert_eq!(world.points(lamp.id).await, [("said".to_owned(), NOW.0, said.value)], "{text:?}");
+    }
 }
 
 pub(crate) async fn the_database_is_sound(world: &mut World) {

@@ -109,17 +109,18 @@ impl Lane {
         let together: Vec<&Transaction> = transactions.iter().collect();
         let outcomes = match self.persist(&together).await {
             Ok(outcomes) => outcomes,
-            Err(error) if self.committing || transactions.len() == 1 || self.server.here().is_err() => {
-                transactions.iter().map(|_| Err(error.clone())).collect()
-            }
-            Err(error) => {
+            Err(Trouble::Broken(error)) if transactions.len() > 1 => {
                 tracing::debug!(%error, waiting = transactions.len(), "a group of writes is tried one by one");
                 let mut outcomes = Vec::new();
                 for transaction in &transactions {
-                    let alone = self.persist(&[transaction]).await;
+                    let alone = self.persist(&[transaction]).await.map_err(Trouble::into_error);
                     outcomes.push(alone.and_then(|mut only| only.pop().unwrap_or(Ok(Vec::new()))));
                 }
                 outcomes
+            }
+            Err(trouble) => {
+                let error = trouble.into_error();
+                transactions.iter().map(|_| Err(error.clone())).collect()
             }
         };
         for (done, outcome) in dones.into_iter().zip(outcomes) {
@@ -128,7 +129,7 @@ impl Lane {
     }
 
     /// Writes what can be written of a group, and tries again what may succeed then.
-    async fn persist(&mut self, group: &[&Transaction]) -> Result<Vec<Outcome>, StoreError> {
+    async fn persist(&mut self, group: &[&Transaction]) -> Result<Vec<Outcome>, Trouble> {
         let mut tries = 1;
         loop {
             self.committing = false;
@@ -146,13 +147,16 @@ impl Lane {
                 self.committing = false;
                 self.roll_back().await;
             }
-            let is_final = match &trouble {
-                Trouble::Refused(_) | Trouble::Broken(StoreError::Full | StoreError::Damaged { .. }) => true,
+            let tries_max = match &trouble {
+                Trouble::Refused(_) | Trouble::Late(_) => 1,
+                Trouble::Broken(StoreError::Full | StoreError::Damaged { .. }) => 1,
                 // Whether it was committed is not known: who asked must look, and nothing is done twice.
-                Trouble::Lost(_) | Trouble::Broken(_) => self.committing || group.len() > 1 && tries > 1,
+                Trouble::Lost(_) if self.committing => 1,
+                Trouble::Broken(_) if group.len() > 1 => 1,
+                Trouble::Lost(_) | Trouble::Broken(_) => TRIES,
             };
-            if is_final || tries >= TRIES || self.server.here().is_err() {
-                return Err(trouble.into_error());
+            if tries >= tries_max || self.server.here().is_err() {
+                return Err(trouble);
             }
             tries += 1;
         }

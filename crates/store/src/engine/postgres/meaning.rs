@@ -20,6 +20,8 @@ pub(super) enum Trouble {
     Broken(StoreError),
     /// The connection is gone, and with it what was not committed.
     Lost(StoreError),
+    /// Others did not let go of what is needed. Waiting again would be as long.
+    Late(StoreError),
 }
 
 impl Trouble {
@@ -35,6 +37,7 @@ impl Trouble {
             }
             // It shuts down, has crashed, or ended the session.
             "57P01" | "57P02" | "57P03" | "57P05" => Self::Lost(plain()),
+            "55P03" => Self::Late(StoreError::Unavailable("another node writes and does not end".to_owned())),
             // The conflict of two transactions, or something that the server has too little of.
             code if ["40", "53", "55", "57", "58", "25", "XX"]
                 .contains(&code.get(..2).unwrap_or_default()) =>
@@ -60,7 +63,7 @@ impl Trouble {
 
     pub(super) fn into_error(self) -> StoreError {
         match self {
-            Self::Refused(error) | Self::Broken(error) | Self::Lost(error) => error,
+            Self::Refused(error) | Self::Broken(error) | Self::Lost(error) | Self::Late(error) => error,
         }
     }
 }

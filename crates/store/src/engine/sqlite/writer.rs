@@ -151,6 +151,7 @@ fn concerns_one(error: &StoreError) -> bool {
         | StoreError::Unavailable(_)
         | StoreError::Newer { .. }
         | StoreError::Foreign
+        | StoreError::Unfinished
         | StoreError::Damaged { .. } => false,
     }
 }

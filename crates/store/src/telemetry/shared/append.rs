@@ -33,6 +33,9 @@ const MARKS_PER_READ: usize = 250;
 /// The partitions of all hours are named by numbers of 32 bits.
 pub(super) const HOUR_MAX: i64 = i32::MAX as i64 - 1;
 
+/// When messages with a mark arrived first.
+type Arrivals = HashMap<(DeviceId, u64), i64>;
+
 /// Marked messages on their way; dropped when it is known whether their points are on disk.
 struct Pending {
     shared: Arc<Shared>,
@@ -79,7 +82,7 @@ impl Shared {
         engine: &Engine,
         measured: &[Measured],
         (taken, at): (Option<&Taken>, Option<Time>),
-        (before, marks): (HashMap<(DeviceId, u64), i64>, HashSet<(i64, u64)>),
+        (before, marks): (Arrivals, HashSet<(i64, u64)>),
         pending: Pending,
     ) -> Result<Stored, StoreError> {
         let (placed, stored) =
