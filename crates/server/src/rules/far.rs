@@ -33,6 +33,8 @@ const EVERY: Duration = Duration::from_millis(200);
 const RELOAD_EVERY: Duration = Duration::from_secs(60);
 /// How many signals one word has at most; the teller reads more from the store.
 const SIGNALS_MAX: usize = 2_000;
+/// For how long a node counts that is heard and whose heartbeat is not seen.
+const NEW_MAX: Duration = Duration::from_secs(6);
 /// Where a new teller begins to read, before the time at which it begins: so long a transaction of another node may be
 /// on its way.
 pub(super) const SETTLE: Span = Span::seconds(5);
@@ -79,6 +81,7 @@ struct Other {
     instance: String,
     number: u64,
     until: Time,
+    heard_at: Instant,
 }
 
 impl Far {
@@ -119,9 +122,10 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
         tokio::select! {
             _ = ticks.tick() => {}
             message = heard.next() => {
-                match message {
-                    Some(message) => app.rules.heard_far(&message),
-                    None => return,
+                let Some(message) = message else { return };
+                // Who does not tell rules keeps nothing of others: it would pass it on as its own.
+                if app.cluster.holds(Work::Rules) {
+                    app.rules.heard_far(&message);
                 }
                 continue;
             }
@@ -193,7 +197,8 @@ impl Rules {
         let known = others.0.get(&word.node).filter(|known| known.instance == word.instance);
         let is_next = known.map_or(word.number == 1, |known| known.number + 1 == word.number);
         let until = Time(word.until);
-        others.0.insert(word.node, Other { instance: word.instance, number: word.number, until });
+        let other = Other { instance: word.instance, number: word.number, until, heard_at: Instant::now() };
+        others.0.insert(word.node, other);
         drop(others);
         let wants = self.wants();
         let mut intake = self.intake();
@@ -233,8 +238,11 @@ impl Rules {
             names.insert(node.name);
         }
         let known = others.0.len();
-        others.0.retain(|name, _| names.contains(name));
+        // One that has just come is heard before its heartbeat is seen.
+        others.0.retain(|name, other| names.contains(name) || other.heard_at.elapsed() < NEW_MAX);
         let has_lost_one = others.0.len() < known;
+        untils
+            .extend(others.0.iter().filter(|(name, _)| !names.contains(*name)).map(|(_, other)| other.until));
         drop(others);
         let mut intake = self.intake();
         if has_lost_one {

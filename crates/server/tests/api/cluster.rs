@@ -7,6 +7,7 @@ use motehub_store::{Node as StoredNode, Store, StoreUrl};
 use serde_json::{Value, json};
 use servers::{Nats, Postgres};
 
+use crate::support::mqtt::Publisher;
 use crate::support::{Caller, Hub};
 
 const ALL: usize = 7;
@@ -176,4 +177,49 @@ async fn the_one_time_code_of_any_node_serves_at_every_node() {
     let mut two = place.node("two", Some(&nobody)).await;
     two.set_up(&one.setup_code).await;
     assert_eq!(two.get("/nodes").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_hear_what_devices_say_at_any_node_also_after_the_teller_died() {
+    let place = Place::new();
+    let one = place.node("one", None).await;
+    has_all(&one, "one").await;
+    let two = place.node("two", Some(&one.ada)).await;
+    sees(&two, 2).await;
+    sees(&one, 2).await;
+    let board = json!({ "name": "stove", "dialect": "native", "external_id": "stove" });
+    let board = one.post("/devices", board).await;
+    let rule = json!({ "name": "hot", "enabled": true, "when": { "metric": "t" }, "condition": "value > 30",
+        "actions": [{ "alarm": { "severity": "critical", "message": "hot" } }] });
+    let made = one.post("/rules", rule).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let id = made.string("id");
+    let mut link = Publisher::connect(&two, "stove", &board.string("credential")).await.unwrap();
+    let mut says = async |t: i64| {
+        link.publish("devices/stove/telemetry", json!({ "t": t }).to_string().as_bytes()).await.unwrap();
+    };
+    says(20).await;
+    says(31).await;
+    fired(&one, &id, 1).await;
+    says(20).await;
+    says(32).await;
+    fired(&two, &id, 2).await;
+    // What is said while nobody tells rules is told by the next one, from the store.
+    one.kill();
+    says(20).await;
+    says(33).await;
+    fired(&two, &id, 3).await;
+    says(20).await;
+    says(34).await;
+    fired(&two, &id, 4).await;
+}
+
+async fn fired(hub: &Hub, rule: &str, times: usize) {
+    hub.until(&format!("{times} firings"), || async {
+        let list = hub.get(&format!("/rules/{rule}/firings?limit=100")).await.json();
+        let found = list["items"].as_array().unwrap().len();
+        assert!(found <= times, "too many: {list}");
+        (found == times).then_some(())
+    })
+    .await;
 }
