@@ -143,6 +143,11 @@ impl Hub {
             true => Command::new("kill").args(["-TERM", &pid]).status(),
             false => Command::new("pkill").args(["-TERM", "-P", &pid]).status(),
         };
+        self.ends()
+    }
+
+    /// Waits until it has ended, as it was told before.
+    pub fn ends(&mut self) -> ExitStatus {
         self.child.wait().expect("it ends")
     }
 }

@@ -31,6 +31,8 @@ pub(crate) fn is_alive(node: &Node, now: Time) -> bool {
 pub(crate) async fn run(app: App, shutdown: CancellationToken) {
     let (mut beats, mut looks) = (interval(EVERY), interval(LOOK_EVERY));
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The others look who lives now, and not only with their next beat.
+    app.cluster.bus().publish("work.upkeep", "free");
     loop {
         let is_beat = tokio::select! {
             _ = beats.tick() => true,
