@@ -2,6 +2,7 @@
 
 pub mod board;
 mod dialect;
+pub mod holder;
 mod presence;
 
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use crate::text;
 use crate::time::{Span, Time};
 
 pub use dialect::{Dialect, EXTERNAL_ID_BYTES_MAX, is_external_id};
+pub use holder::Holder;
 pub use presence::{Presence, Reach, presence};
 
 /// How long a device whose firmware says from time to time that it is alive may be silent, if nobody says otherwise.

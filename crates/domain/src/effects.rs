@@ -10,7 +10,7 @@ use crate::command::{Command, Execution};
 use crate::credential::Rotation;
 use crate::dashboard::{Dashboard, PublicLink};
 use crate::deployment::{Deployment, Task};
-use crate::device::{Assignment, Device, Presence, Software};
+use crate::device::{Assignment, Device, Holder, Presence, Software};
 use crate::firmware::Firmware;
 use crate::flow::{Flow, FlowVersion, Layout, Limit};
 use crate::gateway::{Gateway, Taken};
@@ -222,7 +222,9 @@ pub enum Save {
     DropKnock(KnockId),
     /// Replaces a device's presence.
     Presence(Presence),
-    /// The device was heard at this time; nothing else changes.
+    /// Guarded by its fence: a conflict if another node was quicker, or the device is gone.
+    Holder(Holder),
+    /// The device was heard at this time, if it was not heard later; nothing else changes.
     Seen(DeviceId, Time),
     /// The token was used at this time.
     TokenUsed(TokenId, Time),

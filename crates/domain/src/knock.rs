@@ -7,6 +7,7 @@
 
 mod said;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
@@ -198,6 +199,41 @@ impl Inbox {
         let knocks = knocks.into_iter().map(|knock| (knock.id, knock)).collect();
         let (added, unsaved, gone) = Default::default();
         Self { knocks, names, added, added_by_all: (Time(0), 0), unsaved, gone }
+    }
+
+    /// Takes over what another node with the same inbox has written since. What is known here and not written yet stays,
+    /// but what a person decided counts.
+    pub fn refresh(&mut self, written: Vec<Knock>) {
+        let mut before = std::mem::take(&mut self.knocks);
+        before.retain(|id, _| self.unsaved.contains(id));
+        for mut knock in written {
+            if self.gone.contains(&knock.id) {
+                continue;
+            }
+            if let Some(own) = before.remove(&knock.id) {
+                let is_back = knock.standing == Standing::Ignored && own.said != knock.said;
+                let standing = if is_back { Standing::New } else { knock.standing };
+                let count = own.count.max(knock.count);
+                knock = Knock { standing, count, last_at: own.last_at.max(knock.last_at), ..own };
+            }
+            self.knocks.insert(knock.id, knock);
+        }
+        self.knocks.extend(before);
+        // Who knocked at two nodes at once is kept under the older id.
+        let mut ids: Vec<KnockId> = self.knocks.keys().copied().collect();
+        ids.sort_unstable();
+        self.names.clear();
+        for id in ids {
+            let Some(name) = self.knocks.get(&id).map(|knock| key(&knock.said)) else { continue };
+            match self.names.entry(name) {
+                Entry::Vacant(free) => drop(free.insert(id)),
+                Entry::Occupied(_) => {
+                    self.knocks.remove(&id);
+                    self.unsaved.remove(&id);
+                    self.gone.push(id);
+                }
+            }
+        }
     }
 
     /// Whether somebody of that name is kept already.

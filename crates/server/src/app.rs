@@ -17,6 +17,7 @@ use crate::live::Live;
 use crate::mailer::Mailer;
 use crate::outside::Outside;
 use crate::presence::Connections;
+use crate::presence::elsewhere::Elsewhere;
 use crate::pusher::Pusher;
 use crate::pyaiot::Pyaiot;
 use crate::reports::Events;
@@ -59,6 +60,8 @@ pub(crate) struct Parts {
     pub(crate) started_at: Time,
     /// Who watches what, live.
     pub(crate) live: Live,
+    /// Which other node has which device.
+    pub(crate) elsewhere: Elsewhere,
     /// The live connections of devices.
     pub(crate) connections: Connections,
     /// The links of gateways in processes of their own.

@@ -3,11 +3,15 @@
 //! PostgreSQL keeps all state. Which node does the work that only one may do is a lease in the store; the bus only
 //! makes known quickly what is in the store. A hub on SQLite is alone: everything here is a no-op then.
 
+mod again;
 pub(crate) mod begin;
 pub(crate) mod bus;
+pub(crate) mod hear;
 pub(crate) mod heart;
 pub(crate) mod leases;
 pub(crate) mod mqtt;
+pub(crate) mod told;
+pub(crate) mod words;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

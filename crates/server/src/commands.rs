@@ -18,6 +18,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::cluster::words::Word;
 use crate::deadlines;
 use crate::perform::Failure;
 use crate::random;
@@ -66,11 +67,10 @@ impl Commands {
     }
 
     /// Whoever waits for this answer gets all of it; what is kept of it may be less.
-    fn hand_over(&self, id: CommandId, outcome: &Outcome) {
+    /// Whether somebody here waited for it.
+    pub(crate) fn hand_over(&self, id: CommandId, outcome: &Outcome) -> bool {
         let waiter = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        if let Some(waiter) = waiter {
-            let _ = waiter.send(outcome.clone());
-        }
+        waiter.is_some_and(|waiter| waiter.send(outcome.clone()).is_ok())
     }
 
     /// Another node wrote something about commands.
@@ -98,7 +98,7 @@ async fn round(app: &App) -> Result<Time, Failure> {
     let due = app.store.due_executions(now, ROUND_MAX).await?;
     let is_full = due.len() == ROUND_MAX;
     app.each_execution(&due, |view| {
-        let online = app.connections.is_online(view.device.id);
+        let online = app.is_online(view.device.id);
         command::elapsed(&view.command, &view.device, online, &view.execution, app.now())
     })
     .await?;
@@ -117,7 +117,7 @@ impl App {
             let targets = self.store.targets(devices).await?.into_iter();
             let to: Vec<Addressee> = targets
                 .map(|target| {
-                    let online = self.connections.is_online(target.device.id);
+                    let online = self.is_online(target.device.id);
                     Addressee { device: target.device, online }
                 })
                 .collect();
@@ -136,7 +136,7 @@ impl App {
         wait: Span,
         actor: &Actor,
     ) -> Result<Outcome, NoAnswer> {
-        if !self.connections.is_online(device.id) {
+        if !self.is_online(device.id) {
             return Err(NoAnswer::Away);
         }
         let now = self.now();
@@ -177,7 +177,9 @@ impl App {
         });
         match done.await {
             Ok(true) => {
-                self.commands.hand_over(command, outcome);
+                if !self.commands.hand_over(command, outcome) {
+                    self.say_to_all(&Word::Answered(command, outcome.clone()));
+                }
                 Ok(())
             }
             Ok(false) => {

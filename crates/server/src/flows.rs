@@ -202,6 +202,26 @@ impl Flows {
         }
     }
 
+    /// Whether any flow runs here.
+    pub(crate) fn is_any_running(&self) -> bool {
+        !self.table().running.is_empty()
+    }
+
+    /// Devices, or what they can do, may be others than before.
+    pub(crate) fn members_changed(&self, now: Time) {
+        let mut table = self.table();
+        if !table.running.is_empty() {
+            table.watch.disturb(now);
+            drop(table);
+            self.changed.notify_one();
+        }
+    }
+
+    /// The flows whose wires somebody here looks at.
+    pub(crate) fn followed(&self) -> Vec<FlowId> {
+        self.table().followed.keys().copied().collect()
+    }
+
     /// The steps that run, by board.
     fn by_board(&self) -> BTreeMap<DeviceId, Vec<(FlowId, BTreeSet<StepId>)>> {
         let table = self.table();

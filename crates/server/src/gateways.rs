@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::cluster::words::Word;
 use crate::random;
 
 pub(crate) use door::routes;
@@ -29,6 +30,8 @@ pub(crate) use door::routes;
 const FIRST_CONNECTION: u64 = 1 << 61;
 /// How much may wait to be said to a gateway. One that does not follow is cut: what it missed is said when it is back.
 const WAITING_MAX: usize = 10_000;
+/// Why a link ends when the next one is made.
+const ANOTHER: &str = "the gateway made another link: does its key run twice?";
 /// How many may shake hands at once.
 const SHAKING_MAX: usize = 32;
 
@@ -189,7 +192,7 @@ impl Gateways {
     /// The link of a gateway takes the place of the one before.
     fn enter(&self, link: &Arc<Link>) {
         if let Some(before) = self.links().insert(link.gateway, link.clone()) {
-            before.cut("the gateway made another link: does its key run twice?");
+            before.cut(ANOTHER);
         }
     }
 
@@ -206,14 +209,32 @@ impl Gateways {
 }
 
 impl App {
-    /// Wants something of every MQTT broker, the own one and those behind links.
+    /// Wants something of every MQTT broker, those of all nodes and those behind links.
     pub(crate) fn order(&self, order: &Order) {
+        self.order_here(order);
+        self.say_to_all(&Word::Order(order.clone()));
+    }
+
+    /// The same of the own one and of those behind links to this node.
+    pub(crate) fn order_here(&self, order: &Order) {
         if let Some(mqtt) = self.mqtt.get() {
             order.obey(mqtt);
         }
         for link in self.gateways.links().values() {
             link.say(Down::Order(order.clone()));
         }
+    }
+
+    /// The link of a gateway takes the place of the one before, at whatever node that was made.
+    fn enter_gateway(&self, link: &Arc<Link>) {
+        self.gateways.enter(link);
+        self.say_to_all(&Word::CutGateway(link.gateway, ANOTHER.to_owned()));
+    }
+
+    /// Ends the link of a gateway, at whatever node.
+    pub(crate) fn cut_gateway(&self, gateway: GatewayId, why: &str) {
+        self.gateways.cut(gateway, why);
+        self.say_to_all(&Word::CutGateway(gateway, why.to_owned()));
     }
 
     /// Publishes something about a device, as far as anybody has subscribed to it: here, and where it is connected.
@@ -223,9 +244,9 @@ impl App {
         {
             mqtt.publish(topic, &payload(), 1, false);
         }
-        for link in self.connections.links_of(device) {
+        if !self.connections.links_of(device).is_empty() || self.elsewhere(device).is_some() {
             let (topic, payload) = (topic.to_owned(), payload().into());
-            link.say(Down::Order(Order::Publish { topic, payload, qos: 1, retain: false }));
+            self.order_about(device, &Order::Publish { topic, payload, qos: 1, retain: false });
         }
     }
 

@@ -24,6 +24,7 @@ use motehub_store::StoreError;
 use tokio::sync::mpsc;
 
 use crate::app::App;
+use crate::cluster::words::Word;
 
 /// How many that ask to be let in are looked up at once. When a whole fleet comes back, the others wait here and not
 /// in the store, where people who look at the dashboard would wait behind all of them.
@@ -222,6 +223,14 @@ impl App {
     /// Gives devices, as far as they have sessions, the rights that they have now. Call it after their tags or
     /// grants changed.
     pub(crate) async fn rights_changed(&self, devices: &[DeviceId]) {
+        for some in devices.chunks(Word::DEVICES_MAX) {
+            self.say_to_all(&Word::Rights(some.to_vec()));
+        }
+        self.rights_changed_here(devices).await;
+    }
+
+    /// The same for sessions at this node, and behind gateways that are linked to it.
+    pub(crate) async fn rights_changed_here(&self, devices: &[DeviceId]) {
         self.gateways.look_again(devices);
         let has_session = |id: &DeviceId| {
             let is_here = self.mqtt.get().is_some_and(|mqtt| mqtt.has_session(&Principal::Device(*id)));
@@ -234,10 +243,10 @@ impl App {
                 Err(error) => Err(error),
             };
             match rights {
-                Ok(rights) => self.order(&Order::Rights(id, rights)),
+                Ok(rights) => self.order_here(&Order::Rights(id, rights)),
                 Err(error) => {
                     tracing::warn!(%error, device = %id, "its rights could not be looked up: it is disconnected");
-                    self.order(&Order::Disconnect(id));
+                    self.order_here(&Order::Disconnect(id));
                 }
             }
         }

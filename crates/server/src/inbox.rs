@@ -2,8 +2,10 @@
 //! that a flood of knocks costs no more than a few writes a second.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use motehub_domain::device::Device;
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::KnockId;
 use motehub_domain::knock::{Heard, Inbox, Knock, Said, Standing, Via};
@@ -14,6 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::live::News;
 use crate::random;
 use crate::secrets;
 
@@ -28,12 +31,18 @@ const COUNTS_EVERY: Span = Span::seconds(60);
 pub(crate) struct Knocks {
     inbox: Mutex<Inbox>,
     changed: Notify,
+    /// Another node wrote knocks.
+    is_stale: AtomicBool,
 }
 
 impl Knocks {
     /// The inbox as it was written.
     pub(crate) fn new(knocks: Vec<Knock>) -> Self {
-        Self { inbox: Mutex::new(Inbox::restored(knocks)), changed: Notify::new() }
+        Self {
+            inbox: Mutex::new(Inbox::restored(knocks)),
+            changed: Notify::new(),
+            is_stale: AtomicBool::new(false),
+        }
     }
 
     /// The inbox, locked: hold it only for a moment.
@@ -59,10 +68,21 @@ impl Knocks {
             if let Save::Device(device) = save
                 && device.revision == 1
             {
-                self.inbox().registered(device);
-                self.changed.notify_one();
+                self.registered(device);
             }
         }
+    }
+
+    /// The same of one device.
+    pub(crate) fn registered(&self, device: &Device) {
+        self.inbox().registered(device);
+        self.changed.notify_one();
+    }
+
+    /// Another node wrote knocks: they are read again soon.
+    pub(crate) fn are_stale(&self) {
+        self.is_stale.store(true, Ordering::SeqCst);
+        self.changed.notify_one();
     }
 }
 
@@ -153,9 +173,10 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
             () = app.clock.sleep_until(counts_at) => false,
             () = shutdown.cancelled() => true,
         };
+        read_again(&app).await;
         let waiting = app.knocks.inbox().waiting();
         if waiting != shown {
-            app.live.show_inbox(waiting);
+            app.show(News::Inbox(waiting));
             shown = waiting;
         }
         write(&app).await;
@@ -164,6 +185,20 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
         }
         counts_at = app.now() + COUNTS_EVERY;
         pause(&app, app.now() + GATHER, &shutdown).await;
+    }
+}
+
+/// Reads what another node wrote.
+async fn read_again(app: &App) {
+    if !app.knocks.is_stale.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    match app.store.knocks().await {
+        Ok(knocks) => app.knocks.inbox().refresh(knocks),
+        Err(error) => {
+            tracing::warn!(%error, "the inbox could not be read again; it is tried again later");
+            app.knocks.is_stale.store(true, Ordering::SeqCst);
+        }
     }
 }
 
@@ -185,5 +220,6 @@ async fn write(app: &App) {
             tracing::warn!(%error, "the inbox could not be written; it is tried again later");
             return app.knocks.inbox().unsaved_again(&effects.save);
         }
+        app.tell_others(&effects.save, false);
     }
 }

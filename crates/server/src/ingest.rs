@@ -1,7 +1,7 @@
 //! What devices say becomes stored state: one match from uplink to verb.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use motehub_domain::device;
@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::live::News;
 use crate::perform::Failure;
 use crate::shadows::Places;
 
@@ -265,7 +266,7 @@ impl App {
         drop(stamp);
         self.points.count(points, self.now());
         metrics::counter!("motehub_points_stored_total").increment(points as u64);
-        self.live.show(shown);
+        self.show(News::Telemetry(Arc::new(shown)));
         self.flow_measured(&measured);
         Ok(())
     }
@@ -278,7 +279,7 @@ impl App {
     ) -> Result<(), UplinkError> {
         let done = self.attempt(|| async {
             let Some(mut target) = self.store.target(device).await? else { return Ok(((), Effects::none())) };
-            target.online = self.connections.is_online(device);
+            target.online = self.is_online(device);
             Ok(((), verb(target)))
         });
         outcome(done.await)

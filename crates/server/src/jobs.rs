@@ -137,7 +137,7 @@ impl App {
         let Some(mut target) = self.store.target(device).await?.filter(|it| job::has_jobs(&it.device)) else {
             return Ok(None);
         };
-        target.online = self.connections.is_online(device);
+        target.online = self.is_online(device);
         let task = match job {
             None => target.open.clone().filter(job::is_pending),
             Some(JobId { deployment: None, .. }) => None,
@@ -176,7 +176,7 @@ impl App {
         let is_heard = |topic: &String| self.mqtt.get().is_some_and(|mqtt| mqtt.is_heard(topic));
         let mut told: Vec<DeviceId> = Vec::new();
         for Changed { device, external_id } in changed {
-            let is_behind = !self.connections.links_of(device).is_empty();
+            let is_behind = !self.connections.links_of(device).is_empty() || self.elsewhere(device).is_some();
             let things = external_id.into_iter().filter(|id| is_level(id)).chain([device.to_string()]);
             let heard: Vec<(String, [String; 2])> = things
                 .map(|thing| (thing.clone(), jobs::notifications(&thing)))

@@ -1,11 +1,12 @@
 //! The live feed: changes in their order, and telemetry of watched devices.
 //!
 //! One feeder reads the changes behind the last one it published, so that their order is the store's however
-//! many commits end at once. Readers that cannot follow are cut off and resume by sequence number.
+//! many commits end at once, at whatever node. Readers that cannot follow are cut off and resume by sequence number.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+pub(crate) mod watched;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use motehub_domain::effects::Save;
@@ -19,6 +20,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use watched::{AllWatched, Watched};
 
 /// How many batches a reader may be behind before it is cut off.
 const BEHIND_MAX: usize = 256;
@@ -53,25 +55,13 @@ pub(crate) enum News {
     Log(Arc<Vec<(DeviceId, Time, LogLine)>>),
 }
 
-/// Who watches what.
+/// The feed, and who watches what of it.
 pub(crate) struct Live {
     news: broadcast::Sender<News>,
-    watched: RwLock<HashMap<DeviceId, usize>>,
-    /// How many readers watch the shadows and the logs of all devices.
-    watch_all: AtomicUsize,
-    /// How many readers watch the points and the shadows of all devices.
-    watch_points: AtomicUsize,
+    /// Who watches what.
+    pub(crate) watched: Watched,
     changed: Notify,
     published: AtomicI64,
-}
-
-/// Somebody watches all devices.
-pub(crate) struct AllWatched<'a>(&'a Live);
-
-impl Drop for AllWatched<'_> {
-    fn drop(&mut self) {
-        self.0.watch_all.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 impl Live {
@@ -80,9 +70,7 @@ impl Live {
         let (news, _) = broadcast::channel(BEHIND_MAX);
         Self {
             news,
-            watched: RwLock::default(),
-            watch_all: AtomicUsize::new(0),
-            watch_points: AtomicUsize::new(0),
+            watched: Watched::default(),
             changed: Notify::new(),
             published: AtomicI64::new(last_seq),
         }
@@ -105,50 +93,26 @@ impl Live {
 
     /// A reader watches the shadows and the logs of all devices for as long as it keeps this.
     pub(crate) fn watch_all(&self) -> AllWatched<'_> {
-        self.watch_all.fetch_add(1, Ordering::SeqCst);
-        AllWatched(self)
+        self.watched.all()
     }
 
     /// A reader begins to watch the points and the shadows of all devices, or ends.
     pub(crate) fn watch_points_of_all(&self, begins: bool) {
-        match begins {
-            true => self.watch_points.fetch_add(1, Ordering::SeqCst),
-            false => self.watch_points.fetch_sub(1, Ordering::SeqCst),
-        };
-    }
-
-    fn is_all_watched(&self) -> bool {
-        self.watch_all.load(Ordering::SeqCst) > 0 || self.are_all_points_watched()
-    }
-
-    fn are_all_points_watched(&self) -> bool {
-        self.watch_points.load(Ordering::SeqCst) > 0
+        self.watched.points_of_all(begins);
     }
 
     /// A reader watches other devices than before.
     pub(crate) fn watch(&self, before: &[DeviceId], after: &[DeviceId]) {
-        let mut watched = self.watched.write().unwrap_or_else(PoisonError::into_inner);
-        for device in after {
-            *watched.entry(*device).or_insert(0) += 1;
-        }
-        for device in before {
-            if let Some(count) = watched.get_mut(device) {
-                *count -= 1;
-                if *count == 0 {
-                    watched.remove(device);
-                }
-            }
-        }
+        self.watched.devices(before, after);
     }
 
     /// What of a batch somebody watches.
     pub(crate) fn wanted(&self, measured: &[Measured]) -> Vec<Shown> {
-        let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
-        let are_all = self.are_all_points_watched();
-        if watched.is_empty() && !are_all {
+        if !self.watched.is_any() {
             return Vec::new();
         }
-        let wanted = measured.iter().filter(|measured| are_all || watched.contains_key(&measured.device));
+        let is_watched = self.watched.points();
+        let wanted = measured.iter().filter(|measured| is_watched(measured.device));
         wanted
             .map(|measured| {
                 let points = measured.points.iter();
@@ -159,21 +123,71 @@ impl Live {
             .collect()
     }
 
-    /// Shows how many unknown devices wait for a decision.
-    pub(crate) fn show_inbox(&self, waiting: usize) {
-        let _ = self.news.send(News::Inbox(waiting));
-    }
-
     /// What log lines of a batch somebody watches.
     pub(crate) fn wanted_lines(
         &self,
         logged: &[(DeviceId, Vec<LogLine>)],
         now: Time,
     ) -> Vec<(DeviceId, Time, LogLine)> {
-        let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
-        let wanted =
-            logged.iter().filter(|(device, _)| self.is_all_watched() || watched.contains_key(device));
+        if !self.watched.is_any() {
+            return Vec::new();
+        }
+        let is_watched = self.watched.rest();
+        let wanted = logged.iter().filter(|(device, _)| is_watched(*device));
         wanted.flat_map(|(device, lines)| lines.iter().map(|line| (*device, now, line.clone()))).collect()
+    }
+
+    /// Shows something to the readers here.
+    pub(crate) fn show_here(&self, news: News) {
+        let is_something = match &news {
+            News::Telemetry(shown) => !shown.is_empty(),
+            News::Shadows(shadows) => !shadows.is_empty(),
+            News::Log(lines) => !lines.is_empty(),
+            News::Changes(_) | News::Inbox(_) | News::Flow(..) => true,
+        };
+        if is_something {
+            let _ = self.news.send(news);
+        }
+    }
+
+    /// What readers at each other node look at of some news.
+    fn elsewhere(&self, news: &News) -> Vec<(String, News)> {
+        match news {
+            News::Telemetry(shown) => self.watched.for_others(|points, _| {
+                let part: Vec<Shown> = shown.iter().filter(|shown| points(shown.device)).cloned().collect();
+                (!part.is_empty()).then(|| News::Telemetry(Arc::new(part)))
+            }),
+            News::Shadows(shadows) => self.watched.for_others(|_, rest| {
+                let part: Vec<Shadow> =
+                    shadows.iter().filter(|shadow| rest(shadow.device)).cloned().collect();
+                (!part.is_empty()).then(|| News::Shadows(Arc::new(part)))
+            }),
+            News::Log(lines) => self.watched.for_others(|_, rest| {
+                let part: Vec<_> = lines.iter().filter(|(device, ..)| rest(*device)).cloned().collect();
+                (!part.is_empty()).then(|| News::Log(Arc::new(part)))
+            }),
+            News::Flow(flow, _) => {
+                self.watched.following(*flow).into_iter().map(|node| (node, news.clone())).collect()
+            }
+            // Each node finds these by itself.
+            News::Changes(_) | News::Inbox(_) => Vec::new(),
+        }
+    }
+}
+
+impl App {
+    /// Shows something to everybody who looks at it, at whatever node.
+    pub(crate) fn show(&self, news: News) {
+        for (node, part) in self.live.elsewhere(&news) {
+            self.say_live(&node, part);
+        }
+        self.live.show_here(news);
+    }
+
+    /// A reader here looks at the wires of another flow than before.
+    pub(crate) fn follow(&self, before: Option<FlowId>, after: Option<FlowId>) {
+        self.flows.follow(before, after);
+        self.live.watched.changed.notify_one();
     }
 
     /// Shows shadows that are on disk now, of devices that somebody watches.
@@ -182,31 +196,11 @@ impl Live {
             Save::Shadow(shadow, _) => Some(*shadow),
             _ => None,
         });
-        let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
-        let shown: Vec<Shadow> =
-            shadows.filter(|shadow| self.is_all_watched() || watched.contains_key(&shadow.device)).collect();
-        drop(watched);
+        let is_watched = self.live.watched.rest();
+        let shown: Vec<Shadow> = shadows.filter(|shadow| is_watched(shadow.device)).collect();
+        drop(is_watched);
         if !shown.is_empty() {
-            let _ = self.news.send(News::Shadows(Arc::new(shown)));
-        }
-    }
-
-    /// Shows log lines that are on disk now.
-    pub(crate) fn show_lines(&self, shown: Vec<(DeviceId, Time, LogLine)>) {
-        if !shown.is_empty() {
-            let _ = self.news.send(News::Log(Arc::new(shown)));
-        }
-    }
-
-    /// Shows how the wires of a flow stand.
-    pub(crate) fn show_flow(&self, flow: FlowId, wires: serde_json::Value) {
-        let _ = self.news.send(News::Flow(flow, Arc::new(wires)));
-    }
-
-    /// Shows points that are on disk now.
-    pub(crate) fn show(&self, shown: Vec<Shown>) {
-        if !shown.is_empty() {
-            let _ = self.news.send(News::Telemetry(Arc::new(shown)));
+            self.show(News::Shadows(Arc::new(shown)));
         }
     }
 }
@@ -235,6 +229,7 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
             };
             let Some(last) = changes.last().map(|recorded| recorded.seq) else { break };
             app.live.published.store(last, Ordering::SeqCst);
+            app.heed(&changes).await;
             let _ = app.live.news.send(News::Changes(Arc::new(changes)));
         }
     }

@@ -7,6 +7,7 @@ use motehub_domain::effects::{Effects, Save};
 use motehub_domain::rejection::Rejection;
 use motehub_domain::rollout;
 use motehub_domain::shadow::Spoken;
+use motehub_domain::time::Time;
 use motehub_protocol::shadow;
 use motehub_store::StoreError;
 
@@ -47,21 +48,28 @@ impl App {
         self.publish(&effects.say);
         self.tell_jobs(effects.jobs).await;
         for (device, downlink) in effects.send {
-            self.connections.send(device, &downlink);
+            self.send(device, &downlink);
         }
-        self.rollouts.tell(&effects.save);
-        self.knocks.tell(&effects.save);
-        self.commands.tell(&effects.save);
-        self.flows.tell(&effects.save, now);
-        self.webhooks.tell(&effects.save);
-        self.shadows.tell(&effects.save);
-        self.pyaiot.tell(&effects.save);
-        self.pusher.tell(&effects.save);
-        self.tell_boards(&effects.save).await;
-        self.tell_units(&effects.save);
+        self.tell(&effects.save, now).await;
         self.tell_holders(&effects.save);
-        self.live.show_shadows(effects.save);
+        self.tell_others(&effects.save, states_facts);
+        self.show_shadows(effects.save);
         Ok(())
+    }
+
+    /// What is in memory is told of records that were written, by this node or another.
+    pub(crate) async fn tell(&self, saved: &[Save], now: Time) {
+        self.tell_elsewhere(saved);
+        self.rollouts.tell(saved);
+        self.knocks.tell(saved);
+        self.commands.tell(saved);
+        self.flows.tell(saved, now);
+        self.webhooks.tell(saved);
+        self.shadows.tell(saved);
+        self.pyaiot.tell(saved);
+        self.pusher.tell(saved);
+        self.tell_boards(saved).await;
+        self.tell_units(saved);
     }
 
     /// Publishes what is said about shadows, as far as anybody has subscribed to it.
@@ -105,7 +113,7 @@ impl App {
                     target.software = (**software).clone();
                 }
             }
-            target.online = self.connections.is_online(task.device);
+            target.online = self.is_online(task.device);
             let more = match (task.state, deployment.cause) {
                 // A native device returns to its last good version by itself, and so does one with two firmwares.
                 (TaskState::Failed, _)

@@ -1,31 +1,31 @@
 //! Which devices are there. Presence is keyed by connection, so a take-over never shows a device offline; what
-//! changed is written in batches by one worker, so that ten thousand devices may come back at once.
+//! changed is written in batches by one worker ([`keep`]), so that ten thousand devices may come back at once. Of
+//! several nodes each knows its own connections, and which other node has a device's ([`elsewhere`]).
+
+pub(crate) mod elsewhere;
+mod gone;
+mod keep;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use motehub_domain::credential::{self, Stay};
-use motehub_domain::deployment::Target;
-use motehub_domain::device::{self, Dialect, Presence, Reach};
-use motehub_domain::effects::{Effects, Save};
+use motehub_domain::device::Reach;
 use motehub_domain::id::{DeviceId, GatewayId};
 use motehub_domain::message::Downlink;
-use motehub_domain::rollout;
 use motehub_domain::time::{Span, Time};
 use motehub_gateway::hub::{Connection, ConnectionId, Transport};
-use motehub_gateway::link::Down;
+use motehub_gateway::link::{Down, Order};
 use tokio::sync::{Notify, mpsc};
-use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
 use crate::gateways;
-use crate::perform::Failure;
+
+pub(crate) use gone::run as run_gone;
+pub(crate) use keep::{run, tell_all_anew, tell_anew, tell_who_came};
 
 /// How many devices' presence is written in one transaction.
 const BATCH_MAX: usize = 500;
-/// How often "last seen" of devices that go on talking is written.
-const SEEN_EVERY: Span = Span::seconds(30);
 
 /// The live connections of devices.
 #[derive(Default)]
@@ -46,6 +46,8 @@ struct Table {
     left_from: HashMap<DeviceId, SocketAddr>,
     /// Devices that were connected behind a gateway whose link is lost.
     unreachable: HashMap<DeviceId, GatewayId>,
+    /// Devices that their gateway, which is linked here, does not have.
+    settled: HashMap<DeviceId, GatewayId>,
 }
 
 struct Link {
@@ -72,6 +74,18 @@ struct Dirty {
     reach: Reach,
     /// `None` if that is as it was.
     gateway: Option<Option<GatewayId>>,
+    /// From whom it went, if it did.
+    from: From,
+}
+
+/// From whom a device went.
+enum From {
+    /// From this node.
+    Here,
+    /// From a node that is gone.
+    Node(Arc<str>),
+    /// From a gateway that is linked here, through whatever node it was linked before.
+    Gateway(GatewayId),
 }
 
 impl Connections {
@@ -96,6 +110,7 @@ impl Connections {
         let Connection { id, address, transport, silence_max, .. } = *connection;
         let link = Link { id, address, transport, since: now, silence_max, way };
         table.unreachable.remove(&connection.device);
+        table.settled.remove(&connection.device);
         table.links.entry(connection.device).or_default().push(link);
         table.owners.insert(connection.id, connection.device);
         table.dirty.insert(connection.device);
@@ -152,7 +167,9 @@ impl Connections {
     /// if they are not among them. `stored`: what the store says of that.
     pub(crate) fn settled(&self, gateway: GatewayId, stored: Vec<DeviceId>) {
         let mut table = self.table();
-        let Table { unreachable, dirty, .. } = &mut *table;
+        let Table { unreachable, dirty, links, settled, .. } = &mut *table;
+        let gone = stored.iter().filter(|device| !links.contains_key(device));
+        settled.extend(gone.map(|device| (*device, gateway)));
         unreachable.retain(|device, of| {
             let is_settled = *of == gateway;
             if is_settled {
@@ -177,12 +194,12 @@ impl Connections {
             .collect()
     }
 
-    /// Whether a device has a live connection.
-    pub(crate) fn is_online(&self, device: DeviceId) -> bool {
+    /// Whether a device has a live connection to this node.
+    pub(crate) fn is_here(&self, device: DeviceId) -> bool {
         self.table().links.contains_key(&device)
     }
 
-    /// Says something to every connection of a device. A full queue loses it: it is recomputed from stored state.
+    /// Says something to every connection of a device here. A full queue loses it: it is recomputed from stored state.
     pub(crate) fn send(&self, device: DeviceId, downlink: &Downlink) {
         for link in self.table().links.get(&device).into_iter().flatten() {
             match &link.way {
@@ -195,6 +212,13 @@ impl Connections {
                     link.say(Down::Downlink { connection: *connection, downlink: downlink.clone() });
                 }
             }
+        }
+    }
+
+    /// Wants something of the gateways elsewhere behind which a device is connected.
+    pub(crate) fn order(&self, device: DeviceId, order: &Order) {
+        for link in self.links_of(device) {
+            link.say(Down::Order(order.clone()));
         }
     }
 
@@ -246,6 +270,7 @@ impl Connections {
         for device in devices {
             table.dirty.remove(&device);
             let left = table.left_from.remove(&device);
+            let from = table.settled.remove(&device).map_or(From::Here, From::Gateway);
             let dirty = match table.links.get(&device).and_then(|links| links.last()) {
                 Some(link) => {
                     let gateway = match &link.way {
@@ -253,14 +278,17 @@ impl Connections {
                         Way::Behind(link, _) => Some(link.gateway),
                     };
                     let address = Some(link.address);
-                    Dirty { device, address, reach: Reach::Online, gateway: Some(gateway) }
+                    Dirty { device, address, reach: Reach::Online, gateway: Some(gateway), from }
                 }
                 None => match table.unreachable.get(&device) {
                     Some(of) => {
                         let gateway = Some(Some(*of));
-                        Dirty { device, address: left, reach: Reach::Unreachable, gateway }
+                        Dirty { device, address: left, reach: Reach::Unreachable, gateway, from }
                     }
-                    None => Dirty { device, address: left, reach: Reach::Offline, gateway: None },
+                    None => {
+                        let reach = Reach::Offline;
+                        Dirty { device, address: left, reach, gateway: None, from }
+                    }
                 },
             };
             taken.push(dirty);
@@ -271,117 +299,14 @@ impl Connections {
         taken
     }
 
-    fn dirty_again(&self, devices: impl Iterator<Item = DeviceId>) {
+    /// What is written of these devices is looked at again.
+    pub(crate) fn look_again(&self, devices: impl Iterator<Item = DeviceId>) {
         self.table().dirty.extend(devices);
+        self.changed.notify_one();
     }
-}
 
-/// The worker that writes presence, until shutdown and then once more.
-pub(crate) async fn run(app: App, shutdown: CancellationToken) {
-    let mut write_seen_at = app.now() + SEEN_EVERY;
-    loop {
-        let is_over = tokio::select! {
-            () = app.connections.changed.notified() => false,
-            () = app.clock.sleep_until(write_seen_at) => false,
-            () = shutdown.cancelled() => true,
-        };
-        write_changed(&app).await;
-        if is_over || app.now() >= write_seen_at {
-            write_seen(&app).await;
-            for (device, addresses) in app.connections.at_several_addresses(app.now()) {
-                app.used_by_several(device, &addresses).await;
-            }
-            write_seen_at = app.now() + SEEN_EVERY;
-        }
-        if is_over {
-            return;
-        }
-    }
-}
-
-async fn write_changed(app: &App) {
-    let batch = app.connections.take_dirty();
-    if batch.is_empty() {
-        return;
-    }
-    let devices: Vec<DeviceId> = batch.iter().map(|dirty| dirty.device).collect();
-    match effects(app, batch).await {
-        Ok(effects) => {
-            if let Err(error) = app.perform(effects).await {
-                retry_later(app, devices.into_iter(), &error).await;
-                return;
-            }
-            came_back(app, &devices).await;
-        }
-        Err(error) => retry_later(app, devices.into_iter(), &error).await,
-    }
-}
-
-async fn effects(app: &App, batch: Vec<Dirty>) -> Result<Effects, Failure> {
-    let mut effects = Effects::none();
-    for Dirty { device: id, address, reach, gateway } in batch {
-        let Some(device) = app.store.device(id).await? else { continue };
-        let was = app.store.presence(id).await?;
-        let known = was.as_ref().map(|was| was.address.clone());
-        let address =
-            address.map(|address| address.ip().to_canonical().to_string()).or(known).unwrap_or_default();
-        let gateway = gateway.unwrap_or_else(|| was.as_ref().and_then(|was| was.gateway));
-        // Nothing was heard of one that cannot be reached.
-        let heard_at = was.as_ref().filter(|_| reach == Reach::Unreachable).map(|was| was.seen_at);
-        let is = Presence { device: id, reach, gateway, seen_at: heard_at.unwrap_or(app.now()), address };
-        effects = effects.and(device::presence(&device, was.as_ref(), is));
-    }
-    Ok(effects)
-}
-
-/// Of devices that were away when something was decided for them, those that came before it was stored found
-/// nothing waiting; they are told now.
-pub(crate) async fn tell_who_came(app: &App, away: &[DeviceId]) {
-    let here: Vec<DeviceId> =
-        away.iter().copied().filter(|device| app.connections.is_online(*device)).collect();
-    if here.is_empty() {
-        return;
-    }
-    came_back(app, &here).await;
-    for device in here {
-        app.tell_waiting(device).await;
-    }
-}
-
-/// Devices for which something waits are told when they come.
-async fn came_back(app: &App, devices: &[DeviceId]) {
-    let here: Vec<DeviceId> =
-        devices.iter().copied().filter(|device| app.connections.is_online(*device)).collect();
-    let targets = match app.store.targets(&here).await {
-        Ok(targets) => targets,
-        Err(error) => return tracing::warn!(%error, "what waits for devices could not be looked up"),
-    };
-    // Native devices are told when they begin to listen.
-    let asks = |target: &Target| target.open.is_some() && target.device.dialect == Dialect::Nodemcu;
-    for target in targets.into_iter().filter(asks) {
-        let device = target.device.id;
-        let connected = app.attempt(|| async {
-            let target = app.store.target(device).await?;
-            Ok(((), target.map_or_else(Effects::none, |target| rollout::connected(target, app.now()))))
-        });
-        if let Err(error) = connected.await {
-            tracing::warn!(%device, %error, "a device that came back could not be offered what waits for it");
-        }
-    }
-}
-
-async fn retry_later(app: &App, devices: impl Iterator<Item = DeviceId>, error: &Failure) {
-    tracing::warn!(%error, "presence could not be written; trying again");
-    app.connections.dirty_again(devices);
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    app.connections.changed.notify_one();
-}
-
-async fn write_seen(app: &App) {
-    let heard = std::mem::take(&mut app.connections.table().heard);
-    let now = app.now();
-    let save = heard.into_iter().map(|device| Save::Seen(device, now)).collect();
-    if let Err(error) = app.perform(Effects { save, ..Effects::none() }).await {
-        tracing::warn!(%error, "the time devices were last seen could not be written");
+    /// All devices that have a connection here.
+    pub(crate) fn all_here(&self) -> Vec<DeviceId> {
+        self.table().links.keys().copied().collect()
     }
 }

@@ -22,9 +22,11 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use motehub_domain::effects::Save;
+use motehub_domain::id::PusherAppId;
 use motehub_domain::pusher::PusherApp;
 use motehub_gateway::balancer::{Balancers, Listener};
 use motehub_gateway::hub::Hub;
+use motehub_protocol::pusher::Channel;
 use ring::hmac;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -33,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::App;
+use crate::cluster::words::Word;
 use crate::server::{listen, panicked};
 use crate::settings::Settings;
 use crate::tls;
@@ -53,6 +56,23 @@ impl Pusher {
     /// With the apps that are kept.
     pub(crate) fn new(apps: Vec<PusherApp>) -> Self {
         Self { apps: RwLock::new(apps), rooms: Rooms::default(), units: units::Units::default() }
+    }
+
+    /// Another node has something said on a channel.
+    pub(crate) fn hear(&self, app: Option<PusherAppId>, channel: &str, said: &str) {
+        let Ok(channel) = Channel::parse(channel) else { return };
+        match app {
+            Some(app) => self.rooms.publish(app, &channel, said, None),
+            None => self.rooms.publish_all(&channel, said),
+        }
+    }
+
+    /// These are all apps. Who is here by another one is cut off.
+    pub(crate) fn refresh(&self, apps: Vec<PusherApp>) {
+        let before = std::mem::replace(&mut *self.apps.write().unwrap_or_else(PoisonError::into_inner), apps);
+        for gone in before.into_iter().filter(|app| self.app(|known| known.id == app.id).is_none()) {
+            self.rooms.close_all(gone.id);
+        }
     }
 
     /// These records were written.
@@ -79,6 +99,11 @@ impl Pusher {
 }
 
 impl App {
+    /// Has other nodes say something on a channel of an app, or on one of the hub's own, to those who hear it there.
+    fn say_on_channel(&self, app: Option<PusherAppId>, channel: &Channel, said: String) {
+        self.say_to_all(&Word::Channel(app, channel.as_str().to_owned(), said));
+    }
+
     /// With what an app signs.
     fn pusher_key(&self, app: &PusherApp) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, self.access_keys.pusher_secret_of(app.id).as_bytes())

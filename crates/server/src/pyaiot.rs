@@ -80,6 +80,14 @@ impl Pyaiot {
         }
     }
 
+    /// These are all keys. Gateways that came in by another one are cut off.
+    pub(crate) fn refresh(&self, keys: Vec<Key>) {
+        let ids: Vec<PyaiotKeyId> = keys.iter().map(|key| key.id).collect();
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        let links = self.links();
+        links.values().filter(|link| !ids.contains(&link.key)).for_each(|link| link.revoked.cancel());
+    }
+
     /// These records were written.
     pub(crate) fn tell(&self, saved: &[Save]) {
         for save in saved {

@@ -2,7 +2,7 @@
 //! And what they are told when they begin to listen.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use motehub_domain::change::Actor;
 use motehub_domain::deployment::Target;
@@ -20,6 +20,7 @@ use motehub_gateway::hub::UplinkError;
 
 use crate::app::App;
 use crate::ingest::outcome;
+use crate::live::News;
 use crate::perform::Failure;
 
 /// How many events a device may report within a minute: each is a line of the activity log, which is kept.
@@ -53,7 +54,7 @@ impl App {
         self.weigh_board(id, said).await?;
         let done = self.attempt(|| async {
             let Some(mut target) = self.store.target(id).await? else { return Ok(((), Effects::none())) };
-            target.online = self.connections.is_online(id);
+            target.online = self.is_online(id);
             let now = self.now();
             let was = self.store.report(id).await?;
             let is = Report { device: id, announcement: said.clone(), at: now };
@@ -87,7 +88,7 @@ impl App {
 
     /// Loads what the verb needs beside the device, and lets it decide.
     async fn judge_firmware(&self, mut target: Target, signal: &FirmwareSignal) -> Result<Effects, Failure> {
-        target.online = self.connections.is_online(target.device.id);
+        target.online = self.is_online(target.device.id);
         let of = match target.open.as_ref().and_then(|task| task.artifact.firmware()) {
             Some(firmware) => self.store.firmware(firmware).await?,
             None => None,
@@ -110,7 +111,7 @@ impl App {
     pub(crate) async fn task_reported(&self, id: DeviceId, said: &TaskReport) -> Result<(), UplinkError> {
         let done = self.attempt(|| async {
             let Some(mut target) = self.store.target(id).await? else { return Ok(((), Effects::none())) };
-            target.online = self.connections.is_online(id);
+            target.online = self.is_online(id);
             let brings = target.open.as_ref().map(|task| task.artifact);
             let is_firmware = brings.is_some_and(|it| it.digest == said.digest && it.firmware().is_some());
             Ok((
@@ -150,7 +151,7 @@ impl App {
         let shown = self.live.wanted_lines(&logged, now);
         let save = logged.into_iter().map(|(device, lines)| Save::Log(device, lines, now)).collect();
         outcome(self.perform(Effects { save, ..Effects::none() }).await)?;
-        self.live.show_lines(shown);
+        self.show(News::Log(Arc::new(shown)));
         Ok(())
     }
 
@@ -158,7 +159,7 @@ impl App {
     pub(crate) async fn tell_waiting(&self, id: DeviceId) {
         let told = self.attempt(|| async {
             let Some(mut target) = self.store.target(id).await? else { return Ok(((), Effects::none())) };
-            target.online = self.connections.is_online(id);
+            target.online = self.is_online(id);
             match (target.device.dialect, target.online) {
                 (Dialect::Native | Dialect::Micropython | Dialect::Mongoose | Dialect::EspFirmware, true) => {
                     Ok(((), rollout::connected(target, self.now())))
@@ -173,7 +174,7 @@ impl App {
         if let Err(error) = told.await {
             tracing::warn!(device = %id, %error, "a device could not be offered what waits for it");
         }
-        if self.connections.is_online(id)
+        if self.is_online(id)
             && let Err(error) = self.say_commands(&[id]).await
         {
             tracing::warn!(device = %id, %error, "a device could not be told its commands");

@@ -73,7 +73,7 @@ async fn round(app: &App) -> Result<Time, Failure> {
             let target = app.store.target(device).await?;
             let task = app.store.task(deployment, device).await?;
             let (Some(mut target), Some(task)) = (target, task) else { return Ok(((), Effects::none())) };
-            target.online = app.connections.is_online(device);
+            target.online = app.is_online(device);
             Ok(((), rollout::elapsed(target, &task, app.now())))
         });
         elapsed.await?;

@@ -30,7 +30,7 @@ impl App {
             Err(error) => return tracing::warn!(%error, "credential rotations could not be looked up"),
         };
         let mut effects = Effects::none();
-        for rotation in rotations.iter().filter(|rotation| self.connections.is_online(rotation.device)) {
+        for rotation in rotations.iter().filter(|rotation| self.is_online(rotation.device)) {
             let credential = random::secret();
             let digest = secrets::digest(&credential);
             let coap_key = self.access_keys.coap_key_of(rotation.device, digest);

@@ -41,6 +41,7 @@ use crate::live::Live;
 use crate::mailer::Mailer;
 use crate::outside::Outside;
 use crate::presence::Connections;
+use crate::presence::elsewhere::Elsewhere;
 use crate::pusher::{self, Pusher};
 use crate::pyaiot::{self, Pyaiot};
 use crate::rotation::Origins;
@@ -131,6 +132,7 @@ impl Server {
             cluster,
             started_at: now,
             live: Live::new(last_seq),
+            elsewhere: Elsewhere::default(),
             connections: Connections::default(),
             gateways,
             origins: Origins::default(),
@@ -171,6 +173,7 @@ impl Server {
         if !app.cluster.is_alone() {
             tracing::info!(node = app.cluster.node(), "this node is one of several");
         }
+        app.refresh_elsewhere().await.map_err(io::Error::other)?;
         let hub: Arc<dyn Hub> = Arc::new(app.clone());
         let listeners = mqtt::Settings {
             tcp: Some(settings.mqtt),

@@ -154,10 +154,10 @@ impl App {
         let unavailable = |failure: Failure| UplinkError::Unavailable(failure.to_string());
         let done = self.on_shadow(id, &request, None).await.map_err(unavailable)?;
         match (done, request.deed) {
-            (Ok(shadow), Deed::Get(_)) => self.connections.send(id, &Downlink::Shadow(Box::new(shadow))),
+            (Ok(shadow), Deed::Get(_)) => self.send(id, &Downlink::Shadow(Box::new(shadow))),
             (Err(Refusal::NoShadow(_)), Deed::Get(_)) => {
                 let none = Shadow::none(id, request.shadow);
-                self.connections.send(id, &Downlink::Shadow(Box::new(none)));
+                self.send(id, &Downlink::Shadow(Box::new(none)));
             }
             (Ok(_), Deed::Update(_) | Deed::Delete(_)) => {}
             (Err(refusal), _) => {

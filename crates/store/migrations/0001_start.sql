@@ -132,6 +132,14 @@ create table presence (
 );
 create index presence_gateway on presence (gateway);
 
+-- Which node of several has a device's connections. Grows with each take-over: fence.
+create table holders (
+    device text primary key references devices (id) on delete cascade,
+    node text,
+    fence bigint not null
+);
+create index holders_node on holders (node) where node is not null;
+
 -- The devices that showed their own credential through a gateway.
 create table gateway_devices (
     gateway text not null references gateways (id) on delete cascade,

@@ -81,7 +81,8 @@ sql! {
         gateway = excluded.gateway, seen_at = excluded.seen_at, address = excluded.address";
     SEEN = "insert into presence (device, online, unreachable, seen_at, address)
         select id, 0, 0, cast($2 as bigint), '' from devices where id = $1
-        on conflict (device) do update set seen_at = excluded.seen_at";
+        on conflict (device) do update set seen_at = excluded.seen_at
+        where excluded.seen_at > presence.seen_at";
     ALL_OFFLINE = "update presence
         set online = 0, unreachable = case when gateway is null then 0 else 1 end,
         seen_at = case when seen_at > $1 then $1 else seen_at end

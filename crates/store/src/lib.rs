@@ -32,6 +32,7 @@ mod firmware;
 mod flow;
 mod gateway;
 mod group;
+mod holder;
 mod kept;
 mod knock;
 mod lease;
@@ -184,6 +185,7 @@ impl Store {
             gateway::SQL,
             dashboard::SQL,
             group::SQL,
+            holder::SQL,
             knock::SQL,
             lease::SQL,
             node::SQL,

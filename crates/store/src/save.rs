@@ -8,7 +8,7 @@ use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
     Held, Store, StoreError, alarm, camera, capability, certificate, change, command, credential, dashboard,
-    delivery, deployment, device, firmware, flow, gateway, group, knock, lease, note, person, pusher, pyaiot,
+    delivery, deployment, device, firmware, flow, gateway, group, holder, knock, lease, note, person, pusher, pyaiot,
     report, rule, script, shadow, share, task, usage, webhook,
 };
 
@@ -171,6 +171,7 @@ fn write(save: &Save, transaction: &mut Transaction, now: Time) {
         Save::Knock(knock) => transaction.push(knock::write(knock)),
         Save::DropKnock(id) => transaction.push(knock::delete(*id)),
         Save::Presence(presence) => transaction.push(device::write_presence(presence)),
+        Save::Holder(holder) => transaction.push(holder::write(holder)),
         Save::Seen(id, at) => transaction.push(device::seen(*id, *at)),
         Save::TokenUsed(id, at) => transaction.push(person::token_used(*id, *at)),
         Save::Usage(day) => transaction.push(usage::write(day)),

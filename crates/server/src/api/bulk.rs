@@ -136,7 +136,7 @@ pub(crate) async fn bulk_preview(
     for target in app.store.targets(&ids[..ids.len().min(SHOWN)]).await? {
         names.push(target.device.name);
     }
-    let online = ids.iter().filter(|id| app.connections.is_online(**id)).count();
+    let online = ids.iter().filter(|id| app.is_online(**id)).count();
     Ok(axum::Json(BulkPreview { count: ids.len(), names, online, left_out, token: deployments::token(&ids) }))
 }
 

@@ -21,6 +21,7 @@ use super::problem::{ApiError, Problem};
 use super::shared::SharedDevice;
 use super::shares::loaded;
 use crate::app::App;
+use crate::cluster::words::Word;
 use crate::perform::Failure;
 use crate::{codes, random};
 
@@ -127,6 +128,7 @@ pub(crate) async fn claim(
         (None, Some(label)) => {
             if let Some(device) = labelled(&app, label.trim()).await? {
                 app.claims.ask(device, user, app.now());
+                app.say_to_all(&Word::Claims(device, user));
             }
             let asked = Asked { press_within_seconds: PRESS_WITHIN.0 / 1000 };
             Ok((StatusCode::ACCEPTED, axum::Json(asked)).into_response())

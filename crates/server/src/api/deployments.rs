@@ -206,7 +206,7 @@ async fn begin(
             let mut targets = Vec::with_capacity(devices.len());
             let mut refused = Vec::new();
             for mut target in app.store.targets(devices).await? {
-                target.online = app.connections.is_online(target.device.id);
+                target.online = app.is_online(target.device.id);
                 if !target.online {
                     away.push(target.device.id);
                 }

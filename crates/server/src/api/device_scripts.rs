@@ -237,7 +237,7 @@ async fn give(
         .attempt(|| async {
             let now = app.now();
             let mut targets = app.store.targets(&[device]).await?;
-            targets.iter_mut().for_each(|target| target.online = app.connections.is_online(device));
+            targets.iter_mut().for_each(|target| target.online = app.is_online(device));
             let targets = targets.into_iter().map(|target| (target, artifact)).collect();
             let (deployment, effects) =
                 deployment::begin(random::id(now), request, targets, Vec::new(), &actor, now)?;

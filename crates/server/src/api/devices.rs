@@ -359,7 +359,7 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     let device = load(&app, id("device", &path)?).await?;
     app.perform(device::delete(&device, &caller.actor())).await?;
-    app.connections.disconnect(device.id);
+    app.disconnect(device.id);
     app.order(&Order::Forget(Principal::Device(device.id)));
     Ok(StatusCode::NO_CONTENT)
 }
@@ -380,6 +380,6 @@ pub(crate) async fn view(app: &App, id: DeviceId) -> Result<DeviceDto, ApiError>
 
 /// Ends the connections of a device.
 pub(crate) fn disconnect(app: &App, id: DeviceId) {
-    app.connections.disconnect(id);
+    app.disconnect(id);
     app.order(&Order::Disconnect(id));
 }

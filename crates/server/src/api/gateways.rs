@@ -194,7 +194,7 @@ pub(crate) async fn edit(
         Ok(gateway::edit(&is, name, selector, &caller.actor())?)
     })
     .await?;
-    app.gateways.cut(id, "its rights changed: it makes a new link");
+    app.cut_gateway(id, "its rights changed: it makes a new link");
     Ok(axum::Json(one(&app, id).await?))
 }
 
@@ -209,7 +209,7 @@ pub(crate) async fn delete(
     let is = load(&app, id("gateway", &path)?).await?;
     let unreachable = app.store.unreachable(is.id).await?;
     app.perform(gateway::delete(&is, &caller.actor())).await?;
-    app.gateways.cut(is.id, "it was deleted");
+    app.cut_gateway(is.id, "it was deleted");
     app.connections.settled(is.id, unreachable);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -245,7 +245,7 @@ pub(crate) async fn revoke(
 ) -> Result<StatusCode, ApiError> {
     let id = id("gateway", &path)?;
     app.attempt(|| async { Ok(((), gateway::revoke(&load(&app, id).await?, &caller.actor()))) }).await?;
-    app.gateways.cut(id, "its key was revoked");
+    app.cut_gateway(id, "its key was revoked");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -79,7 +79,7 @@ pub(crate) async fn connect(
         };
         let _ = reader.serve(query.after).await;
         reader.app.live.watch(&reader.watched, &[]);
-        reader.app.flows.follow(reader.followed, None);
+        reader.app.follow(reader.followed, None);
         reader.unfollow();
     }))
 }
@@ -247,7 +247,7 @@ impl Reader {
                     self.send(json!({ "error": "flows are not for customers" })).await
                 }
                 Some(Wish::Follow(flow)) => {
-                    self.app.flows.follow(self.followed, flow);
+                    self.app.follow(self.followed, flow);
                     self.followed = flow;
                     Ok(())
                 }

@@ -91,7 +91,7 @@ impl App {
         {
             let mut table = self.flows.table();
             for Known { board, .. } in &mut known {
-                let online = self.connections.is_online(board.id);
+                let online = self.is_online(board.id);
                 table.boards.insert(board.id);
                 table.saw(board.id, online, now);
                 board.available = table.watch.is_there(board.id) && !supposing.without.contains(&board.id);
@@ -130,7 +130,7 @@ impl App {
         let mut boards = Vec::with_capacity(ids.len());
         for mut target in self.store.targets(ids).await? {
             let id = target.device.id;
-            target.online = self.connections.is_online(id);
+            target.online = self.is_online(id);
             let Some(runs) = runs(&target, firmware.get(&id).map(String::as_str)) else { continue };
             let capabilities: BTreeSet<String> =
                 capabilities.remove(&id).unwrap_or_default().into_iter().collect();

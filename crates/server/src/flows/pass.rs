@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Errand, Fault, Flows, Running, SEEN_MAX, Table};
 use crate::app::App;
-use crate::presence::Connections;
 
 /// A value that waited for longer, behind a link that was cut, is not live any more.
 const LATE: Span = Span::seconds(10);
@@ -48,7 +47,7 @@ impl App {
             seen.pop_front();
         }
         seen.push_back((device, id));
-        let mut passing = Passing { flows: &self.flows, connections: &self.connections, now };
+        let mut passing = Passing { flows: &self.flows, app: self, now };
         passing.on(running, Place::Device(device), &from, value, Some(id));
         table.moved.insert(flow);
         drop(table);
@@ -118,7 +117,7 @@ impl App {
             return;
         }
         let now = self.now();
-        let mut passing = Passing { flows: &self.flows, connections: &self.connections, now };
+        let mut passing = Passing { flows: &self.flows, app: self, now };
         for (flow, step, value) in emitted {
             let Some(running) = table.running.get_mut(&flow) else { continue };
             let acts = running.runner.emit(&step, value, now);
@@ -145,7 +144,7 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
         let now = app.now();
         let mut table = app.flows.table();
         let mut moved = Vec::new();
-        let mut passing = Passing { flows: &app.flows, connections: &app.connections, now };
+        let mut passing = Passing { flows: &app.flows, app: &app, now };
         for (flow, running) in &mut table.running {
             if running.runner.due().is_some_and(|due| due <= now) {
                 let acts = running.runner.tick(now);
@@ -159,7 +158,7 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
 
 struct Passing<'a> {
     flows: &'a Flows,
-    connections: &'a Connections,
+    app: &'a App,
     now: Time,
 }
 
@@ -172,7 +171,7 @@ impl Passing<'_> {
         for target in targets {
             let place = running.layout.places.get(&target).copied();
             let is_there = match place {
-                Some(Place::Device(device)) => place == Some(at) || self.connections.is_online(device),
+                Some(Place::Device(device)) => place == Some(at) || self.app.is_online(device),
                 Some(Place::Hub) => true,
                 None => false,
             };
@@ -199,7 +198,7 @@ impl Passing<'_> {
             let passed = Passed { flow: running.flow.id, from: from.clone(), id, value: value.clone() };
             let downlink = Downlink::Passed(Box::new(passed));
             for board in boards {
-                self.connections.send(board, &downlink);
+                self.app.send(board, &downlink);
             }
         }
         if is_for_hub {

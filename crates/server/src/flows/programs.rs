@@ -175,7 +175,7 @@ impl App {
                 let mut away = Vec::new();
                 let mut targets = Vec::with_capacity(devices.len());
                 for mut target in self.store.targets(&devices).await? {
-                    target.online = self.connections.is_online(target.device.id);
+                    target.online = self.is_online(target.device.id);
                     if !target.online {
                         away.push(target.device.id);
                     }

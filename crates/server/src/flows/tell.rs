@@ -1,5 +1,6 @@
 //! What pages that look at a flow are told: how its wires move, at most once a second.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use motehub_domain::flow::{Kind, StepId};
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Flows;
 use crate::app::App;
+use crate::live::News;
 
 /// How often pages are told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -24,18 +26,19 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
             _ = ticks.tick() => {}
             () = shutdown.cancelled() => return,
         }
-        for (flow, wires) in app.flows.moved() {
-            app.live.show_flow(flow, wires);
+        for (flow, wires) in app.flows.moved(|flow| app.live.watched.is_followed_elsewhere(flow)) {
+            app.show(News::Flow(flow, Arc::new(wires)));
         }
     }
 }
 
 impl Flows {
     /// How the wires stand of flows that somebody looks at, as far as they moved.
-    fn moved(&self) -> Vec<(FlowId, Value)> {
+    fn moved(&self, is_followed_elsewhere: impl Fn(FlowId) -> bool) -> Vec<(FlowId, Value)> {
         let mut table = self.table();
         let moved = std::mem::take(&mut table.moved);
-        let looked_at = moved.into_iter().filter(|flow| table.followed.contains_key(flow));
+        let is_looked_at = |flow: &FlowId| table.followed.contains_key(flow) || is_followed_elsewhere(*flow);
+        let looked_at = moved.into_iter().filter(is_looked_at);
         let wires = looked_at.filter_map(|flow| {
             let wires = table.running.get(&flow)?.wires.iter();
             let wires = wires.map(|((from, to), wire)| {

@@ -264,8 +264,17 @@ impl Peer {
 
     /// All devices of the gateway that are connected were attached: the others are gone.
     async fn settled(&self) {
-        match self.app.store.unreachable(self.link.gateway).await {
-            Ok(unreachable) => self.app.connections.settled(self.link.gateway, unreachable),
+        let gateway = self.link.gateway;
+        let gone = async {
+            let mut gone = self.app.store.unreachable(gateway).await?;
+            if !self.app.cluster.is_alone() {
+                // Those that came at the node to which it was linked before.
+                gone.extend(self.app.store.held_behind(gateway, self.app.cluster.node()).await?);
+            }
+            Ok::<_, StoreError>(gone)
+        };
+        match gone.await {
+            Ok(gone) => self.app.connections.settled(gateway, gone),
             Err(error) => tracing::warn!(%error, "unreachable devices could not be looked up"),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::iter::repeat_n;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use bytes::Bytes;
 use motehub_domain::effects::{Effects, Save};
@@ -33,12 +34,13 @@ impl Peer {
         let lanes = self.app.gateways.lanes(self.link.gateway, self.spool);
         let mut up_to = lanes[lane as usize].lock().await;
         let known = match *up_to {
-            Some(known) => known,
-            None => match self.app.store.taken(self.link.gateway, self.spool, lane.as_str()).await {
+            Some(known) if self.app.cluster.is_alone() || self.looked_up[lane as usize].load(SeqCst) => known,
+            _ => match self.app.store.taken(self.link.gateway, self.spool, lane.as_str()).await {
                 Ok(known) => known,
                 Err(error) => return nothing(&error.to_string(), rows.len()),
             },
         };
+        self.looked_up[lane as usize].store(true, SeqCst);
         let is_known = |row: &&(u64, Bytes)| row.0 <= known;
         let repeated = rows.iter().take_while(is_known).count();
         let fresh = &rows[repeated..];

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub(super) struct Peer {
     pub(super) key: PublicKey,
     /// Which spool it has.
     pub(super) spool: u64,
+    /// Whether it was looked up for this link how far each lane is taken: another node may have had the one before.
+    pub(super) looked_up: [AtomicBool; 2],
 }
 
 /// The link is over, for this reason.
@@ -78,8 +81,15 @@ impl Session {
             heard: Mutex::default(),
             allowed: Mutex::default(),
         });
-        app.gateways.enter(&link);
-        let peer = Arc::new(Peer { app, link, connections: Mutex::default(), key, spool });
+        app.enter_gateway(&link);
+        let peer = Arc::new(Peer {
+            app,
+            link,
+            connections: Mutex::default(),
+            key,
+            spool,
+            looked_up: Default::default(),
+        });
         Self { socket, says, peer }
     }
 

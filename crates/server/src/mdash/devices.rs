@@ -145,7 +145,7 @@ pub(super) async fn delete(
     let app = &front.app;
     let device = known(app, &id).await?;
     app.perform(device::delete(&device, &caller.actor())).await?;
-    app.connections.disconnect(device.id);
+    app.disconnect(device.id);
     app.order(&Order::Forget(Principal::Device(device.id)));
     Ok(axum::Json(true))
 }

@@ -34,7 +34,7 @@ pub(super) async fn update(
 ) -> Result<axum::Json<bool>, Refusal> {
     let app = &front.app;
     let device = known(app, &id).await?.id;
-    if !app.connections.is_online(device) {
+    if !app.is_online(device) {
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the device is offline"));
     }
     let firmware = keep_firmware(app, request, &caller.actor(), KnownFirmware::Meant).await?;
@@ -70,7 +70,7 @@ async fn give(
     let begun = app.attempt(|| async {
         let (id, now) = (random::id(app.now()), app.now());
         let mut targets = app.store.targets(&[device]).await?;
-        targets.iter_mut().for_each(|target| target.online = app.connections.is_online(device));
+        targets.iter_mut().for_each(|target| target.online = app.is_online(device));
         let targets = targets.into_iter().map(|target| (target, artifact)).collect();
         let (_, effects) = deployment::begin(id, &request, targets, Vec::new(), &caller.actor(), now)?;
         Ok((id, effects))

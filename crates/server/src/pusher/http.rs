@@ -122,6 +122,7 @@ fn publish(front: &Front, app: &PusherApp, trigger: &Trigger) -> Result<Option<M
     for channel in &trigger.channels {
         let said = frame::event(channel.as_str(), &trigger.name, &trigger.data, None);
         rooms.publish(app.id, channel, &said, except);
+        front.app.say_on_channel(Some(app.id), channel, said);
     }
     let Some(info) = trigger.info.as_deref() else { return Ok(None) };
     let told = trigger.channels.iter().map(|channel| {

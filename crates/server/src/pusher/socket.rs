@@ -277,5 +277,6 @@ impl Client {
         }
         let said = frame::event(channel.as_str(), event, data, member.as_deref());
         rooms.publish(self.app.id, &channel, &said, Some(self.id));
+        self.front.app.say_on_channel(Some(self.app.id), &channel, said);
     }
 }

@@ -69,7 +69,9 @@ pub(super) async fn update_unit(State(front): State<Arc<Front>>, headers: Header
     }
     let data = json!({ "ip": ip.to_string(), "value": value }).to_string();
     let channel = Channel::own_named(UNITS);
-    app.pusher.rooms.publish_all(&channel, &frame::event(channel.as_str(), EVENT, &data, None));
+    let said = frame::event(channel.as_str(), EVENT, &data, None);
+    app.pusher.rooms.publish_all(&channel, &said);
+    app.say_on_channel(None, &channel, said);
     Json(json!({ "status": 200 })).into_response()
 }
 

@@ -235,8 +235,7 @@ impl Client {
         );
         let unavailable = |_: StoreError| told(close_code::AGAIN, "the hub cannot read its store at present");
         let found = self.app.store.select_ids(&riot, self.app.now(), NODES_MAX).await.map_err(unavailable)?;
-        let here: Vec<DeviceId> =
-            found.into_iter().filter(|device| self.app.connections.is_online(*device)).collect();
+        let here: Vec<DeviceId> = found.into_iter().filter(|device| self.app.is_online(*device)).collect();
         self.units = self.app.catalogue().await.map_err(unavailable)?;
         let shadows = self.app.store.plain_shadows(&here).await.map_err(unavailable)?;
         for device in here {

@@ -16,8 +16,8 @@ use crate::cluster::leases::Own;
 use crate::cluster::{Work, heart};
 use crate::flows::{self, Errand};
 use crate::{
-    activity_file, commands, inbox, ingest, live, presence, pusher, retention, rollouts, rules, shadows,
-    usage, webhooks,
+    activity_file, cluster, commands, inbox, ingest, live, presence, pusher, retention, rollouts, rules,
+    shadows, usage, webhooks,
 };
 
 /// Starts all of them.
@@ -30,7 +30,9 @@ pub(super) fn spawn(
 ) {
     // What every node does: it has what only it knows, such as its connections.
     workers.spawn(heart::run(app.clone(), stop.clone()));
+    workers.spawn(cluster::hear::run(app.clone(), stop.clone()));
     workers.spawn(presence::run(app.clone(), stop.clone()));
+    workers.spawn(presence::run_gone(app.clone(), stop.clone()));
     workers.spawn(ingest::run(app.clone(), offered, stop.clone()));
     workers.spawn(inbox::run(app.clone(), stop.clone()));
     workers.spawn(live::run(app.clone(), stop.clone()));

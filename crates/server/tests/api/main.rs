@@ -15,6 +15,7 @@ mod cluster;
 mod commands;
 mod connections;
 mod credentials;
+mod crossing;
 mod customers;
 mod dashboards;
 mod deployments;

@@ -137,6 +137,12 @@ impl Publisher {
         self.stream.write_all(&packet(kind, body)?).await
     }
 
+    /// Whether the hub ends the connection within the time that a fact may take.
+    pub(crate) async fn is_cut_off(&mut self) -> bool {
+        let ends = async { while self.packet().await.is_ok() {} };
+        tokio::time::timeout(super::wait::WAIT_MAX, ends).await.is_ok()
+    }
+
     async fn packet(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let kind = self.stream.read_u8().await?;
         let (mut length, mut shift) = (0, 0);

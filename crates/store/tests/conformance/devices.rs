@@ -3,7 +3,7 @@
 use motehub_domain::certificate::Certificate;
 use motehub_domain::credential::Rotation;
 use motehub_domain::deployment::{Cause, TaskState};
-use motehub_domain::device::{Assignment, Device, Dialect, Presence, Reach, Software};
+use motehub_domain::device::{Assignment, Device, Dialect, Holder, Presence, Reach, Software};
 use motehub_domain::effects::Save;
 use motehub_domain::id::DeviceId;
 use motehub_domain::knock::{Knock, Said, Standing, Via};
@@ -164,12 +164,35 @@ pub(crate) async fn presence_is_replaced_seen_and_ended(world: &mut World) {
         .save([Save::Seen(lamp, NOW + Span(9)), Save::Seen(fan, NOW), Save::Seen(id(77), NOW)])
         .await
         .unwrap();
+    // What another node heard before is no news.
+    world.save([Save::Seen(lamp, NOW + Span(8))]).await.unwrap();
     assert_eq!(world.store.presence(lamp).await, Ok(Some(presence(lamp, true, NOW + Span(9)))));
     let quiet = Presence { address: String::new(), ..presence(fan, false, NOW) };
     assert_eq!(world.store.presence(fan).await, Ok(Some(quiet)));
     assert_eq!(world.store.all_offline(NOW + Span(5)).await, Ok(1));
     assert_eq!(world.store.presence(lamp).await, Ok(Some(presence(lamp, false, NOW + Span(5)))));
     assert_eq!(world.store.all_offline(NOW).await, Ok(0));
+}
+
+pub(crate) async fn a_device_has_one_holder_and_a_fence(world: &mut World) {
+    let (lamp, fan) = (world.device(1).await.id, world.device(2).await.id);
+    let held = |device, node: Option<&str>, fence| Holder { device, node: node.map(str::to_owned), fence };
+    let conflict = Err(StoreError::Conflict { what: "holder" });
+    world.save([Save::Holder(held(lamp, Some("a"), 1))]).await.unwrap();
+    assert_eq!(world.save([Save::Holder(held(lamp, Some("b"), 1))]).await, conflict, "both want it at once");
+    world
+        .save([Save::Holder(held(lamp, Some("b"), 2)), Save::Holder(held(fan, Some("a"), 1))])
+        .await
+        .unwrap();
+    assert_eq!(world.save([Save::Holder(held(lamp, None, 2))]).await, conflict, "a did not hear of b yet");
+    world.save([Save::Holder(held(fan, None, 2))]).await.unwrap();
+    assert_eq!(world.store.held().await, Ok(vec![held(lamp, Some("b"), 2)]));
+    let all = world.store.holders(&[lamp, fan, id(77)]).await.unwrap();
+    assert_eq!((all.len(), &all[&fan], &all[&lamp]), (2, &held(fan, None, 2), &held(lamp, Some("b"), 2)));
+    world.save([Save::Presence(presence(lamp, true, NOW))]).await.unwrap();
+    let seen = world.store.presences(&[fan, lamp, id(77)]).await.unwrap();
+    let of = |device| seen.iter().find(|(found, _)| found.id == device).map(|(_, presence)| presence.clone());
+    assert_eq!((seen.len(), of(fan), of(lamp)), (2, Some(None), Some(Some(presence(lamp, true, NOW)))));
 }
 
 /// Four devices: a lamp that runs a script and is online, a fan with a problem, a pump with an open task,

@@ -88,6 +88,7 @@ scenarios! {
     devices::knocks_are_kept_moved_and_dropped,
     devices::software_is_guarded_and_complete,
     devices::presence_is_replaced_seen_and_ended,
+    devices::a_device_has_one_holder_and_a_fence,
     devices::selectors_pick_devices,
     devices::lists_are_sorted_searched_and_paged,
     devices::assignments_say_which_is_active,

@@ -76,7 +76,7 @@ pub(crate) async fn tell_to_go_back(
             let open = target.open.as_ref().filter(|task| task.deployment == deployment);
             if open.is_some_and(firmware::is_on_trial) {
                 told.push(target.device.id);
-                target.online = app.connections.is_online(target.device.id);
+                target.online = app.is_online(target.device.id);
                 effects = effects.and(firmware::revert(target, actor, app.now())?);
             }
         }

@@ -110,7 +110,7 @@ pub(super) async fn with_targets(
     let devices: Vec<DeviceId> = tasks.keys().copied().collect();
     let targets = app.store.targets(&devices).await?.into_iter();
     let pairs = targets.filter_map(|mut target| {
-        target.online = app.connections.is_online(target.device.id);
+        target.online = app.is_online(target.device.id);
         tasks.remove(&target.device.id).map(|task| (target, task))
     });
     Ok(pairs.collect())

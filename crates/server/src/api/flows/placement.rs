@@ -157,7 +157,7 @@ pub(crate) async fn placements(
     let mut names = Names::new();
     for id in ids {
         if let Some(device) = app.store.device(id).await? {
-            names.insert(id, (device.name, app.connections.is_online(id)));
+            names.insert(id, (device.name, app.is_online(id)));
         }
     }
     let empty = BTreeMap::new();

@@ -221,7 +221,7 @@ async fn names(app: &App, boards: &[Known], placement: &Placement) -> Result<Nam
             && !names.contains_key(&id)
         {
             let name = app.store.device(id).await?.map_or_else(|| id.to_string(), |device| device.name);
-            names.insert(id, (name, app.connections.is_online(id)));
+            names.insert(id, (name, app.is_online(id)));
         }
     }
     Ok(names)

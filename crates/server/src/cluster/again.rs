@@ -1,0 +1,128 @@
+//! What is read from the store again when the bus is back: what was said meanwhile was not heard.
+
+use std::collections::BTreeSet;
+
+use motehub_domain::change::ChangeKind;
+use motehub_domain::effects::Save;
+use motehub_domain::id::DeviceId;
+use motehub_domain::kept::Principal;
+use motehub_domain::time::{Span, Time};
+use motehub_gateway::link::Order;
+use motehub_store::{ChangeQuery, Recorded, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use super::bus::BusState;
+use super::words::Word;
+use crate::app::App;
+use crate::presence;
+
+/// How long a bus may have been away before that is noticed.
+const UNNOTICED_MAX: Span = Span::minutes(5);
+/// How many of the newest changes are looked at.
+const CHANGES_MAX: usize = 10_000;
+/// What concerns connections of devices and is not seen by what the feed tells every node in any case.
+const ENDING: [ChangeKind; 4] = [
+    ChangeKind::CredentialIssued,
+    ChangeKind::CredentialRevoked,
+    ChangeKind::CredentialRotated,
+    ChangeKind::CertificateRevoked,
+];
+
+/// Waits for the bus to come back, until shutdown.
+pub(super) async fn run(app: &App, shutdown: &CancellationToken) {
+    let mut state = app.cluster.bus().state();
+    let mut away_since = None;
+    loop {
+        let is_here = match &*state.borrow_and_update() {
+            BusState::Away { since, .. } => {
+                away_since = Some(*since);
+                false
+            }
+            BusState::Here => true,
+        };
+        if is_here && let Some(since) = away_since {
+            let _ = app.cluster.bus().flushed().await;
+            match app.caught_up(since - UNNOTICED_MAX).await {
+                Ok(()) => away_since = None,
+                Err(error) => {
+                    tracing::warn!(%error, "what other nodes did while the bus was away could not be read");
+                    app.clock.sleep_until(app.now() + Span::seconds(1)).await;
+                    continue;
+                }
+            }
+        }
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() { return },
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
+
+impl App {
+    /// Facts that end connections were stated, at whatever node: this holds also while the bus is away.
+    pub(crate) async fn heed(&self, changes: &[Recorded]) {
+        if self.cluster.is_alone() {
+            return;
+        }
+        for Recorded { change, .. } in changes {
+            match change.kind {
+                ChangeKind::TokenRevoked => {
+                    if let Ok(token) = change.subject.parse() {
+                        self.order_here(&Order::Forget(Principal::Token(token)));
+                    }
+                }
+                ChangeKind::DeviceDeleted => {
+                    if let Ok(device) = change.subject.parse() {
+                        self.connections.disconnect(device);
+                        self.order_here(&Order::Forget(Principal::Device(device)));
+                        self.tell(&[Save::DeleteDevice(device)], self.now()).await;
+                    }
+                }
+                ChangeKind::GatewayDeleted | ChangeKind::GatewayRevoked => {
+                    if let Ok(gateway) = change.subject.parse() {
+                        self.gateways.cut(gateway, "its key was revoked");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Everything that may have changed since a moment without being heard is read again.
+    async fn caught_up(&self, since: Time) -> Result<(), StoreError> {
+        self.live.wake();
+        self.read_again().await?;
+        self.say_to_all(&Word::Hello);
+        self.say_watch();
+        let wanted = ChangeQuery { limit: CHANGES_MAX, ..ChangeQuery::default() };
+        let mut changes = self.store.changes(wanted).await?;
+        changes.retain(|recorded| recorded.at >= since);
+        let of = |kinds: &[ChangeKind]| -> BTreeSet<DeviceId> {
+            let some = changes.iter().filter(|recorded| kinds.contains(&recorded.change.kind));
+            some.filter_map(|recorded| recorded.change.device).collect()
+        };
+        for device in of(&ENDING) {
+            self.connections.disconnect(device);
+            self.order_here(&Order::Disconnect(device));
+        }
+        let edited: Vec<DeviceId> = of(&[ChangeKind::DeviceEdited]).into_iter().collect();
+        let grants = changes.iter().any(|recorded| recorded.change.kind.noun() == "grant");
+        let here = self.connections.all_here();
+        self.rights_changed_here(if grants { &here } else { &edited }).await;
+        presence::tell_all_anew(self, &here, &of(&[ChangeKind::ShadowUpdated])).await;
+        Ok(())
+    }
+
+    /// Reads again what is in memory.
+    pub(super) async fn read_again(&self) -> Result<(), StoreError> {
+        self.refresh_elsewhere().await?;
+        self.pyaiot.refresh(self.store.pyaiot_keys().await?);
+        self.pusher.refresh(self.store.pusher_apps().await?);
+        self.knocks.are_stale();
+        self.know_boards().await?;
+        self.know_units().await?;
+        self.know_units_of_bases().await?;
+        self.flows.members_changed(self.now());
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! Two nodes that are one hub: what of one lives in its memory is right at the other too.
+
+mod caches;
+mod devices;
+mod feed;
+mod nodes;

@@ -1,0 +1,65 @@
+//! What a node has in memory, after another one wrote it.
+
+use motehub_domain::time::Span;
+use serde_json::json;
+
+use super::nodes::Nodes;
+use crate::support::Caller;
+use crate::support::mqtt::Publisher;
+
+#[tokio::test]
+async fn the_inbox_is_one() {
+    let nodes = Nodes::start().await;
+    assert!(Publisher::connect(&nodes.a, "stranger", "x").await.is_err());
+    let id = nodes
+        .b
+        .until("the knock is shown at b", || async {
+            nodes.b.clock.advance(Span::seconds(1));
+            let inbox = nodes.b.get("/inbox").await.json();
+            Some(inbox["items"].as_array()?.first()?["id"].as_str()?.to_owned())
+        })
+        .await;
+    assert_eq!(nodes.b.post(&format!("/inbox/{id}/refuse"), json!({})).await.status, 204);
+    nodes
+        .a
+        .until("a knows that it was refused", || async {
+            // What comes within a second is gathered.
+            nodes.a.clock.advance(Span::seconds(1));
+            let inbox = nodes.a.get("/inbox?state=refused").await.json();
+            (inbox["items"].as_array()?.first()?["id"] == id.as_str()).then_some(())
+        })
+        .await;
+    assert_eq!(nodes.a.get("/inbox").await.json()["waiting"], 0);
+}
+
+#[tokio::test]
+async fn who_is_registered_at_one_node_is_no_stranger_at_the_other() {
+    let nodes = Nodes::start().await;
+    assert!(Publisher::connect(&nodes.a, "10801015", "x").await.is_err());
+    nodes
+        .a
+        .until("it is listed", || async {
+            (nodes.a.get("/inbox").await.json()["waiting"] == 1).then_some(())
+        })
+        .await;
+    let new = json!({ "name": "lamp", "dialect": "nodemcu", "external_id": "10801015" });
+    let made = nodes.b.post("/devices", new).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    nodes
+        .a
+        .until("it is gone from the inbox", || async {
+            nodes.a.clock.advance(Span::seconds(1));
+            (nodes.a.get("/inbox").await.json()["waiting"] == 0).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn people_and_programs_are_the_same_at_both() {
+    let nodes = Nodes::start().await;
+    let made = nodes.a.post("/tokens", json!({ "name": "flow", "role": "viewer" })).await;
+    let flow = Caller::token(made.string("token"));
+    assert_eq!(nodes.b.call("GET", "/devices", &flow, None).await.status, 200);
+    assert_eq!(nodes.b.delete(&format!("/tokens/{}", made.string("id"))).await.status, 204);
+    assert_eq!(nodes.a.call("GET", "/devices", &flow, None).await.status, 401);
+}

@@ -1,0 +1,134 @@
+//! Devices that are connected to one node and spoken to from another.
+
+use motehub_domain::time::Span;
+use serde_json::json;
+
+use super::nodes::{Nodes, await_reach, comings, listening, told};
+use crate::support::mqtt::Publisher;
+
+#[tokio::test]
+async fn a_device_is_commanded_and_asked_from_another_node() {
+    let nodes = Nodes::start().await;
+    let (lamp, credential) = nodes.lamp("lamp").await;
+    let mut client = listening(&nodes.a, "lamp", &credential).await;
+    await_reach(&nodes.b, &lamp, "online").await;
+    let given = nodes.b.post("/commands", json!({ "name": "blink", "device": lamp })).await;
+    assert_eq!(given.status, 201, "{given:?}");
+    let heard = told(&mut client, "command").await;
+    assert_eq!((&heard["id"], &heard["name"]), (&json!(given.string("id")), &json!("blink")));
+    let path = format!("/devices/{lamp}/ask");
+    let asks = nodes.b.post(&path, json!({ "name": "measure" }));
+    let answers = async {
+        let asked = told(&mut client, "command").await;
+        let answer = json!({ "id": asked["id"], "ok": true, "result": 21.5 }).to_string();
+        client.publish("devices/lamp/reply", answer.as_bytes()).await.unwrap();
+        asked
+    };
+    let (answer, asked) = tokio::join!(asks, answers);
+    assert_eq!((answer.status, &asked["name"]), (200, &json!("measure")), "{answer:?}");
+    assert_eq!(answer.json(), json!({ "result": 21.5 }));
+    let desired = json!({ "state": { "desired": { "on": true } } });
+    assert_eq!(nodes.b.patch(&format!("/devices/{lamp}/shadow"), desired).await.status, 200);
+    assert_eq!(told(&mut client, "delta").await["state"], json!({ "on": true }));
+    nodes.b.is_well().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_device_is_told_by_the_node_that_it_comes_to() {
+    let nodes = Nodes::start().await;
+    let (lamp, credential) = nodes.lamp("lamp").await;
+    let given = nodes.a.post("/commands", json!({ "name": "blink", "device": lamp })).await;
+    let mut client = listening(&nodes.b, "lamp", &credential).await;
+    assert_eq!(told(&mut client, "command").await["id"], json!(given.string("id")));
+}
+
+#[tokio::test]
+async fn a_device_that_moves_to_another_node_was_never_away() {
+    let nodes = Nodes::start().await;
+    let (lamp, credential) = nodes.lamp("lamp").await;
+    let mut client = listening(&nodes.a, "lamp", &credential).await;
+    await_reach(&nodes.b, &lamp, "online").await;
+    for turn in 0..6 {
+        let (to, from) = if turn % 2 == 0 { (&nodes.b, &nodes.a) } else { (&nodes.a, &nodes.b) };
+        let before = std::mem::replace(&mut client, listening(to, "lamp", &credential).await);
+        // The other node knows it when a command that is given there arrives here.
+        from.until("a command goes to where the device is", || async {
+            let given = from.post("/commands", json!({ "name": "blink", "device": lamp })).await;
+            Some(assert_eq!(given.status, 201))
+        })
+        .await;
+        told(&mut client, "command").await;
+        drop(before);
+        let named = format!("turn {turn}");
+        assert_eq!(to.patch(&format!("/devices/{lamp}"), json!({ "name": named })).await.status, 200);
+    }
+    assert_eq!(comings(&nodes.a, &lamp).await, ["device_online"]);
+    await_reach(&nodes.a, &lamp, "online").await;
+    drop(client);
+    await_reach(&nodes.b, &lamp, "offline").await;
+    assert_eq!(comings(&nodes.b, &lamp).await, ["device_online", "device_offline"]);
+}
+
+#[tokio::test]
+async fn devices_of_a_node_that_is_gone_have_a_while_to_come_back() {
+    let mut nodes = Nodes::start().await;
+    let (lamp, lamp_secret) = nodes.lamp("lamp").await;
+    let (fan, fan_secret) = nodes.lamp("fan").await;
+    let _lamp = listening(&nodes.a, "lamp", &lamp_secret).await;
+    let _fan = listening(&nodes.a, "fan", &fan_secret).await;
+    await_reach(&nodes.b, &lamp, "online").await;
+    await_reach(&nodes.b, &fan, "online").await;
+    nodes.a.die();
+    let _again = listening(&nodes.b, "lamp", &lamp_secret).await;
+    nodes
+        .b
+        .until("the fan is gone", || async {
+            nodes.b.clock.advance(Span::seconds(2));
+            (nodes.b.get(&format!("/devices/{fan}")).await.json()["reach"] == "offline").then_some(())
+        })
+        .await;
+    assert_eq!(comings(&nodes.b, &lamp).await, ["device_online"]);
+    assert_eq!(comings(&nodes.b, &fan).await, ["device_online", "device_offline"]);
+    await_reach(&nodes.b, &lamp, "online").await;
+}
+
+#[tokio::test]
+async fn who_may_not_connect_any_more_is_cut_off_at_every_node() {
+    let nodes = Nodes::start().await;
+    let (lamp, lamp_secret) = nodes.lamp("lamp").await;
+    let (fan, fan_secret) = nodes.lamp("fan").await;
+    let token = nodes.a.post("/tokens", json!({ "name": "flow", "role": "engineer" })).await;
+    let mut program = Publisher::connect(&nodes.b, "flow", &token.string("token")).await.unwrap();
+    let mut lamp_client = listening(&nodes.b, "lamp", &lamp_secret).await;
+    let mut fan_client = listening(&nodes.b, "fan", &fan_secret).await;
+    await_reach(&nodes.a, &lamp, "online").await;
+    await_reach(&nodes.a, &fan, "online").await;
+    assert_eq!(nodes.a.delete(&format!("/devices/{lamp}")).await.status, 204);
+    assert!(lamp_client.is_cut_off().await);
+    assert_eq!(nodes.a.delete(&format!("/devices/{fan}/credential")).await.status, 204);
+    assert!(fan_client.is_cut_off().await);
+    assert_eq!(nodes.a.delete(&format!("/tokens/{}", token.string("id"))).await.status, 204);
+    assert!(program.is_cut_off().await);
+}
+
+#[tokio::test]
+async fn what_was_not_said_while_the_bus_was_away_is_said_when_it_is_back() {
+    let nodes = Nodes::start().await;
+    let (lamp, credential) = nodes.lamp("lamp").await;
+    let (fan, fan_secret) = nodes.lamp("fan").await;
+    let mut client = listening(&nodes.a, "lamp", &credential).await;
+    let mut fan_client = listening(&nodes.a, "fan", &fan_secret).await;
+    await_reach(&nodes.b, &lamp, "online").await;
+    await_reach(&nodes.b, &fan, "online").await;
+    nodes.nats.kill();
+    let given = nodes.b.post("/commands", json!({ "name": "blink", "device": lamp })).await;
+    assert_eq!(given.status, 201);
+    let desired = json!({ "state": { "desired": { "on": true } } });
+    assert_eq!(nodes.b.patch(&format!("/devices/{lamp}/shadow"), desired).await.status, 200);
+    // This is known by the store alone.
+    assert_eq!(nodes.b.delete(&format!("/devices/{fan}")).await.status, 204);
+    assert!(fan_client.is_cut_off().await);
+    nodes.nats.start_again();
+    assert_eq!(told(&mut client, "command").await["id"], json!(given.string("id")));
+    assert_eq!(told(&mut client, "delta").await["state"], json!({ "on": true }));
+}
