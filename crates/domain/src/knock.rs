@@ -201,8 +201,8 @@ impl Inbox {
         Self { knocks, names, added, added_by_all: (Time(0), 0), unsaved, gone }
     }
 
-    /// Takes over what another node with the same inbox has written since. What is known here and not written yet stays,
-    /// but what a person decided counts.
+    /// Takes over what another node with the same inbox has written since. What is known here and not written yet
+    /// stays, but what a person decided counts.
     pub fn refresh(&mut self, written: Vec<Knock>) {
         let mut before = std::mem::take(&mut self.knocks);
         before.retain(|id, _| self.unsaved.contains(id));

@@ -4,6 +4,7 @@ mod answers;
 mod door;
 pub(crate) mod join;
 mod numbered;
+pub(crate) mod seen;
 mod session;
 
 use std::collections::{HashMap, HashSet};
@@ -50,6 +51,8 @@ pub(crate) struct Gateways {
     links: Mutex<HashMap<GatewayId, Arc<Link>>>,
     next_connection: AtomicU64,
     shaking: Arc<Semaphore>,
+    /// How links to other nodes are.
+    elsewhere: seen::Elsewhere,
     /// How far the lanes of each gateway's spool are taken, once that was looked up.
     lanes: Mutex<HashMap<GatewayId, (u64, Lanes)>>,
     /// Programs that showed their token through a gateway since the hub started.
@@ -135,6 +138,7 @@ impl Gateways {
             links: Mutex::default(),
             next_connection: AtomicU64::new(FIRST_CONNECTION),
             shaking: Arc::new(Semaphore::new(SHAKING_MAX)),
+            elsewhere: seen::Elsewhere::default(),
             lanes: Mutex::default(),
             tokens: Mutex::default(),
             hub,
@@ -215,11 +219,25 @@ impl App {
         self.say_to_all(&Word::Order(order.clone()));
     }
 
+    /// Another node wants it. What it publishes comes to the broker here by itself.
+    pub(crate) fn order_of_another(&self, order: &Order) {
+        match order {
+            Order::Publish { .. } => self.order_links(order),
+            Order::Disconnect(_) | Order::Rights(..) | Order::Forget(_) | Order::Units(_) => {
+                self.order_here(order);
+            }
+        }
+    }
+
     /// The same of the own one and of those behind links to this node.
     pub(crate) fn order_here(&self, order: &Order) {
         if let Some(mqtt) = self.mqtt.get() {
             order.obey(mqtt);
         }
+        self.order_links(order);
+    }
+
+    fn order_links(&self, order: &Order) {
         for link in self.gateways.links().values() {
             link.say(Down::Order(order.clone()));
         }
@@ -229,6 +247,7 @@ impl App {
     fn enter_gateway(&self, link: &Arc<Link>) {
         self.gateways.enter(link);
         self.say_to_all(&Word::CutGateway(link.gateway, ANOTHER.to_owned()));
+        self.say_link(link);
     }
 
     /// Ends the link of a gateway, at whatever node.
@@ -265,6 +284,7 @@ impl App {
 
     /// The link of a gateway is over: nobody knows how its devices are.
     async fn gateway_lost(&self, link: &Arc<Link>, why: &str) {
+        self.say_to_all(&Word::Linked(link.gateway, None));
         self.connections.link_lost(link);
         let address = link.address.to_string();
         let stated = self.attempt(|| async {

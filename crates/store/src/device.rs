@@ -87,6 +87,7 @@ sql! {
         set online = 0, unreachable = case when gateway is null then 0 else 1 end,
         seen_at = case when seen_at > $1 then $1 else seen_at end
         where online = 1 returning device";
+    NOBODY_HELD = "update holders set node = null, fence = fence + 1 where node is not null";
 
     BY_ID = concat!("select ", device_select!(), " from devices d where d.id = $1");
     BY_EXTERNAL_ID = concat!(
@@ -351,7 +352,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Full`] or [`StoreError::Unavailable`].
     pub async fn all_offline(&self, now: Time) -> Result<usize, StoreError> {
-        let rows = self.engine().write(vec![Statement::new(ALL_OFFLINE, [now.into()])].into()).await?;
+        let statements = vec![Statement::new(ALL_OFFLINE, [now.into()]), Statement::new(NOBODY_HELD, [])];
+        let rows = self.engine().write(statements.into()).await?;
         Ok(rows.len())
     }
 

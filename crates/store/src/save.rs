@@ -8,8 +8,8 @@ use crate::engine::row::Columns;
 use crate::engine::{Outcome, Transaction, gone};
 use crate::{
     Held, Store, StoreError, alarm, camera, capability, certificate, change, command, credential, dashboard,
-    delivery, deployment, device, firmware, flow, gateway, group, holder, knock, lease, note, person, pusher, pyaiot,
-    report, rule, script, shadow, share, task, usage, webhook,
+    delivery, deployment, device, firmware, flow, gateway, group, holder, knock, lease, note, person, pusher,
+    pyaiot, report, rule, script, shadow, share, task, usage, webhook,
 };
 
 impl Store {

@@ -1,7 +1,5 @@
 //! Gateways in processes of their own: their keys, for which devices they may speak, and how their links are.
 
-use std::sync::Arc;
-
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use motehub_domain::gateway::{self, Gateway};
@@ -16,7 +14,8 @@ use super::access::Caller;
 use super::extract::{Body, id, rfc3339};
 use super::problem::{ApiError, Problem};
 use crate::app::App;
-use crate::gateways::{Link, join};
+use crate::gateways::join;
+use crate::gateways::seen::Seen;
 use crate::perform::Failure;
 use crate::random;
 
@@ -266,7 +265,7 @@ async fn one(app: &App, id: GatewayId) -> Result<GatewayDto, ApiError> {
 
 fn shown(app: &App, view: GatewayView, behind: &[(GatewayId, i64, i64)]) -> GatewayDto {
     let GatewayView { gateway, seen_at, address } = view;
-    let link = app.gateways.link(gateway.id);
+    let link = app.gateways.seen(gateway.id);
     let state = match (&link, gateway.key, seen_at) {
         (Some(_), ..) => "linked",
         (None, None, _) => "revoked",
@@ -287,18 +286,18 @@ fn shown(app: &App, view: GatewayView, behind: &[(GatewayId, i64, i64)]) -> Gate
         address,
         devices_online,
         devices_unreachable,
-        link: link.map(|link| shown_link(&link)),
+        link: link.map(shown_link),
         created_at: rfc3339(gateway.created_at),
     }
 }
 
-fn shown_link(link: &Arc<Link>) -> LinkDto {
-    let (status, messages_per_minute) = link.status();
+fn shown_link(link: Seen) -> LinkDto {
+    let Seen { since, serves, program, status, per_minute: messages_per_minute } = link;
     let Status { round_trip_ms, links, spooled, spooled_bytes, dropped, refused, messages, devices } = status;
     LinkDto {
-        since: rfc3339(link.since),
-        serves: link.serves.clone(),
-        version: link.program.clone(),
+        since: rfc3339(since),
+        serves,
+        version: program,
         round_trip_ms,
         links,
         connections: devices,

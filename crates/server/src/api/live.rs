@@ -103,7 +103,7 @@ struct Over;
 impl Reader {
     async fn serve(&mut self, after: Option<i64>) -> Result<(), Over> {
         let mut news = self.app.live.subscribe();
-        let last = self.app.live.last_seq();
+        let last = self.place(after).await?;
         let hello = if self.customer.is_some() { json!({}) } else { json!({ "seq": last }) };
         self.send(json!({ "hello": hello })).await?;
         let mut sent = match self.customer {
@@ -154,13 +154,18 @@ impl Reader {
         }
     }
 
+    /// Up to where this node tells what happened. A reader may come from another node that was a moment ahead.
+    async fn place(&mut self, after: Option<i64>) -> Result<i64, Over> {
+        let last = self.app.live.last_seq();
+        let Some(after) = after.filter(|after| *after > last) else { return Ok(last) };
+        let newest = self.app.store.last_seq().await.map_err(|_| Over)?;
+        Ok(if newest >= after { after } else { last })
+    }
+
     /// Sends what was missed since `after`; a reader that missed too much, or comes from another history (the
     /// data folder was restored), is told to load its page again. Returns the last sequence number that it has.
     async fn catch_up(&mut self, after: Option<i64>, last: i64) -> Result<i64, Over> {
         let Some(after) = after.filter(|after| *after != last) else { return Ok(last) };
-        if after > last && self.app.store.last_seq().await.map_err(|_| Over)? >= after {
-            return Ok(after);
-        }
         let missed = usize::try_from(last.saturating_sub(after));
         if missed.is_err() || missed.is_ok_and(|missed| missed > MISSED_MAX) {
             self.send(json!({ "resync": true })).await?;

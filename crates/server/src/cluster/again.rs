@@ -1,6 +1,7 @@
 //! What is read from the store again when the bus is back: what was said meanwhile was not heard.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use motehub_domain::change::ChangeKind;
 use motehub_domain::effects::Save;
@@ -18,6 +19,8 @@ use crate::presence;
 
 /// How long a bus may have been away before that is noticed.
 const UNNOTICED_MAX: Span = Span::minutes(5);
+/// How often it is read what is cheap to read, in case a word was lost.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How many of the newest changes are looked at.
 const CHANGES_MAX: usize = 10_000;
 /// What concerns connections of devices and is not seen by what the feed tells every node in any case.
@@ -53,6 +56,9 @@ pub(super) async fn run(app: &App, shutdown: &CancellationToken) {
         }
         tokio::select! {
             changed = state.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LOOK_EVERY) => if let Err(error) = app.read_often().await {
+                tracing::warn!(%error, "what other nodes wrote could not be read");
+            },
             () = shutdown.cancelled() => return,
         }
     }
@@ -113,12 +119,18 @@ impl App {
         Ok(())
     }
 
-    /// Reads again what is in memory.
-    pub(super) async fn read_again(&self) -> Result<(), StoreError> {
+    /// Reads again the part of what is in memory that is one question each.
+    async fn read_often(&self) -> Result<(), StoreError> {
         self.refresh_elsewhere().await?;
         self.pyaiot.refresh(self.store.pyaiot_keys().await?);
         self.pusher.refresh(self.store.pusher_apps().await?);
         self.knocks.are_stale();
+        Ok(())
+    }
+
+    /// Reads again what is in memory.
+    pub(super) async fn read_again(&self) -> Result<(), StoreError> {
+        self.read_often().await?;
         self.know_boards().await?;
         self.know_units().await?;
         self.know_units_of_bases().await?;

@@ -64,7 +64,7 @@ impl App {
             Word::Down(device, downlink) => self.send_here(device, &downlink),
             Word::Anew(devices) => self.look_anew(devices),
             Word::OrderAbout(device, order) => self.connections.order(device, &order),
-            Word::Order(order) => self.order_here(&order),
+            Word::Order(order) => self.order_of_another(&order),
             Word::Disconnect(device) => self.connections.disconnect(device),
             Word::CutGateway(gateway, why) => self.gateways.cut(gateway, &why),
             Word::Rights(devices) => self.rights_changed_here(&devices).await,
@@ -80,6 +80,7 @@ impl App {
             Word::Watch(watch) => self.live.watched.hear(by, watch, Instant::now()),
             Word::Shown(shows) => self.live.show_here(shows.into_news()),
             Word::Claims(device, user) => self.claims.ask(device, user, self.now()),
+            Word::Linked(gateway, seen) => self.gateways.hear(gateway, seen),
             Word::Channel(app, channel, said) => self.pusher.hear(app, &channel, &said),
         }
     }

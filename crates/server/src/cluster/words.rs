@@ -15,6 +15,7 @@ use motehub_protocol::link::{self, Reader, Wire, Writer};
 use motehub_protocol::{DecodeError, wire};
 
 use super::told::Touched;
+use crate::gateways::seen::Seen;
 use crate::live::watched::Watch;
 use crate::live::{News, Shown};
 
@@ -52,6 +53,8 @@ pub(crate) enum Word {
     Shown(Shows),
     /// A customer asks for a device, whose button is to be pressed.
     Claims(DeviceId, UserId),
+    /// How the link of a gateway is; it has none there any more.
+    Linked(GatewayId, Option<Seen>),
     /// Something was said on a channel of an app, or on one that the hub fills itself in all apps.
     Channel(Option<PusherAppId>, String, String),
 }
@@ -85,6 +88,7 @@ wire! {
         11 = Shown(shows),
         12 = Claims(device, user),
         13 = Channel(app, channel, said),
+        14 = Linked(gateway, seen),
     }
     enum Shows { 0 = Telemetry(shown), 1 = Shadows(shadows), 2 = Flow(flow, wires), 3 = Log(lines) }
 }

@@ -147,6 +147,7 @@ async fn serve(peer: &Arc<Peer>, socket: &mut WebSocket, says: &mut mpsc::Receiv
                     }
                     Ok(Up::Beat(status)) => {
                         peer.link.hear(status, peer.app.now());
+                        peer.app.say_link(&peer.link);
                         Down::Beat
                     }
                     Ok(Up::Proof { .. }) => return Over("it proves itself twice".to_owned()),

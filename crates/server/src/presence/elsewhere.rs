@@ -1,6 +1,6 @@
 //! Which other node of the hub has a device's connections. It is in memory, out of the store and of what nodes tell
-//! each other, so that what is said to a device finds its way without a question: 100,000 devices take a few megabytes, and
-//! a bus with as many subjects would have to be told all of them again whenever it comes back.
+//! each other, so that what is said to a device finds its way without a question: 100,000 devices take a few
+//! megabytes, and a bus with as many subjects would have to be told all of them again whenever it comes back.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +28,8 @@ pub(crate) struct Elsewhere(Mutex<Table>);
 #[derive(Default)]
 struct Table {
     holders: HashMap<DeviceId, Held>,
+    /// How often the store was read.
+    reads: u64,
     /// Devices that were nowhere when something was to be said to them.
     missed: HashMap<DeviceId, Time>,
 }
@@ -37,6 +39,8 @@ struct Held {
     /// None while nobody has it: what comes late is known by the fence.
     node: Option<Arc<str>>,
     fence: i64,
+    /// How often the store had been read when this was heard.
+    reads: u64,
 }
 
 /// What follows from a device being somewhere else than before.
@@ -69,23 +73,31 @@ impl Elsewhere {
         own.map(|(device, _)| *device).take(max).collect()
     }
 
-    /// Everything, as it is in the store. What was heard since it was read is newer.
-    pub(crate) fn refresh(&self, held: Vec<Holder>) {
+    /// The store will be read: what is heard from now on is newer.
+    pub(crate) fn begin_to_read(&self) -> u64 {
+        let mut table = self.table();
+        table.reads += 1;
+        table.reads
+    }
+
+    /// Everything, as it is in the store.
+    pub(crate) fn refresh(&self, held: Vec<Holder>, reads: u64) {
         let mut table = self.table();
         let mut before = std::mem::take(&mut table.holders);
         for holder in held {
             let device = holder.device;
             let was = before.remove(&device);
-            let is = Held { node: holder.node.map(Arc::from), fence: holder.fence };
+            let is = Held { node: holder.node.map(Arc::from), fence: holder.fence, reads };
             let newer = was.filter(|was| was.fence > is.fence);
             table.holders.insert(device, newer.unwrap_or(is));
         }
+        table.holders.extend(before.into_iter().filter(|(_, held)| held.reads >= reads));
     }
 
     /// A device has another holder; nothing follows from what is older than what is known.
     fn hear(&self, holder: &Holder, now: Time) -> Option<Follows> {
         let mut table = self.table();
-        let Table { holders, missed } = &mut *table;
+        let Table { holders, missed, reads } = &mut *table;
         if holders.get(&holder.device).is_some_and(|known| known.fence >= holder.fence) {
             return None;
         }
@@ -95,7 +107,7 @@ impl Elsewhere {
             known.filter(|known| **known == **node).unwrap_or_else(|| Arc::from(node.as_str()))
         });
         let is_somewhere = node.is_some();
-        holders.insert(holder.device, Held { node, fence: holder.fence });
+        holders.insert(holder.device, Held { node, fence: holder.fence, reads: *reads });
         let was_missed =
             is_somewhere && missed.remove(&holder.device).is_some_and(|at| now - at <= MISSED_FOR);
         Some(if was_missed { Follows::Missed } else { Follows::Nothing })
@@ -205,7 +217,8 @@ impl App {
     /// Reads from the store who has which device.
     pub(crate) async fn refresh_elsewhere(&self) -> Result<(), StoreError> {
         if !self.cluster.is_alone() {
-            self.elsewhere.refresh(self.store.held().await?);
+            let reads = self.elsewhere.begin_to_read();
+            self.elsewhere.refresh(self.store.held().await?, reads);
         }
         Ok(())
     }
@@ -263,11 +276,15 @@ mod tests {
         elsewhere.hear(&holder(Some("b"), 3), NOW);
         assert_eq!(elsewhere.hear(&holder(None, 2), NOW), None, "that it went from a is heard last");
         assert_eq!(at().as_deref(), Some("b"));
-        elsewhere.refresh(vec![holder(Some("a"), 1)]);
+        elsewhere.refresh(vec![holder(Some("a"), 1)], elsewhere.begin_to_read());
         assert_eq!(at().as_deref(), Some("b"), "it was read before");
-        elsewhere.refresh(vec![holder(Some("c"), 4)]);
+        elsewhere.refresh(vec![holder(Some("c"), 4)], elsewhere.begin_to_read());
         assert_eq!((at().as_deref(), elsewhere.of("c", 9)), (Some("c"), vec![device]));
-        elsewhere.refresh(Vec::new());
+        let reads = elsewhere.begin_to_read();
+        elsewhere.hear(&holder(Some("d"), 5), NOW);
+        elsewhere.refresh(Vec::new(), reads);
+        assert_eq!(at().as_deref(), Some("d"), "it came while the store was read");
+        elsewhere.refresh(Vec::new(), elsewhere.begin_to_read());
         assert_eq!((at(), elsewhere.counts().len()), (None, 0));
     }
 

@@ -1,6 +1,5 @@
 //! What a node has in memory, after another one wrote it.
 
-use motehub_domain::time::Span;
 use serde_json::json;
 
 use super::nodes::Nodes;
@@ -14,7 +13,6 @@ async fn the_inbox_is_one() {
     let id = nodes
         .b
         .until("the knock is shown at b", || async {
-            nodes.b.clock.advance(Span::seconds(1));
             let inbox = nodes.b.get("/inbox").await.json();
             Some(inbox["items"].as_array()?.first()?["id"].as_str()?.to_owned())
         })
@@ -23,8 +21,6 @@ async fn the_inbox_is_one() {
     nodes
         .a
         .until("a knows that it was refused", || async {
-            // What comes within a second is gathered.
-            nodes.a.clock.advance(Span::seconds(1));
             let inbox = nodes.a.get("/inbox?state=refused").await.json();
             (inbox["items"].as_array()?.first()?["id"] == id.as_str()).then_some(())
         })
@@ -48,7 +44,6 @@ async fn who_is_registered_at_one_node_is_no_stranger_at_the_other() {
     nodes
         .a
         .until("it is gone from the inbox", || async {
-            nodes.a.clock.advance(Span::seconds(1));
             (nodes.a.get("/inbox").await.json()["waiting"] == 0).then_some(())
         })
         .await;

@@ -64,7 +64,7 @@ async fn a_page_shows_what_arrives_at_another_node_in_its_order() {
     let ((numbers, lines, shadows), ()) = tokio::join!(reads, says);
     assert_eq!(numbers, (0..200).collect::<Vec<i64>>());
     assert_eq!((&lines[0][0], &lines[0][2]), (&json!("warn"), &json!("hot")));
-    assert_eq!(shadows[0]["reported"], json!({ "on": true }), "{shadows:?}");
+    assert_eq!(shadows[0]["state"]["reported"], json!({ "on": true }), "{shadows:?}");
 }
 
 #[tokio::test]
