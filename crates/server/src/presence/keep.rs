@@ -1,6 +1,7 @@
 //! The worker that writes who is there, and tells those that came what waits for them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use motehub_domain::deployment::Target;
 use motehub_domain::device::{self, Dialect, Presence, Reach, holder};
@@ -9,6 +10,7 @@ use motehub_domain::id::DeviceId;
 use motehub_domain::rollout;
 use motehub_domain::time::Span;
 use motehub_store::StoreError;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{BATCH_MAX, Dirty, From};
@@ -17,17 +19,23 @@ use crate::perform::Failure;
 
 /// How often "last seen" of devices that go on talking is written.
 const SEEN_EVERY: Span = Span::seconds(30);
+/// How long after a device went from a node of several that is written, if it is not at another one by then.
+const LEAVE_AFTER: Duration = Duration::from_secs(2);
+
+/// Devices that went, and when that is written.
+type Leaving = HashMap<DeviceId, Instant>;
 
 /// The worker that writes presence, until shutdown and then once more.
 pub(crate) async fn run(app: App, shutdown: CancellationToken) {
     let mut write_seen_at = app.now() + SEEN_EVERY;
+    let mut leaving = HashMap::new();
     loop {
         let is_over = tokio::select! {
             () = app.connections.changed.notified() => false,
             () = app.clock.sleep_until(write_seen_at) => false,
             () = shutdown.cancelled() => true,
         };
-        write_changed(&app).await;
+        write_changed(&app, &mut leaving, is_over).await;
         if is_over || app.now() >= write_seen_at {
             write_seen(&app).await;
             for (device, addresses) in app.connections.at_several_addresses(app.now()) {
@@ -41,8 +49,15 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
     }
 }
 
-async fn write_changed(app: &App) {
-    let batch = app.connections.take_dirty();
+async fn write_changed(app: &App, leaving: &mut Leaving, is_over: bool) {
+    let mut batch = app.connections.take_dirty();
+    if !app.cluster.is_alone() && !is_over {
+        hold_back(app, &mut batch, leaving);
+    }
+    if app.cluster.is_draining() && !app.cluster.others().is_empty() {
+        // They come back at another node, which counts those as gone that do not.
+        batch.retain(|dirty| dirty.reach == Reach::Online);
+    }
     if batch.is_empty() {
         return;
     }
@@ -52,6 +67,34 @@ async fn write_changed(app: &App) {
         // Another node was quicker with one of them: what it wrote is looked at.
         Err(Failure::Store(StoreError::Conflict { .. })) => app.connections.look_again(devices.into_iter()),
         Err(error) => retry_later(app, devices.into_iter(), &error).await,
+    }
+}
+
+/// That a device went is written a moment later: when it moves, its old connection may end before the new one begins.
+fn hold_back(app: &App, batch: &mut Vec<Dirty>, leaving: &mut Leaving) {
+    let now = Instant::now();
+    let mut held_back = Vec::new();
+    batch.retain(|dirty| {
+        if dirty.reach != Reach::Offline || !matches!(dirty.from, From::Here) {
+            leaving.remove(&dirty.device);
+            return true;
+        }
+        let until = *leaving.entry(dirty.device).or_insert_with(|| {
+            held_back.push(dirty.device);
+            now + LEAVE_AFTER
+        });
+        let is_gone = until <= now;
+        if is_gone {
+            leaving.remove(&dirty.device);
+        }
+        is_gone
+    });
+    if !held_back.is_empty() {
+        let app = app.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep_until(now + LEAVE_AFTER).await;
+            app.connections.look_again(held_back.into_iter());
+        });
     }
 }
 
