@@ -62,9 +62,13 @@ impl Publisher {
         string(&mut body, filter);
         body.push(1);
         self.write(0x82, &body).await?;
-        match self.packet().await? {
-            (0x90, answer) if answer == [0, 1, 1] => Ok(()),
-            (kind, body) => Err(io::Error::other(format!("no SUBACK but {kind:#x} {body:?}"))),
+        loop {
+            match self.packet().await? {
+                (0x90, answer) if answer == [0, 1, 1] => return Ok(()),
+                // What is heard by it may come before it is acknowledged.
+                (kind, body) if is_message(kind) => self.came.push_back(message(kind, &body)?),
+                (kind, body) => return Err(io::Error::other(format!("no SUBACK but {kind:#x} {body:?}"))),
+            }
         }
     }
 
