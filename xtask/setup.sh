@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 # A C compiler and linker: ring, SQLite and Lua are C and are compiled with the hub.
 run_packages="gcc libc6-dev make"
 # Not Debian's mosquitto broker: installing it would start it, on the port that the hub itself uses.
-test_packages="chromium curl fonts-dejavu-core git iproute2 libcoap3-bin lua5.1 mosquitto-clients nftables openssl \
+test_packages="chromium curl fonts-dejavu-core git haproxy iproute2 libcoap3-bin lua5.1 mosquitto-clients nftables openssl \
 python3 python3-venv strace systemd"
 # The programs of the database server; each test starts its own from them, and the package starts none.
 server_packages="postgresql"

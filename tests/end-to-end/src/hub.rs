@@ -21,6 +21,8 @@ pub struct Hub {
     child: Child,
     folder: Arc<TempDir>,
     wrapper: Vec<String>,
+    /// What makes it a node of several.
+    as_node: Vec<String>,
     /// What it said when it was ready.
     pub ready: Value,
     /// Everything it said on the standard error.
@@ -50,7 +52,10 @@ impl Hub {
         let mut all = vec!["--http", &http, "--mqtt", &mqtt];
         all.extend(https.iter().flat_map(|https| ["--https", https]));
         all.extend(arguments);
+        let as_node = std::mem::take(&mut self.as_node);
+        all.extend(as_node.iter().map(String::as_str));
         *self = Self::start_with(self.folder.clone(), &wrapper, &all, Some(self.api.token.clone()));
+        self.as_node = as_node;
     }
 
     /// A hub on a folder; `wrapper` is a program with arguments that runs it, such as strace.
@@ -93,12 +98,14 @@ impl Hub {
             .unwrap_or_else(|e| panic!("no ready line but {line:?}: {e}\n{}", log.lock().expect("the log")));
         let api = Api { base: format!("http://{}", text(&ready, "http")), token };
         let wrapper = wrapper.iter().map(ToString::to_string).collect();
-        Self { child, folder, wrapper, ready, log, api }
+        Self { child, folder, wrapper, as_node: Vec::new(), ready, log, api }
     }
 
-    /// A node of a hub of several. Without a token it is the first one: an administrator is made by its one-time link.
+    /// A node of a hub of several; `arguments` say which, and are said again when it is started again. Without a token it
+    /// is the first one: an administrator is made by its one-time link.
     pub fn one_of(folder: Arc<TempDir>, arguments: &[&str], token: Option<&str>) -> Self {
         let mut node = Self::start_with(folder, &[], arguments, Some(token.unwrap_or_default().to_owned()));
+        node.as_node = arguments.iter().map(ToString::to_string).collect();
         if token.is_none() {
             let code = crate::until("the one-time link", || {
                 let log = node.log.lock().expect("the log");

@@ -132,9 +132,12 @@ fn run(page: &Path) -> Option<String> {
     std::fs::create_dir(&tools).expect("it is made");
     std::os::unix::fs::symlink(std::fs::canonicalize(binary()).expect("the program"), tools.join("motehub"))
         .expect("it is made");
-    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/micropython/micropython");
-    if let Ok(interpreter) = std::fs::canonicalize(unpacked) {
-        std::os::unix::fs::symlink(interpreter, tools.join("micropython")).expect("it is made");
+    for (name, file) in [("micropython", "micropython/micropython"), ("nats-server", "venv/bin/nats-server")]
+    {
+        let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools").join(file);
+        if let Ok(program) = std::fs::canonicalize(unpacked) {
+            std::os::unix::fs::symlink(program, tools.join(name)).expect("it is made");
+        }
     }
     let path = std::env::var("PATH").unwrap_or_default();
     let done = Command::new("timeout")

@@ -73,7 +73,7 @@ impl Leases {
         let was = self.own[&work].send_replace(own.clone());
         match (was, own) {
             (None, Some(own)) => {
-                tracing::info!(work = work.as_str(), epoch = own.held.epoch, "this node does it now")
+                tracing::info!(work = work.as_str(), epoch = own.held.epoch, "this node does it now");
             }
             (Some(_), None) => tracing::warn!(work = work.as_str(), "this node does it no more"),
             _ => {}

@@ -1,0 +1,140 @@
+//! A hub of several nodes: real processes on a PostgreSQL and a NATS of their own, behind a real HAProxy with the
+//! settings that `deploy/scale-out` has.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use servers::{Nats, Postgres};
+use tempfile::TempDir;
+
+use crate::hub::{Api, Hub};
+use crate::wait::until;
+
+/// From where the balancer connects to the nodes.
+const BALANCER: &str = "127.0.0.2";
+/// The names and addresses of nodes in the example.
+const EXAMPLE: [(&str, &str); 3] = [("one", "10.0.0.11"), ("two", "10.0.0.12"), ("three", "10.0.0.13")];
+
+/// Running nodes. Dropping it ends everything.
+pub struct Nodes {
+    /// Where all of them keep everything.
+    pub postgres: Postgres,
+    /// The bus between them.
+    pub nats: Nats,
+    /// The nodes, by their numbers.
+    pub nodes: Vec<Hub>,
+    /// A caller that goes through the balancer.
+    pub api: Api,
+    /// Where the balancer takes HTTP.
+    pub http: String,
+    /// Where the balancer takes MQTT.
+    pub mqtt: String,
+    balancer: Child,
+    _folder: TempDir,
+}
+
+impl Nodes {
+    /// So many nodes, up to three.
+    pub fn start(count: usize) -> Self {
+        let postgres = Postgres::alone();
+        let nats = Nats::start();
+        let store = postgres.new_database();
+        Self::start_on(postgres, nats, &vec![store; count])
+    }
+
+    /// Nodes that reach one database each by a URL of its own.
+    pub fn start_on(postgres: Postgres, nats: Nats, stores: &[String]) -> Self {
+        let folder = tempfile::Builder::new().prefix("motehub-nodes-").tempdir().expect("a folder");
+        let bus = nats.url();
+        let mut nodes: Vec<Hub> = Vec::new();
+        for ((name, _), store) in EXAMPLE.iter().zip(stores) {
+            let data =
+                Arc::new(tempfile::Builder::new().prefix("motehub-node-").tempdir().expect("a folder"));
+            let arguments = ["--store", store, "--bus", &bus, "--node", name, "--balancer", BALANCER];
+            let token = nodes.first().map(|first| {
+                alike(&first.data(), &data.path().join("data"));
+                first.api.token.clone()
+            });
+            nodes.push(Hub::one_of(data, &arguments, token.as_deref()));
+        }
+        let (http, mqtt) = (free(), free());
+        let settings = balancer(&http, &mqtt, &nodes);
+        let file = folder.path().join("haproxy.cfg");
+        std::fs::write(&file, settings).expect("it is written");
+        let balancer = Command::new("haproxy").arg("-db").arg("-f").arg(&file).stdin(Stdio::null()).spawn();
+        let balancer = balancer.expect("haproxy; xtask/setup.sh test installs it");
+        let api = Api { base: format!("http://{http}"), token: nodes[0].api.token.clone() };
+        let nodes = Self { postgres, nats, nodes, api, http, mqtt, balancer, _folder: folder };
+        until("the balancer finds a node", || (nodes.try_get("/healthz") == Some(200)).then_some(()));
+        nodes
+    }
+
+    /// What a path answers through the balancer; none if there is no answer.
+    pub fn try_get(&self, path: &str) -> Option<u16> {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(std::time::Duration::from_secs(5)))
+            .build()
+            .into();
+        let token = format!("Bearer {}", self.api.token);
+        let url = format!("{}{path}", self.api.base);
+        agent.get(url).header("Authorization", token).call().ok().map(|answer| answer.status().as_u16())
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        let _ = self.balancer.kill();
+        let _ = self.balancer.wait();
+    }
+}
+
+/// Gives a node the keys of the first one, as the guide has it.
+fn alike(first: &Path, data: &Path) {
+    std::fs::create_dir_all(data).expect("a folder");
+    for file in ["access-keys.secret", "tls"] {
+        if first.join(file).exists() {
+            let copied = Command::new("cp").arg("-a").arg(first.join(file)).arg(data).status().expect("cp");
+            assert!(copied.success(), "{file} is copied");
+        }
+    }
+}
+
+/// An address that nobody has.
+fn free() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").to_string()
+}
+
+/// The settings of the example, with these addresses in place of its own and without what is not here.
+fn balancer(http: &str, mqtt: &str, nodes: &[Hub]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/scale-out/haproxy.cfg");
+    let example = std::fs::read_to_string(path).expect("the example");
+    let (example, _) = example.split_once("# TLS of devices").expect("its last part");
+    let mut settings = String::new();
+    for line in example.lines() {
+        match line.trim().strip_prefix("server ") {
+            // Each server of the example once for each node here.
+            Some(rest) if rest.starts_with("one ") => {
+                for ((name, _), node) in EXAMPLE.iter().zip(nodes) {
+                    let http = node.http();
+                    let (_, port) = http.rsplit_once(':').expect("a port");
+                    settings += &if rest.contains(":1883") {
+                        format!("    server {name} {} port {port}\n", node.mqtt())
+                    } else {
+                        format!("    server {name} {http}\n")
+                    };
+                }
+            }
+            Some(_) => {}
+            None => settings += &format!("{line}\n"),
+        }
+    }
+    settings
+        // So that it needs no more open files than a test may have.
+        .replace("maxconn 50000", "maxconn 6000")
+        .replace("bind :8080", &format!("bind {http}"))
+        .replace("bind :1883", &format!("bind {mqtt}"))
+        .replace("default-server check", &format!("source {BALANCER}\n    default-server check"))
+}
