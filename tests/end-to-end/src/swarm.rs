@@ -113,6 +113,8 @@ async fn live(device: Arc<Device>, way: Arc<Way>, is_measuring: Arc<AtomicBool>,
     let mut pause = PAUSES.0;
     // A point that was said and not acknowledged; it is said again after each connect until it is.
     let mut open: Option<u64> = None;
+    // What runs on trial, and until when: that goes on whatever becomes of the connection.
+    let mut trial: Option<(String, Instant)> = None;
     loop {
         let Ok(place) = way.places.acquire().await else { return };
         let connected = timeout(PATIENCE, Link::open(&device, &way.mqtt)).await;
@@ -121,7 +123,7 @@ async fn live(device: Arc<Device>, way: Arc<Way>, is_measuring: Arc<AtomicBool>,
             device.is_connected.store(true, Ordering::SeqCst);
             device.done().connects += 1;
             pause = PAUSES.0;
-            let _ = serve(link, &device, &way, &is_measuring, &published, &mut open).await;
+            let _ = serve(link, &device, &way, &is_measuring, &published, (&mut open, &mut trial)).await;
             device.is_connected.store(false, Ordering::SeqCst);
         }
         sleep(pause).await;
@@ -212,7 +214,7 @@ async fn serve(
     way: &Way,
     is_measuring: &AtomicBool,
     published: &AtomicU64,
-    open: &mut Option<u64>,
+    (open, trial): (&mut Option<u64>, &mut Option<(String, Instant)>),
 ) -> io::Result<()> {
     let measure =
         |n: u64| (u16::try_from(4 + n % 2).expect("small"), json!({ "n": n, "ts": FIRST_MS + n as i64 }));
@@ -223,7 +225,6 @@ async fn serve(
     let mut measures = tokio::time::interval(way.every);
     measures.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut heard_at = Instant::now();
-    let mut trial: Option<(String, Instant)> = None;
     loop {
         let trial_left =
             trial.as_ref().map_or(PATIENCE, |(_, at)| at.saturating_duration_since(Instant::now()));
@@ -268,7 +269,7 @@ async fn serve(
                 }
                 if topic.ends_with("/offer") {
                     let offer: Value = serde_json::from_slice(payload)?;
-                    trial = Some(take(&mut link, device, way, &offer).await?);
+                    *trial = Some(take(&mut link, device, way, &offer).await?);
                 }
             }
             _ => {}
