@@ -110,17 +110,17 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
     tokio::join!(
         async {
             while let Some(said) = heard(&mut told, &shutdown).await {
-                app.hear(said).await
+                app.hear(said).await;
             }
         },
         async {
             while let Some(said) = heard(&mut down, &shutdown).await {
-                app.hear(said).await
+                app.hear(said).await;
             }
         },
         async {
             while let Some(said) = heard(&mut live, &shutdown).await {
-                app.hear(said).await
+                app.hear(said).await;
             }
         },
         say_what_is_watched(&app, &shutdown),

@@ -117,7 +117,7 @@ impl App {
                 Touched::Software(_) => {}
                 Touched::Program(device, script) => saved.push(Save::Program(device, script)),
                 Touched::Holder(device, node, fence) => {
-                    saved.push(Save::Holder(Holder { device, node, fence }))
+                    saved.push(Save::Holder(Holder { device, node, fence }));
                 }
                 Touched::Presence(device, is_online) => {
                     let (reach, address) = (Reach::of(is_online), String::new());
