@@ -5,13 +5,14 @@ use std::io;
 use std::path::Path;
 
 use motehub_domain::time::Span;
-use motehub_store::{Node, Store};
+use motehub_store::{Node, Store, StoreError};
 use tokio::time::Instant;
 
 use super::bus::Bus;
 use super::heart;
 use super::leases::TTL;
 use super::{Cluster, VERSION};
+use crate::clock::Clock;
 use crate::settings::Settings;
 use crate::{access_key, random, secrets};
 
@@ -39,7 +40,7 @@ pub(crate) async fn begin(settings: &Settings, store: &Store, installation: &str
             )),
         };
     }
-    let ahead = store.ahead(settings.clock.now()).await.map_err(io::Error::other)?;
+    let ahead = ahead(settings, store).await.map_err(io::Error::other)?;
     if ahead.0.abs() > APART_MAX.0 {
         return Err(refused(format!(
             "the clock of this machine and that of the database are {} s apart: at most {} s are taken; have both \
@@ -74,6 +75,15 @@ pub(crate) async fn begin(settings: &Settings, store: &Store, installation: &str
     let cluster = Cluster::one_of(settings.node.clone(), me, bus, settings.bus.is_none());
     cluster.saw(others, ahead, settings.clock.now());
     Ok(cluster)
+}
+
+/// How far the clock of the database is ahead of ours. A clock that is moved by hand has nothing to do with it, as long
+/// as nobody else is there.
+pub(super) async fn ahead(settings: &Settings, store: &Store) -> Result<Span, StoreError> {
+    match (&settings.clock, &settings.bus) {
+        (Clock::Manual(_), None) => Ok(Span(0)),
+        _ => store.ahead(settings.clock.now()).await,
+    }
 }
 
 /// The nodes that live, as far as the database knows.
@@ -111,7 +121,7 @@ fn minor(version: &str) -> Vec<&str> {
 async fn come(settings: &Settings, store: &Store, me: &Node) -> io::Result<()> {
     let give_up = Instant::now() + std::time::Duration::from_millis(TTL.0.unsigned_abs() + 1_000);
     loop {
-        let now = settings.clock.now() + store.ahead(settings.clock.now()).await.map_err(io::Error::other)?;
+        let now = settings.clock.now() + ahead(settings, store).await.map_err(io::Error::other)?;
         let mut beat = me.clone();
         (beat.seen_at, beat.figures) = (now, serde_json::json!({ "is_alone": settings.bus.is_none() }));
         if store.beat(&beat, now - TTL).await.map_err(io::Error::other)? {

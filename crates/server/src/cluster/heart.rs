@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::begin::APART_MAX;
+use super::begin::{self, APART_MAX};
 use super::leases::TTL;
 use crate::app::App;
 
@@ -86,8 +86,7 @@ pub(crate) async fn end(app: &App) {
 }
 
 async fn beat(app: &App) -> Result<(), StoreError> {
-    let asked_at = app.now();
-    let ahead = app.store.ahead(asked_at).await?;
+    let ahead = begin::ahead(&app.settings, &app.store).await?;
     let now = app.now() + ahead;
     let mut me = app.cluster.me();
     (me.seen_at, me.figures) = (now, figures(app).await?);
