@@ -1,24 +1,56 @@
-//! Two nodes behind a balancer, many devices, and messages between programs: a node is killed, and nobody misses anything.
+//! Two nodes behind a balancer, two thousand devices, messages between programs, and rollouts: a node is killed, ten
+//! times, and nobody misses anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use end_to_end::{Api, Nodes, Session, Swarm, until, until_within};
-use serde_json::json;
+use end_to_end::{Api, Nodes, Session, Swarm, until, until_within, waited};
+use serde_json::{Value, json};
 
-const DEVICES: usize = 500;
-const KILLS: usize = 2;
+const DEVICES: usize = 2_000;
+const KILLS: usize = 10;
+/// Devices that are given a script in each round.
+const PER_ROUND: usize = DEVICES / KILLS;
 /// Within this a device has to be back.
 const BACK_WITHIN: Duration = Duration::from_secs(15);
 /// So many numbers may be said that are not heard: fewer than may wait for a session.
 const WAITING_MAX: u64 = 500;
 /// How often each device measures.
-const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(10);
+/// Within this a rollout has to be done: what a device had not said to the end is offered again after a while.
+const ROLLED_OUT_WITHIN: Duration = Duration::from_secs(120);
+/// Threads that ask the API.
+const THREADS: usize = 8;
+
+/// Does something for each of many things, on some threads.
+fn each<T: Sync, R: Send>(things: &[T], act: impl Fn(usize, &T) -> R + Sync) -> Vec<R> {
+    let act = &act;
+    std::thread::scope(|scope| {
+        let share = |thread: usize| {
+            scope.spawn(move || {
+                let mine = things.iter().enumerate().skip(thread).step_by(THREADS);
+                mine.map(|(at, thing)| (at, act(at, thing))).collect::<Vec<_>>()
+            })
+        };
+        let threads: Vec<_> = (0..THREADS).map(share).collect();
+        let mut done: Vec<(usize, R)> =
+            threads.into_iter().flat_map(|thread| thread.join().expect("a thread ends")).collect();
+        done.sort_by_key(|(at, _)| *at);
+        done.into_iter().map(|(_, result)| result).collect()
+    })
+}
 
 fn register(api: &Api) -> Vec<(String, String)> {
-    (0..DEVICES).map(|n| api.native(&format!("d{n}"), "swarm")).collect()
+    let numbers: Vec<usize> = (0..DEVICES).collect();
+    each(&numbers, |_, n| {
+        let device =
+            json!({ "name": format!("d{n}"), "dialect": "native", "tags": [format!("round-{}", n % KILLS)] });
+        let made = api.post("/devices", &device);
+        let text = |key: &str| made[key].as_str().expect("a text").to_owned();
+        (text("id"), text("credential"))
+    })
 }
 
 /// A program that publishes numbers, one after the other, over as many connections as it takes, and never so many that
@@ -59,7 +91,7 @@ fn subscriber(mqtt: &str, token: &str, last: &AtomicU64, newest: &AtomicU64) -> 
             }
         }
         let last = last.load(Ordering::SeqCst);
-        if last > 0 && heard.contains(&last) {
+        if last > 0 && newest.load(Ordering::SeqCst) >= last {
             return heard;
         }
     }
@@ -69,12 +101,40 @@ fn online(api: &Api) -> u64 {
     api.get("/overview")["devices"]["online"].as_u64().expect("a number")
 }
 
+/// The states of the tasks of a deployment.
+fn states(api: &Api, deployment: &str) -> Vec<String> {
+    let found = api.get(&format!("/deployments/{deployment}"));
+    let tasks = found["tasks"].as_array().expect("tasks");
+    tasks.iter().map(|task| task["state"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// How many tasks are in which state.
+fn tally(states: &[String]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for state in states {
+        *counts.entry(state.as_str()).or_default() += 1;
+    }
+    counts
+}
+
 #[test]
-fn a_node_that_is_killed_takes_nothing_along() {
+fn a_node_that_is_killed_takes_nothing_along_ten_times() {
     let mut hub = Nodes::start(2);
-    let swarm = Swarm::start(&hub.http, &hub.mqtt, register(&hub.nodes[0].api), EVERY);
-    until("all are connected", || (swarm.connected() == DEVICES).then_some(()));
+    let devices = register(&hub.nodes[0].api);
+    let swarm = Swarm::start(&hub.http, &hub.mqtt, devices, EVERY);
+    until_within(Duration::from_secs(120), "all are connected", || {
+        (swarm.connected() == DEVICES).then_some(())
+    });
     until("all are online", || (online(&hub.nodes[0].api) == DEVICES as u64).then_some(()));
+    let of_each: Vec<u64> = (0..2)
+        .map(|node| {
+            hub.nodes[node].api.get("/connections?limit=1")["broker"]["connected"]
+                .as_u64()
+                .unwrap_or_default()
+        })
+        .collect();
+    eprintln!("connected to each node: {of_each:?}");
+
     // The listener subscribes before anything is said.
     let mut listener = Session::connect(&hub.mqtt, false, "listener", &hub.api.token).expect("it is let in");
     listener.subscribe("news/#", 1).expect("it is granted");
@@ -90,29 +150,46 @@ fn a_node_that_is_killed_takes_nothing_along() {
         let (mqtt, token, last) = (hub.mqtt.clone(), hub.api.token.clone(), last.clone());
         std::thread::spawn(move || subscriber(&mqtt, &token, &last, &heard))
     };
+
+    let script = hub.nodes[0].api.script("blink", "print(1)");
+    let mut deployments = Vec::new();
     for round in 0..KILLS {
         let (dies, lives) = (round % 2, (round + 1) % 2);
+        let order =
+            json!({ "script": script, "selector": format!("tag=round-{round}"), "health_window_seconds": 5 });
+        let made = hub.nodes[lives].api.post("/deployments", &order);
+        let deployment = made["id"].as_str().expect("an id").to_owned();
         let api = hub.nodes[lives].api.clone();
+        until("the rollout has begun", || {
+            states(&api, &deployment).iter().any(|s| s == "Applying").then_some(())
+        });
         let acknowledged = swarm.acknowledged();
         let killed_at = Instant::now();
         hub.nodes[dies].kill();
+        // Who was connected to the other node need not notice.
         until_within(BACK_WITHIN, "a device notices", || {
             (swarm.connected() < DEVICES || killed_at.elapsed() > Duration::from_secs(1)).then_some(())
         });
         let left = BACK_WITHIN.saturating_sub(killed_at.elapsed());
         until_within(left, "every device is back", || (swarm.connected() == DEVICES).then_some(()));
-        eprintln!("round {round}: all back after {:.1?}", killed_at.elapsed());
+        let back = killed_at.elapsed();
         until("all are online", || (online(&api) == DEVICES as u64).then_some(()));
         until("measurements are taken again", || (swarm.acknowledged() > acknowledged + 100).then_some(()));
+        eprintln!("round {round}: all back after {back:.1?}");
         hub.nodes[dies].again();
+        let is_done = || states(&api, &deployment).iter().all(|state| state == "Done");
+        assert!(waited(ROLLED_OUT_WITHIN, is_done), "round {round}: {:?}", tally(&states(&api, &deployment)));
+        deployments.push(deployment);
     }
     stop.store(true, Ordering::SeqCst);
     speaking.join().expect("it ends");
     last.store(said.load(Ordering::SeqCst), Ordering::SeqCst);
-    all_was_heard(&listening.join().expect("it ends"), said.load(Ordering::SeqCst));
+    let heard = listening.join().expect("it ends");
+    all_was_heard(&heard, said.load(Ordering::SeqCst));
+
     swarm.rest();
     until("everything said is acknowledged", || swarm.is_all_acknowledged().then_some(()));
-    nothing_was_lost(&hub.nodes[1].api, &swarm);
+    nothing_was_lost_or_done_twice(&hub, &swarm, &deployments);
 }
 
 /// Each number, and each for the first time in its order; what was not acknowledged in time may come again.
@@ -122,22 +199,43 @@ fn all_was_heard(heard: &[u64], said: u64) {
         assert!(*number <= newest + 1, "{number} came before {}", newest + 1);
         newest = newest.max(*number);
     }
-    let missing: Vec<u64> = (1..=said).filter(|number| !heard.contains(number)).take(10).collect();
+    let distinct: BTreeSet<u64> = heard.iter().copied().collect();
+    let missing: Vec<u64> = (1..=said).filter(|number| !distinct.contains(number)).take(10).collect();
     assert!(missing.is_empty(), "of {said} numbers these never came: {missing:?}");
     eprintln!("{said} numbers were said, {} heard", heard.len());
 }
 
-fn nothing_was_lost(api: &Api, swarm: &Swarm) {
-    for device in &swarm.devices {
-        let found = api.get(&format!("/devices/{}/telemetry?metric=n&limit=100000", device.id));
+fn is_done(after: &Value) -> bool {
+    after["state"] == "Done" || after == "Done"
+}
+
+fn nothing_was_lost_or_done_twice(hub: &Nodes, swarm: &Swarm, deployments: &[String]) {
+    let api = &hub.nodes[1].api;
+    let lost = each(&swarm.devices, |_, device| {
+        let path = format!("/devices/{}/telemetry?metric=n&limit=100000", device.id);
+        let found = api.get(&path);
         let items = found["items"].as_array().expect("points");
         let stored: Vec<u64> =
             items.iter().filter_map(|item| item["value"].as_f64()).map(|n| n as u64).collect();
         let distinct: BTreeSet<u64> = stored.iter().copied().collect();
         assert_eq!(distinct.len(), stored.len(), "{}: a point is there twice", device.id);
-        let lost: Vec<u64> = (1..=device.done().acknowledged).filter(|n| !distinct.contains(n)).collect();
-        assert!(lost.is_empty(), "{}: acknowledged and lost: {lost:?}", device.id);
+        let done = device.done();
+        assert_eq!(
+            done.ran.values().sum::<u32>(),
+            1,
+            "{}: it ran its script once: {:?}",
+            device.id,
+            done.ran
+        );
+        let facts = api.get(&format!("/activity?kind=task_moved&device={}&limit=100", device.id));
+        let ends = facts["items"].as_array().expect("facts").iter().filter(|fact| is_done(&fact["after"]));
+        assert_eq!(ends.count(), 1, "{}: its task ended once: {facts}", device.id);
+        (1..=done.acknowledged).filter(|n| !distinct.contains(n)).count()
+    });
+    assert_eq!(lost.iter().sum::<usize>(), 0, "points that were acknowledged are missing");
+    for deployment in deployments {
+        assert_eq!(states(api, deployment).len(), PER_ROUND, "a task for each device");
     }
-    eprintln!("{} points acknowledged and stored", swarm.acknowledged());
-    assert_eq!(online(api), json!(DEVICES), "all are there");
+    let connects: u64 = swarm.devices.iter().map(|device| device.done().connects).sum();
+    eprintln!("{} points acknowledged and stored, {connects} connections", swarm.acknowledged());
 }
