@@ -115,6 +115,7 @@ fn a_node_that_ends_or_dies_is_replaced_by_another() {
     says(&one, "draining");
     // A second signal would end it at once.
     assert!(one.ends().success());
+    assert!(!one.log.lock().expect("the log").contains("not everything ended in time"));
     does_all(&two, "two");
 
     let three = place.another("three", &two.api.token);

@@ -88,11 +88,11 @@ impl Lead<'_> {
                     () = lost(&mut lease, &held) => continue,
                     () = run(app.under(held.clone()), stop.clone()) => {}
                 }
-                if stop.is_cancelled() {
-                    return;
+                // It ended, or has nothing to do here, such as where no activity file is set.
+                tokio::select! {
+                    () = lost(&mut lease, &held) => {}
+                    () = stop.cancelled() => return,
                 }
-                // It has nothing to do here, such as where no activity file is set.
-                lost(&mut lease, &held).await;
             }
         });
     }
