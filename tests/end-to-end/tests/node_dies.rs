@@ -101,6 +101,13 @@ fn online(api: &Api) -> u64 {
     api.get("/overview")["devices"]["online"].as_u64().expect("a number")
 }
 
+/// How many clients are connected to each node, by MQTT.
+fn connections(api: &Api) -> Vec<u64> {
+    let found = api.get("/nodes");
+    let items = found["items"].as_array().expect("nodes");
+    items.iter().filter_map(|node| node["figures"]["connections"].as_u64()).collect()
+}
+
 /// The states of the tasks of a deployment.
 fn states(api: &Api, deployment: &str) -> Vec<String> {
     let found = api.get(&format!("/deployments/{deployment}"));
@@ -126,13 +133,10 @@ fn a_node_that_is_killed_takes_nothing_along_ten_times() {
         (swarm.connected() == DEVICES).then_some(())
     });
     until("all are online", || (online(&hub.nodes[0].api) == DEVICES as u64).then_some(()));
-    let of_each: Vec<u64> = (0..2)
-        .map(|node| {
-            hub.nodes[node].api.get("/connections?limit=1")["broker"]["connected"]
-                .as_u64()
-                .unwrap_or_default()
-        })
-        .collect();
+    let of_each = until("they are spread over both", || {
+        let of_each = connections(&hub.nodes[0].api);
+        (of_each.len() == 2 && of_each.iter().all(|count| *count > DEVICES as u64 / 4)).then_some(of_each)
+    });
     eprintln!("connected to each node: {of_each:?}");
 
     // The listener subscribes before anything is said.
