@@ -21,10 +21,10 @@ mod disk;
 #[path = "disk/nodes.rs"]
 mod disk_of_nodes;
 mod packets;
+mod played;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::path::Path;
 
 use motehub_domain::id::TokenId;
 use motehub_domain::kept::{Batch, Message};
@@ -422,20 +422,5 @@ fn play(text: &str) {
 
 #[test]
 fn every_transcript_of_several_nodes_plays_as_written() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts/nodes");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    assert!(paths.len() >= 10, "there are only {} transcripts", paths.len());
-    let failed: Vec<_> = paths
-        .iter()
-        .filter(|path| {
-            let text = std::fs::read_to_string(path).unwrap();
-            let outcome = std::panic::catch_unwind(|| play(&text));
-            if outcome.is_err() {
-                println!("^ in {}", path.display());
-            }
-            outcome.is_err()
-        })
-        .collect();
-    assert!(failed.is_empty(), "{} of {} transcripts failed: {failed:#?}", failed.len(), paths.len());
+    played::all("nodes", 10, play);
 }

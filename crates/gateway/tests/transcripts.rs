@@ -22,10 +22,10 @@
 
 mod disk;
 mod packets;
+mod played;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::path::Path;
 
 use motehub_domain::artifact::{ArtifactKind, Digest};
 use motehub_domain::device::Dialect;
@@ -589,31 +589,5 @@ fn step(world: &mut World, line: &str) {
 
 #[test]
 fn every_transcript_plays_as_written() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts/mqtt");
-    let mut names = Vec::new();
-    let mut folders = vec![folder];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.extension().and_then(|end| end.to_str()) {
-                Some("txt") => names.push(path),
-                _ if path.is_dir() => folders.push(path),
-                _ => {}
-            }
-        }
-    }
-    names.sort();
-    assert!(names.len() >= 60, "there are only {} transcripts", names.len());
-    let failed: Vec<_> = names
-        .iter()
-        .filter(|path| {
-            let text = std::fs::read_to_string(path).unwrap();
-            let outcome = std::panic::catch_unwind(|| play(&text));
-            if outcome.is_err() {
-                println!("^ in {}", path.display());
-            }
-            outcome.is_err()
-        })
-        .collect();
-    assert!(failed.is_empty(), "{} of {} transcripts failed: {failed:#?}", failed.len(), names.len());
+    played::all("mqtt", 60, play);
 }

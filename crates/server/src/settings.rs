@@ -1,13 +1,14 @@
 //! What the server is told at start.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use motehub_domain::network::Network;
 use motehub_domain::topic::TopicFilter;
 use motehub_gateway::mqtt;
 use motehub_store::StoreUrl;
 
+use crate::backup::store_in;
 use crate::clock::Clock;
 use crate::cluster::NodeName;
 use crate::cluster::bus::BusUrl;
@@ -77,6 +78,47 @@ pub struct Settings {
     pub activity_file: Option<PathBuf>,
     /// The clock.
     pub clock: Clock,
+}
+
+impl Settings {
+    /// Those of a hub in a folder that is reached from this machine only, on ports that the system chooses, with
+    /// everything off that can be off.
+    pub fn in_folder(data: &Path) -> Self {
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            data: data.to_owned(),
+            bus: None,
+            node: NodeName::default(),
+            store: store_in(data),
+            http: free,
+            https: None,
+            mqtt: free,
+            mqtt_tls: None,
+            mqtt_ws: None,
+            coap: None,
+            coaps: None,
+            riot_port: 0,
+            nodes: Nodes::default(),
+            mdash: None,
+            aws: None,
+            mdash_app_users: false,
+            pyaiot: Pyaiot::default(),
+            pusher: Pusher::default(),
+            esp_firmware: None,
+            line: Units::default(),
+            mqtt_anonymous: Vec::new(),
+            balancers: Vec::new(),
+            mqtt_limits: mqtt::Limits::default(),
+            tls_files: None,
+            public_url: None,
+            firmware_bytes_max: 4 * 1024 * 1024,
+            webhook_networks: Vec::new(),
+            smtp: None,
+            keep: Keep::default(),
+            activity_file: None,
+            clock: Clock::System,
+        }
+    }
 }
 
 /// A mail server, and from whom mails come.

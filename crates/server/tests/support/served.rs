@@ -77,40 +77,18 @@ impl Served {
 pub(super) fn settings(data: &Path, clock: &Clock) -> Settings {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     Settings {
-        data: data.to_owned(),
-        bus: None,
-        node: motehub_server::NodeName::default(),
         store: servers::store_of(data).parse().unwrap(),
-        http: free,
-        mqtt: free,
-        https: None,
-        mqtt_tls: None,
-        mqtt_ws: None,
-        coap: None,
-        coaps: None,
         nodes: Nodes { websocket: Some(free), ..Nodes::default() },
-        riot_port: 0,
         mdash: Some(free),
         aws: Some(free),
-        mdash_app_users: false,
         pyaiot: Pyaiot { address: Some(free), ..Pyaiot::default() },
         pusher: Pusher {
             address: Some(free),
             origins: vec!["http://page.example".to_owned()],
             ..Pusher::default()
         },
-        esp_firmware: None,
-        line: motehub_server::Units::default(),
-        mqtt_anonymous: Vec::new(),
-        balancers: Vec::new(),
-        mqtt_limits: motehub_gateway::mqtt::Limits::default(),
-        tls_files: None,
         webhook_networks: vec![motehub_domain::network::Network::of([127, 0, 0, 1].into())],
-        smtp: None,
-        keep: motehub_server::Keep::default(),
-        activity_file: None,
-        public_url: None,
-        firmware_bytes_max: 4 * 1024 * 1024,
         clock: clock.clone(),
+        ..Settings::in_folder(data)
     }
 }

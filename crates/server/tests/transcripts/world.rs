@@ -58,37 +58,16 @@ impl World {
         let board = Board::new();
         let places = ["a", "b"].map(|node| (format!("{node}.ip"), nodes.address(node).to_string()));
         let settings = Settings {
-            data: data.path().to_owned(),
-            bus: None,
-            node: motehub_server::NodeName::default(),
             store: servers::store_of(data.path()).parse().unwrap(),
-            http: free,
-            mqtt: free,
-            https: None,
-            mqtt_tls: None,
-            mqtt_ws: None,
             coap: Some(free),
-            coaps: None,
             nodes: motehub_server::Nodes { websocket: Some(free), mqtt: Some(free), mqtt_sn: Some(free) },
             riot_port: nodes.port(),
             mdash: Some(free),
-            aws: None,
-            mdash_app_users: false,
             pyaiot: Pyaiot { address: Some(free), ..Pyaiot::default() },
-            pusher: motehub_server::Pusher::default(),
             esp_firmware: Some(EspFirmware { port: board.port(), networks: Vec::new(), logstash: None }),
-            line: motehub_server::Units::default(),
-            mqtt_anonymous: Vec::new(),
-            balancers: Vec::new(),
-            mqtt_limits: motehub_gateway::mqtt::Limits::default(),
-            tls_files: None,
             webhook_networks: vec![motehub_domain::network::Network::of([127, 0, 0, 1].into())],
-            smtp: None,
-            keep: motehub_server::Keep::default(),
-            activity_file: None,
-            public_url: None,
-            firmware_bytes_max: 4 * 1024 * 1024,
             clock: clock.clone(),
+            ..Settings::in_folder(data.path())
         };
         let server = runtime.block_on(Server::bind(settings)).unwrap();
         let token = runtime
