@@ -23,6 +23,7 @@ pub(crate) fn test(root: &Path) -> anyhow::Result<()> {
     run(root, "npm --prefix integrations/node-red --silent test")?;
     format_and_lints(root)?;
     unit_tests(root)?;
+    hub_tests_on_postgres(root)?;
     end_to_end_tests(root)?;
     node_tests(root, "tests/browser")?;
     node_tests(root, "tests/node-red")
@@ -39,6 +40,12 @@ fn unit_tests(root: &Path) -> anyhow::Result<()> {
     let exclude: String =
         end_to_end_packages(root)?.iter().map(|name| format!(" --exclude {name}")).collect();
     run(root, &format!("cargo test --workspace --locked{exclude}"))
+}
+
+/// What hubs are tested with from outside, once more with hubs that keep their state in PostgreSQL.
+fn hub_tests_on_postgres(root: &Path) -> anyhow::Result<()> {
+    let tests = "--test api --test people --test transcripts";
+    run_with(root, &format!("cargo test --workspace --locked {tests}"), &[("MOTEHUB_TEST_STORE", "postgres")])
 }
 
 /// The real binary, real sockets, real clients.
@@ -76,7 +83,13 @@ fn end_to_end_packages(root: &Path) -> anyhow::Result<Vec<String>> {
 
 /// Runs one command line (its words are separated by blanks) and says how long it took.
 fn run(root: &Path, line: &str) -> anyhow::Result<()> {
-    println!("==> {line}");
+    run_with(root, line, &[])
+}
+
+/// The same with more in its environment.
+fn run_with(root: &Path, line: &str, more: &[(&str, &str)]) -> anyhow::Result<()> {
+    let more_said: String = more.iter().map(|(name, value)| format!("{name}={value} ")).collect();
+    println!("==> {more_said}{line}");
     let mut words = line.split_whitespace();
     let program = words.next().context("an empty command line")?;
     let started = Instant::now();
@@ -84,6 +97,7 @@ fn run(root: &Path, line: &str) -> anyhow::Result<()> {
         .args(words)
         .current_dir(root)
         .envs(environment(root)?)
+        .envs(more.iter().copied())
         .status()
         .with_context(|| format!("starting `{program}`"))?;
     if !status.success() {

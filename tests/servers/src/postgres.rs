@@ -73,7 +73,7 @@ impl Postgres {
         );
         let data = postgres.data();
         let mut lines = fs::read_to_string(data.join("postgresql.conf")).expect("its settings");
-        lines.push_str("listen_addresses = '127.0.0.1'\nshared_buffers = 32MB\nlog_min_messages = fatal\n");
+        lines.push_str("listen_addresses = '127.0.0.1'\nshared_buffers = 32MB\nmax_connections = 500\nlog_min_messages = fatal\n");
         lines.push_str(&format!("unix_socket_directories = '{}'\n", postgres.folder.display()));
         lines.push_str(&settings.join("\n"));
         fs::write(data.join("postgresql.conf"), lines).expect("its settings");

@@ -210,9 +210,9 @@ async fn conditions_are_kept_and_a_second_reader_sees_the_change() {
     let mut reader = Reader::open(&hub, &hub.ada, "", None).await.unwrap();
     reader.next().await.unwrap();
     reader.say(&json!({ "watch": [device] }).to_string()).await;
-    // It is watched when what was said after that is answered.
+    // It is watched when what was said after that is answered; that the lamp was made may come before.
     reader.say("x").await;
-    assert!(reader.next().await.unwrap()["error"].is_string());
+    while !reader.next().await.unwrap()["error"].is_string() {}
     let send = async |tag: &str, value: bool| {
         let answer = hub.send("PATCH", &path, &hub.ada, &[("If-Match", tag)], Some(&on(value))).await;
         (answer.status, answer.head.to_lowercase().contains("etag: \"1\""))

@@ -154,6 +154,12 @@ impl Hub {
                 }
             }
         }
+        if servers::is_postgres() {
+            let everything = "select database_to_xml(true, false, '')";
+            bytes.extend(
+                servers::Postgres::shared_psql(&servers::store_of(self.data.path()), everything).bytes(),
+            );
+        }
         bytes
     }
 }
