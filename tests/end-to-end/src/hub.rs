@@ -241,7 +241,7 @@ impl Api {
             .header("Content-Type", "application/json");
         let request = request.body(body.unwrap_or_default().to_owned()).expect("a request");
         let mut answer = agent.run(request).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
-        let text = answer.body_mut().with_config().limit(100 << 20).read_to_string().expect("a text");
+        let text = answer.body_mut().with_config().limit(300 << 20).read_to_string().expect("a text");
         (answer.status().as_u16(), text)
     }
 
