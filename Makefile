@@ -27,10 +27,11 @@ check: ## the quick part of it, for before a commit: format, lints, tidy, unit t
 gen: ## write the generated files again: OpenAPI, the dashboard's API types, the command-line reference
 	cargo xtask gen
 
-bench: ## measure the hub beside mosquitto and print a table (some minutes)
+bench: ## measure the hub beside mosquitto, and one to three nodes beside SQLite (some minutes)
 	xtask/setup.sh bench
 	cargo build --release --locked --package motehub --package bench
 	target/release/bench
+	target/release/bench nodes
 
 deb: ## make the Debian package: program, units of hub and gateways, guide (in target/deb)
 	xtask/setup.sh run

@@ -4,7 +4,7 @@
 #
 #   xtask/setup.sh run     what building and running the hub needs, the built dashboard included
 #   xtask/setup.sh test    that, and what the tests need: a browser, MQTT clients, Python packages, MicroPython, Node-RED
-#   xtask/setup.sh bench   what running the hub needs, and Debian's mosquitto, unpacked but not installed
+#   xtask/setup.sh bench   what running the hub needs, PostgreSQL, NATS, and Debian's mosquitto, unpacked but not installed
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -26,7 +26,8 @@ export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1
 
 main() {
     case "${1:-}" in
-    run | bench) packages=$run_packages ;;
+    run) packages=$run_packages ;;
+    bench) packages="$run_packages python3 python3-venv $server_packages" ;;
     test) packages="$run_packages $test_packages $server_packages" ;;
     *) stop "usage: xtask/setup.sh run|test|bench" ;;
     esac
@@ -40,7 +41,10 @@ main() {
         python_packages
         virtual_micropython
     fi
-    if [ "$1" = bench ]; then broker; fi
+    if [ "$1" = bench ]; then
+        python_packages
+        broker
+    fi
     dashboard
 }
 

@@ -65,10 +65,33 @@ impl Broker {
         login: &Login,
         (mqtt, http): (SocketAddr, SocketAddr),
     ) -> anyhow::Result<Self> {
-        let mut command = match kind {
+        let command = match kind {
             Kind::Hub => hub(&programs.hub, folder, mqtt, http),
             Kind::Mosquitto => mosquitto(&programs.mosquitto, folder, mqtt)?,
         };
+        Self::run(kind, command, folder, login, (mqtt, http)).await
+    }
+
+    /// A hub with more arguments, such as a node of several.
+    pub(crate) async fn node(
+        program: &Path,
+        folder: &Path,
+        login: &Login,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        let (mqtt, http) = (free_address()?, free_address()?);
+        let mut command = hub(program, folder, mqtt, http);
+        command.args(arguments);
+        Self::run(Kind::Hub, command, folder, login, (mqtt, http)).await
+    }
+
+    async fn run(
+        kind: Kind,
+        mut command: Command,
+        folder: &Path,
+        login: &Login,
+        (mqtt, http): (SocketAddr, SocketAddr),
+    ) -> anyhow::Result<Self> {
         let log = fs::File::create(folder.join(format!("{kind:?}.log")))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let start = Instant::now();
@@ -102,11 +125,48 @@ impl Broker {
 
 /// Processor time of all threads of a process, in microseconds.
 pub(crate) fn cpu_us(pid: u32) -> anyhow::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, numbers) = stat.rsplit_once(')').context("/proc/PID/stat has a name in brackets")?;
-    // Behind the name, field 3 is the first: utime is field 14, stime 15 (proc(5)).
-    let ticks = numbers.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-    Ok(ticks.sum::<Result<f64, _>>()? * TICK_US)
+    Ok(Stat::of(pid)?.own_us)
+}
+
+/// Processor time of a process and of those that it started, also of those that have ended, in microseconds.
+pub(crate) fn family_cpu_us(pid: u32) -> anyhow::Result<f64> {
+    let mut sum = 0.0;
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(other) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One that has ended meanwhile is counted at its parent.
+        let Ok(stat) = Stat::of(other) else { continue };
+        if other == pid {
+            sum += stat.own_us + stat.ended_us;
+        } else if stat.parent == pid {
+            sum += stat.own_us;
+        }
+    }
+    Ok(sum)
+}
+
+/// What `/proc/PID/stat` says.
+struct Stat {
+    parent: u32,
+    /// Processor time of its threads.
+    own_us: f64,
+    /// Processor time of children that it waited for.
+    ended_us: f64,
+}
+
+impl Stat {
+    fn of(pid: u32) -> anyhow::Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let (_, numbers) = stat.rsplit_once(')').context("/proc/PID/stat has a name in brackets")?;
+        // Behind the name, field 3 is the first: ppid is field 4, then utime 14, stime, cutime, cstime (proc(5)).
+        let fields: Vec<&str> = numbers.split_whitespace().collect();
+        let ticks = |first: usize| {
+            let two = fields.get(first..first + 2).context("/proc/PID/stat is too short")?;
+            anyhow::Ok(two.iter().map(|field| field.parse::<f64>()).sum::<Result<f64, _>>()? * TICK_US)
+        };
+        let parent = fields.get(1).context("/proc/PID/stat is too short")?.parse()?;
+        Ok(Self { parent, own_us: ticks(11)?, ended_us: ticks(13)? })
+    }
 }
 
 /// Memory that a process holds (VmRSS), in kB.
@@ -125,10 +185,15 @@ impl Drop for Broker {
 }
 
 /// Makes a token with which a program may do everything.
-pub(crate) fn add_token(programs: &Programs, folder: &Path, name: &str) -> anyhow::Result<String> {
-    let mut command = Command::new(&programs.hub);
+pub(crate) fn add_token(
+    program: &Path,
+    folder: &Path,
+    name: &str,
+    arguments: &[&str],
+) -> anyhow::Result<String> {
+    let mut command = Command::new(program);
     command.args(["token", "add", name, "--role", "admin", "--data"]).arg(folder.join("data"));
-    let made = command.output().with_context(|| format!("starting {}", programs.hub.display()))?;
+    let made = command.args(arguments).output().with_context(|| format!("starting {}", program.display()))?;
     ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     Ok(String::from_utf8(made.stdout)?.trim().to_owned())
 }

@@ -51,7 +51,7 @@ struct Target<'a> {
 /// Measures it once and prints a table.
 pub(crate) fn coap(programs: &Programs, python: Option<PathBuf>, count: usize) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("motehub-bench-").tempdir()?;
-    let token = broker::add_token(programs, folder.path(), "coap")?;
+    let token = broker::add_token(&programs.hub, folder.path(), "coap", &[])?;
     let (hub, ready) = hub(programs, folder.path())?;
     let address = |name: &str| ready[name].as_str().context("no address")?.parse().context("an address");
     let api = Api::new(address("http")?, &token);

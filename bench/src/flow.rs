@@ -34,7 +34,7 @@ const DISSERTATION: [(&str, u32); 4] =
 /// Measures it once and prints a table.
 pub(crate) async fn flow(programs: &Programs, interpreter: Option<PathBuf>) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("motehub-bench-").tempdir()?;
-    let token = broker::add_token(programs, folder.path(), "flow")?;
+    let token = broker::add_token(&programs.hub, folder.path(), "flow", &[])?;
     let mut command = Command::new(&programs.hub);
     command.arg("serve").arg("--data").arg(folder.path().join("data"));
     command.args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);

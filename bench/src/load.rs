@@ -24,7 +24,9 @@ pub(crate) const STORED_EACH: usize = 2_000;
 /// QoS 1 messages of a publisher that are not acknowledged.
 const IN_FLIGHT: usize = 20;
 /// QoS 0 messages of each publisher.
-const PLAIN_EACH: usize = 4_000;
+pub(crate) const PLAIN_EACH: usize = 4_000;
+/// What hears all of them.
+pub(crate) const PLAIN: &str = "devices/+/bench";
 /// QoS 0 messages that are written at once.
 const BURST: usize = 10;
 /// Messages of the fan-out.
@@ -64,21 +66,37 @@ pub(crate) fn payload(n: usize) -> Vec<u8> {
 /// QoS 1 telemetry of 100 devices: the time until all is acknowledged.
 pub(crate) async fn acknowledged(broker: &Broker, devices: &[Login]) -> anyhow::Result<Cost> {
     let connections = open_all(broker.mqtt, &devices[..PUBLISHERS]).await?;
-    let mut tasks = JoinSet::new();
     let start = Start::now(broker)?;
-    for (connection, device) in connections.into_iter().zip(devices) {
-        tasks.spawn_local(publish_acknowledged(connection, topic(device, "telemetry")));
-    }
-    all(tasks).await.context("QoS 1 fan-in")?;
+    publish_all(connections, devices, STORED_EACH, payload).await?;
     start.cost(broker, PUBLISHERS * STORED_EACH)
 }
 
-async fn publish_acknowledged(mut connection: Connection, topic: String) -> anyhow::Result<()> {
+/// Each device publishes so many messages of QoS 1, and all are acknowledged.
+pub(crate) async fn publish_all(
+    connections: Vec<Connection>,
+    devices: &[Login],
+    each: usize,
+    payload: fn(usize) -> Vec<u8>,
+) -> anyhow::Result<()> {
+    let mut tasks = JoinSet::new();
+    for (connection, device) in connections.into_iter().zip(devices) {
+        tasks.spawn_local(publish_acknowledged(connection, topic(device, "telemetry"), each, payload));
+    }
+    all(tasks).await.context("QoS 1 fan-in")?;
+    Ok(())
+}
+
+async fn publish_acknowledged(
+    mut connection: Connection,
+    topic: String,
+    each: usize,
+    payload: fn(usize) -> Vec<u8>,
+) -> anyhow::Result<()> {
     let (mut sent, mut acknowledged) = (0, 0);
     let mut packets = Vec::new();
-    while acknowledged < STORED_EACH {
+    while acknowledged < each {
         packets.clear();
-        while sent < STORED_EACH && sent - acknowledged < IN_FLIGHT {
+        while sent < each && sent - acknowledged < IN_FLIGHT {
             sent += 1;
             publish(&mut packets, &topic, u16::try_from(sent).ok(), &payload(sent));
         }
@@ -93,17 +111,27 @@ async fn publish_acknowledged(mut connection: Connection, topic: String) -> anyh
 /// QoS 0 messages of 100 devices to one subscriber: the time until all are there.
 pub(crate) async fn plain(broker: &Broker, devices: &[Login], program: &Login) -> anyhow::Result<Cost> {
     let mut subscriber = Connection::open(broker.mqtt, program).await?;
-    subscriber.subscribe("devices/+/bench").await?;
+    subscriber.subscribe(PLAIN).await?;
     let connections = open_all(broker.mqtt, &devices[..PUBLISHERS]).await?;
+    let start = Start::now(broker)?;
+    hear_all(subscriber, connections, devices).await?;
+    start.cost(broker, PUBLISHERS * PLAIN_EACH)
+}
+
+/// Each device publishes its messages of QoS 0, and one hears all of them.
+pub(crate) async fn hear_all(
+    subscriber: Connection,
+    connections: Vec<Connection>,
+    devices: &[Login],
+) -> anyhow::Result<()> {
     let ahead = Rc::new(Semaphore::new(PUBLISHERS * BURST));
     let mut tasks = JoinSet::new();
-    let start = Start::now(broker)?;
     for (connection, device) in connections.into_iter().zip(devices) {
         tasks.spawn_local(publish_plain(connection, topic(device, "bench"), ahead.clone()));
     }
     tasks.spawn_local(receive(subscriber, PUBLISHERS * PLAIN_EACH, ahead));
     all(tasks).await.context("QoS 0 fan-in")?;
-    start.cost(broker, PUBLISHERS * PLAIN_EACH)
+    Ok(())
 }
 
 async fn publish_plain(

@@ -7,6 +7,7 @@ mod flow;
 mod history;
 mod latency;
 mod load;
+mod nodes;
 mod running;
 mod storm;
 mod table;
@@ -81,6 +82,14 @@ enum Other {
         #[command(flatten)]
         hub: Hub,
     },
+    /// Stored telemetry and messages between nodes: a hub on SQLite, and one of one, two and three nodes on PostgreSQL
+    Nodes {
+        /// How often everything is measured; the table shows medians
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=i64::from(RUNS_MAX)))]
+        runs: u16,
+        #[command(flatten)]
+        hub: Hub,
+    },
     /// Virtual boards at one CoAP listener, in the clear and over DTLS, beside aiocoap's server
     Coap {
         /// How many boards
@@ -111,6 +120,9 @@ fn main() -> anyhow::Result<()> {
     match arguments.other {
         Some(Other::Storm { devices, hub }) => {
             return local.block_on(&runtime, storm::storm(&alone(hub), usize::from(devices)));
+        }
+        Some(Other::Nodes { runs, hub }) => {
+            return local.block_on(&runtime, nodes::nodes(&hub.program, runs));
         }
         Some(Other::Coap { devices, python, hub }) => {
             return coap::coap(&alone(hub), python, usize::from(devices));
@@ -163,7 +175,7 @@ async fn prepare(programs: &Programs, folder: &Path) -> anyhow::Result<Clients> 
     let mut logins = Vec::with_capacity(count);
     for number in 0..count.div_ceil(SESSIONS_PER_TOKEN) {
         let name = format!("bench-{number}");
-        let password = broker::add_token(programs, folder, &name)?;
+        let password = broker::add_token(&programs.hub, folder, &name, &[])?;
         logins.extend((0..SESSIONS_PER_TOKEN).map(|n| program(&name, &password, n)));
     }
     let hub = Broker::start(Kind::Hub, programs, folder, &logins[0]).await?;

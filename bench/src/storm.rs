@@ -36,7 +36,7 @@ struct Pages {
 /// Measures it once and prints lines of the table.
 pub(crate) async fn storm(programs: &Programs, count: usize) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("motehub-bench-").tempdir()?;
-    let visitor = crate::program("storm", &broker::add_token(programs, folder.path(), "storm")?, 0);
+    let visitor = crate::program("storm", &broker::add_token(&programs.hub, folder.path(), "storm", &[])?, 0);
     let hub = Broker::start(Kind::Hub, programs, folder.path(), &visitor).await?;
     eprintln!("bench: connecting {count} devices");
     let api = Api::new(hub.http, &visitor.password);

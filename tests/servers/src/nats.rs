@@ -59,6 +59,12 @@ impl Nats {
         format!("tls://localhost:{}", self.port)
     }
 
+    /// The process whose child it is; 0 if it does not run.
+    pub fn pid(&self) -> u32 {
+        let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        watcher.as_ref().map_or(0, Child::id)
+    }
+
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port
