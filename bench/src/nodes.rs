@@ -19,6 +19,8 @@ use crate::wire::{Connection, Login};
 
 /// What is compared.
 const HUBS: [(&str, usize); 4] = [("SQLite", 0), ("PostgreSQL", 1), ("two nodes", 2), ("three nodes", 3)];
+/// Connections that do nothing, at the first node.
+const IDLE: usize = 3000;
 /// Points of a message of many.
 const MANY: usize = 100;
 /// Messages of many points of each device.
@@ -29,7 +31,8 @@ const BEFORE_MS: u128 = 600_000;
 const CHECKED_EVERY: usize = 20;
 
 /// What is measured, and with how many digits behind the point it is shown.
-const ROWS: [(&str, usize); 10] = [
+const ROWS: [(&str, usize); 11] = [
+    ("memory per idle connection (of 3,000), kB", 1),
     ("QoS 1 telemetry, 100 connections: acknowledged/s", 0),
     ("CPU µs per message: hub", 1),
     ("CPU µs per message: PostgreSQL", 1),
@@ -39,7 +42,7 @@ const ROWS: [(&str, usize); 10] = [
     ("QoS 0, 100 to 1 at the first node: delivered/s", 0),
     ("CPU µs per message: hub", 1),
     ("CPU µs per message: NATS", 1),
-    ("memory of a node then, MB", 0),
+    ("memory of a node at the end, MB", 0),
 ];
 type Round = [f64; ROWS.len()];
 
@@ -79,32 +82,41 @@ impl Setup {
             None => format!("sqlite:{}", first.join("data/motehub.db").display()),
         };
         setup.program.password = add_token(program, first, "bench", &["--store", &store])?;
-        let bus = setup.nats.as_ref().map(Nats::url);
-        for (index, folder) in setup.folders.iter().enumerate() {
+        // The memory that it takes to register devices is not what is measured: all is started anew after that.
+        setup.run_nodes(program, &store, 1).await?;
+        setup.devices = setup.api().add_devices(IDLE)?;
+        setup.nodes.clear();
+        setup.run_nodes(program, &store, count.max(1)).await?;
+        Ok(setup)
+    }
+
+    async fn run_nodes(&mut self, program: &Path, store: &str, count: usize) -> anyhow::Result<()> {
+        let bus = self.nats.as_ref().map(Nats::url);
+        let first = self.folders[0].path();
+        for (index, folder) in self.folders.iter().enumerate().take(count) {
             let name = format!("node-{index}");
-            let mut arguments = vec!["--store", &store];
+            let mut arguments = vec!["--store", store];
             arguments.extend(bus.iter().flat_map(|bus| ["--bus", bus, "--node", &name]));
             if index > 0 {
                 let copied =
                     Command::new("cp").arg("-a").arg(first.join("data")).arg(folder.path()).status()?;
                 ensure!(copied.success(), "the keys of the first node are not copied");
             }
-            let node = Broker::node(program, folder.path(), &setup.program, &arguments).await?;
-            setup.nodes.push(node);
+            self.nodes.push(Broker::node(program, folder.path(), &self.program, &arguments).await?);
         }
-        setup.devices = setup.api().add_devices(PUBLISHERS)?;
-        Ok(setup)
+        Ok(())
     }
 
     fn api(&self) -> Api {
         Api::new(self.nodes[0].http, &self.program.password)
     }
 
-    /// Connections of all devices, in turn at each node.
+    /// Connections of all devices that publish, in turn at each node.
     async fn connect(&self) -> anyhow::Result<Vec<Connection>> {
-        let mut connections: Vec<Option<Connection>> = self.devices.iter().map(|_| None).collect();
+        let devices = &self.devices[..PUBLISHERS];
+        let mut connections: Vec<Option<Connection>> = devices.iter().map(|_| None).collect();
         for (index, node) in self.nodes.iter().enumerate() {
-            let here = self.devices.iter().skip(index).step_by(self.nodes.len()).cloned();
+            let here = devices.iter().skip(index).step_by(self.nodes.len()).cloned();
             let opened = open_all(node.mqtt, &here.collect::<Vec<_>>()).await?;
             for (place, connection) in
                 connections.iter_mut().skip(index).step_by(self.nodes.len()).zip(opened)
@@ -124,6 +136,10 @@ impl Setup {
     }
 
     async fn measure(&self) -> anyhow::Result<Round> {
+        let empty = self.nodes[0].memory_kb()?;
+        let idle = open_all(self.nodes[0].mqtt, &self.devices).await?;
+        let idle_kb = (self.nodes[0].memory_kb()? - empty) / IDLE as f64;
+        drop(idle);
         let single = (PUBLISHERS * STORED_EACH) as f64;
         let (connections, before, begun) = (self.connect().await?, self.used()?, Instant::now());
         publish_all(connections, &self.devices, STORED_EACH, payload).await?;
@@ -132,7 +148,7 @@ impl Setup {
         let (connections, began, begun) = (self.connect().await?, self.used()?, Instant::now());
         publish_all(connections, &self.devices, MANY_EACH, many).await?;
         let (many_s, ended) = (begun.elapsed().as_secs_f64(), self.used()?);
-        for device in self.devices.iter().step_by(CHECKED_EVERY) {
+        for device in self.devices[..PUBLISHERS].iter().step_by(CHECKED_EVERY) {
             self.api().check_stored(device, STORED_EACH + MANY_EACH * MANY)?;
         }
         let store = |used: &Used| used.hub + if used.postgres.is_nan() { 0.0 } else { used.postgres };
@@ -145,6 +161,7 @@ impl Setup {
         let (heard_s, last) = (begun.elapsed().as_secs_f64(), self.used()?);
         let memory = self.nodes.iter().map(Broker::memory_kb).sum::<anyhow::Result<f64>>()?;
         Ok([
+            idle_kb,
             single / single_s,
             (after.hub - before.hub) / single,
             (after.postgres - before.postgres) / single,
