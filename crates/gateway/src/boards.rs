@@ -1,5 +1,6 @@
 //! Boards with ESP-FIRMWARE, which have an HTTP server: they are asked whether they are there, and posted their script.
-//! Each has a task of its own; what it does next is decided in `board`, `exchange` is one request, `call` does both.
+//! Each has a task of its own while they are called from here; what it does next is decided in `board`, `exchange` is
+//! one request, `call` does both. Who they are and what they say by MQTT is known also where another node calls them.
 //!
 //! Only addresses that the hub allows come here. Nothing that a board answers leads anywhere else.
 
@@ -48,19 +49,39 @@ struct Shared {
     next_connection: AtomicU64,
     shutdown: CancellationToken,
     tasks: TaskTracker,
-    known: Mutex<HashMap<DeviceId, Known>>,
+    known: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    boards: HashMap<DeviceId, Known>,
+    /// The hub on whose behalf they are called, while they are.
+    caller: Option<Arc<dyn Hub>>,
 }
 
 struct Known {
     address: SocketAddr,
-    words: mpsc::Sender<Word>,
-    forgotten: CancellationToken,
+    /// What of ours it runs, as far as was known when it was looked up.
+    runs: Option<Digest>,
+    called: Option<Called>,
     /// Its MQTT connections: its script hears on one of them.
     ears: Vec<(ConnectionId, mpsc::Sender<Downlink>)>,
 }
 
+/// The task of a board. Dropping it ends it.
+struct Called {
+    words: mpsc::Sender<Word>,
+    forgotten: CancellationToken,
+}
+
+impl Drop for Called {
+    fn drop(&mut self) {
+        self.forgotten.cancel();
+    }
+}
+
 impl Boards {
-    /// None yet.
+    /// None yet, and nobody is called.
     pub fn new(hub: Arc<dyn Hub>) -> Self {
         Self(Arc::new(Shared {
             hub,
@@ -73,52 +94,81 @@ impl Boards {
         }))
     }
 
-    /// A board is at this address, and runs this of ours as far as is known. Nothing happens if that was known.
+    /// From now on they are called, on behalf of this hub.
+    pub fn call(&self, hub: Arc<dyn Hub>) {
+        let mut known = self.known();
+        for (device, board) in &mut known.boards {
+            board.called = Some(self.begin(*device, board, hub.clone()));
+        }
+        known.caller = Some(hub);
+    }
+
+    /// They are not called from here any more.
+    pub fn rest(&self) {
+        let mut known = self.known();
+        known.caller = None;
+        known.boards.values_mut().for_each(|board| board.called = None);
+    }
+
+    /// Whether they are called from here.
+    pub fn are_called(&self) -> bool {
+        self.known().caller.is_some()
+    }
+
+    /// A board is at this address, and runs this of ours as far as is known. Nothing happens if it is called there.
     pub fn know(&self, device: DeviceId, address: SocketAddr, runs: Option<Digest>) {
         let mut known = self.known();
-        let ears = match known.remove(&device) {
-            Some(board) if board.address == address => {
-                known.insert(device, board);
+        let ears = match known.boards.remove(&device) {
+            Some(board) if board.address == address && board.called.is_some() => {
+                known.boards.insert(device, board);
                 return;
             }
-            Some(board) => {
-                board.forgotten.cancel();
-                board.ears
-            }
+            Some(board) => board.ears,
             None => Vec::new(),
         };
+        let mut board = Known { address, runs, called: None, ears };
+        board.called = known.caller.clone().map(|hub| self.begin(device, &board, hub));
+        known.boards.insert(device, board);
+    }
+
+    fn begin(&self, device: DeviceId, board: &Known, hub: Arc<dyn Hub>) -> Called {
         let (words, heard) = mpsc::channel(WORDS_MAX);
         let forgotten = self.0.shutdown.child_token();
-        known.insert(device, Known { address, words, forgotten: forgotten.clone(), ears });
-        drop(known);
-        self.0.tasks.spawn(call::run(self.0.clone(), device, address, runs, heard, forgotten));
+        let (shared, end) = (self.0.clone(), forgotten.clone());
+        self.0.tasks.spawn(call::run(shared, hub, (device, board.address), board.runs, heard, end));
+        Called { words, forgotten }
     }
 
     /// It is not called any more.
     pub fn forget(&self, device: DeviceId) {
-        if let Some(board) = self.known().remove(&device) {
-            board.forgotten.cancel();
+        self.known().boards.remove(&device);
+    }
+
+    /// Whether a device is a board that is called, by whatever node.
+    pub fn knows(&self, device: DeviceId) -> bool {
+        self.known().boards.contains_key(&device)
+    }
+
+    /// Something was heard of a board: its task is told, if that is here.
+    pub fn tell(&self, device: DeviceId, word: Word) {
+        let known = self.known();
+        let called = known.boards.get(&device).and_then(|board| board.called.as_ref());
+        if called.is_some_and(|called| called.words.try_send(word).is_err()) {
+            metrics::counter!("motehub_boards_words_dropped_total").increment(1);
         }
     }
 
-    /// Whether a device is a board that is called.
-    pub fn knows(&self, device: DeviceId) -> bool {
-        self.known().contains_key(&device)
-    }
-
-    /// Something was heard of a board.
-    pub fn tell(&self, device: DeviceId, word: Word) {
-        let known = self.known();
-        let is_lost = known.get(&device).is_some_and(|board| board.words.try_send(word).is_err());
-        if is_lost {
-            metrics::counter!("motehub_boards_words_dropped_total").increment(1);
+    /// Says something to the script of a board, by way of its MQTT connections to this node. A full queue loses it.
+    pub fn pass_on(&self, device: DeviceId, downlink: &Downlink) {
+        for (_, ear) in self.known().boards.get(&device).into_iter().flat_map(|board| &board.ears) {
+            let _ = ear.try_send(downlink.clone());
         }
     }
 
     /// An MQTT connection begins. Returns whether it is one of a board, whose connections say nothing of whether it is
     /// there.
     pub fn connected(&self, connection: &Connection, downlinks: &mpsc::Sender<Downlink>) -> bool {
-        match self.known().get_mut(&connection.device) {
+        match self.known().boards.get_mut(&connection.device) {
             Some(board) => {
                 board.ears.push((connection.id, downlinks.clone()));
                 true
@@ -127,16 +177,14 @@ impl Boards {
         }
     }
 
-    /// An MQTT connection ended. If it was one of a board, that may be away.
-    pub fn left(&self, connection: ConnectionId) {
-        for board in self.known().values_mut() {
-            let before = board.ears.len();
-            board.ears.retain(|(id, _)| *id != connection);
-            if board.ears.len() < before {
-                let _ = board.words.try_send(Word::Left);
-                return;
-            }
-        }
+    /// An MQTT connection ended. Returns the board of which it was one: that may be away.
+    pub fn left(&self, connection: ConnectionId) -> Option<DeviceId> {
+        let mut known = self.known();
+        let is_it =
+            |ears: &[(ConnectionId, mpsc::Sender<Downlink>)]| ears.iter().any(|(id, _)| *id == connection);
+        let (device, board) = known.boards.iter_mut().find(|(_, board)| is_it(&board.ears))?;
+        board.ears.retain(|(id, _)| *id != connection);
+        Some(*device)
     }
 
     /// Runs until `shutdown`, and then until what is under way has ended.
@@ -147,20 +195,12 @@ impl Boards {
         let _ = timeout(DRAIN_MAX, self.0.tasks.wait()).await;
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<DeviceId, Known>> {
+    fn known(&self) -> MutexGuard<'_, Table> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shared {
-    /// Says something to the script of a board, by way of MQTT. A full queue loses it.
-    fn pass_on(&self, device: DeviceId, downlink: &Downlink) {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, ear) in known.get(&device).into_iter().flat_map(|board| &board.ears) {
-            let _ = ear.try_send(downlink.clone());
-        }
-    }
-
     /// Milliseconds since the boards began.
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)

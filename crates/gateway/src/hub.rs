@@ -94,6 +94,12 @@ pub trait Hub: Send + Sync + 'static {
     /// Everything that was kept, for a gateway that starts.
     fn recall(&self) -> Answer<'_, Result<Recalled, UplinkError>>;
 
+    /// Whether boards may be called and units dialled from here: of several nodes of a hub one at a time does. Asked
+    /// before each time, since another one may have taken over from a process that stood still.
+    fn may_call(&self) -> bool {
+        true
+    }
+
     /// The other nodes of the hub; `None` where it is alone.
     fn nodes(&self) -> Option<&dyn Nodes> {
         None

@@ -1,5 +1,6 @@
 //! Units: plain TCP devices that say a line for each reading, or are told one for each change. Each has a task of its
 //! own, and one connection at a time; `unit` is the task, `call` one connection per change, `standing` one that stands.
+//! Units that dial in are heard wherever they come; the others are dialled from one place at a time.
 //!
 //! Only addresses inside the networks that a setting allows are dialled or heard, and a name is weighed by what it
 //! resolves to. Nothing that a unit says leads anywhere else.
@@ -70,6 +71,8 @@ struct Shared {
     shutdown: CancellationToken,
     tasks: TaskTracker,
     known: Mutex<HashMap<DeviceId, Known>>,
+    /// The hub on whose behalf units are dialled, while they are.
+    dialler: Mutex<Option<Arc<dyn Hub>>>,
     /// Who has the connection to an address: one at a time.
     places: Mutex<HashMap<SocketAddr, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -91,7 +94,7 @@ enum Word {
 }
 
 impl Units {
-    /// None yet; inside of these networks.
+    /// None yet, inside of these networks. None is dialled before [`Units::dial`].
     pub fn new(hub: Arc<dyn Hub>, networks: Vec<Network>, clock: Clock) -> Self {
         Self(Arc::new(Shared {
             hub,
@@ -102,6 +105,7 @@ impl Units {
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
             known: Mutex::default(),
+            dialler: Mutex::default(),
             places: Mutex::default(),
         }))
     }
@@ -112,14 +116,42 @@ impl Units {
         if known.get(&unit.device).is_some_and(|it| it.unit == unit) {
             return;
         }
+        self.begin(&mut known, unit);
+    }
+
+    /// From now on those that do not dial in are dialled, on behalf of this hub.
+    pub fn dial(&self, hub: Arc<dyn Hub>) {
+        self.dial_or_not(Some(hub));
+    }
+
+    /// They are not dialled from here any more.
+    pub fn rest(&self) {
+        self.dial_or_not(None);
+    }
+
+    fn dial_or_not(&self, hub: Option<Arc<dyn Hub>>) {
+        let mut known = self.0.known();
+        *self.0.dialler() = hub;
+        let dialled = known.values().filter(|it| it.unit.line.direction == Direction::Dial);
+        let dialled: Vec<Unit> = dialled.map(|it| it.unit.clone()).collect();
+        dialled.into_iter().for_each(|unit| self.begin(&mut known, unit));
+    }
+
+    /// A unit has a task from now on, if it is reached from here. One that it had ends.
+    fn begin(&self, known: &mut HashMap<DeviceId, Known>, unit: Unit) {
         let (words, heard) = mpsc::channel(WORDS_MAX);
         let forgotten = self.0.shutdown.child_token();
         let now = Known { unit: unit.clone(), words, forgotten: forgotten.clone(), left: Vec::new() };
         if let Some(before) = known.insert(unit.device, now) {
             before.forgotten.cancel();
         }
-        drop(known);
-        self.0.tasks.spawn(unit::run(self.0.clone(), unit, heard, forgotten));
+        let hub = match unit.line.direction {
+            Direction::Dial => self.0.dialler().clone(),
+            Direction::Listen => Some(self.0.hub.clone()),
+        };
+        if let Some(hub) = hub {
+            self.0.tasks.spawn(unit::run(self.0.clone(), hub, unit, heard, forgotten));
+        }
     }
 
     /// These are all units that there are.
@@ -155,6 +187,10 @@ impl Units {
 impl Shared {
     fn known(&self) -> MutexGuard<'_, HashMap<DeviceId, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dialler(&self) -> MutexGuard<'_, Option<Arc<dyn Hub>>> {
+        self.dialler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Time {

@@ -3,10 +3,12 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use motehub_domain::device::{Device, Dialect, board};
 use motehub_domain::effects::Save;
 use motehub_domain::id::DeviceId;
+use motehub_domain::message::Downlink;
 use motehub_domain::network::Network;
 use motehub_domain::rejection::Rejection;
 use motehub_domain::report::Announcement;
@@ -14,14 +16,18 @@ use motehub_domain::rollout::posted;
 use motehub_domain::selector::{Field, Known, Operator, Selector, Value as SelectorValue};
 use motehub_domain::telemetry::{Point, PointValue};
 use motehub_gateway::boards::{Boards, Word};
-use motehub_gateway::hub::{Hub, UplinkError};
+use motehub_gateway::hub::{ConnectionId, Hub, UplinkError};
 use motehub_protocol::esp_firmware::{ADDRESS, FAILURE, FREE, NODES, RUNNING, TAKEN};
 use motehub_store::StoreError;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::cluster::words;
 
 /// Most boards that are called.
 const BOARDS_MAX: usize = 10_000;
+/// How soon the store is read again that could not be.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// The boards that are called, if there may be some.
 #[derive(Default)]
@@ -30,7 +36,7 @@ pub(crate) struct Called {
 }
 
 impl Called {
-    /// From now on boards are called.
+    /// From now on boards are known, and called by the node that does that.
     pub(crate) fn begin(&self, hub: Arc<dyn Hub>) {
         let _ = self.boards.set(Boards::new(hub));
     }
@@ -45,12 +51,8 @@ impl Called {
         self.boards.get().is_some()
     }
 
-    /// A device measured: what that says of a board is told to its task.
-    pub(crate) fn measured(&self, device: DeviceId, points: &[Point]) {
-        let Some(boards) = self.boards().filter(|boards| boards.knows(device)) else { return };
-        for word in points.iter().filter_map(word) {
-            boards.tell(device, word);
-        }
+    fn knows(&self, device: DeviceId) -> bool {
+        self.boards().is_some_and(|boards| boards.knows(device))
     }
 }
 
@@ -69,8 +71,93 @@ fn word(point: &Point) -> Option<Word> {
     }
 }
 
+/// Calls the boards until `stop`, or until this node does it no more.
+pub(crate) async fn run(app: App, stop: CancellationToken) {
+    struct Rest(Boards);
+    impl Drop for Rest {
+        fn drop(&mut self) {
+            self.0.rest();
+        }
+    }
+    let Some(boards) = app.called.boards() else { return };
+    // What they run may have changed while another node called them.
+    app.read(|| app.know_boards(), "which boards there are").await;
+    let _rest = Rest(boards.clone());
+    boards.call(Arc::new(app.clone()));
+    stop.cancelled().await;
+}
+
 impl App {
-    /// Finds the boards that are called, at the start of the hub.
+    /// Reads something that a worker needs before it can begin, however long that takes.
+    pub(crate) async fn read<F: Future<Output = Result<(), StoreError>>>(
+        &self,
+        mut read: impl FnMut() -> F,
+        what: &str,
+    ) {
+        while let Err(error) = read().await {
+            tracing::warn!(%error, what, "the store was not read; trying again");
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// A device measured: what that says of a board is told to its task.
+    pub(crate) fn board_measured(&self, device: DeviceId, points: &[Point]) {
+        if self.called.knows(device) {
+            points.iter().filter_map(word).for_each(|word| self.tell_board(device, word));
+        }
+    }
+
+    /// A connection ended. If it was one of a board, that may be away.
+    pub(crate) fn board_left(&self, connection: ConnectionId) {
+        if let Some(device) = self.called.boards().and_then(|boards| boards.left(connection)) {
+            self.tell_board(device, Word::Left);
+        }
+    }
+
+    /// Something was heard of a board: its task is told, at whatever node that is.
+    fn tell_board(&self, device: DeviceId, word: Word) {
+        match self.called.boards() {
+            Some(boards) if boards.are_called() => boards.tell(device, word),
+            Some(_) | None => self.say_to_all(&words::Word::Board(device, word)),
+        }
+    }
+
+    /// Another node heard something of a board.
+    pub(crate) async fn hear_of_board(&self, id: DeviceId, word: Word) {
+        let Some(boards) = self.called.boards().filter(|boards| boards.are_called()) else { return };
+        if word == Word::Announced {
+            // It may be at another address now.
+            let known = match self.store.device(id).await {
+                Ok(Some(device)) => self.know_board(&device).await,
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = known {
+                tracing::warn!(device = %id, %error, "where a board is could not be looked up");
+            }
+        }
+        boards.tell(id, word);
+    }
+
+    /// Something is passed to the script of a board, if it is one: that hears by its connections, whatever nodes they
+    /// are at.
+    pub(crate) fn pass_to_board(&self, device: DeviceId, downlink: &Downlink) -> bool {
+        let is_it = matches!(downlink, Downlink::Passed(_)) && self.called.knows(device);
+        if is_it {
+            self.pass_to_board_here(device, downlink);
+            self.say_to_all(&words::Word::Script(device, downlink.clone()));
+        }
+        is_it
+    }
+
+    /// The same by the connections to this node.
+    pub(crate) fn pass_to_board_here(&self, device: DeviceId, downlink: &Downlink) {
+        if let Some(boards) = self.called.boards() {
+            boards.pass_on(device, downlink);
+        }
+    }
+
+    /// Finds the boards that are called.
     pub(crate) async fn know_boards(&self) -> Result<(), StoreError> {
         let all = Selector::Compare(
             Field::Known(Known::Dialect),
@@ -139,13 +226,12 @@ impl App {
 
     /// A board announced itself, and that is stored: it has just started, or ran out of memory.
     pub(crate) async fn board_announced(&self, id: DeviceId, said: &Announcement) -> Result<(), UplinkError> {
-        let Some(boards) = self.called.boards() else { return Ok(()) };
         let Some(device) = self.board(id).await? else { return Ok(()) };
         self.know_board(&device).await.map_err(|error| unavailable(&error))?;
         if said.attributes.get(FAILURE).and_then(serde_json::Value::as_bool) == Some(true) {
             self.progress(id, |target| posted::ran_out_of_memory(target, self.now())).await?;
         }
-        boards.tell(id, Word::Announced);
+        self.tell_board(id, Word::Announced);
         Ok(())
     }
 

@@ -23,6 +23,8 @@ use tokio::time::Instant;
 use bus::{Bus, BusState};
 use leases::Leases;
 
+use crate::settings::Settings;
+
 /// Of this program.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The name of a node of which nothing else is said.
@@ -51,6 +53,10 @@ pub(crate) enum Work {
     Upkeep,
     /// Changes appended to a file.
     ActivityFile,
+    /// Boards that are called.
+    Boards,
+    /// Units that are dialled.
+    Units,
 }
 
 /// This node, and what it knows of the others.
@@ -96,7 +102,7 @@ pub(crate) struct Trouble {
 
 impl Work {
     /// All work.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Rollouts,
         Self::Commands,
         Self::Flows,
@@ -104,6 +110,8 @@ impl Work {
         Self::Rules,
         Self::Upkeep,
         Self::ActivityFile,
+        Self::Boards,
+        Self::Units,
     ];
 
     /// Its name, as in the store and in subjects of the bus.
@@ -116,6 +124,17 @@ impl Work {
             Self::Rules => "rules",
             Self::Upkeep => "upkeep",
             Self::ActivityFile => "activity-file",
+            Self::Boards => "boards",
+            Self::Units => "units",
+        }
+    }
+
+    /// Whether a node with these settings can do it.
+    fn fits(self, settings: &Settings) -> bool {
+        match self {
+            Self::Boards => settings.esp_firmware.is_some(),
+            Self::ActivityFile => settings.activity_file.is_some(),
+            _ => true,
         }
     }
 
@@ -157,9 +176,9 @@ impl std::fmt::Display for NodeName {
 
 impl Cluster {
     /// A hub of one node, on a file.
-    pub(crate) fn alone(node: NodeName) -> Self {
+    pub(crate) fn alone(settings: &Settings) -> Self {
         let me = Node {
-            name: node.to_string(),
+            name: settings.node.to_string(),
             instance: String::new(),
             version: VERSION.to_owned(),
             started_at: Time(0),
@@ -167,17 +186,17 @@ impl Cluster {
             address: String::new(),
             figures: serde_json::Value::Null,
         };
-        Self::one_of(node, me, Bus::none(), true)
+        Self::one_of(settings, me, Bus::none(), true)
     }
 
     /// A node on a database that others may share.
-    pub(crate) fn one_of(node: NodeName, me: Node, bus: Bus, is_alone: bool) -> Self {
+    pub(crate) fn one_of(settings: &Settings, me: Node, bus: Bus, is_alone: bool) -> Self {
         let known = Known { me, nodes: Vec::new(), ahead: Span(0), at: Time(0), store_away: None };
         Self {
-            node,
+            node: settings.node.clone(),
             bus,
             is_alone,
-            leases: Leases::default(),
+            leases: Leases::of(Work::ALL.into_iter().filter(|work| work.fits(settings))),
             is_draining: AtomicBool::new(false),
             known: Mutex::new(known),
             messages: Mutex::default(),

@@ -4,6 +4,7 @@
 //! carries values between boards and the hub, [`reach`] does what steps on the hub want of the world.
 
 pub(crate) mod boards;
+pub(crate) mod doing;
 pub(crate) mod far;
 pub(crate) mod pass;
 pub(crate) mod plan;
@@ -25,9 +26,9 @@ use motehub_domain::placement::{Place, Watch};
 use motehub_domain::report::Event;
 use motehub_domain::telemetry::Metric;
 use motehub_domain::time::{Span, Time};
-use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 
+use doing::{Doing, Fault, Wire};
 pub(crate) use reach::Errand;
 
 /// How many numbers of values are remembered of each step, to know repeats.
@@ -97,37 +98,6 @@ struct Running {
     errors: BTreeMap<StepId, Fault>,
 }
 
-/// What passed along a wire since the hub started.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Wire {
-    /// How many values were handed over.
-    pub(crate) messages: u64,
-    /// How many were not: the step runs nowhere, or its board is away.
-    pub(crate) dropped: u64,
-    /// The last one, and when.
-    pub(crate) last: Option<(Time, Value)>,
-}
-
-/// What a step could not do.
-#[derive(Debug, Clone)]
-pub(crate) struct Fault {
-    /// Why, the last time.
-    pub(crate) message: String,
-    /// How often.
-    pub(crate) count: u64,
-    /// When last.
-    pub(crate) at: Time,
-}
-
-/// How a flow is doing.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Doing {
-    /// By the steps at its ends.
-    pub(crate) wires: BTreeMap<(StepId, StepId), Wire>,
-    /// By step.
-    pub(crate) errors: BTreeMap<StepId, Fault>,
-}
-
 impl Flows {
     /// No flow yet, and the end of the queue of errands for [`reach::run`].
     pub(crate) fn new() -> (Self, mpsc::Receiver<Errand>) {
@@ -177,8 +147,8 @@ impl Flows {
         }
     }
 
-    /// How a flow is doing.
-    pub(crate) fn doing(&self, flow: FlowId) -> Doing {
+    /// How a flow is doing that runs here.
+    fn doing(&self, flow: FlowId) -> Doing {
         let table = self.table();
         let doing =
             |running: &Running| Doing { wires: running.wires.clone(), errors: running.errors.clone() };
@@ -238,6 +208,13 @@ impl Flows {
             }
         }
         boards
+    }
+
+    /// Where the steps of flows run, but for one.
+    fn places(&self, but: Option<FlowId>) -> Vec<Place> {
+        let table = self.table();
+        let others = table.running.values().filter(|running| Some(running.flow.id) != but);
+        others.flat_map(|running| running.layout.places.values().copied()).collect()
     }
 
     /// The graph of a flow that runs.

@@ -120,9 +120,7 @@ impl Hub for App {
     }
 
     fn detach(&self, connection: ConnectionId) -> Answer<'_, ()> {
-        if let Some(boards) = self.called.boards() {
-            boards.left(connection);
-        }
+        self.board_left(connection);
         self.connections.detach(connection);
         Box::pin(std::future::ready(()))
     }
@@ -182,6 +180,10 @@ impl Hub for App {
 
     fn recall(&self) -> Answer<'_, Result<Recalled, UplinkError>> {
         Box::pin(async move { self.recall_mqtt().await.map_err(|e| unavailable(&e)) })
+    }
+
+    fn may_call(&self) -> bool {
+        self.held().is_none_or(|held| self.cluster.leases().is_held(held))
     }
 
     fn nodes(&self) -> Option<&dyn Nodes> {

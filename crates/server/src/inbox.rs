@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use motehub_domain::device::Device;
 use motehub_domain::effects::{Effects, Save};
@@ -12,7 +13,9 @@ use motehub_domain::knock::{Heard, Inbox, Knock, Said, Standing, Via};
 use motehub_domain::time::{Span, Time};
 use motehub_gateway::hub::{self, Credentials};
 use motehub_protocol::esp_firmware;
+use motehub_store::StoreError;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -26,6 +29,10 @@ const BATCH_MAX: usize = 200;
 const GATHER: Span = Span::seconds(1);
 /// How often counts and times of known knocks are written.
 const COUNTS_EVERY: Span = Span::seconds(60);
+
+/// How long another node may take to write what it listed, and how often it is looked for.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(1_500);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The inbox in memory.
 pub(crate) struct Knocks {
@@ -96,6 +103,22 @@ impl App {
             return counted("secret");
         }
         self.listed(said);
+    }
+
+    /// Who knocked. What another node listed just now is in the store soon.
+    pub(crate) async fn knock(&self, id: KnockId) -> Result<Option<Knock>, StoreError> {
+        let until = Instant::now() + WRITTEN_WITHIN;
+        loop {
+            let known = self.knocks.inbox().get(id).cloned();
+            if known.is_some() || self.cluster.is_alone() || Instant::now() >= until {
+                return Ok(known);
+            }
+            let knocks = self.store.knocks().await?;
+            self.knocks.inbox().refresh(knocks);
+            if self.knocks.inbox().get(id).is_none() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
     }
 
     /// A gateway that was let in speaks for a node that is no device it may speak for.

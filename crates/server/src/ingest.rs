@@ -190,7 +190,7 @@ impl App {
                         if let Some(why) = mended {
                             self.clock_is_wrong(device, &why).await;
                         }
-                        self.called.measured(device, &points);
+                        self.board_measured(device, &points);
                         places.push(outcomes.len());
                         measured.push(Measured { device, arrived, mark, again, points });
                         Ok(())

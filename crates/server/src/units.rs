@@ -13,6 +13,7 @@ use motehub_gateway::hub::Hub;
 use motehub_gateway::link::{Down, Order};
 use motehub_gateway::units::{Unit, Units};
 use motehub_store::StoreError;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::clock::Clock;
@@ -36,7 +37,7 @@ struct Entry {
 }
 
 impl Reached {
-    /// From now on units are reached.
+    /// From now on units are known and heard, and dialled by the node that does that.
     pub(crate) fn begin(&self, hub: Arc<dyn Hub>, networks: Vec<Network>, clock: Clock) {
         let _ = self.here.set(Units::new(hub, networks, Arc::new(move || clock.now())));
     }
@@ -93,8 +94,23 @@ impl Reached {
     }
 }
 
+/// Dials the units that do not dial in until `stop`, or until this node does it no more.
+pub(crate) async fn run(app: App, stop: CancellationToken) {
+    struct Rest(Units);
+    impl Drop for Rest {
+        fn drop(&mut self) {
+            self.0.rest();
+        }
+    }
+    let Some(units) = app.units.here() else { return };
+    app.read(|| app.know_units(), "which units there are").await;
+    let _rest = Rest(units.clone());
+    units.dial(Arc::new(app.clone()));
+    stop.cancelled().await;
+}
+
 impl App {
-    /// Finds the units, at the start of the hub.
+    /// Finds the units.
     pub(crate) async fn know_units(&self) -> Result<(), StoreError> {
         let dialect = Value::Text(Dialect::Line.as_str().to_owned());
         let all = Selector::Compare(Field::Known(Known::Dialect), Operator::Equal, dialect);

@@ -90,9 +90,18 @@ impl Fleet {
 
     /// Boards with ESP-FIRMWARE (name, address, what they can do), with more arguments.
     pub fn esp_firmware(hub: &Hub, boards: &[(&str, String, &str)], arguments: &[&str]) -> Self {
-        let flash = hub.data().join("../flash");
+        Self::esp_firmware_at(&hub.mqtt(), hub.data().join("../flash"), boards, arguments)
+    }
+
+    /// The same for which the hub's MQTT is at this address.
+    pub fn esp_firmware_at(
+        mqtt: &str,
+        flash: PathBuf,
+        boards: &[(&str, String, &str)],
+        arguments: &[&str],
+    ) -> Self {
         let mut command = Command::new(binary());
-        command.args(["sim", "esp-firmware", "--mqtt", &hub.mqtt(), "--flash"]).arg(&flash).args(arguments);
+        command.args(["sim", "esp-firmware", "--mqtt", mqtt, "--flash"]).arg(&flash).args(arguments);
         with_interpreter(&mut command);
         for (name, address, capabilities) in boards {
             command.args(["--board", &format!("{name}@{address}={capabilities}")]);

@@ -37,21 +37,27 @@ pub struct Nodes {
 impl Nodes {
     /// So many nodes, up to three.
     pub fn start(count: usize) -> Self {
+        Self::start_with(count, &[])
+    }
+
+    /// The same, each with more arguments.
+    pub fn start_with(count: usize, more: &[&str]) -> Self {
         let postgres = Postgres::alone();
         let nats = Nats::start();
         let store = postgres.new_database();
-        Self::start_on(postgres, nats, &vec![store; count])
+        Self::start_on(postgres, nats, &vec![store; count], more)
     }
 
-    /// Nodes that reach one database each by a URL of its own.
-    pub fn start_on(postgres: Postgres, nats: Nats, stores: &[String]) -> Self {
+    /// Nodes that reach one database each by a URL of its own, with more arguments.
+    pub fn start_on(postgres: Postgres, nats: Nats, stores: &[String], more: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("motehub-nodes-").tempdir().expect("a folder");
         let bus = nats.url();
         let mut nodes: Vec<Hub> = Vec::new();
         for ((name, _), store) in EXAMPLE.iter().zip(stores) {
             let data =
                 Arc::new(tempfile::Builder::new().prefix("motehub-node-").tempdir().expect("a folder"));
-            let arguments = ["--store", store, "--bus", &bus, "--node", name, "--balancer", BALANCER];
+            let own = ["--store", store, "--bus", &bus, "--node", name, "--balancer", BALANCER];
+            let arguments = [&own, more].concat();
             let token = nodes.first().map(|first| {
                 alike(&first.data(), &data.path().join("data"));
                 first.api.token.clone()
@@ -68,6 +74,17 @@ impl Nodes {
         let nodes = Self { postgres, nats, nodes, api, http, mqtt, balancer, _folder: folder };
         until("the balancer finds a node", || (nodes.try_get("/healthz") == Some(200)).then_some(()));
         nodes
+    }
+
+    /// The node that does a work, by its number, as one of them sees it.
+    pub fn holder(&self, seen_by: usize, work: &str) -> Option<usize> {
+        let list = self.nodes[seen_by].api.get("/nodes");
+        let does = |node: &&serde_json::Value| {
+            let works = node["work"].as_array().into_iter().flatten();
+            node["alive"] == true && works.into_iter().any(|it| it == work)
+        };
+        let holder = list["items"].as_array()?.iter().find(does)?["name"].as_str()?.to_owned();
+        EXAMPLE.iter().position(|(name, _)| *name == holder)
     }
 
     /// What a path answers through the balancer; none if there is no answer.

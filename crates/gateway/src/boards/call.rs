@@ -14,13 +14,13 @@ use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 use motehub_protocol::esp_firmware::ROUND_TRIP;
 use motehub_protocol::esp_firmware::post::{self, Posted, Verdict};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::board::{Act, Board, Turn, Word};
 use super::exchange::exchange;
-use crate::hub::{Arrival, Connection, ConnectionId, Transport};
+use crate::hub::{Arrival, Connection, ConnectionId, Hub, Transport};
 
 /// How long a board may take to answer that it is there.
 const PING_WITHIN: Duration = Duration::from_secs(5);
@@ -29,7 +29,11 @@ const POST_WITHIN: Duration = Duration::from_secs(15);
 /// How many downlinks wait for a board; further ones are dropped and said again later.
 const DOWNLINKS_MAX: usize = 16;
 
+/// How often it is asked whether the board may be called from here, if it may not at present.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 struct Call {
+    hub: Arc<dyn Hub>,
     shared: Arc<Shared>,
     device: DeviceId,
     address: SocketAddr,
@@ -40,15 +44,15 @@ struct Call {
 /// Runs until the board is forgotten.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    device: DeviceId,
-    address: SocketAddr,
+    hub: Arc<dyn Hub>,
+    (device, address): (DeviceId, SocketAddr),
     runs: Option<Digest>,
     mut words: mpsc::Receiver<Word>,
     forgotten: CancellationToken,
 ) {
     let seed = device.to_string().bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
     let board = Board::new(seed, runs, shared.now_ms());
-    let mut call = Call { shared, device, address, board, attached: None };
+    let mut call = Call { hub, shared, device, address, board, attached: None };
     let _ = forgotten.run_until_cancelled(call.go_on(&mut words)).await;
     call.detach().await;
 }
@@ -89,9 +93,9 @@ impl Call {
         match downlink {
             Downlink::Offer(offer) => self.board.offered(offer.digest, now),
             Downlink::Cancel(digest) => self.board.cancelled(*digest, now),
-            Downlink::Passed(_) => self.shared.pass_on(self.device, downlink),
-            // The firmware has nothing that could take these.
-            Downlink::Credential(_)
+            // The firmware has nothing that could take these. What is passed to its script goes to its connections.
+            Downlink::Passed(_)
+            | Downlink::Credential(_)
             | Downlink::Commit(_)
             | Downlink::Revert(_)
             | Downlink::Command(_)
@@ -112,7 +116,7 @@ impl Call {
 
     /// Posts what the board shall run.
     async fn post(&mut self) {
-        let hub = self.shared.hub.clone();
+        let hub = self.hub.clone();
         let Ok(wanted) = hub.current(self.device).await else {
             return self.board.post_later(self.shared.now_ms());
         };
@@ -156,6 +160,9 @@ impl Call {
 
     async fn ask(&self, request: &[u8], within: Duration) -> Posted {
         let _place = self.shared.requests.acquire().await.expect("because it is never closed");
+        while !self.hub.may_call() {
+            sleep(LOOK_EVERY).await;
+        }
         let posted = exchange(self.address, request, within).await;
         let outcome = match &posted {
             Posted::Answered(_) => "answered",
@@ -181,7 +188,7 @@ impl Call {
     /// What is lost here is found out at the next deadline of the task.
     async fn uplink(&self, uplink: Uplink) {
         let arrival = Arrival { device: self.device, uplink, mark: None, again: false };
-        for outcome in self.shared.hub.uplink(vec![arrival]).await {
+        for outcome in self.hub.uplink(vec![arrival]).await {
             if let Err(error) = outcome {
                 tracing::warn!(board = %self.address, %error, "what is known of a board was not taken");
             }
@@ -193,14 +200,14 @@ impl Call {
         let id = ConnectionId(self.shared.next_connection.fetch_add(1, Ordering::Relaxed));
         let (device, address, transport) = (self.device, self.address, Transport::Http);
         let connection = Connection { id, device, address, transport, silence_max: None };
-        self.shared.hub.attach(connection, sender).await;
+        self.hub.attach(connection, sender).await;
         self.attached = Some((id, downlinks));
-        self.shared.hub.listens(device).await;
+        self.hub.listens(device).await;
     }
 
     async fn detach(&mut self) {
         if let Some((id, _)) = self.attached.take() {
-            self.shared.hub.detach(id).await;
+            self.hub.detach(id).await;
         }
     }
 }

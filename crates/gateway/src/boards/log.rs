@@ -80,7 +80,7 @@ impl Boards {
     fn at(&self, address: IpAddr) -> Option<DeviceId> {
         let address = address.to_canonical();
         let known = self.known();
-        known.iter().find(|(_, board)| board.address.ip() == address).map(|(device, _)| *device)
+        known.boards.iter().find(|(_, board)| board.address.ip() == address).map(|(device, _)| *device)
     }
 }
 

@@ -13,6 +13,7 @@ use motehub_protocol::aws::Ask;
 use motehub_protocol::link::{Reader, Wire, Writer};
 use motehub_protocol::{DecodeError, wire};
 
+use crate::boards;
 use crate::hub::{
     Arrival, Client, Connection, ConnectionId, Credentials, Knock, Refusal, Transport, UplinkError,
 };
@@ -217,6 +218,17 @@ wire! {
     struct Client { device, token, name, rights, until, silence_max }
     struct Connection { id, device, address, transport, silence_max }
     struct Status { round_trip_ms, links, spooled, spooled_bytes, dropped, refused, messages, devices }
+}
+
+wire! {
+    enum boards::Word {
+        0 = Announced,
+        1 = Running(is_running),
+        2 = Nodes(nodes),
+        3 = Memory { free, taken },
+        4 = Left,
+        5 = Wants(digest),
+    }
 }
 
 wire! {

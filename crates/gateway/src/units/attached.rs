@@ -8,7 +8,7 @@ use motehub_domain::message::Downlink;
 use tokio::sync::mpsc;
 
 use super::Shared;
-use crate::hub::{Connection, ConnectionId, Transport};
+use crate::hub::{Connection, ConnectionId, Hub, Transport};
 
 /// How many downlinks wait for a unit; further ones are dropped and said again later.
 const DOWNLINKS_MAX: usize = 2 * motehub_domain::line::QUEUE_MAX;
@@ -16,13 +16,14 @@ const DOWNLINKS_MAX: usize = 2 * motehub_domain::line::QUEUE_MAX;
 /// The presence of one unit.
 pub(super) struct Attached {
     shared: Arc<Shared>,
+    hub: Arc<dyn Hub>,
     device: DeviceId,
     now: Option<(ConnectionId, SocketAddr, mpsc::Receiver<Downlink>)>,
 }
 
 impl Attached {
-    pub(super) fn new(shared: Arc<Shared>, device: DeviceId) -> Self {
-        Self { shared, device, now: None }
+    pub(super) fn new(shared: Arc<Shared>, hub: Arc<dyn Hub>, device: DeviceId) -> Self {
+        Self { shared, hub, device, now: None }
     }
 
     /// It is there, at this address; the hub says what waits for it.
@@ -34,21 +35,18 @@ impl Attached {
         let (sender, downlinks) = mpsc::channel(DOWNLINKS_MAX);
         let id = self.shared.next_connection();
         let (device, transport) = (self.device, Transport::Line);
-        self.shared
-            .hub
-            .attach(Connection { id, device, address, transport, silence_max: None }, sender)
-            .await;
+        self.hub.attach(Connection { id, device, address, transport, silence_max: None }, sender).await;
         self.now = Some((id, address, downlinks));
         if let Some((id, _, _)) = before {
-            self.shared.hub.detach(id).await;
+            self.hub.detach(id).await;
         }
-        self.shared.hub.listens(device).await;
+        self.hub.listens(device).await;
     }
 
     /// It is gone.
     pub(super) async fn gone(&mut self) {
         if let Some((id, _, _)) = self.now.take() {
-            self.shared.hub.detach(id).await;
+            self.hub.detach(id).await;
         }
     }
 

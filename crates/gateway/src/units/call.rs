@@ -77,6 +77,7 @@ impl Task {
     }
 
     async fn tell(&mut self, line: &mut Wire, change: &Change) -> Result<(), String> {
+        self.may_speak().await;
         write(line, &change.bytes).await?;
         let Some(reply) = self.line().reply.clone() else { return Ok(()) };
         let within = Duration::from_millis(reply.within.0.unsigned_abs());

@@ -13,7 +13,7 @@ use motehub_domain::time::{Span, Time};
 use tokio::time::sleep;
 
 use super::Shared;
-use crate::hub::{Arrival, UplinkError};
+use crate::hub::{Arrival, Hub, UplinkError};
 
 /// With so many points nothing more is read.
 const WAITING_MAX: usize = POINTS_PER_MESSAGE_MAX;
@@ -27,6 +27,7 @@ type Delivering = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 /// The readings of one unit.
 pub(super) struct Readings {
     shared: Arc<Shared>,
+    hub: Arc<dyn Hub>,
     device: DeviceId,
     waiting: Vec<Point>,
     /// The time of the last one: each has its own, so that two that say the same are two.
@@ -35,8 +36,8 @@ pub(super) struct Readings {
 }
 
 impl Readings {
-    pub(super) fn new(shared: Arc<Shared>, device: DeviceId) -> Self {
-        Self { shared, device, waiting: Vec::new(), last: Time(i64::MIN), delivering: None }
+    pub(super) fn new(shared: Arc<Shared>, hub: Arc<dyn Hub>, device: DeviceId) -> Self {
+        Self { shared, hub, device, waiting: Vec::new(), last: Time(i64::MIN), delivering: None }
     }
 
     /// One reading.
@@ -80,16 +81,16 @@ impl Readings {
         }
         let count = self.waiting.len().min(POINTS_PER_MESSAGE_MAX);
         let points: Vec<Point> = self.waiting.drain(..count).collect();
-        self.delivering = Some(Box::pin(deliver(self.shared.clone(), self.device, points)));
+        self.delivering = Some(Box::pin(deliver(self.hub.clone(), self.device, points)));
     }
 }
 
 /// Offers a batch until it is stored or refused for good; returns why it was.
-async fn deliver(shared: Arc<Shared>, device: DeviceId, points: Vec<Point>) -> Option<String> {
+async fn deliver(hub: Arc<dyn Hub>, device: DeviceId, points: Vec<Point>) -> Option<String> {
     loop {
         let uplink = Uplink::Telemetry(points.clone());
         let arrival = Arrival { device, uplink, mark: None, again: false };
-        let outcomes = shared.hub.uplink(vec![arrival]).await;
+        let outcomes = hub.uplink(vec![arrival]).await;
         match outcomes.into_iter().next() {
             Some(Err(UplinkError::Unavailable(_))) => sleep(AGAIN).await,
             Some(Err(UplinkError::Refused(why))) => return Some(why),

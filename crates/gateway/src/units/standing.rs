@@ -181,6 +181,10 @@ impl Task {
     async fn tell_next(&mut self, line: &mut Wire, serving: &mut Serving) -> Result<(), String> {
         while serving.asked.is_none() && !self.waiting.is_empty() {
             self.expire().await;
+            self.may_speak().await;
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
             let Some(change) = self.waiting.take() else { return Ok(()) };
             if let Err(why) = write(line, &change.bytes).await {
                 self.waiting.put_back(change);

@@ -20,7 +20,7 @@ use super::pace::Pace;
 use super::queue::{Change, Waiting};
 use super::readings::Readings;
 use super::{Shared, Unit, Word, dial, greeting};
-use crate::hub::Arrival;
+use crate::hub::{Arrival, Hub};
 
 /// How long a unit may take to take what it is told.
 const WRITE_MAX: Duration = Duration::from_secs(5);
@@ -29,9 +29,13 @@ const PLACE_MAX: Duration = Duration::from_secs(5);
 /// How long what is desired as a whole may take to be looked up.
 const LOOK_UP_MAX: Duration = Duration::from_secs(5);
 
+/// How often it is asked whether the unit may be reached from here, if it may not at present.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// A unit, with all that its task knows.
 pub(super) struct Task {
     pub(super) shared: Arc<Shared>,
+    pub(super) hub: Arc<dyn Hub>,
     pub(super) unit: Unit,
     pub(super) reader: Reader,
     pub(super) words: mpsc::Receiver<Word>,
@@ -60,6 +64,7 @@ pub(super) struct Wire {
 /// Runs until the unit is forgotten.
 pub(super) async fn run(
     shared: Arc<Shared>,
+    hub: Arc<dyn Hub>,
     unit: Unit,
     words: mpsc::Receiver<Word>,
     stop: CancellationToken,
@@ -68,13 +73,13 @@ pub(super) async fn run(
     let reader = match Reader::new(&unit.line) {
         Ok(reader) => reader,
         // It was checked where it was entered; a gateway of another version may see it otherwise.
-        Err(rejection) => return shared.hub.refused(device, rejection.sentence).await,
+        Err(rejection) => return hub.refused(device, rejection.sentence).await,
     };
     let seed = device.to_string().bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
     let (is_update, direction) = (unit.line.kind == Kind::Update, unit.line.direction);
     let mut task = Task {
-        attached: Attached::new(shared.clone(), device),
-        readings: Readings::new(shared.clone(), device),
+        attached: Attached::new(shared.clone(), hub.clone(), device),
+        readings: Readings::new(shared.clone(), hub.clone(), device),
         waiting: Waiting::new(unit.line.queue, unit.line.expiry),
         pace: Pace::new(seed),
         dial_at: Instant::now(),
@@ -82,6 +87,7 @@ pub(super) async fn run(
         is_there: false,
         trouble: None,
         shared,
+        hub,
         unit,
         reader,
         words,
@@ -102,8 +108,16 @@ impl Task {
         &self.unit.line
     }
 
+    /// Waits until the unit may be spoken to from here, or is to be left alone.
+    pub(super) async fn may_speak(&mut self) {
+        while !self.hub.may_call() && !self.stop.is_cancelled() {
+            let _ = timeout(LOOK_EVERY, self.stop.cancelled()).await;
+        }
+    }
+
     /// Connects to where the unit is, and hears its greeting if it has one.
     pub(super) async fn dial(&mut self) -> Result<Wire, String> {
+        self.may_speak().await;
         if let Some(address) = self.found_at.filter(|_| self.is_there) {
             self.is_there = false;
             let line = self.dial_to(address).await?;
@@ -179,7 +193,7 @@ impl Task {
         metrics::counter!("motehub_units_failures_total").increment(1);
         tracing::debug!(device = %self.unit.device, why, "a unit was not reached");
         if self.trouble.as_ref() != Some(&why) {
-            self.shared.hub.refused(self.unit.device, why.clone()).await;
+            self.hub.refused(self.unit.device, why.clone()).await;
             self.trouble = Some(why);
         }
     }
@@ -199,7 +213,7 @@ impl Task {
     /// Something of it cannot be taken: counted, and told to its owner.
     pub(super) async fn refused(&mut self, reason: &'static str, why: String) {
         metrics::counter!("motehub_units_refused_total", "reason" => reason).increment(1);
-        self.shared.hub.refused(self.unit.device, why).await;
+        self.hub.refused(self.unit.device, why).await;
     }
 
     /// The hub says something.
@@ -240,7 +254,7 @@ impl Task {
             return Some(value.clone());
         }
         let request = Request { shadow: None, deed: Deed::Get(None) };
-        let shadow = timeout(LOOK_UP_MAX, self.shared.hub.shadow(self.unit.device, request)).await;
+        let shadow = timeout(LOOK_UP_MAX, self.hub.shadow(self.unit.device, request)).await;
         match shadow {
             Ok(Ok(Ok(shadow))) => shadow.desired.values.get(DESIRED).cloned(),
             Ok(Ok(Err(_)) | Err(_)) | Err(_) => Some(value.clone()),
@@ -270,7 +284,7 @@ impl Task {
         let request = Request { shadow: None, deed: Deed::Update(Box::new(update)) };
         let uplink = Uplink::Shadow(request);
         let arrival = Arrival { device: self.unit.device, uplink, mark: None, again: false };
-        for outcome in self.shared.hub.uplink(vec![arrival]).await {
+        for outcome in self.hub.uplink(vec![arrival]).await {
             if let Err(error) = outcome {
                 tracing::warn!(device = %self.unit.device, %error, "what a unit was told could not be reported");
             }

@@ -35,6 +35,7 @@ pub(super) async fn serve(options: TcpOptions) -> anyhow::Result<()> {
         None => None,
     };
     let units = Units::new(Arc::new(hub.clone()), units.networks, Arc::new(|| Clock::System.now()));
+    units.dial(Arc::new(hub.clone()));
     // What the hub said last: it may be away.
     units.know_all(hub.kept_units().await);
     announce([("line", listener.as_ref().and_then(|listener| listener.local_addr().ok()))]);

@@ -150,7 +150,7 @@ pub(crate) async fn accept(
     Path(path): Path<String>,
     Body(wanted): Body<Accept>,
 ) -> Result<(StatusCode, axum::Json<Registered>), ApiError> {
-    let knock = load(&app, &path)?;
+    let knock = load(&app, &path).await?;
     let now = app.now();
     let dialect = wanted.dialect.as_deref().map(Dialect::parse).transpose()?.unwrap_or(knock.said.dialect);
     let registration = Registration {
@@ -212,20 +212,20 @@ pub(crate) async fn delete(
     Extension(caller): Extension<Caller>,
     Path(path): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let knock = load(&app, &path)?;
+    let knock = load(&app, &path).await?;
     app.perform(knock::delete(&knock, &caller.actor())).await?;
     app.knocks.forget(knock.id);
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn decide(app: &App, caller: &Caller, path: &str, standing: Standing) -> Result<StatusCode, ApiError> {
-    let knock = load(app, path)?;
+    let knock = load(app, path).await?;
     app.perform(knock::decide(&knock, standing, &caller.actor())).await?;
     app.knocks.decided(knock.id, standing);
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn load(app: &App, path: &str) -> Result<Knock, ApiError> {
+async fn load(app: &App, path: &str) -> Result<Knock, ApiError> {
     let id: KnockId = id("knock", path)?;
-    app.knocks.inbox().get(id).cloned().ok_or_else(|| ApiError::not_found("knock", id))
+    app.knock(id).await?.ok_or_else(|| ApiError::not_found("knock", id))
 }

@@ -11,7 +11,7 @@ use super::extract::rfc3339;
 use super::problem::ApiError;
 use crate::app::App;
 use crate::cluster::bus::BusState;
-use crate::cluster::{Trouble, Work, heart};
+use crate::cluster::{Trouble, heart};
 
 /// How much a node has to do; what it has not said yet is missing.
 #[derive(Debug, Serialize, ToSchema)]
@@ -121,8 +121,7 @@ pub(crate) async fn list(State(app): State<App>) -> Result<axum::Json<NodeList>,
             let mut me = app.cluster.me();
             (me.started_at, me.seen_at) = (app.started_at, app.now());
             (me.address, me.figures) = (app.addresses().http.to_string(), heart::figures(&app).await?);
-            let work = Work::ALL.map(|work| work.as_str().to_owned()).into();
-            vec![NodeDto::new(&app, me, true, work)]
+            vec![NodeDto::new(&app, me, true, all_work(&app))]
         }
     };
     let bus_here = *app.cluster.bus().state().borrow() == BusState::Here;
@@ -135,13 +134,18 @@ pub(crate) async fn list(State(app): State<App>) -> Result<axum::Json<NodeList>,
     }))
 }
 
+/// What a hub that is alone does.
+fn all_work(app: &App) -> Vec<String> {
+    app.cluster.leases().all().map(|work| work.as_str().to_owned()).collect()
+}
+
 async fn several(app: &App) -> Result<Vec<NodeDto>, ApiError> {
     let now = app.now() + app.cluster.ahead();
     let leases = app.store.leases().await?;
     let items = app.store.nodes().await?.into_iter().map(|node| {
         let own = leases.iter().filter(|lease| lease.held.holder == node.instance && lease.until >= now);
         let work = match app.cluster.is_alone() && node.name == app.cluster.node() {
-            true => Work::ALL.map(|work| work.as_str().to_owned()).into(),
+            true => all_work(app),
             false => own.map(|lease| lease.held.work.clone()).collect(),
         };
         let alive = heart::is_alive(&node, now);

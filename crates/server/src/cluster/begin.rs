@@ -32,7 +32,7 @@ pub(crate) async fn begin(settings: &Settings, store: &Store, installation: &str
     let refused = |why: String| io::Error::other(why);
     if !store.is_shared() {
         return match settings.bus {
-            None => Ok(Cluster::alone(settings.node.clone())),
+            None => Ok(Cluster::alone(settings)),
             Some(_) => Err(refused(
                 "--bus: several nodes share one PostgreSQL database: give each --store postgres://…, or leave \
                  out --bus for a hub that is alone"
@@ -72,7 +72,7 @@ pub(crate) async fn begin(settings: &Settings, store: &Store, installation: &str
     };
     come(settings, store, &me).await?;
     let others = alive(settings, store, ahead).await?;
-    let cluster = Cluster::one_of(settings.node.clone(), me, bus, settings.bus.is_none());
+    let cluster = Cluster::one_of(settings, me, bus, settings.bus.is_none());
     cluster.saw(others, ahead, settings.clock.now());
     Ok(cluster)
 }

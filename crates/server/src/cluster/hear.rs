@@ -81,6 +81,8 @@ impl App {
             Word::Shown(shows) => self.live.show_here(shows.into_news()),
             Word::Claims(device, user) => self.claims.ask(device, user, self.now()),
             Word::Linked(gateway, seen) => self.gateways.hear(gateway, seen),
+            Word::Board(device, word) => self.hear_of_board(device, word).await,
+            Word::Script(device, downlink) => self.pass_to_board_here(device, &downlink),
             Word::Channel(app, channel, said) => self.pusher.hear(app, &channel, &said),
         }
     }

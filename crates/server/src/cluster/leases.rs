@@ -33,26 +33,36 @@ pub(crate) struct Leases {
     free: Notify,
 }
 
-impl Default for Leases {
-    fn default() -> Self {
-        Self { own: Work::ALL.map(|work| (work, watch::channel(None).0)).into(), free: Notify::new() }
-    }
-}
-
 impl Leases {
+    /// Of what this node can do.
+    pub(super) fn of(works: impl Iterator<Item = Work>) -> Self {
+        Self { own: works.map(|work| (work, watch::channel(None).0)).collect(), free: Notify::new() }
+    }
+
     /// Whether this node holds a lease at this moment.
     pub(crate) fn holds(&self, work: Work) -> bool {
         self.own(work).is_some_and(|own| Instant::now() < own.ends_at)
     }
 
-    /// What becomes of a lease.
-    pub(crate) fn watch(&self, work: Work) -> watch::Receiver<Option<Own>> {
-        self.own[&work].subscribe()
+    /// Whether this very lease is held at this moment.
+    pub(crate) fn is_held(&self, held: &Held) -> bool {
+        let own = Work::parse(&held.work).and_then(|work| self.own(work));
+        own.is_some_and(|own| own.held == *held && Instant::now() < own.ends_at)
+    }
+
+    /// What becomes of a lease. None for what this node cannot do.
+    pub(crate) fn watch(&self, work: Work) -> Option<watch::Receiver<Option<Own>>> {
+        Some(self.own.get(&work)?.subscribe())
+    }
+
+    /// All that this node can do.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Work> {
+        self.own.keys().copied()
     }
 
     /// The work that this node does.
     pub(crate) fn works(&self) -> Vec<Work> {
-        self.own.keys().copied().filter(|work| self.holds(*work)).collect()
+        self.all().filter(|work| self.holds(*work)).collect()
     }
 
     /// A node left: what it did is free.
@@ -66,11 +76,12 @@ impl Leases {
     }
 
     fn own(&self, work: Work) -> Option<Own> {
-        self.own[&work].borrow().clone()
+        self.own.get(&work)?.borrow().clone()
     }
 
     fn set(&self, work: Work, own: Option<Own>) {
-        let was = self.own[&work].send_replace(own.clone());
+        let Some(lease) = self.own.get(&work) else { return };
+        let was = lease.send_replace(own.clone());
         match (was, own) {
             (None, Some(own)) => {
                 tracing::info!(work = work.as_str(), epoch = own.held.epoch, "this node does it now");
@@ -102,7 +113,7 @@ impl Leases {
             .filter(|lease| lease.until >= now && lease.held.holder != instance)
             .map(|lease| lease.held.work)
             .collect();
-        for work in Work::ALL {
+        for work in self.all() {
             let is_free = !taken.iter().any(|name| name == work.as_str());
             if is_free && self.own(work).is_none() {
                 let held = store.take_lease(work.as_str(), instance, node, until, now).await?;

@@ -10,6 +10,7 @@ use motehub_domain::report::LogLine;
 use motehub_domain::shadow::Shadow;
 use motehub_domain::telemetry::{Metric, PointValue};
 use motehub_domain::time::Time;
+use motehub_gateway::boards;
 use motehub_gateway::link::Order;
 use motehub_protocol::link::{self, Reader, Wire, Writer};
 use motehub_protocol::{DecodeError, wire};
@@ -57,6 +58,10 @@ pub(crate) enum Word {
     Linked(GatewayId, Option<Seen>),
     /// Something was said on a channel of an app, or on one that the hub fills itself in all apps.
     Channel(Option<PusherAppId>, String, String),
+    /// Something was heard of a board, for the node that calls it.
+    Board(DeviceId, boards::Word),
+    /// Something for the script of a board, by whatever connections it has there.
+    Script(DeviceId, Downlink),
 }
 
 /// News, as far as they cross nodes.
@@ -89,6 +94,8 @@ wire! {
         12 = Claims(device, user),
         13 = Channel(app, channel, said),
         14 = Linked(gateway, seen),
+        15 = Board(device, word),
+        16 = Script(device, downlink),
     }
     enum Shows { 0 = Telemetry(shown), 1 = Shadows(shadows), 2 = Flow(flow, wires), 3 = Log(lines) }
 }

@@ -11,9 +11,9 @@ use motehub_domain::script::Language;
 use motehub_domain::selector::{Field, Known as Word, Operator, Selector, Value};
 use motehub_protocol::flow::Shell;
 
-use super::Running;
 use crate::api::selectors;
 use crate::app::App;
+use crate::cluster::Work;
 use crate::perform::Failure;
 
 /// Most boards that are considered for one flow.
@@ -88,6 +88,7 @@ impl App {
         limits.retain(|limit| !(supposing.anew && Some(limit.flow) == flow));
         let mut known = self.known_boards(&ids).await?;
         let now = self.now();
+        let running = self.places_of_others(flow).await?;
         {
             let mut table = self.flows.table();
             for Known { board, .. } in &mut known {
@@ -96,7 +97,7 @@ impl App {
                 table.saw(board.id, online, now);
                 board.available = table.watch.is_there(board.id) && !supposing.without.contains(&board.id);
                 board.trusted = table.watch.is_trusted(board.id, now);
-                board.others = steps_of_others(table.running.values(), board.id, flow);
+                board.others = running.iter().filter(|place| **place == Place::Device(board.id)).count();
                 let limit = limit(&limits, board.id);
                 board.limit = limit.map(|limit| limit.steps);
                 let failed = limit.filter(|limit| limit.steps == 0);
@@ -112,6 +113,20 @@ impl App {
             }
         }
         Ok(known)
+    }
+
+    /// Where the steps of the other flows run.
+    async fn places_of_others(&self, but: Option<FlowId>) -> Result<Vec<Place>, Failure> {
+        if self.cluster.holds(Work::Flows) {
+            return Ok(self.flows.places(but));
+        }
+        let mut places = Vec::new();
+        for flow in self.store.deployed_flows().await?.iter().filter(|flow| Some(flow.id) != but) {
+            places.extend(
+                self.store.layout(flow.id).await?.into_iter().flat_map(|layout| layout.places.into_values()),
+            );
+        }
+        Ok(places)
     }
 
     async fn script_name(&self, target: &Target) -> Result<String, Failure> {
@@ -207,14 +222,4 @@ fn has_own_script(target: &Target, programs: &BTreeMap<DeviceId, ScriptId>) -> b
 /// The least that a board was found to hold.
 fn limit(limits: &[Limit], board: DeviceId) -> Option<&Limit> {
     limits.iter().filter(|limit| limit.device == board).min_by_key(|limit| limit.steps)
-}
-
-fn steps_of_others<'a>(
-    running: impl Iterator<Item = &'a Running>,
-    board: DeviceId,
-    but: Option<FlowId>,
-) -> usize {
-    let at = Place::Device(board);
-    let others = running.filter(|running| Some(running.flow.id) != but);
-    others.map(|running| running.layout.places.values().filter(|place| **place == at).count()).sum()
 }

@@ -151,6 +151,9 @@ impl App {
 
     /// Says something to a device, wherever it is. What is lost on the way is found in the store again.
     pub(crate) fn send(&self, device: DeviceId, downlink: &Downlink) {
+        if self.pass_to_board(device, downlink) {
+            return;
+        }
         self.connections.send(device, downlink);
         if self.cluster.is_alone() {
             return;
@@ -165,6 +168,7 @@ impl App {
     /// Another node says something to a device that it believes to be here.
     pub(crate) fn send_here(&self, device: DeviceId, downlink: &Downlink) {
         match self.connections.is_here(device) {
+            _ if self.pass_to_board(device, downlink) => {}
             true => self.connections.send(device, downlink),
             false => self.is_not_here(device),
         }

@@ -16,8 +16,8 @@ use crate::cluster::leases::Own;
 use crate::cluster::{Work, heart};
 use crate::flows::{self, Errand};
 use crate::{
-    activity_file, cluster, commands, inbox, ingest, live, presence, pusher, retention, rollouts, rules,
-    shadows, usage, webhooks,
+    activity_file, boards, cluster, commands, inbox, ingest, live, presence, pusher, retention, rollouts,
+    rules, shadows, units, usage, webhooks,
 };
 
 /// Starts all of them.
@@ -42,6 +42,7 @@ pub(super) fn spawn(
     workers.spawn(hear(app.clone(), stop.clone()));
     workers.spawn(rules::run_far(app.clone(), stop.clone()));
     workers.spawn(flows::far::run(app.clone(), stop.clone()));
+    workers.spawn(flows::doing::run(app.clone(), stop.clone()));
     // What one node does for all. Each begins with what is in the store.
     let lead = Lead { app, workers, stop };
     lead.lead(Work::Rollouts, rollouts::run);
@@ -56,6 +57,8 @@ pub(super) fn spawn(
     lead.lead(Work::Upkeep, usage::run);
     lead.lead(Work::Upkeep, housekeeping::run);
     lead.lead(Work::ActivityFile, activity_file::run);
+    lead.lead(Work::Boards, boards::run);
+    lead.lead(Work::Units, units::run);
 }
 
 struct Lead<'a> {
@@ -76,7 +79,7 @@ impl Lead<'_> {
             self.workers.spawn(run(app, stop));
             return;
         }
-        let mut lease = app.cluster.leases().watch(work);
+        let Some(mut lease) = app.cluster.leases().watch(work) else { return };
         self.workers.spawn(async move {
             loop {
                 let held = tokio::select! {
@@ -142,7 +145,7 @@ impl App {
             Work::Rules => self.rules.look(),
             Work::Flows => self.flows.look(),
             // These look by themselves, or hear of changes by the live feed.
-            Work::Upkeep | Work::ActivityFile => {}
+            Work::Upkeep | Work::ActivityFile | Work::Boards | Work::Units => {}
         }
     }
 

@@ -77,7 +77,7 @@ class MQTTClient:
                     self.drop()
                 elif silent > PING_AFTER:
                     await self.send(0xC0, b"")
-            except (OSError, asyncio.TimeoutError):
+            except (OSError, EOFError, asyncio.TimeoutError):
                 self.drop()
 
     async def send(self, kind, body):

@@ -15,8 +15,8 @@ use crate::api::access::Caller;
 use crate::api::extract::{Body, Page, Query, id};
 use crate::api::problem::{ApiError, Problem};
 use crate::app::App;
-use crate::flows::Doing;
 use crate::flows::boards::Supposing;
+use crate::flows::doing::Doing;
 
 /// A flow that would be placed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -90,7 +90,7 @@ pub(crate) async fn deploy(
     let flow = load(&app, id("flow", &path)?).await?;
     let version = wanted.version.unwrap_or(flow.latest_version);
     let planned = app.deploy_flow(flow.id, version, &caller.actor()).await?;
-    let doing = app.flows.doing(flow.id);
+    let doing = app.flow_doing(flow.id).await;
     Ok(axum::Json(shown(&app, planned, doing).await?))
 }
 
@@ -126,7 +126,7 @@ pub(crate) async fn placement(
             placed.place = layout.places.get(&placed.step).copied();
         }
     }
-    let doing = app.flows.doing(flow.id);
+    let doing = app.flow_doing(flow.id).await;
     Ok(axum::Json(shown(&app, planned, doing).await?))
 }
 

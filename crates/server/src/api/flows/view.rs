@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use crate::api::extract::rfc3339;
 use crate::app::App;
-use crate::flows::Doing;
 use crate::flows::boards::Known;
+use crate::flows::doing::Doing;
 use crate::flows::plan::Planned;
 use crate::perform::Failure;
 
