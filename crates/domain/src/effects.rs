@@ -187,8 +187,10 @@ pub enum Save {
     GatewaySeen(GatewayId, Time, String),
     /// A device showed its own credential through a gateway; nothing happens if it did before.
     ShownThrough(GatewayId, DeviceId),
-    /// What a gateway numbers was taken up to here.
+    /// What a gateway numbers was taken up to here, with all that is saved; refused if so much was taken before.
     Taken(Taken),
+    /// What a gateway numbers was taken at least up to here.
+    TakenUpTo(Taken),
     /// From which origin the picture of a device may be fetched; none takes that back.
     Camera(DeviceId, Option<Origin>),
     /// Describes a capability in the library, or describes it anew.

@@ -232,6 +232,11 @@ pub struct Batch {
     pub handed: BTreeMap<u64, Box<str>>,
     /// The broker was alive at this moment.
     pub alive_at: Option<u64>,
+    /// Not written. Which batch of the broker's life it is: one that is given once more, since it is not known whether
+    /// it was written, is written once.
+    pub number: u64,
+    /// Not written. Messages that kept sessions have published and that are acknowledged when this is written.
+    pub published: Vec<(u64, Arc<Message>)>,
 }
 
 impl Batch {
@@ -253,19 +258,32 @@ impl Batch {
         self.len() == 0
     }
 
-    /// The sessions that it is about; what is passed is about none.
+    /// The sessions that it is about, and those that published something of it; what is passed is about none.
     pub fn serials(&self) -> BTreeSet<u64> {
         let of_entries = self.entries.keys().map(|(serial, _)| *serial);
         let of_subscriptions = self.subscriptions.keys().map(|(serial, _)| *serial);
         let of_received = self.received.keys().map(|(serial, _)| *serial);
         let of_taken = self.taken.values().map(|(serial, _)| *serial);
+        let of_published = self.published.iter().map(|(serial, _)| *serial);
         let all = self.sessions.keys().chain(self.handed.keys()).copied();
-        all.chain(of_entries).chain(of_subscriptions).chain(of_received).chain(of_taken).collect()
+        all.chain(of_entries)
+            .chain(of_subscriptions)
+            .chain(of_received)
+            .chain(of_taken)
+            .chain(of_published)
+            .collect()
     }
 
     /// Other nodes have taken these sessions: nothing of them is written. Messages that were to wait for them are
-    /// passed on to who has them now; those that had been passed to us stay passed.
+    /// passed on to who has them now; those that had been passed to us stay passed. What they have published is
+    /// withdrawn: it was not acknowledged, and their clients publish it again there.
     pub fn lose(&mut self, lost: &BTreeSet<u64>) {
+        let withdrawn = self.withdraw(lost);
+        self.passed.retain(|passed| !withdrawn.has(&passed.message));
+        self.entries.retain(|_, note| match note {
+            EntryNote::Put(entry) => !withdrawn.has(&entry.message),
+            EntryNote::Progress(_) | EntryNote::Done => true,
+        });
         let Self { sessions, subscriptions, entries, received, passed, taken, handed, .. } = self;
         sessions.retain(|serial, _| !lost.contains(serial));
         subscriptions.retain(|(serial, _), _| !lost.contains(serial));
@@ -280,6 +298,34 @@ impl Batch {
                 passed.push(Passed { session, message, qos, retain, ids });
             }
         }
+    }
+
+    /// Takes out what these sessions have published.
+    fn withdraw(&mut self, lost: &BTreeSet<u64>) -> Withdrawn {
+        let withdrawn = self.published.extract_if(.., |(serial, _)| lost.contains(serial));
+        withdrawn.map(|(_, message)| message).collect()
+    }
+}
+
+/// Messages that were published and are not delivered after all. One that says the same is another message.
+#[derive(Debug, Default)]
+pub struct Withdrawn(BTreeMap<usize, Arc<Message>>);
+
+impl Withdrawn {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a message is one of them.
+    pub fn has(&self, message: &Arc<Message>) -> bool {
+        self.0.contains_key(&Arc::as_ptr(message).addr())
+    }
+}
+
+impl FromIterator<Arc<Message>> for Withdrawn {
+    fn from_iter<I: IntoIterator<Item = Arc<Message>>>(messages: I) -> Self {
+        Self(messages.into_iter().map(|message| (Arc::as_ptr(&message).addr(), message)).collect())
     }
 }
 
@@ -327,11 +373,19 @@ mod tests {
         batch.entries.insert((2, 1), entry(b"ours"));
         batch.taken.extend([(70, (1, 7)), (71, (2, 1))]);
         batch.received.insert((1, 5), true);
+        let published = Message::plain("t", b"by 1", 2, false);
+        let by_another = Message::plain("t", b"by 1", 2, false);
+        batch.published.extend([(1, published.clone()), (2, by_another.clone())]);
+        for (number, message) in [(4, published.clone()), (5, by_another)] {
+            let (qos, retain, ids, progress) = (2, false, vec![], Progress::Waiting);
+            batch.entries.insert((2, number), EntryNote::Put(Entry { message, qos, retain, ids, progress }));
+        }
+        batch.passed.push(Passed { session: 9, message: published, qos: 2, retain: false, ids: vec![] });
         assert_eq!(batch.serials(), BTreeSet::from([1, 2]));
         batch.lose(&BTreeSet::from([1]));
         let passed: Vec<&[u8]> = batch.passed.iter().map(|passed| &*passed.message.payload).collect();
         assert_eq!(passed, [b"a", b"b"]);
-        assert_eq!(batch.entries.keys().collect::<Vec<_>>(), [&(2, 1)]);
+        assert_eq!(batch.entries.keys().collect::<Vec<_>>(), [&(2, 1), &(2, 5)]);
         assert_eq!(batch.taken, BTreeMap::from([(71, (2, 1))]));
         assert!(batch.received.is_empty());
     }

@@ -9,7 +9,7 @@
 //! - `! disk holds a`, `! disk lets go a` what the node keeps is not on disk yet.
 //! - `! kill a` the node dies as it is; `! gone a for b` the others hear of it, and `b` takes its sessions;
 //!   `! start a` it starts again. `! unknown a` the hub does not say to the others that it is alive. `! deaf a` the node lives and is not heard by the others any more; `! hears a`.
-//! - `! look a` the node looks into the store by itself. `! passed 2` so many messages wait in the store to be taken.
+//! - `! look a` the node looks into the store by itself; `! reads a`, `! has read a` it takes its time. `! passed 2` so many messages wait in the store to be taken.
 //!   `! kept 2` so many things of sessions are in it.
 //! - `! server a TOPIC PAYLOAD` the hub publishes on that node. `! tap a TOPIC…`; `~ a TOPIC PAYLOAD` it heard.
 //! - `@ +2s` the clock moves.
@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use motehub_domain::id::TokenId;
-use motehub_domain::kept::{Batch, Message};
+use motehub_domain::kept::{Batch, Message, Passed};
 use motehub_domain::topic::{TopicFilter, TopicRights};
 use motehub_gateway::hub::{Client, ConnectionId};
 use motehub_gateway::mqtt::{Broker, Flow, Limits, Out, Said, Slot};
@@ -39,6 +39,7 @@ struct Node {
     fence: u64,
     holds: bool,
     keeping: Option<(u64, Batch)>,
+    reading: Option<(u64, Vec<(u64, Passed)>)>,
     is_deaf: bool,
     heard: VecDeque<String>,
     serials: u64,
@@ -94,7 +95,7 @@ impl World {
         let (keeping, heard) = (None, VecDeque::new());
         self.nodes.insert(
             name.to_owned(),
-            Node { broker, fence, holds: false, keeping, is_deaf: false, heard, serials },
+            Node { broker, fence, holds: false, keeping, reading: None, is_deaf: false, heard, serials },
         );
         self.alive.insert(name.to_owned());
         self.tell_alive();
@@ -184,6 +185,7 @@ impl World {
         let began = node.broker.look_begins();
         let mut out = Out::default();
         node.broker.passed(now, began, self.disk.passed_to(name), true, &mut out);
+        node.broker.look_ends(began);
     }
 
     fn hear(&mut self, from: &str, to: &str, bytes: &[u8]) {
@@ -224,7 +226,9 @@ impl World {
             let began = self.node(name).broker.look_begins();
             let Some((session, passed)) = self.disk.session(*serial) else { continue };
             let mut out = Out::default();
-            self.node(name).broker.adopt(now, session, passed, Some(client(1)), (began, now), &mut out);
+            let broker = &mut self.node(name).broker;
+            broker.adopt(now, session, passed, Some(client(1)), (began, now), &mut out);
+            broker.look_ends(began);
         }
         self.settle();
     }
@@ -360,6 +364,17 @@ impl World {
                 self.node(name).broker.read_elsewhere(elsewhere);
             }
             ["look", name] => self.look(name),
+            ["reads", name] => {
+                let rows = self.disk.passed_to(name);
+                let node = self.node(name);
+                node.reading = Some((node.broker.look_begins(), rows));
+            }
+            ["has", "read", name] => {
+                let (now, node) = (self.now, self.node(name));
+                let (began, rows) = node.reading.take().unwrap();
+                node.broker.passed(now, began, rows, true, &mut Out::default());
+                node.broker.look_ends(began);
+            }
             ["kept", count] => assert_eq!(self.disk.len(), count.parse::<usize>().unwrap()),
             ["passed", count] => assert_eq!(self.disk.passed_len(), count.parse::<usize>().unwrap()),
             ["server", name, topic, payload] => {

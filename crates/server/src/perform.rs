@@ -51,6 +51,7 @@ impl App {
             self.send(device, &downlink);
         }
         self.tell(&effects.save, now).await;
+        self.miss_waiting(&effects.save);
         self.tell_holders(&effects.save);
         self.tell_others(&effects.save, states_facts);
         self.show_shadows(effects.save);

@@ -671,7 +671,10 @@ create table mqtt_nodes (
     node text primary key,
     lost bigint not null,
     changes bigint not null,
-    alive_at bigint not null
+    alive_at bigint not null,
+    -- The last batch that it wrote in this life, and what "lost" was then.
+    batch bigint not null,
+    batch_lost bigint not null
 );
 
 -- Each row is the numbers of many sessions, given to a node.

@@ -77,7 +77,12 @@ pub(crate) fn shown(id: GatewayId, device: DeviceId) -> Statement {
     Statement::new(SHOWN, [Value::id(id), Value::id(device)])
 }
 
+/// Refuses a transaction if so much was taken before: by another node, or when an answer was lost.
 pub(crate) fn taken(taken: &Taken) -> Statement {
+    taken_up_to(taken).guards("the place in the spool of the gateway")
+}
+
+pub(crate) fn taken_up_to(taken: &Taken) -> Statement {
     let Taken { gateway, spool, lane, number } = taken;
     let values =
         [Value::id(*gateway), spool.cast_signed().into(), (*lane).into(), number.cast_signed().into()];

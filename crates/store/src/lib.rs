@@ -73,7 +73,7 @@ pub use deployment::DeploymentFilter;
 pub use device_list::{DeviceQuery, DeviceView, Sort};
 pub use error::StoreError;
 pub use gateway::GatewayView;
-pub use kept::nodes::{BrokerNode, Moved, PASSED_ROWS_MAX};
+pub use kept::nodes::{BrokerNode, Fence, Moved, PASSED_ROWS_MAX};
 pub use lease::{Held, Lease};
 pub use node::Node;
 pub use overview::Overview;

@@ -155,6 +155,7 @@ fn write(save: &Save, transaction: &mut Transaction, now: Time) {
         Save::GatewaySeen(id, at, address) => transaction.push(gateway::seen(*id, *at, address)),
         Save::ShownThrough(id, device) => transaction.push(gateway::shown(*id, *device)),
         Save::Taken(taken) => transaction.push(gateway::taken(taken)),
+        Save::TakenUpTo(taken) => transaction.push(gateway::taken_up_to(taken)),
         Save::Camera(device, origin) => transaction.push(camera::write(*device, origin.as_ref())),
         Save::Capability(capability) => transaction.push(capability::write(capability)),
         Save::DeleteCapability(name) => transaction.push(capability::delete(name)),

@@ -10,7 +10,7 @@ mod peers;
 mod telling;
 mod words;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use motehub_domain::kept;
@@ -48,8 +48,10 @@ pub(super) struct Cluster {
     says: Vec<(Box<str>, Said)>,
     /// Answers of these connections wait until the others know what was told.
     waiting: Vec<Slot>,
-    /// What was passed to our sessions and is taken, but not on disk yet as such.
-    taking: HashSet<u64>,
+    /// What was passed to our sessions and is taken, and with which batch: who reads the store may still find it there.
+    taking: HashMap<u64, u64>,
+    /// Up to which batch all was on disk when each of those began who read what was passed.
+    looks: Vec<u64>,
     leaving_taken: Vec<u64>,
     /// There was more when the store was last looked into.
     looks_again: bool,
@@ -95,7 +97,8 @@ impl Broker {
             leaving_nudges: BTreeSet::new(),
             says: Vec::new(),
             waiting: Vec::new(),
-            taking: HashSet::new(),
+            taking: HashMap::new(),
+            looks: Vec::new(),
             leaving_taken: Vec::new(),
             looks_again: false,
             catching_up: Vec::new(),

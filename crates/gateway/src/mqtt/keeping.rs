@@ -32,6 +32,11 @@ impl Broker {
         Some((number, batch))
     }
 
+    /// The batch that has to be on disk for everything that was noted so far.
+    pub fn noted(&mut self) -> u64 {
+        self.notes.so_far()
+    }
+
     /// A batch is on disk.
     pub fn kept(&mut self, now: Millis, number: u64, out: &mut Out) {
         let slots = self.notes.kept(number);

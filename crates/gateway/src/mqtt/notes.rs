@@ -4,8 +4,11 @@
 //! it is on disk waits for the number of the batch that has it.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use motehub_domain::kept::{Batch, Entry, EntryNote, Passed, Progress, Retained, Session, Subscription};
+use motehub_domain::kept::{
+    Batch, Entry, EntryNote, Message, Passed, Progress, Retained, Session, Subscription, Withdrawn,
+};
 
 use super::Slot;
 
@@ -18,6 +21,8 @@ const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Notes {
     batch: Batch,
+    /// What was published with the batch that is on its way, and by which session.
+    leaving: Vec<(u64, Arc<Message>)>,
     /// Bytes of the messages that were put into the batch.
     bytes: usize,
     /// Of the batch that is collected.
@@ -35,6 +40,7 @@ impl Default for Notes {
     fn default() -> Self {
         Self {
             batch: Batch::default(),
+            leaving: Vec::new(),
             bytes: 0,
             number: 1,
             kept: 0,
@@ -127,9 +133,23 @@ impl Notes {
         self.batch.handed.insert(serial, to.into());
     }
 
-    /// Other nodes have taken sessions.
-    pub(super) fn lose(&mut self, lost: &BTreeSet<u64>) {
+    /// A session that is kept has published a message, of which other notes follow.
+    pub(super) fn published(&mut self, serial: u64, message: &Arc<Message>) {
+        self.batch.published.push((serial, message.clone()));
+    }
+
+    /// Other nodes have taken sessions. Gives what they have published that is not on its way to the disk.
+    pub(super) fn lose(&mut self, lost: &BTreeSet<u64>) -> Withdrawn {
+        let published = self.batch.published.iter().filter(|(serial, _)| lost.contains(serial));
+        let withdrawn = published.map(|(_, message)| message.clone()).collect();
         self.batch.lose(lost);
+        withdrawn
+    }
+
+    /// The batch that is on its way was written without these sessions. Gives what they have published with it.
+    pub(super) fn left_without(&mut self, lost: &BTreeSet<u64>) -> Withdrawn {
+        let withdrawn = self.leaving.extract_if(.., |(serial, _)| lost.contains(serial));
+        withdrawn.map(|(_, message)| message).collect()
     }
 
     /// The number of the batch that is collected.
@@ -201,6 +221,8 @@ impl Notes {
         }
         self.is_awaited = false;
         self.bytes = 0;
+        self.batch.number = self.number;
+        self.leaving.clone_from(&self.batch.published);
         self.number += 1;
         Some((self.number - 1, std::mem::take(&mut self.batch)))
     }
@@ -208,6 +230,7 @@ impl Notes {
     /// A batch is on disk: the connections that waited for it, each once.
     pub(super) fn kept(&mut self, number: u64) -> Vec<Slot> {
         self.kept = self.kept.max(number);
+        self.leaving.clear();
         let due = self.waiting.iter().take_while(|(ticket, _)| *ticket <= self.kept).count();
         let mut slots: Vec<Slot> = self.waiting.drain(..due).map(|(_, slot)| slot).collect();
         slots.sort_unstable_by_key(|slot| slot.0);

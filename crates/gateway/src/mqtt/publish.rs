@@ -245,6 +245,10 @@ impl Broker {
             }
         }
         if let Some(message) = message.filter(|_| is_taken && is_first) {
+            if let (true, Some(session)) = (self.cluster.is_some(), self.session(at).filter(|s| s.keeps())) {
+                let serial = session.serial;
+                self.notes.published(serial, &message);
+            }
             self.route(now, at.map(|(index, _)| index), &message, out);
         }
         let ticket = ticket.unwrap_or_else(|| self.notes.since(made));

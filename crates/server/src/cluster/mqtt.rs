@@ -3,9 +3,8 @@
 
 mod parts;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use bytes::Bytes;
 use motehub_domain::kept::{Batch, Elsewhere, Principal, Recalled};
 use motehub_gateway::hub::{Answer, Held, Moved, Nodes, Owned, PassedRows, RetainedRows, UplinkError};
 use motehub_protocol::link;
-use motehub_store::{PASSED_ROWS_MAX, StoreError};
+use motehub_store::{Fence, PASSED_ROWS_MAX, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,10 +30,22 @@ const GIVEN: &[u8] = b"given";
 /// What this node knows for its broker.
 #[derive(Debug, Default)]
 pub(crate) struct Broker {
-    /// How often sessions were taken from this node, as far as it knows: guards what it writes.
-    fence: AtomicI64,
+    tries: tokio::sync::Mutex<Tries>,
     /// Numbers of what is too large to be said at once.
     split: Mutex<u64>,
+}
+
+/// How a batch is tried to be kept.
+#[derive(Debug, Default)]
+struct Tries {
+    /// How often sessions were taken from this node, as far as it knows: guards what it writes.
+    fence: i64,
+    /// Of the batch.
+    number: u64,
+    /// The batch without the sessions that others have taken.
+    rest: Option<Batch>,
+    /// Which those are, by the fence at which it is tried without them.
+    lost: BTreeMap<i64, BTreeSet<u64>>,
 }
 
 fn unavailable(error: &StoreError) -> UplinkError {
@@ -49,7 +60,7 @@ impl App {
         }
         let now = self.now().0.unsigned_abs();
         let (fence, recalled) = self.store.broker_starts(self.cluster.node(), now).await?;
-        self.broker.fence.store(fence, Ordering::Relaxed);
+        self.broker.tries.lock().await.fence = fence;
         Ok(recalled)
     }
 
@@ -59,30 +70,60 @@ impl App {
         batch: &Batch,
         held: &Held<'_>,
     ) -> Result<BTreeSet<u64>, StoreError> {
-        let mut lost = BTreeSet::new();
         if self.cluster.is_alone() {
-            return self.store.keep(batch).await.map(|()| lost);
+            return self.store.keep(batch).await.map(|()| BTreeSet::new());
         }
         let (node, now) = (self.cluster.node(), self.now().0.unsigned_abs());
-        let mut rest: Option<Batch> = None;
+        let mut tries = self.broker.tries.lock().await;
+        tries.begin(batch.number);
         for _ in 0..LOST_MAX {
-            let fence = self.broker.fence.load(Ordering::Relaxed);
-            match self.store.keep_as(node, fence, now, rest.as_ref().unwrap_or(batch)).await {
+            let fence = tries.fence;
+            match self.store.keep_as(node, fence, now, tries.rest.as_ref().unwrap_or(batch)).await {
                 Err(StoreError::Conflict { .. }) => {}
-                done => return done.map(|()| lost),
+                Ok(()) => return Ok(tries.written_at(fence)),
+                Err(error) => return Err(error),
             }
             // In this order: whatever is taken after the fence was read makes the next batch fail as well.
-            let fence = self.store.broker_fence(node).await?;
+            let Fence { fence, batch: last, batch_fence } = self.store.broker_fence(node).await?;
+            if last == batch.number {
+                // An answer was lost. What was taken since is found with the next batch.
+                return Ok(tries.written_at(batch_fence));
+            }
             let ours = held().union(&batch.serials()).copied().collect();
             let taken = self.store.sessions_lost(node, &ours).await?;
-            self.broker.fence.store(fence, Ordering::Relaxed);
             if !taken.is_empty() {
                 tracing::warn!(sessions = taken.len(), "other nodes have taken sessions of MQTT clients");
-                rest.get_or_insert_with(|| batch.clone()).lose(&taken);
-                lost.extend(taken);
             }
+            tries.lose(batch, fence, &taken);
         }
         Err(StoreError::Unavailable("sessions of MQTT clients are being taken by other nodes".to_owned()))
+    }
+}
+
+impl Tries {
+    /// What was found out about a batch holds until that is written.
+    fn begin(&mut self, number: u64) {
+        if self.number != number {
+            (self.number, self.rest) = (number, None);
+            self.lost.clear();
+        }
+    }
+
+    /// From this fence on it is tried without these sessions too.
+    fn lose(&mut self, batch: &Batch, fence: i64, taken: &BTreeSet<u64>) {
+        let mut lost = self.lost.get(&self.fence).cloned().unwrap_or_default();
+        lost.extend(taken);
+        if !taken.is_empty() {
+            self.rest.get_or_insert_with(|| batch.clone()).lose(taken);
+        }
+        self.fence = fence;
+        self.lost.insert(fence, lost);
+    }
+
+    /// It was written at this fence: without which sessions.
+    fn written_at(&mut self, fence: i64) -> BTreeSet<u64> {
+        self.fence = fence;
+        self.lost.remove(&fence).unwrap_or_default()
     }
 }
 

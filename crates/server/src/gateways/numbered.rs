@@ -52,7 +52,9 @@ impl Peer {
             Lane::Said => self.take_said(fresh, known).await,
             Lane::Measured => self.take_measured(fresh, known).await,
         };
-        *up_to = Some(number);
+        // What could not be taken may be taken: by another node that has the next link, or when an answer was lost.
+        let is_sure = outcomes.iter().all(|outcome| !matches!(outcome, Err(UplinkError::Unavailable(_))));
+        *up_to = is_sure.then_some(number);
         repeat_n(Ok(()), repeated).chain(outcomes).collect()
     }
 
@@ -74,7 +76,7 @@ impl Peer {
         }
         // What left no trace of its own, and what says the same when it is said again.
         if up_to > known {
-            let save = vec![Save::Taken(self.taken(Lane::Said, up_to))];
+            let save = vec![Save::TakenUpTo(self.taken(Lane::Said, up_to))];
             if let Err(error) = self.app.perform(Effects { save, ..Effects::none() }).await {
                 tracing::warn!(%error, "how far a gateway is could not be recorded");
             }

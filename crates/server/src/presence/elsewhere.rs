@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use motehub_domain::deployment::TaskState;
 use motehub_domain::device::Holder;
 use motehub_domain::effects::Save;
 use motehub_domain::id::DeviceId;
@@ -179,6 +180,22 @@ impl App {
         match self.elsewhere(device) {
             Some(node) => self.say(&node, &Word::Anew(vec![device])),
             None => self.elsewhere.miss(device, self.now()),
+        }
+    }
+
+    /// Of tasks that were written, some wait for devices that are nowhere: one may be on its way to another node, which
+    /// had looked what waits for it before.
+    pub(crate) fn miss_waiting(&self, saved: &[Save]) {
+        if self.cluster.is_alone() {
+            return;
+        }
+        for save in saved {
+            if let Save::Task(task) = save
+                && task.state == TaskState::Waiting
+                && !self.connections.is_here(task.device)
+            {
+                self.is_not_here(task.device);
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 //!
 //! Every batch of a node first touches the row of the node, which says how often sessions were taken from it; taking
 //! some touches it too. So both are done one after the other, and a batch that does not know of the last taking fails
-//! as a whole: then what was lost is left out of it, and it is given again.
+//! as a whole: then what was lost is left out of it, and it is given again. The row also says which batch was written
+//! last, so that one whose answer was lost is not written twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
@@ -19,15 +20,18 @@ use crate::{Store, StoreError};
 
 /// So many sessions share a block of numbers.
 const SERIALS: u64 = 1_000_000;
+/// So many sessions are read at once.
+const SESSIONS_MAX: i64 = 500;
 /// Most passed messages that are read at once.
 pub const PASSED_ROWS_MAX: usize = 1_000;
 
 sql! {
-    START = "insert into mqtt_nodes (node, lost, changes, alive_at) values ($1, 1, 0, $2)
-        on conflict (node) do update set lost = mqtt_nodes.lost + 1 returning lost, alive_at";
+    START = "insert into mqtt_nodes (node, lost, changes, alive_at, batch, batch_lost) values ($1, 1, 0, $2, 0, 0)
+        on conflict (node) do update set lost = mqtt_nodes.lost + 1, batch = 0 returning lost, alive_at";
     OWN_ALL = "update mqtt_sessions set node = $1 where node is null";
-    GUARD = "update mqtt_nodes set changes = changes + $3, alive_at = $4 where node = $1 and lost = $2";
-    FENCE = "select lost from mqtt_nodes where node = $1";
+    GUARD = "update mqtt_nodes set changes = changes + $3, alive_at = $4, batch = $5, batch_lost = lost
+        where node = $1 and lost = $2 and batch < $5";
+    FENCE = "select lost, batch, batch_lost from mqtt_nodes where node = $1";
     LOSE = "update mqtt_nodes set lost = lost + 1 where node = $1";
     TAKE = "update mqtt_sessions set node = $3 where serial = $1 and node = $2";
     TAKE_ALL = "update mqtt_sessions set node = $2 where node = $1 returning serial";
@@ -79,6 +83,17 @@ pub struct Moved {
     pub passed: Vec<(u64, Passed)>,
 }
 
+/// What keeps a node from writing about sessions that others have taken, and from writing twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// How often sessions were taken from the node.
+    pub fence: i64,
+    /// The last batch that it wrote in this life.
+    pub batch: u64,
+    /// What the fence was then.
+    pub batch_fence: i64,
+}
+
 /// A node that has, or had, sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerNode {
@@ -111,14 +126,15 @@ impl Store {
     /// Keeps a batch of a node's broker, all of it or nothing.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if other nodes have taken sessions from it since the fence was read; else if it cannot
-    /// be written. It may be tried again then.
+    /// [`StoreError::Conflict`] if other nodes have taken sessions from it since the fence was read, or if it was
+    /// written before; else if it cannot be written. It may be tried again then.
     pub async fn keep_as(&self, node: &str, fence: i64, now: u64, batch: &Batch) -> Result<(), StoreError> {
         let mut transaction = Transaction::default();
         let changes =
             batch.sessions.values().filter(|session| session.is_none()).count() + batch.subscriptions.len();
         let at = batch.alive_at.unwrap_or(now);
-        let guard = [Value::from(node), fence.into(), changes.into(), number(at).into()];
+        let guard =
+            [Value::from(node), fence.into(), changes.into(), number(at).into(), number(batch.number).into()];
         transaction.push(Statement::new(GUARD, guard).guards("the sessions of this node"));
         let mut many = contents(batch, Some(node));
         for (topic, retained) in batch.retained.iter().filter(|(_, retained)| retained.message.is_none()) {
@@ -131,14 +147,16 @@ impl Store {
         self.engine().write_freely(transaction).await.map(drop)
     }
 
-    /// The fence of a node now.
+    /// The fence of a node now, and what it wrote last.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn broker_fence(&self, node: &str) -> Result<i64, StoreError> {
+    pub async fn broker_fence(&self, node: &str) -> Result<Fence, StoreError> {
         let row = self.engine().read_one(FENCE, [Value::from(node)]).await?;
         let row = row.ok_or_else(|| StoreError::damaged("the row of this node in mqtt_nodes"))?;
-        Columns::of("mqtt_nodes", row).integer()
+        let mut columns = Columns::of("mqtt_nodes", row);
+        let (fence, batch) = (columns.integer()?, columns.integer()?.unsigned_abs());
+        Ok(Fence { fence, batch, batch_fence: columns.integer()? })
     }
 
     /// Which of these sessions other nodes have. A node that reads a new fence has to look for all of its sessions.
@@ -380,6 +398,3 @@ impl Store {
         self.engine().write_freely(transaction).await.map(drop)
     }
 }
-
-/// So many sessions are read at once.
-const SESSIONS_MAX: i64 = 500;

@@ -1,6 +1,8 @@
 //! Several nodes on one store: who holds which work, who lives, and what all have alike.
 
 use motehub_domain::effects::{Effects, Save};
+use motehub_domain::gateway::{Gateway, Taken};
+use motehub_domain::id::GatewayId;
 use motehub_domain::time::{Span, Time};
 use motehub_store::{Node, StoreError};
 use serde_json::json;
@@ -77,4 +79,29 @@ pub(crate) async fn a_node_has_its_name_alone_while_it_lives(world: &mut World) 
 pub(crate) async fn the_first_word_counts_for_all(world: &mut World) {
     assert_eq!(world.store.note_once("hub", b"one").await.unwrap(), b"one");
     assert_eq!(world.store.note_once("hub", b"two").await.unwrap(), b"one");
+}
+
+pub(crate) async fn a_place_in_the_spool_of_a_gateway_is_taken_once(world: &mut World) {
+    let gateway = Gateway {
+        id: GatewayId::from_parts(0, 1),
+        name: "cellar".to_owned(),
+        key: None,
+        next_key: None,
+        selector: String::new(),
+        created_at: NOW,
+        revision: 1,
+    };
+    let id = gateway.id;
+    world.save([Save::Gateway(Box::new(gateway))]).await.unwrap();
+    let taken = |number| Taken { gateway: id, spool: 7, lane: "said", number };
+    let note = |text: &str| Save::Note("word".to_owned(), Some(text.into()));
+    world.save([note("one"), Save::Taken(taken(1))]).await.unwrap();
+    // Another node had the link before, and was slow; or an answer was lost.
+    let again = world.save([note("once more"), Save::Taken(taken(1))]).await;
+    assert!(matches!(again, Err(StoreError::Conflict { .. })), "{again:?}");
+    assert_eq!(world.store.note("word").await, Ok(Some(b"one".to_vec())));
+    world.save([note("three"), Save::TakenUpTo(taken(3))]).await.unwrap();
+    world.save([note("two"), Save::TakenUpTo(taken(2))]).await.unwrap();
+    assert_eq!(world.store.taken(id, 7, "said").await, Ok(3));
+    assert_eq!(world.store.note("word").await, Ok(Some(b"two".to_vec())));
 }

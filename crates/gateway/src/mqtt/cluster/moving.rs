@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use motehub_domain::kept::{Passed, Principal, RecalledSession};
+use motehub_domain::kept::{Passed, Principal, RecalledSession, Withdrawn};
 
 use super::Said;
 use crate::hub::Client;
@@ -90,9 +90,36 @@ impl Broker {
         Some(self.notes.so_far())
     }
 
-    /// Other nodes have taken these sessions without asking: they are forgotten here, and nothing of them is written.
+    /// The batch that is on its way was written without these sessions, since other nodes have taken them. To be called
+    /// before [`Broker::kept`].
     pub fn lose(&mut self, now: Millis, lost: &BTreeSet<u64>, out: &mut Out) {
-        self.notes.lose(lost);
+        let withdrawn = self.notes.left_without(lost);
+        self.withdraw(&withdrawn);
+        self.let_them_go(now, lost, out);
+    }
+
+    /// Messages are not delivered here: their publisher was not answered, and publishes them again elsewhere.
+    fn withdraw(&mut self, messages: &Withdrawn) {
+        if messages.is_empty() {
+            return;
+        }
+        for session in self.sessions.iter_mut().flatten() {
+            let (queue, bytes) = (&mut session.queue, &mut session.queue_bytes);
+            queue.retain(|queued| {
+                let stays = queued.again || !messages.has(&queued.message);
+                if !stays {
+                    *bytes -= queued.message.size_bytes();
+                    self.waiting_bytes = self.waiting_bytes.saturating_sub(queued.message.size_bytes());
+                }
+                stays
+            });
+        }
+    }
+
+    /// Other nodes have taken these sessions without asking: they are forgotten here, and nothing of them is written.
+    fn let_them_go(&mut self, now: Millis, lost: &BTreeSet<u64>, out: &mut Out) {
+        let withdrawn = self.notes.lose(lost);
+        self.withdraw(&withdrawn);
         for serial in lost {
             let Some(index) = self.index_of(*serial) else { continue };
             let Some(session) = self.sessions[index as usize].as_mut() else { continue };
@@ -160,7 +187,7 @@ impl Broker {
         let Some(index) = self.session_of.get(&Key { principal, client_id }).copied() else { return };
         let Some(session) = self.sessions[index as usize].as_ref() else { return };
         if session.serial == serial {
-            return self.lose(now, &BTreeSet::from([serial]), out);
+            return self.let_them_go(now, &BTreeSet::from([serial]), out);
         }
         let (at, connection) = ((index, session.serial), session.connection);
         let ours = connection.and_then(|slot| self.conn(slot)).map(|conn| conn.since);

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use motehub_domain::kept::{Message, Passed};
 
-use super::Said;
+use super::{Cluster, Said};
 use crate::mqtt::Millis;
 use crate::mqtt::broker::Broker;
 use crate::mqtt::deliver::Delivery;
 use crate::mqtt::out::Out;
 use crate::mqtt::session::Session;
 
+/// Later than every batch.
+const NOT_KEPT: u64 = u64::MAX;
 /// A number that no entry has: of what was passed to us and dropped.
 const NO_ENTRY: u64 = u64::MAX;
 
@@ -25,6 +27,15 @@ pub(in crate::mqtt) struct Passing {
     pub ids: Vec<u32>,
     /// It was chosen among those of a shared subscription.
     pub is_chosen: bool,
+}
+
+impl Cluster {
+    /// Forgets what was passed to us and is gone from the store for everybody who reads it; all up to a batch is on
+    /// disk.
+    pub(super) fn forget_taken(&mut self, kept: u64) {
+        let first = self.looks.iter().copied().min().unwrap_or(kept);
+        self.taking.retain(|_, batch| *batch > first);
+    }
 }
 
 impl Broker {
@@ -84,7 +95,20 @@ impl Broker {
 
     /// The store is about to be read for what was passed to our sessions: for [`Broker::passed`].
     pub fn look_begins(&mut self) -> u64 {
-        self.notes.number_kept()
+        let began = self.notes.number_kept();
+        if let Some(cluster) = self.cluster.as_mut() {
+            cluster.looks.push(began);
+        }
+        began
+    }
+
+    /// What began so was read and told, or could not be read.
+    pub fn look_ends(&mut self, began: u64) {
+        let Some(cluster) = self.cluster.as_mut() else { return };
+        if let Some(at) = cluster.looks.iter().position(|look| *look == began) {
+            cluster.looks.swap_remove(at);
+        }
+        cluster.forget_taken(self.notes.number_kept());
     }
 
     /// What was passed to our sessions, in order, by its numbers in the store. `began` is what [`Broker::look_begins`]
@@ -113,7 +137,7 @@ impl Broker {
     /// Makes a passed message an entry of its session, if that is here and it is none yet.
     pub(in crate::mqtt) fn take_passed(&mut self, now: Millis, id: u64, passed: Passed, out: &mut Out) {
         let Some(session) = self.index_of(passed.session) else { return };
-        if self.cluster.as_mut().is_some_and(|cluster| !cluster.taking.insert(id)) {
+        if self.cluster.as_mut().is_some_and(|cluster| cluster.taking.insert(id, NOT_KEPT).is_some()) {
             return;
         }
         let Passed { session: serial, message, qos, retain, ids } = passed;

@@ -188,9 +188,9 @@ impl Cluster {
         for node in std::mem::take(&mut self.leaving_nudges) {
             self.say(node, Said::Look);
         }
-        for id in self.leaving_taken.drain(..) {
-            self.taking.remove(&id);
-        }
+        // Whoever began to read before may still come with them.
+        self.taking.extend(self.leaving_taken.drain(..).map(|id| (id, number)));
+        self.forget_taken(number);
         self.wants_look |= std::mem::take(&mut self.looks_again) || !self.catching_up.is_empty();
         if self.passed_in.len() > PASSED_MAX {
             self.passed_in.retain(|_, batch| *batch + PASSED_BATCHES > number);
