@@ -50,6 +50,7 @@ function heard(socket) {
   let rest = Buffer.alloc(0);
   const kept = [];
   const waiting = [];
+  let isClosed = false;
   const give = () => {
     for (const wait of [...waiting]) {
       const at = kept.findIndex(wait.fits);
@@ -66,12 +67,17 @@ function heard(socket) {
     }
     give();
   });
+  socket.on('close', () => {
+    isClosed = true;
+    for (const wait of waiting.splice(0)) wait.fail('the connection was closed');
+  });
   const next = (fits) =>
     new Promise((resolve, reject) => {
-      const fail = () => reject(new Error('the hub did not send what was awaited'));
-      const timer = setTimeout(fail, DEADLINE_MS);
-      waiting.push({ fits, done: (one) => (clearTimeout(timer), resolve(one)) });
+      const fail = (why) => (clearTimeout(timer), reject(new Error(why)));
+      const timer = setTimeout(() => fail('the hub did not send what was awaited'), DEADLINE_MS);
+      waiting.push({ fits, fail, done: (one) => (clearTimeout(timer), resolve(one)) });
       give();
+      if (isClosed) for (const wait of waiting.splice(0)) wait.fail('the connection was closed');
     });
   return { next };
 }

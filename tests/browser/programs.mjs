@@ -11,7 +11,7 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
-const BINARY = path.resolve(HERE, process.env.MOTEHUB_BIN ?? '../../target/debug/motehub');
+export const BINARY = path.resolve(HERE, process.env.MOTEHUB_BIN ?? '../../target/debug/motehub');
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 /** How long a fact is waited for: long enough for a machine that has much else to do. */
 export const DEADLINE_MS = 60_000;
@@ -203,7 +203,7 @@ export function start(command, args, environment = {}) {
 
   const firstLine = (from, fits) =>
     new Promise((resolve, reject) => {
-      const fail = (why) => reject(new Error(`${args[0]}: ${why}\n${kept.join('\n')}`));
+      const fail = (why) => reject(new Error(`${args[0] ?? command}: ${why}\n${kept.join('\n')}`));
       const timer = setTimeout(() => fail('the expected line did not come'), DEADLINE_MS);
       ended.then(() => (clearTimeout(timer), fail('it ended early')));
       waiting.push({ from, fits, done: (line) => (clearTimeout(timer), resolve(line)) });
@@ -218,7 +218,9 @@ export function start(command, args, environment = {}) {
   };
   atEnd(stop);
   const say = (line) => child.stdin.write(`${line}\n`);
-  return { firstLine, say, stop, output: () => kept.join('\n') };
+  /** Ends its input, and waits until it has ended because of that. */
+  const close = () => (child.stdin.end(), ended);
+  return { firstLine, say, close, stop, output: () => kept.join('\n') };
 }
 
 /**

@@ -13,12 +13,13 @@ export let page;
 let data;
 
 /**
- * `account` is whose the hub is; null leaves it at its set-up link. `prepare` is done last, and the tests wait for it.
+ * `account` is whose the hub is; null leaves it at its set-up link. `start` is for a hub that is not the usual one.
+ * `prepare` is done last, and the tests wait for it.
  */
-export function begin({ serve = [], account = NAME, prepare = async () => {} } = {}) {
+export function begin({ serve = [], account = NAME, start = null, prepare = async () => {} } = {}) {
   before(async () => {
     data = await folder();
-    hub = await startHub(data, serve);
+    hub = await (start === null ? startHub(data, serve) : start());
     browser = await openBrowser();
     page = browser.page;
     if (account !== null) await makeAccount(account);
@@ -32,6 +33,13 @@ async function makeAccount(name) {
   await api('POST', '/setup', { code: new URL(hub.setupLink).hash.slice(1), name, password: PASSWORD });
   await goto('/');
   await heading('Overview');
+}
+
+/** Goes in by name and password, from whichever page the login is shown. */
+export async function logIn(name, password, on = page) {
+  await on.getByLabel('Name').fill(name);
+  await on.getByLabel('Password').fill(password);
+  await button('Log in', on).click();
 }
 
 /** The hub goes away. */

@@ -115,14 +115,10 @@ pub struct Subscription {
 pub fn administered(
     kind: ChangeKind,
     serial: u64,
-    principal: &Principal,
+    device: Option<DeviceId>,
     client_id: &str,
     actor: &Actor,
 ) -> Effects {
-    let device = match principal {
-        Principal::Device(device) => Some(*device),
-        Principal::Token(_) | Principal::Anonymous => None,
-    };
     let change = Change {
         actor: actor.clone(),
         kind,

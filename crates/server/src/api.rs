@@ -76,12 +76,13 @@ pub(crate) use activity::stream::STREAMS_MAX;
 pub(crate) use activity::{ChangeDto, change, line};
 pub(crate) use alarms::AlarmDto;
 pub(crate) use bulk::AT_ONCE_MAX as BULK_AT_ONCE_MAX;
+pub(crate) use connections::Sessions;
 pub(crate) use dashboards::public::by_digest as by_public_link;
 pub(crate) use extract::rfc3339;
 pub(crate) use firmware::{Known as KnownFirmware, UPLOADS_AT_ONCE_MAX, keep as keep_firmware};
 pub(crate) use flows::FlowDto;
 pub(crate) use login::Throttle;
-pub(crate) use login::{admit, failed, owner_of_password};
+pub(crate) use login::{admit, failed, owner_of_password, succeeded};
 pub(crate) use problem::{ApiError, answers};
 pub(crate) use shadows::ShadowDto;
 

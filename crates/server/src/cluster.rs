@@ -4,6 +4,7 @@
 //! makes known quickly what is in the store. A hub on SQLite is alone: everything here is a no-op then.
 
 mod again;
+pub(crate) mod ask;
 pub(crate) mod begin;
 pub(crate) mod bus;
 pub(crate) mod hear;

@@ -246,7 +246,6 @@ impl App {
 
     async fn append(&self, measured: Vec<Measured>, taken: Option<&Taken>) -> Result<(), StoreError> {
         let points: usize = measured.iter().map(|measured| measured.points.len()).sum();
-        let shown = self.live.wanted(&measured);
         let stamp = self.rules.stamp(self.now());
         let mut tries = 1;
         loop {
@@ -266,7 +265,8 @@ impl App {
         drop(stamp);
         self.points.count(points, self.now());
         metrics::counter!("motehub_points_stored_total").increment(points as u64);
-        self.show(News::Telemetry(Arc::new(shown)));
+        // Only now: whoever began to watch before this is shown it, and who begins later finds it in the store.
+        self.show(News::Telemetry(Arc::new(self.live.wanted(&measured))));
         self.flow_measured(&measured);
         Ok(())
     }

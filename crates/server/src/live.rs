@@ -29,6 +29,9 @@ const BATCH_MAX: usize = 1000;
 /// How often it is looked for changes that another process made: users and tokens made at the console.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// Pages are told so often that the hub is there: a machine that dies closes nothing.
+pub(crate) const ALIVE_EVERY: Duration = Duration::from_secs(5);
+
 /// Points of one device to show.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown {

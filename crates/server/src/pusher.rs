@@ -4,6 +4,7 @@
 //! An app is a key and a secret. The secret is derived, as those of access keys are, and serves for the app's own
 //! channels. Those that the hub fills itself are signed with another one, which nobody has.
 
+pub(crate) mod elsewhere;
 pub(crate) mod feed;
 mod http;
 mod own;

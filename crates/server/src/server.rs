@@ -277,6 +277,7 @@ impl Server {
         let (told_to_end, shutdown) = (shutdown, CancellationToken::new());
         gateways.spawn(mqtt.run(shutdown.clone()));
         gateways.spawn(crate::cluster::mqtt::listen(app.clone(), shutdown.clone()));
+        gateways.spawn(crate::cluster::ask::listen(app.clone(), shutdown.clone()));
         for coap in coap {
             gateways.spawn(coap.run(shutdown.clone()));
         }

@@ -5,8 +5,8 @@
 const WebSocket = require('ws');
 const { pathAfter, readFrame, waitBefore } = require('./resume.js');
 
-/** The hub pings three times as often; a link on which nothing came for so long is dead. */
-const SILENCE_MAX_MS = 60_000;
+/** The hub says something every five seconds; a link on which nothing came for so long is dead. */
+const SILENCE_MAX_MS = 15_000;
 const FRAME_BYTES_MAX = 8 * 1024 * 1024;
 /** How many devices the hub lets one reader watch. */
 const WATCHED_MAX = 50;

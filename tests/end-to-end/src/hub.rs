@@ -8,6 +8,11 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// Who owns a hub of several nodes.
+pub const NAME: &str = "ada";
+/// Her password.
+pub const PASSWORD: &str = "correct horse battery";
+
 /// The program under test: `MOTEHUB`, or the debug build.
 pub fn binary() -> PathBuf {
     match std::env::var_os("MOTEHUB") {
@@ -143,6 +148,21 @@ impl Hub {
         let _ = self.child.wait();
     }
 
+    /// Has it do nothing, as a machine that vanishes without a word, until [`Hub::thaw`].
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Has it go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill {signal}");
+    }
+
     /// Asks it to end (SIGTERM) and waits for its end.
     pub fn terminate(&mut self) -> ExitStatus {
         let pid = self.pid().to_string();
@@ -201,7 +221,7 @@ pub struct Api {
 impl Api {
     /// Makes the first administrator by a one-time code, and a token with all rights.
     fn set_up(&mut self, code: &str) {
-        let first = serde_json::json!({ "code": code, "name": "ada", "password": "correct horse battery" });
+        let first = serde_json::json!({ "code": code, "name": NAME, "password": PASSWORD });
         let post = |path: &str| {
             ureq::post(format!("{}/api/v1{path}", self.base)).header("Content-Type", "application/json")
         };

@@ -15,7 +15,7 @@ mod wait;
 pub use fleet::Fleet;
 pub use front::Front;
 pub use gateway::{Cable, Gateway, join_file};
-pub use hub::{Api, Hub, add_token, binary};
+pub use hub::{Api, Hub, NAME, PASSWORD, add_token, binary};
 pub use nodes::Nodes;
 pub use proxy::{Fault, Proxy};
 pub use publisher::Publisher;

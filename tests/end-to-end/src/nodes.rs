@@ -87,6 +87,12 @@ impl Nodes {
         EXAMPLE.iter().position(|(name, _)| *name == holder)
     }
 
+    /// A node by its name: `one`, `two` or `three`.
+    pub fn named(&mut self, name: &str) -> Option<&mut Hub> {
+        let at = EXAMPLE.iter().position(|(known, _)| *known == name)?;
+        self.nodes.get_mut(at)
+    }
+
     /// What a path answers through the balancer; none if there is no answer.
     pub fn try_get(&self, path: &str) -> Option<u16> {
         let agent: ureq::Agent = ureq::Agent::config_builder()

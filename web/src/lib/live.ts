@@ -15,6 +15,7 @@ import {
   type ShadowFrame,
   type TelemetryFrame,
 } from './domain/resume';
+import { openLink, type Link } from './link';
 
 export type LiveState = 'connecting' | 'live' | 'reconnecting' | 'off';
 export type LiveListener = {
@@ -28,6 +29,8 @@ export type LiveListener = {
   flow?: (flow: FlowFrame) => void;
   /** So many unknown devices wait for a decision. */
   inbox?: (waiting: number) => void;
+  /** The link was lost and is back. Changes that were missed are told; what else is told here was not, and is loaded. */
+  back?: () => void;
   /** Too much was missed, or the link was new: what is shown must be loaded again. */
   resync?: () => void;
 };
@@ -37,10 +40,11 @@ export const liveState = writable<LiveState>('off');
 const listeners = new Set<LiveListener>();
 const watches = new Map<symbol, string[]>();
 let followed: string | null = null;
-let socket: WebSocket | null = null;
+let link: Link | null = null;
 let position: Position = { seq: null, hub: null };
 /** The first attempt failed: what pages loaded meanwhile may be old when the link is there at last. */
 let wasLate = false;
+let wasLost = false;
 let attempt = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 let wanted = false;
@@ -50,7 +54,7 @@ export function connectLive(): void {
   if (wanted) return;
   wanted = true;
   position = { seq: null, hub: null };
-  wasLate = false;
+  wasLate = wasLost = false;
   attempt = 0;
   liveState.set('connecting');
   open();
@@ -59,8 +63,8 @@ export function connectLive(): void {
 export function disconnectLive(): void {
   wanted = false;
   clearTimeout(timer);
-  socket?.close();
-  socket = null;
+  link?.close();
+  link = null;
   liveState.set('off');
 }
 
@@ -93,29 +97,26 @@ export function followFlow(flow: string): () => void {
 }
 
 function open(): void {
-  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-  const opened = new WebSocket(`${scheme}://${location.host}${pathAfter(position.seq)}`);
-  socket = opened;
-  opened.onopen = () => {
-    attempt = 0;
-    liveState.set('live');
-    sendWatch();
-    if (followed !== null) sendFollow();
-  };
-  opened.onmessage = (event) => {
-    if (typeof event.data === 'string') receive(event.data);
-  };
-  opened.onclose = () => {
-    if (socket === opened) reconnectLater();
-  };
+  link = openLink(pathAfter(position.seq), {
+    onopen: () => {
+      attempt = 0;
+      liveState.set('live');
+      sendWatch();
+      if (followed !== null) sendFollow();
+    },
+    ontext: receive,
+    onlost: reconnectLater,
+  });
 }
 
 function receive(text: string): void {
   const reading = readFrame(text, position);
   const meaning = wasLate && reading.meaning.kind === 'hello' ? { kind: 'resync' as const } : reading.meaning;
   position = reading.position;
-  wasLate = false;
+  const isBack = wasLost;
+  wasLate = wasLost = false;
   for (const listener of [...listeners]) {
+    if (isBack) listener.back?.();
     if (meaning.kind === 'changes' && meaning.changes.length > 0) listener.changes?.(meaning.changes);
     if (meaning.kind === 'telemetry') listener.telemetry?.(meaning.telemetry);
     if (meaning.kind === 'log') listener.log?.(meaning.log);
@@ -127,9 +128,10 @@ function receive(text: string): void {
 }
 
 function reconnectLater(): void {
-  socket = null;
+  link = null;
   if (!wanted) return;
   liveState.set('reconnecting');
+  wasLost = true;
   wasLate = position.seq === null;
   timer = setTimeout(open, waitBefore(attempt, Math.random()));
   attempt += 1;
@@ -143,17 +145,16 @@ function sendWatch(): void {
   watchSoon = true;
   queueMicrotask(() => {
     watchSoon = false;
-    if (socket?.readyState === WebSocket.OPEN)
-      socket.send(JSON.stringify({ watch: watchSet(watches.values()) }));
+    link?.say(JSON.stringify({ watch: watchSet(watches.values()) }));
   });
 }
 
 function sendFollow(): void {
-  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ follow_flow: followed }));
+  link?.say(JSON.stringify({ follow_flow: followed }));
 }
 
 addEventListener('online', () => {
-  if (!wanted || socket !== null) return;
+  if (!wanted || link !== null) return;
   clearTimeout(timer);
   open();
 });

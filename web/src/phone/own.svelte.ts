@@ -2,7 +2,8 @@
 //! browser so that it is there without network too, and the live link that keeps it fresh.
 import { asProblem, listenForRefusals, setCsrf } from '../lib/api/client';
 import type { Me, Problem, SecretCode, SharedDevice } from '../lib/api/contract';
-import { waitBefore, type TelemetryFrame } from '../lib/domain/resume';
+import { pathAfter, waitBefore, type TelemetryFrame } from '../lib/domain/resume';
+import { openLink, type Link } from '../lib/link';
 import { devices as calls, session } from './calls';
 import { byName, wanting } from './device';
 
@@ -17,7 +18,7 @@ let name = $state('');
 let devices = $state.raw<SharedDevice[]>([]);
 /** When the list was last known to be right. */
 let freshAt = $state<number | null>(null);
-let socket: WebSocket | null = null;
+let link: Link | null = null;
 /** How often the hub was called in vain since it last answered. */
 let attempt = $state(0);
 let timer: ReturnType<typeof setTimeout> | undefined;
@@ -111,8 +112,8 @@ export function watch(device: string, heard: (points: TelemetryFrame[string]) =>
 
 function outside(): void {
   clearTimeout(timer);
-  socket?.close();
-  socket = null;
+  link?.close();
+  link = null;
   attempt = 0;
   me = null;
   devices = [];
@@ -123,15 +124,10 @@ function outside(): void {
 
 function open(): void {
   clearTimeout(timer);
-  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-  const opened = new WebSocket(`${scheme}://${location.host}/api/v1/live`);
-  socket = opened;
-  opened.onmessage = (event) => {
-    if (typeof event.data === 'string') receive(JSON.parse(event.data) as Frame);
-  };
-  opened.onclose = () => {
-    if (socket === opened) reconnectLater();
-  };
+  link = openLink(pathAfter(null), {
+    ontext: (text) => receive(JSON.parse(text) as Frame),
+    onlost: reconnectLater,
+  });
 }
 
 type Frame = { hello?: object; devices?: SharedDevice[]; gone?: string[]; telemetry?: TelemetryFrame };
@@ -140,7 +136,7 @@ function receive(frame: Frame): void {
   if (frame.hello) {
     attempt = 0;
     sayWatch();
-    refresh().catch(() => socket?.close());
+    refresh().catch(giveUp);
   }
   for (const device of frame.devices ?? []) put(device);
   if (frame.gone) devices = devices.filter((device) => !frame.gone?.includes(device.id));
@@ -148,8 +144,14 @@ function receive(frame: Frame): void {
   for (const [device, points] of Object.entries(frame.telemetry ?? {})) watchers.get(device)?.(points);
 }
 
+function giveUp(): void {
+  if (link === null) return;
+  link.close();
+  reconnectLater();
+}
+
 function reconnectLater(): void {
-  socket = null;
+  link = null;
   if (door !== 'in') return;
   timer = setTimeout(() => void comeBack(), waitBefore(attempt, Math.random()));
   attempt += 1;
@@ -158,7 +160,7 @@ function reconnectLater(): void {
 /** A login may have ended meanwhile; only a request tells. */
 async function comeBack(): Promise<void> {
   clearTimeout(timer);
-  if (door !== 'in' || socket !== null) return;
+  if (door !== 'in' || link !== null) return;
   try {
     enter(await session.me());
   } catch (error) {
@@ -169,7 +171,7 @@ async function comeBack(): Promise<void> {
 }
 
 function sayWatch(): void {
-  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ watch: [...watchers.keys()] }));
+  link?.say(JSON.stringify({ watch: [...watchers.keys()] }));
 }
 
 function keep(): void {
@@ -195,7 +197,7 @@ listenForRefusals((problem) => {
   if (problem.code === 'password_change_required') door = 'password';
 });
 addEventListener('online', () => void comeBack());
-addEventListener('offline', () => socket?.close());
+addEventListener('offline', giveUp);
 document.addEventListener('visibilitychange', () => {
   if (document.visibilityState === 'visible') void comeBack();
 });

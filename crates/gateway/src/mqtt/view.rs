@@ -94,7 +94,11 @@ impl Broker {
             wanted.is_connected.is_none_or(|is_connected| session.connection.is_some() == is_connected)
                 && (search.is_empty() || self.is_about(session, &search))
         };
-        let mut found: Vec<&Session> = self.sessions.iter().flatten().filter(is_wanted).collect();
+        let found = self.sessions.iter().flatten().filter(is_wanted);
+        if wanted.limit == 0 {
+            return (Vec::new(), found.count());
+        }
+        let mut found: Vec<&Session> = found.collect();
         found.sort_unstable_by_key(|session| (&session.name, &session.key.client_id, session.serial));
         let page = found.iter().skip(wanted.offset).take(wanted.limit);
         (page.map(|session| self.view(session)).collect(), found.len())

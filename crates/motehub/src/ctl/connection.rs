@@ -20,6 +20,9 @@ pub(super) enum Verb {
         /// Only sessions that wait for their clients
         #[arg(long)]
         away: bool,
+        /// Only those of this node of the hub
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
     },
     /// Show one session with its subscriptions
     Show {
@@ -40,10 +43,13 @@ pub(super) enum Verb {
 
 pub(super) fn run(caller: &Caller, verb: &Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::List { search, connected, away } => {
+        Verb::List { search, connected, away, node } => {
             let mut query = String::new();
             if let Some(text) = search {
                 query.push_str(&format!("&q={}", find::encode(text)));
+            }
+            if let Some(node) = node {
+                query.push_str(&format!("&node={}", find::encode(node)));
             }
             for (is_wanted, state) in [(connected, "connected"), (away, "away")] {
                 if *is_wanted {
@@ -103,15 +109,20 @@ fn connections(list: &Value) -> String {
         let state = if item["connected"] == true { "connected" } else { "away" };
         let mut row =
             vec![cell(&item["id"]), cell(&item["client_id"]), cell(&item["name"]), state.to_owned()];
-        row.extend(["address", "transport", "version", "subscription_count"].map(|key| cell(&item[key])));
+        row.extend(
+            ["node", "address", "transport", "version", "subscription_count"].map(|key| cell(&item[key])),
+        );
         row.extend(["in_flight", "queued", "queued_bytes", "dropped"].map(|key| cell(&item[key])));
         row
     });
     let heading = [
-        "ID", "CLIENT", "WHO", "STATE", "ADDRESS", "OVER", "MQTT", "SUBS", "SENT", "QUEUED", "BYTES",
+        "ID", "CLIENT", "WHO", "STATE", "NODE", "ADDRESS", "OVER", "MQTT", "SUBS", "SENT", "QUEUED", "BYTES",
         "DROPPED",
     ];
-    table(&heading, &rows.collect::<Vec<_>>())
+    let silent = list["silent"].as_array().into_iter().flatten();
+    let silent: String =
+        silent.map(|node| format!("{} does not answer: its are missing\n", cell(node))).collect();
+    table(&heading, &rows.collect::<Vec<_>>()) + &silent
 }
 
 fn shown(item: &Value) -> String {
@@ -121,6 +132,7 @@ fn shown(item: &Value) -> String {
         "name",
         "kind",
         "connected",
+        "node",
         "address",
         "transport",
         "version",

@@ -1,7 +1,7 @@
 //! Names instead of ids, and lists in pieces.
 
 use anyhow::bail;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Caller;
 
@@ -25,18 +25,18 @@ pub(super) fn encode(text: &str) -> String {
 /// All items of a list; `query` is empty or begins with `&`.
 pub(super) fn all(caller: &Caller, path: &str, query: &str) -> anyhow::Result<Value> {
     let mut items = Vec::new();
-    let mut total = Value::Null;
+    let mut list = Value::Null;
     for _ in 0..PAGES_MAX {
-        let part = caller.get(&format!("{path}?limit={PAGE}&offset={}{query}", items.len()))?;
-        total = part["total"].clone();
-        let more = part["items"].as_array().cloned().unwrap_or_default();
+        list = caller.get(&format!("{path}?limit={PAGE}&offset={}{query}", items.len()))?;
+        let more = list["items"].as_array().cloned().unwrap_or_default();
         let is_last = more.len() < PAGE;
         items.extend(more);
         if is_last {
             break;
         }
     }
-    Ok(json!({ "items": items, "total": total }))
+    list["items"] = Value::Array(items);
+    Ok(list)
 }
 
 /// The one device or script (`noun`, singular) with this id, external id or name.

@@ -19,8 +19,8 @@ use crate::trust;
 
 /// How long a connection may take to be opened.
 const OPEN_MAX: Duration = Duration::from_secs(20);
-/// The hub says something at least every 20 seconds; after this long it is gone.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// The hub says something at least every 5 seconds; after this long it is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// The rest before the first new attempt, doubled with each.
 const REST_FIRST: Duration = Duration::from_secs(1);
 /// The longest rest.

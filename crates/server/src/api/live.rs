@@ -26,7 +26,7 @@ use super::extract::Query;
 use super::problem::{ApiError, Problem};
 use super::shadows::ShadowDto;
 use crate::app::App;
-use crate::live::{News, Shown};
+use crate::live::{ALIVE_EVERY, News, Shown};
 use shared::Customer;
 
 /// How many missed changes are sent on resuming; a reader that missed more loads its page again.
@@ -37,8 +37,8 @@ const WATCHED_MAX: usize = 50;
 const POINTS_PER_FRAME: usize = 2000;
 /// Telemetry goes out at most this often.
 const FRAME_EVERY: Duration = Duration::from_millis(200);
-/// A ping goes out this often, and the caller's rights are looked at again.
-const PING_EVERY: Duration = Duration::from_secs(20);
+/// The caller's rights are looked at again this often.
+const RIGHTS_EVERY: Duration = Duration::from_secs(20);
 /// How long a frame may take to be written to a slow reader.
 const WRITE_MAX: Duration = Duration::from_secs(10);
 /// Largest frame a reader may send.
@@ -111,9 +111,11 @@ impl Reader {
             None => self.catch_up(after, last).await?,
         };
         let mut frames = interval(FRAME_EVERY);
-        let mut pings = interval(PING_EVERY);
-        frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut rights = interval(RIGHTS_EVERY);
+        let mut alive = interval(ALIVE_EVERY);
+        for interval in [&mut frames, &mut rights, &mut alive] {
+            interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        }
         loop {
             tokio::select! {
                 item = news.recv() => match item {
@@ -149,7 +151,8 @@ impl Reader {
                     self.drop_ended().await?;
                     self.release().await?;
                 }
-                _ = pings.tick() => self.still_allowed().await?,
+                _ = rights.tick() => self.still_allowed().await?,
+                _ = alive.tick() => self.send(json!({ "alive": true })).await?,
             }
         }
     }
@@ -214,9 +217,10 @@ impl Reader {
 
     fn hold(&mut self, shown: &[Shown]) {
         for shown in shown.iter().filter(|shown| self.watched.contains(&shown.device)) {
-            for (metric, Time(ms), value) in &shown.points {
-                if self.held_points < POINTS_PER_FRAME {
-                    let point = json!([metric.as_str(), ms, value.to_json()]);
+            for (metric, time, value) in &shown.points {
+                let may_see = self.customer.as_ref().is_none_or(|it| it.may_see(shown.device, *time));
+                if may_see && self.held_points < POINTS_PER_FRAME {
+                    let point = json!([metric.as_str(), time.0, value.to_json()]);
                     self.held.entry(shown.device).or_default().push(point);
                     self.held_points += 1;
                 }
@@ -270,16 +274,12 @@ impl Reader {
 
     /// A login may have ended, a user may have been disabled meanwhile.
     async fn still_allowed(&mut self) -> Result<(), Over> {
-        super::access::caller(&self.app, &axum::http::Method::GET, &self.headers).await.map_err(|_| Over)?;
-        self.write(Message::Ping(bytes::Bytes::new())).await
+        let caller = super::access::caller(&self.app, &axum::http::Method::GET, &self.headers).await;
+        caller.map(drop).map_err(|_| Over)
     }
 
     async fn send(&mut self, frame: Value) -> Result<(), Over> {
-        self.write(Message::Text(frame.to_string().into())).await
-    }
-
-    async fn write(&mut self, message: Message) -> Result<(), Over> {
-        match timeout(WRITE_MAX, self.socket.send(message)).await {
+        match timeout(WRITE_MAX, self.socket.send(Message::Text(frame.to_string().into()))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Over),
         }

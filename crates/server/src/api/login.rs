@@ -26,6 +26,7 @@ use super::extract::Body;
 use super::problem::{ApiError, Problem};
 use super::users::RoleName;
 use crate::app::App;
+use crate::cluster::words::Word;
 use crate::server::start;
 use crate::{random, secrets};
 pub(crate) use password::owner as owner_of_password;
@@ -116,7 +117,7 @@ pub(crate) async fn setup(
     if !is_setup_code(&app, code).await? {
         return Err(wrong_code(&app, &request.name, peer).await?);
     }
-    app.throttle.succeeded(ticket);
+    succeeded(&app, ticket);
     let name = text::name("name", &request.name)?;
     secrets::check_password(&request.password, &name)?;
     let hash = app.throttle.hash(request.password).await?;
@@ -168,7 +169,7 @@ pub(crate) async fn login(
         Ok((Some(current), effects))
     });
     let user = logged_in.await?.ok_or_else(bad_login)?;
-    app.throttle.succeeded(ticket);
+    succeeded(&app, ticket);
     metrics::counter!("motehub_logins_total", "outcome" => "succeeded").increment(1);
     Ok(entered(&user, login.csrf, &secret, &headers))
 }
@@ -227,7 +228,7 @@ pub(crate) async fn change_password(
         failed(&app, &caller.name, peer).await?;
         return Err(Rejection::invalid("current", "this is not your present password").into());
     }
-    app.throttle.succeeded(ticket);
+    succeeded(&app, ticket);
     if request.new == request.current {
         return Err(Rejection::invalid("new", "choose another than the present one").into());
     }
@@ -250,11 +251,21 @@ pub(crate) async fn change_password(
 
 /// Lets a try go on, or refuses it for a while. It is counted and not written: a flood would fill the log.
 pub(crate) fn admit<'a>(app: &'a App, name: &str, peer: SocketAddr) -> Result<Ticket<'a>, ApiError> {
-    app.throttle.admit(name, peer.ip(), app.now()).map_err(|seconds| {
+    let ticket = app.throttle.admit(name, peer.ip(), app.now()).map_err(|seconds| {
         metrics::counter!("motehub_logins_total", "outcome" => "throttled").increment(1);
         let detail = format!("too many tries: wait {seconds} seconds and try again");
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_logins", detail).retry_after(seconds)
-    })
+    })?;
+    let (name, from) = ticket.who();
+    app.say_to_all(&Word::Tried(name, from.to_string(), false));
+    Ok(ticket)
+}
+
+/// The try was right.
+pub(crate) fn succeeded(app: &App, ticket: Ticket<'_>) {
+    let (name, from) = ticket.who();
+    app.throttle.succeeded(ticket);
+    app.say_to_all(&Word::Tried(name, from.to_string(), true));
 }
 
 pub(crate) async fn failed(app: &App, tried: &str, peer: SocketAddr) -> Result<(), ApiError> {

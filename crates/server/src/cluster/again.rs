@@ -100,6 +100,7 @@ impl App {
         self.read_again().await?;
         self.say_to_all(&Word::Hello);
         self.say_watch();
+        self.say_all_heard();
         let wanted = ChangeQuery { limit: CHANGES_MAX, ..ChangeQuery::default() };
         let mut changes = self.store.changes(wanted).await?;
         changes.retain(|recorded| recorded.at >= since);

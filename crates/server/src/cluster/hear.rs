@@ -1,9 +1,11 @@
 //! What other nodes say, and what follows from it here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use motehub_domain::id::DeviceId;
+use motehub_domain::time::Span;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -11,14 +13,16 @@ use super::again;
 use super::bus::Heard;
 use super::words::{Shows, Word};
 use crate::app::App;
-use crate::live::News;
 use crate::live::watched::Watch;
+use crate::live::{News, Shown};
 use crate::presence;
 
 /// The subject on which all nodes hear.
 const ALL: &str = "told";
 /// How often a node says what its readers watch, if that is anything.
 const WATCH_EVERY: Duration = Duration::from_secs(10);
+/// Nothing that arrived earlier is shown to somebody who begins to watch: the page has loaded it.
+const UNSHOWN_MAX: Span = Span::seconds(30);
 /// How soon it says that they watch something else than it said last.
 const WATCH_PAUSE: Duration = Duration::from_millis(50);
 
@@ -60,7 +64,10 @@ impl App {
             Err(error) => return tracing::warn!(%error, "another node cannot be understood"),
         };
         match word {
-            Word::Hello => self.say_watch(),
+            Word::Hello => {
+                self.say_watch();
+                self.say_all_heard();
+            }
             Word::Down(device, downlink) => self.send_here(device, &downlink),
             Word::Anew(devices) => self.look_anew(devices),
             Word::OrderAbout(device, order) => self.connections.order(device, &order),
@@ -77,13 +84,24 @@ impl App {
                     self.live.wake();
                 }
             }
-            Word::Watch(watch) => self.live.watched.hear(by, watch, Instant::now()),
+            Word::Watch(watch) => {
+                let fresh = self.live.watched.hear(by, watch, Instant::now());
+                self.show_newest(by, fresh);
+            }
             Word::Shown(shows) => self.live.show_here(shows.into_news()),
             Word::Claims(device, user) => self.claims.ask(device, user, self.now()),
             Word::Linked(gateway, seen) => self.gateways.hear(gateway, seen),
             Word::Board(device, word) => self.hear_of_board(device, word).await,
             Word::Script(device, downlink) => self.pass_to_board_here(device, &downlink),
             Word::Channel(app, channel, said) => self.pusher.hear(app, &channel, &said),
+            Word::Tried(name, address, is_right) => {
+                let Ok(address) = address.parse() else { return };
+                match is_right {
+                    true => self.throttle.hear_success(&name, address),
+                    false => self.throttle.hear_try(&name, address, self.now()),
+                }
+            }
+            Word::Audience(heard, is_all) => self.pusher.rooms.hear(by, heard, is_all),
         }
     }
 
@@ -91,6 +109,24 @@ impl App {
     fn look_anew(&self, devices: Vec<DeviceId>) {
         let app = self.clone();
         tokio::spawn(async move { presence::tell_anew(&app, &devices).await });
+    }
+}
+
+impl App {
+    /// What came for devices before it was heard here that somebody at another node watches them.
+    fn show_newest(&self, node: &str, devices: Vec<DeviceId>) {
+        let (app, node) = (self.clone(), node.to_owned());
+        tokio::spawn(async move {
+            for device in devices {
+                let Ok(mut newest) = app.store.latest(device).await else { return };
+                newest.retain(|sample| app.now() - sample.arrived <= UNSHOWN_MAX);
+                let points = newest.into_iter().map(|sample| (sample.metric, sample.time, sample.value));
+                let shown = Shown { device, points: points.collect() };
+                if !shown.points.is_empty() {
+                    app.say_live(&node, News::Telemetry(Arc::new(vec![shown])));
+                }
+            }
+        });
     }
 }
 

@@ -19,6 +19,7 @@ use super::told::Touched;
 use crate::gateways::seen::Seen;
 use crate::live::watched::Watch;
 use crate::live::{News, Shown};
+use crate::pusher::elsewhere::Audience;
 
 /// The version of all of this. One more with every change of it.
 const VERSION: u8 = 1;
@@ -62,6 +63,10 @@ pub(crate) enum Word {
     Board(DeviceId, boards::Word),
     /// Something for the script of a board, by whatever connections it has there.
     Script(DeviceId, Downlink),
+    /// Who hears some Pusher channels there; or all that anybody hears there, of which further words may follow.
+    Audience(Vec<Audience>, bool),
+    /// Somebody tried to log in, by a name and from an address; and whether that was right.
+    Tried(String, String, bool),
 }
 
 /// News, as far as they cross nodes.
@@ -96,6 +101,8 @@ wire! {
         14 = Linked(gateway, seen),
         15 = Board(device, word),
         16 = Script(device, downlink),
+        17 = Audience(heard, is_all),
+        18 = Tried(name, address, is_right),
     }
     enum Shows { 0 = Telemetry(shown), 1 = Shadows(shadows), 2 = Flow(flow, wires), 3 = Log(lines) }
 }

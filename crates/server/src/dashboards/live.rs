@@ -24,11 +24,11 @@ use super::data::{BlockData, shown};
 use super::{DEVICES_MAX, bound};
 use crate::api::{self, ApiError};
 use crate::app::App;
-use crate::live::{News, Shown};
+use crate::live::{ALIVE_EVERY, News, Shown};
 
 /// Frames go out at most this often.
 const FRAME_EVERY: Duration = Duration::from_millis(500);
-/// Something is said this often, the reader's rights are looked at again, and so is who satisfies selectors.
+/// The reader's rights are looked at again this often, and so is who satisfies selectors.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
 /// How long an event may wait for a slow reader.
 const WRITE_MAX: Duration = Duration::from_secs(10);
@@ -141,6 +141,8 @@ impl Look {
         frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
         looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         looks.reset();
+        let mut alive = interval(ALIVE_EVERY);
+        alive.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 item = news.recv() => match item {
@@ -158,8 +160,8 @@ impl Look {
                     self.still_allowed().await?;
                     self.rebind().await?;
                     self.stale.extend(0..self.blocks.len());
-                    self.send(Event::default().comment("still here")).await?;
                 }
+                _ = alive.tick() => self.send(Event::default().comment("alive")).await?,
                 () = self.events.closed() => return Err(Over),
             }
         }

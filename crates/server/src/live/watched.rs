@@ -122,14 +122,17 @@ impl Watched {
         }
     }
 
-    /// Readers at another node watch this from now on.
-    pub(crate) fn hear(&self, node: &str, watch: Watch, now: Instant) {
+    /// Readers at another node watch this from now on. Gives the devices that they did not watch before.
+    pub(crate) fn hear(&self, node: &str, watch: Watch, now: Instant) -> Vec<DeviceId> {
         let mut others = self.others_mut();
         others.retain(|_, other| other.until > now);
         if watch == Watch::default() || (others.len() >= NODES_MAX && !others.contains_key(node)) {
             others.remove(node);
-            return;
+            return Vec::new();
         }
+        let before = others.get(node);
+        let is_fresh = |device: &DeviceId| before.is_none_or(|before| !before.devices.contains(device));
+        let fresh = watch.devices.iter().copied().filter(is_fresh).collect();
         let Watch { devices, all, points, flows } = watch;
         let other = Other {
             devices: devices.into_iter().collect(),
@@ -139,6 +142,7 @@ impl Watched {
             until: now + SAID_FOR,
         };
         others.insert(node.to_owned(), other);
+        fresh
     }
 
     /// What was said too long ago is forgotten.
@@ -233,7 +237,8 @@ mod tests {
         let (here, there) = (Watched::default(), Watched::default());
         let now = Instant::now();
         there.devices(&[], &[device(1)]);
-        here.hear("b", there.said(Vec::new()), now);
+        let hear = |now| here.hear("b", there.said(Vec::new()), now);
+        assert_eq!([hear(now), hear(now)], [vec![device(1)], vec![]], "fresh, and then known");
         assert_eq!((here.points()(device(1)), here.points()(device(2))), (true, false));
         let parts = here.for_others(|points, _| points(device(1)).then_some(1));
         assert_eq!(parts, [("b".to_owned(), 1)]);

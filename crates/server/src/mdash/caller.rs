@@ -147,7 +147,7 @@ async fn by_password(front: &Front, peer: SocketAddr, name: &str, password: &str
         api::failed(app, name, peer).await?;
         return Err(Refusal::unauthenticated());
     };
-    app.throttle.succeeded(ticket);
+    api::succeeded(app, ticket);
     front.known.remember(shown, &user, app.now());
     person(&user)
 }

@@ -1,7 +1,9 @@
 //! Who is connected by which app, and hears which channels. All of it is in memory and ends with the sockets. What is
 //! to be said waits in a queue of each socket; one that does not read is closed.
 
-use std::collections::{BTreeMap, HashMap};
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -12,9 +14,10 @@ use motehub_domain::id::PusherAppId;
 use motehub_domain::time::Time;
 use motehub_protocol::pusher::{Channel, Member, Own, code, frame};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::elsewhere::Elsewhere;
 use super::own::Grant;
 use crate::random;
 
@@ -134,9 +137,22 @@ pub(crate) struct ChannelView {
     pub(crate) members: Vec<String>,
 }
 
-/// All of them, by app.
+/// All of them.
 #[derive(Default)]
-pub(crate) struct Rooms(Mutex<HashMap<PusherAppId, Room>>);
+pub(crate) struct Rooms {
+    all: Mutex<All>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct All {
+    /// Who is here, by app.
+    here: HashMap<PusherAppId, Room>,
+    /// Who is at other nodes.
+    elsewhere: Elsewhere,
+    /// What other nodes have not been told yet, where there are any.
+    changes: Option<BTreeSet<(PusherAppId, Channel)>>,
+}
 
 #[derive(Default)]
 struct Room {
@@ -159,7 +175,7 @@ impl Rooms {
         address: SocketAddr,
         now: Time,
     ) -> Result<Opened, (u16, &'static str)> {
-        let mut rooms = self.lock();
+        let rooms = &mut self.lock().here;
         if rooms.values().map(|room| room.sockets.len()).sum::<usize>() >= ALL_SOCKETS_MAX {
             return Err((code::OVER_CAPACITY, "the hub has too many connections: come back later"));
         }
@@ -182,20 +198,20 @@ impl Rooms {
 
     /// A socket is gone.
     pub(super) fn end(&self, app: PusherAppId, socket: SocketId) {
-        let mut rooms = self.lock();
-        let Some(room) = rooms.get_mut(&app) else { return };
+        let all = &mut *self.lock();
+        let Some(room) = all.here.get_mut(&app) else { return };
         room.sockets.remove(&socket);
         let heard: Vec<Channel> = room.heard_by(socket).cloned().collect();
-        heard.iter().for_each(|channel| room.leave(channel, socket));
-        if room.sockets.is_empty() {
-            rooms.remove(&app);
+        heard.iter().for_each(|channel| self.leave(all, app, channel, socket));
+        if all.here.get(&app).is_some_and(|room| room.sockets.is_empty()) {
+            all.here.remove(&app);
         }
     }
 
     /// The app is no more.
     pub(super) fn close_all(&self, app: PusherAppId) {
-        let rooms = self.lock();
-        let lines = rooms.get(&app).into_iter().flat_map(|room| room.sockets.values());
+        let all = self.lock();
+        let lines = all.here.get(&app).into_iter().flat_map(|room| room.sockets.values());
         lines.for_each(|line| line.close(code::NO_APP, "the app was deleted"));
     }
 
@@ -207,8 +223,9 @@ impl Rooms {
         channel: &Channel,
         member: Option<&Member>,
     ) -> Result<(), NotHeard> {
-        let mut rooms = self.lock();
-        let Some(room) = rooms.get_mut(&app) else { return Ok(()) };
+        let all = &mut *self.lock();
+        let before = all.members(app, channel);
+        let Some(room) = all.here.get_mut(&app) else { return Ok(()) };
         let Some(line) = room.sockets.get(&socket).cloned() else { return Ok(()) };
         if room.heard_by(socket).any(|heard| heard == channel) {
             return Err(NotHeard::Already);
@@ -216,32 +233,35 @@ impl Rooms {
         if room.heard_by(socket).count() >= CHANNELS_MAX {
             return Err(NotHeard::TooMany);
         }
-        let seats = room.channels.entry(channel.clone()).or_default();
-        let Some(member) = member else {
-            seats.sockets.insert(socket, None);
-            line.say(frame::subscribed(channel.as_str(), None::<std::iter::Empty<_>>));
-            return Ok(());
-        };
-        let is_new = !seats.members.contains_key(&member.id);
-        if is_new && seats.members.len() >= MEMBERS_MAX {
+        let is_new = |member: &&Member| !before.contains_key(&member.id);
+        if member.filter(is_new).is_some() && before.len() >= MEMBERS_MAX {
             return Err(NotHeard::Full);
         }
-        if is_new {
-            let others: Vec<SocketId> = seats.sockets.keys().copied().collect();
-            let added: Utf8Bytes = frame::member_added(channel.as_str(), member).into();
-            others.iter().filter_map(|id| room.sockets.get(id)).for_each(|line| line.say(added.clone()));
+        if let Some(member) = member.filter(is_new) {
+            room.say(channel, &frame::member_added(channel.as_str(), member), None);
         }
-        seats.sockets.insert(socket, Some(member.id.clone()));
-        seats.members.entry(member.id.clone()).or_insert((member.info.clone(), 0)).1 += 1;
-        let members = seats.members.iter().map(|(id, (info, _))| (id.as_str(), info));
-        line.say(frame::subscribed(channel.as_str(), Some(members)));
+        let seats = room.channels.entry(channel.clone()).or_default();
+        seats.sockets.insert(socket, member.map(|member| member.id.clone()));
+        if let Some(member) = member {
+            seats.members.entry(member.id.clone()).or_insert((member.info.clone(), 0)).1 += 1;
+        }
+        self.changed_on(all, app, channel);
+        let members = all.members(app, channel);
+        let members = member.map(|_| members.iter().map(|(id, info)| (id.as_str(), info)));
+        line.say(frame::subscribed(channel.as_str(), members));
         Ok(())
     }
 
     /// A socket hears no more of a channel.
     pub(super) fn unsubscribe(&self, app: PusherAppId, socket: SocketId, channel: &Channel) {
-        if let Some(room) = self.lock().get_mut(&app) {
-            room.leave(channel, socket);
+        self.leave(&mut self.lock(), app, channel, socket);
+    }
+
+    fn leave(&self, all: &mut All, app: PusherAppId, channel: &Channel, socket: SocketId) {
+        let before = all.members(app, channel);
+        if all.here.get_mut(&app).is_some_and(|room| room.leave(channel, socket)) {
+            self.changed_on(all, app, channel);
+            all.say_changes(app, channel, &before);
         }
     }
 
@@ -252,24 +272,24 @@ impl Rooms {
         socket: SocketId,
         channel: &Channel,
     ) -> Option<Option<String>> {
-        self.lock().get(&app)?.channels.get(channel)?.sockets.get(&socket).cloned()
+        self.lock().here.get(&app)?.channels.get(channel)?.sockets.get(&socket).cloned()
     }
 
-    /// Says something to all that hear a channel, but one.
+    /// Says something to all that hear a channel here, but one.
     pub(crate) fn publish(&self, app: PusherAppId, channel: &Channel, said: &str, except: Option<SocketId>) {
-        if let Some(room) = self.lock().get(&app) {
+        if let Some(room) = self.lock().here.get(&app) {
             room.say(channel, said, except);
         }
     }
 
     /// The same, by whichever app they came in.
     pub(crate) fn publish_all(&self, channel: &Channel, said: &str) {
-        self.lock().values().for_each(|room| room.say(channel, said, None));
+        self.lock().here.values().for_each(|room| room.say(channel, said, None));
     }
 
     /// Says the same on each of the channels of devices that somebody hears.
     pub(super) fn publish_own(&self, event: &str, data: &str) {
-        for room in self.lock().values() {
+        for room in self.lock().here.values() {
             for channel in room.channels.keys().filter(|channel| is_of_devices(channel)) {
                 room.say(channel, &frame::event(channel.as_str(), event, data, None), None);
             }
@@ -278,19 +298,19 @@ impl Rooms {
 
     /// Whether anybody hears of devices.
     pub(super) fn is_own_heard(&self) -> bool {
-        self.lock().values().any(|room| room.channels.keys().any(is_of_devices))
+        self.lock().here.values().any(|room| room.channels.keys().any(is_of_devices))
     }
 
     /// A socket by its number.
     pub(super) fn find(&self, socket: SocketId) -> Option<(PusherAppId, Arc<Line>)> {
-        let rooms = self.lock();
-        rooms.iter().find_map(|(app, room)| Some((*app, room.sockets.get(&socket)?.clone())))
+        let all = self.lock();
+        all.here.iter().find_map(|(app, room)| Some((*app, room.sockets.get(&socket)?.clone())))
     }
 
-    /// The sockets of an app.
+    /// The sockets of an app that are here.
     pub(crate) fn sockets(&self, app: PusherAppId) -> Vec<SocketView> {
-        let rooms = self.lock();
-        let Some(room) = rooms.get(&app) else { return Vec::new() };
+        let all = self.lock();
+        let Some(room) = all.here.get(&app) else { return Vec::new() };
         let mut views: Vec<SocketView> = room
             .sockets
             .iter()
@@ -305,23 +325,8 @@ impl Rooms {
         views
     }
 
-    /// The channels of an app that somebody hears, with names that begin so.
-    pub(crate) fn channels(&self, app: PusherAppId, prefix: &str) -> Vec<ChannelView> {
-        let rooms = self.lock();
-        let channels = rooms.get(&app).into_iter().flat_map(|room| &room.channels);
-        channels
-            .filter(|(name, _)| name.as_str().starts_with(prefix))
-            .map(|(name, seats)| seats.view(name))
-            .collect()
-    }
-
-    /// One channel, if somebody hears it.
-    pub(super) fn channel(&self, app: PusherAppId, channel: &Channel) -> Option<ChannelView> {
-        self.lock().get(&app)?.channels.get(channel).map(|seats| seats.view(channel))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<PusherAppId, Room>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -338,37 +343,25 @@ impl Room {
         ids.filter_map(|id| self.sockets.get(id)).for_each(|line| line.say(said.clone()));
     }
 
-    fn leave(&mut self, channel: &Channel, socket: SocketId) {
-        let Some(seats) = self.channels.get_mut(channel) else { return };
-        let Some(member) = seats.sockets.remove(&socket) else { return };
-        let gone = member.filter(|id| {
-            let count = seats.members.get_mut(id).map_or(0, |(_, count)| {
-                *count -= 1;
-                *count
-            });
-            count == 0
-        });
-        if let Some(id) = &gone {
-            seats.members.remove(id);
+    /// Whether it was heard.
+    fn leave(&mut self, channel: &Channel, socket: SocketId) -> bool {
+        let Some(seats) = self.channels.get_mut(channel) else { return false };
+        let Some(member) = seats.sockets.remove(&socket) else { return false };
+        if let Some(id) = member
+            && let Some((_, count)) = seats.members.get_mut(&id)
+        {
+            *count -= 1;
+            if *count == 0 {
+                seats.members.remove(&id);
+            }
         }
         if seats.sockets.is_empty() {
             self.channels.remove(channel);
-        } else if let Some(id) = gone {
-            self.say(channel, &frame::member_removed(channel.as_str(), &id), None);
         }
+        true
     }
 }
 
 fn is_of_devices(channel: &Channel) -> bool {
     matches!(channel.own(), Some(Own::Devices | Own::Device(_)))
-}
-
-impl Seats {
-    fn view(&self, name: &Channel) -> ChannelView {
-        ChannelView {
-            name: name.as_str().to_owned(),
-            sockets: self.sockets.len(),
-            members: self.members.keys().cloned().collect(),
-        }
-    }
 }

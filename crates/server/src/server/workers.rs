@@ -31,6 +31,7 @@ pub(super) fn spawn(
     // What every node does: it has what only it knows, such as its connections.
     workers.spawn(heart::run(app.clone(), stop.clone()));
     workers.spawn(cluster::hear::run(app.clone(), stop.clone()));
+    workers.spawn(pusher::elsewhere::run(app.clone(), stop.clone()));
     workers.spawn(presence::run(app.clone(), stop.clone()));
     workers.spawn(presence::run_gone(app.clone(), stop.clone()));
     workers.spawn(ingest::run(app.clone(), offered, stop.clone()));

@@ -46,11 +46,12 @@ impl Reader {
         }
     }
 
-    /// The next JSON frame; `None` when the hub has closed.
+    /// The next JSON frame, signs of life left out; `None` when the hub has closed.
     pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
             let next = tokio::time::timeout(WAIT_MAX, self.socket.next()).await;
             match next.expect("waited in vain for a frame") {
+                Some(Ok(Message::Text(text))) if text.as_str() == r#"{"alive":true}"# => {}
                 Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return None,

@@ -10,11 +10,10 @@ import type {
   Camera,
   Capability,
   Certificate,
-  BrokerTotals,
+  ConnectionList,
   Change,
   ChangePage,
   Command,
-  Connection,
   Customer,
   Deployment,
   Device,
@@ -441,8 +440,7 @@ export const commands = {
 };
 
 export const connections = {
-  list: (query: Query, signal?: Signal) =>
-    get<List<Connection> & { broker: BrokerTotals }>('/connections', query, signal),
+  list: (query: Query, signal?: Signal) => get<ConnectionList>('/connections', query, signal),
   disconnect: (connection: string) => post<void>(`/connections/${id(connection)}/disconnect`),
   forget: (connection: string) => remove(`/connections/${id(connection)}`),
 };

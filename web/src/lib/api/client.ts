@@ -2,13 +2,17 @@
 //! every failure turned into a Problem, which is what is thrown.
 import { START, take, type StreamEvent } from '../domain/events';
 import type { Readiness } from '../domain/node';
+import { SILENCE_MAX_MS } from '../domain/resume';
 import type { Problem } from './contract';
 
 const BASE = '/api/v1';
 /** Longer than any answer of the server should take, so that a dead link is seen as one. */
 const TIMEOUT_MS = 30_000;
-/** An event stream that says nothing for so long is dead. */
-const SILENCE_MS = 45_000;
+/** For so long after a link fell silent, connections that the browser has kept may lead to the machine that vanished. */
+const DOUBT_MS = 60_000;
+/** Then a question waits only so long before it is asked over another connection, as often as a browser keeps some. */
+const DOUBTED_MS = 3_000;
+const DOUBTED_TRIES = 6;
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 /** A list is a parameter that is given several times. */
@@ -24,11 +28,19 @@ type Options = {
 };
 
 let csrf = '';
+let doubtUntil = Number.NEGATIVE_INFINITY;
 let onRefusal: (problem: Problem) => void = () => undefined;
 
 export function setCsrf(token: string): void {
   csrf = token;
 }
+
+/** A link fell silent: its machine may have vanished, and other connections lead there too. */
+export function doubtConnections(): void {
+  doubtUntil = performance.now() + DOUBT_MS;
+}
+
+const isInDoubt = (): boolean => performance.now() < doubtUntil;
 
 /**
  * Called with problems that concern the session itself: 401, a password that must be changed, set-up not
@@ -151,7 +163,11 @@ export async function listen(path: string, { signal, bearer, onopen, onevent }: 
   const own = new AbortController();
   const headers: Record<string, string> = { accept: 'text/event-stream' };
   if (bearer !== undefined) headers.authorization = `Bearer ${bearer}`;
-  let timer = setTimeout(() => own.abort(), SILENCE_MS);
+  const fallSilent = (): void => {
+    doubtConnections();
+    own.abort();
+  };
+  let timer = setTimeout(fallSilent, isInDoubt() ? DOUBTED_MS : SILENCE_MAX_MS);
   try {
     const response = await fetch(addressOf(path), {
       headers,
@@ -168,7 +184,7 @@ export async function listen(path: string, { signal, bearer, onopen, onevent }: 
       const { done, value } = await reader.read();
       if (done) return;
       clearTimeout(timer);
-      timer = setTimeout(() => own.abort(), SILENCE_MS);
+      timer = setTimeout(fallSilent, SILENCE_MAX_MS);
       const taken = take(rest, value);
       rest = taken.rest;
       taken.events.forEach(onevent);
@@ -199,17 +215,16 @@ async function send<T>(method: Method, path: string, options: Options): Promise<
   if (options.body !== undefined) headers['content-type'] = 'application/json';
   if (options.kind !== undefined) headers['content-type'] = options.kind;
   if (method !== 'GET' && csrf !== '') headers['x-csrf-token'] = csrf;
-  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const request: RequestInit = {
+    method,
+    headers,
+    credentials: options.bearer === undefined ? 'same-origin' : 'omit',
+    cache: 'no-store',
+    body: options.text ?? (options.body === undefined ? null : JSON.stringify(options.body)),
+  };
   let response: Response;
   try {
-    response = await fetch(addressOf(path, options.query), {
-      method,
-      headers,
-      credentials: options.bearer === undefined ? 'same-origin' : 'omit',
-      cache: 'no-store',
-      body: options.text ?? (options.body === undefined ? null : JSON.stringify(options.body)),
-      signal: options.signal ? AbortSignal.any([options.signal, timeout]) : timeout,
-    });
+    response = await fetchPatiently(addressOf(path, options.query), request, options.signal);
   } catch (error) {
     throw unreachable(error, options.signal);
   }
@@ -219,10 +234,32 @@ async function send<T>(method: Method, path: string, options: Options): Promise<
   return (text === '' ? undefined : JSON.parse(text)) as T;
 }
 
+async function fetchPatiently(
+  address: string,
+  request: RequestInit,
+  signal: AbortSignal | undefined,
+): Promise<Response> {
+  const within = (milliseconds: number): Promise<Response> => {
+    const timeout = AbortSignal.timeout(milliseconds);
+    return fetch(address, { ...request, signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
+  };
+  for (let tried = 0; request.method === 'GET' && tried < DOUBTED_TRIES && isInDoubt(); tried += 1) {
+    try {
+      return await within(DOUBTED_MS);
+    } catch (error) {
+      if (signal?.aborted || !isTimeout(error)) throw error;
+    }
+  }
+  return within(TIMEOUT_MS);
+}
+
+const isTimeout = (error: unknown): boolean => error instanceof DOMException && error.name === 'TimeoutError';
+
 function unreachable(error: unknown, signal: AbortSignal | undefined): Problem {
   if (signal?.aborted) return { title: 'Aborted', status: 0, code: 'aborted', detail: '' };
-  const late = error instanceof DOMException && error.name === 'TimeoutError';
-  const detail = late ? 'The hub did not answer in time.' : 'The hub cannot be reached from this browser.';
+  const detail = isTimeout(error)
+    ? 'The hub did not answer in time.'
+    : 'The hub cannot be reached from this browser.';
   return { title: 'No connection', status: 0, code: 'unreachable', detail };
 }
 

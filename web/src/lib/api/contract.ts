@@ -335,6 +335,7 @@ export type Grant = Required<Known['Grant']>;
 
 export type Connection = Told<Known['Connection'], { kind: 'device' | 'token' | 'anonymous' }>;
 export type BrokerTotals = Required<Known['BrokerTotals']>;
+export type ConnectionList = Told<Known['ConnectionList'], { items: Connection[] }>;
 
 export type Change = Told<
   Known['Change'],

@@ -3517,6 +3517,8 @@ export interface components {
             kind: string;
             /** @description Who it is: a device's or token's name, or "anonymous". */
             name: string;
+            /** @description The node of the hub that has it. */
+            node: string;
             /** @description Messages that wait for it. */
             queued: number;
             /** @description Bytes of those. */
@@ -3532,12 +3534,16 @@ export interface components {
             /** @description The MQTT version: `3.1.1` or `5.0`. */
             version?: string | null;
         };
-        /** @description A part of the sessions, and what the broker holds. */
+        /** @description A part of the sessions, and what the brokers hold. */
         ConnectionList: {
-            /** @description The whole broker. */
+            /** @description The whole broker; of all nodes that were asked. */
             broker: components["schemas"]["BrokerTotals"];
-            /** @description By name and client identifier. */
+            /** @description By node, name and client identifier. */
             items: components["schemas"]["Connection"][];
+            /** @description The nodes of the hub that live. */
+            nodes: string[];
+            /** @description Those of them that did not answer: what they have is missing here. */
+            silent: string[];
             /** @description How many match. */
             total: number;
         };
@@ -7416,6 +7422,8 @@ export interface operations {
                 q?: string | null;
                 /** @description `connected` or `away`; both by default. */
                 state?: string | null;
+                /** @description Those of this node of the hub; of all by default. */
+                node?: string | null;
                 /** @description How many to leave out. */
                 offset?: number | null;
                 /** @description How many at most: 1 to 1000, 50 by default. */

@@ -30,6 +30,9 @@ export type Reading = { position: Position; meaning: Meaning };
 
 const WAIT_FIRST_MS = 500;
 const WAIT_MAX_MS = 20_000;
+/** The hub says something every five seconds; a link or a stream that is silent for so long is dead. */
+export const SILENCE_MAX_MS = 15_000;
+
 /**
  * A failed attempt soon after the last one waits up to twice as long; `random` (0..1) spreads many
  * browsers.

@@ -7,6 +7,7 @@ use motehub_domain::change::ChangeKind;
 use motehub_domain::id::{DeviceId, UserId};
 use motehub_domain::shadow::Shadow;
 use motehub_domain::share::Share;
+use motehub_domain::time::Time;
 use motehub_store::Recorded;
 use serde_json::json;
 
@@ -30,6 +31,11 @@ impl Customer {
     /// Whether all of these devices are shared with it.
     pub(super) fn sees(&self, devices: &[DeviceId]) -> bool {
         devices.iter().all(|device| self.shares.contains_key(device))
+    }
+
+    /// Whether it may see what a device measured at a time.
+    pub(super) fn may_see(&self, device: DeviceId, time: Time) -> bool {
+        self.shares.get(&device).is_some_and(|share| share.shows(time))
     }
 }
 

@@ -65,6 +65,13 @@ pub(crate) struct Ticket<'a> {
     _place: SemaphorePermit<'a>,
 }
 
+impl Ticket<'_> {
+    /// Who tries, and from where, as it is counted.
+    pub(crate) fn who(&self) -> (String, IpAddr) {
+        (self.name.clone(), self.network)
+    }
+}
+
 impl Default for Throttle {
     fn default() -> Self {
         Self {
@@ -82,10 +89,7 @@ impl Throttle {
         let place = self.line.try_acquire().map_err(|_| 1u64)?;
         let (name, network) = (plain(name), network(address));
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut keys = vec![Key::Address(network)];
-        if !name.is_empty() && entries.known.get(&name) != Some(&network) {
-            keys.push(Key::Name(name.clone()));
-        }
+        let keys = entries.keys(&name, network);
         let wait = keys.iter().filter_map(|key| entries.tries.get(key)?.wait(now)).max();
         if let Some(wait) = wait {
             return Err(wait.0.unsigned_abs().div_ceil(1000));
@@ -100,15 +104,23 @@ impl Throttle {
     pub(crate) fn succeeded(&self, ticket: Ticket<'_>) {
         let Ticket { keys, name, network, .. } = ticket;
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in &keys {
-            entries.tries.remove(key);
+        entries.forgive(&keys, name, network);
+    }
+
+    /// There was a try at another node.
+    pub(crate) fn hear_try(&self, name: &str, address: IpAddr, now: Time) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in entries.keys(&plain(name), network(address)) {
+            entries.count(&key, now);
         }
-        if !name.is_empty() {
-            if entries.known.len() >= ENTRIES_MAX {
-                entries.known.clear();
-            }
-            entries.known.insert(name, network);
-        }
+    }
+
+    /// It was right.
+    pub(crate) fn hear_success(&self, name: &str, address: IpAddr) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let (name, network) = (plain(name), network(address));
+        let keys = entries.keys(&name, network);
+        entries.forgive(&keys, name, network);
     }
 
     /// [`secrets::verify_password`], when it is its turn.
@@ -130,6 +142,27 @@ impl Throttle {
 }
 
 impl Entries {
+    /// What a try counts against.
+    fn keys(&self, name: &str, network: IpAddr) -> Vec<Key> {
+        let mut keys = vec![Key::Address(network)];
+        if !name.is_empty() && self.known.get(name) != Some(&network) {
+            keys.push(Key::Name(name.to_owned()));
+        }
+        keys
+    }
+
+    fn forgive(&mut self, keys: &[Key], name: String, network: IpAddr) {
+        for key in keys {
+            self.tries.remove(key);
+        }
+        if !name.is_empty() {
+            if self.known.len() >= ENTRIES_MAX {
+                self.known.clear();
+            }
+            self.known.insert(name, network);
+        }
+    }
+
     fn count(&mut self, key: &Key, now: Time) {
         let count = match self.tries.get(key) {
             Some(tries) if !tries.is_forgotten(now) => tries.count.saturating_add(1),

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::nodes::Nodes;
-use crate::support::Caller;
 use crate::support::mqtt::Publisher;
+use crate::support::{Caller, Hub};
 
 #[tokio::test]
 async fn the_inbox_is_one() {
@@ -57,4 +57,19 @@ async fn people_and_programs_are_the_same_at_both() {
     assert_eq!(nodes.b.call("GET", "/devices", &flow, None).await.status, 200);
     assert_eq!(nodes.b.delete(&format!("/tokens/{}", made.string("id"))).await.status, 204);
     assert_eq!(nodes.a.call("GET", "/devices", &flow, None).await.status, 401);
+}
+
+#[tokio::test]
+async fn wrong_logins_count_at_all_nodes_together() {
+    let nodes = Nodes::start().await;
+    let try_at = async |hub: &Hub| {
+        let login = json!({ "name": "nobody", "password": "a guess of somebody" });
+        hub.call("POST", "/login", &Caller::default(), Some(&login)).await.status
+    };
+    for _ in 0..5 {
+        assert_eq!(try_at(&nodes.a).await, 401);
+    }
+    // What was said last may be on its way.
+    let at_b = [try_at(&nodes.b).await, try_at(&nodes.b).await];
+    assert!(at_b == [429, 429] || at_b == [401, 429], "{at_b:?}");
 }

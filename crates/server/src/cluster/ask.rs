@@ -1,0 +1,75 @@
+//! Questions to other nodes about what only they have in memory, and orders about it, as JSON. What a node does not
+//! answer in time is missing, and whoever asked says so.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::Sessions;
+use crate::app::App;
+
+/// How long a node may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// What one node asks another.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Question {
+    /// Which sessions of MQTT clients it has: a `Part`.
+    Sessions(Sessions),
+    /// One of them by its number: a `Connection`, or null.
+    Session(u64),
+    /// It ends the connection of one: whether there was one.
+    Disconnect(u64),
+    /// It forgets one: whether there was one.
+    Forget(u64),
+}
+
+impl App {
+    /// What another node answers; none if it does not answer in time.
+    pub(crate) async fn ask_node<A: DeserializeOwned>(&self, node: &str, question: &Question) -> Option<A> {
+        let asked = serde_json::to_vec(question).ok()?;
+        let answer = self.cluster.bus().request(&format!("node.{node}.ask"), asked, ANSWER_MAX).await;
+        let answer = answer.map_err(|error| tracing::warn!(node, %error, "a node did not answer")).ok()?;
+        let answer = serde_json::from_slice(&answer);
+        answer.map_err(|error| tracing::warn!(node, %error, "the answer of a node is not understood")).ok()
+    }
+
+    /// What all other nodes answer that live, each with its name.
+    pub(crate) async fn ask_others<A: DeserializeOwned>(
+        &self,
+        question: &Question,
+    ) -> Vec<(String, Option<A>)> {
+        let asked = self.cluster.others().into_iter().map(async |node| {
+            let answer = self.ask_node(&node, question).await;
+            (node, answer)
+        });
+        join_all(asked).await
+    }
+}
+
+/// Answers other nodes until shutdown.
+pub(crate) async fn listen(app: App, shutdown: CancellationToken) {
+    if app.cluster.is_alone() {
+        return;
+    }
+    let mut asked = app.cluster.bus().subscribe(&format!("node.{}.ask", app.cluster.node())).await;
+    loop {
+        let message = tokio::select! {
+            Some(message) = asked.next() => message,
+            () = shutdown.cancelled() => return,
+        };
+        let Some(reply) = &message.reply else { continue };
+        match serde_json::from_slice(&message.payload) {
+            Ok(question) => {
+                let answer: Value = app.answer_node(question);
+                app.cluster.bus().answer(reply, answer.to_string());
+            }
+            Err(error) => tracing::warn!(%error, "the question of another node is not understood"),
+        }
+    }
+}
