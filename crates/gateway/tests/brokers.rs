@@ -11,6 +11,7 @@
 //!   `! start a` it starts again. `! unknown a` the hub does not say to the others that it is alive. `! deaf a` the node lives and is not heard by the others any more; `! hears a`.
 //! - `! look a` the node looks into the store by itself; `! reads a`, `! has read a` it takes its time. `! passed 2` so many messages wait in the store to be taken.
 //!   `! kept 2` so many things of sessions are in it.
+//! - `! asked a ID b` the node is asked late for the session of a client, for `b`.
 //! - `! server a TOPIC PAYLOAD` the hub publishes on that node. `! tap a TOPIC…`; `~ a TOPIC PAYLOAD` it heard.
 //! - `@ +2s` the clock moves.
 //!
@@ -347,6 +348,11 @@ impl World {
                 let serials = self.disk.of_node(name);
                 self.disk.take(&serials, name, heir);
                 self.adopt(heir, &serials);
+            }
+            ["asked", name, id, to] => {
+                let (principal, now) = (client(1).principal(), self.now);
+                let (serial, _) = self.disk.find(&principal, id).unwrap();
+                self.node(name).broker.give_up(now, serial, to, &mut Out::default());
             }
             ["unknown", name] => {
                 self.alive.remove(*name);

@@ -10,6 +10,7 @@ mod packets;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -47,6 +48,15 @@ struct Shared {
     blocks: Mutex<u64>,
     /// Nodes to which nothing is said, though they live.
     deaf: Mutex<BTreeSet<String>>,
+    /// The next session is taken, and the answer to that is lost.
+    loses_answer: AtomicBool,
+}
+
+impl Shared {
+    fn answered<T>(&self, answer: T) -> Result<T, UplinkError> {
+        let is_lost = self.loses_answer.swap(false, Ordering::SeqCst);
+        (!is_lost).then_some(answer).ok_or_else(|| UplinkError::Unavailable("it is lost".to_owned()))
+    }
 }
 
 /// One node's end of it.
@@ -181,7 +191,7 @@ impl Nodes for Node {
     }
     fn take(&self, serial: u64, from: String) -> Answer<'_, Result<bool, UplinkError>> {
         self.shared.disk.lock().unwrap().take(&[serial], &from, &self.name);
-        ready(Ok(true))
+        ready(self.shared.answered(true))
     }
     fn owners(&self) -> Answer<'_, Result<Vec<String>, UplinkError>> {
         let all = self.shared.disk.lock().unwrap().elsewhere().into_iter();
@@ -192,7 +202,7 @@ impl Nodes for Node {
         let mut disk = self.shared.disk.lock().unwrap();
         let serials = disk.of_node(&from);
         disk.take(&serials, &from, &self.name);
-        ready(Ok((serials.into_iter().collect(), 1_000_000)))
+        ready(self.shared.answered((serials.into_iter().collect(), 1_000_000)))
     }
     fn sessions(&self, serials: RangeInclusive<u64>) -> Answer<'_, Result<Moved, UplinkError>> {
         let disk = self.shared.disk.lock().unwrap();
@@ -361,4 +371,28 @@ async fn without_the_bus_the_store_says_what_others_want_and_a_session_is_taken(
     p.say("PUBLISH qos=1 id=2 x/1 two").await;
     p.hear("PUBACK id=2").await;
     taken.hear("PUBLISH qos=1 id=2 x/1 two").await;
+}
+
+#[tokio::test]
+async fn a_session_that_was_taken_is_there_though_the_answer_was_lost() {
+    let shared = Arc::new(Shared::default());
+    let (a, b) = (serve(&shared, "a").await, serve(&shared, "b").await);
+    let mut s = Talker::connect(&b, KEPT).await;
+    s.hear("CONNACK ok").await;
+    shared.deaf.lock().unwrap().insert("b".to_owned());
+    shared.loses_answer.store(true, Ordering::SeqCst);
+    let mut refused = Talker::connect(&a, KEPT).await;
+    refused.hear("CONNACK 0x88").await;
+    let mut taken = Talker::connect(&a, KEPT).await;
+    taken.hear("CONNACK ok present").await;
+    drop(taken);
+    a.running.abort();
+    shared.handles.lock().unwrap().remove("a");
+    shared.deaf.lock().unwrap().clear();
+    shared.loses_answer.store(true, Ordering::SeqCst);
+    while shared.loses_answer.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    let mut s = Talker::connect(&b, KEPT).await;
+    s.hear("CONNACK ok present").await;
 }

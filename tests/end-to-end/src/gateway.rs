@@ -1,7 +1,6 @@
-//! A gateway as a process of its own, and the wire between it and its hub.
+//! A gateway as a process of its own.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -87,77 +86,6 @@ impl Drop for Gateway {
         self.kill();
         if std::thread::panicking() {
             eprintln!("the gateway said:\n{}", self.log());
-        }
-    }
-}
-
-/// A wire before a hub that can be cut; it ends with the process.
-pub struct Cable {
-    /// Where the gateway takes the hub to be.
-    pub address: String,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
-    is_cut: bool,
-    open: Vec<TcpStream>,
-}
-
-impl Cable {
-    /// A whole one.
-    pub fn to(hub: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound").to_string();
-        let state = Arc::new(Mutex::new(State::default()));
-        let (upstream, shared) = (hub.to_owned(), state.clone());
-        std::thread::spawn(move || {
-            for gateway in listener.incoming().flatten() {
-                // A hub that is down is a connection that ends.
-                let _ = join(&gateway, &upstream, &shared);
-            }
-        });
-        Self { address, state }
-    }
-
-    /// Connections end, and none is made.
-    pub fn cut(&self) {
-        let mut state = self.state.lock().expect("the state");
-        state.is_cut = true;
-        for end in state.open.drain(..) {
-            let _ = end.shutdown(Shutdown::Both);
-        }
-    }
-
-    /// Connections are made again.
-    pub fn mend(&self) {
-        self.state.lock().expect("the state").is_cut = false;
-    }
-}
-
-fn join(gateway: &TcpStream, upstream: &str, shared: &Mutex<State>) -> std::io::Result<()> {
-    let mut state = shared.lock().expect("the state");
-    if state.is_cut {
-        return Ok(());
-    }
-    let hub = TcpStream::connect(upstream)?;
-    for (from, to) in [(gateway, &hub), (&hub, gateway)] {
-        state.open.push(from.try_clone()?);
-        let (from, to) = (from.try_clone()?, to.try_clone()?);
-        std::thread::spawn(move || {
-            carry(&from, &to);
-            let _ = from.shutdown(Shutdown::Both);
-            let _ = to.shutdown(Shutdown::Both);
-        });
-    }
-    Ok(())
-}
-
-fn carry(mut from: &TcpStream, mut to: &TcpStream) {
-    let mut piece = vec![0; 64 * 1024];
-    while let Ok(n @ 1..) = from.read(&mut piece) {
-        if to.write_all(&piece[..n]).is_err() {
-            return;
         }
     }
 }

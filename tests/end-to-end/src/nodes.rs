@@ -44,19 +44,18 @@ impl Nodes {
     pub fn start_with(count: usize, more: &[&str]) -> Self {
         let postgres = Postgres::alone();
         let nats = Nats::start();
-        let store = postgres.new_database();
-        Self::start_on(postgres, nats, &vec![store; count], more)
+        let way = (postgres.new_database(), nats.url());
+        Self::start_on(postgres, nats, &vec![way; count], more)
     }
 
-    /// Nodes that reach one database each by a URL of its own, with more arguments.
-    pub fn start_on(postgres: Postgres, nats: Nats, stores: &[String], more: &[&str]) -> Self {
+    /// Nodes that reach one database and one bus each by URLs of its own, with more arguments.
+    pub fn start_on(postgres: Postgres, nats: Nats, ways: &[(String, String)], more: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("motehub-nodes-").tempdir().expect("a folder");
-        let bus = nats.url();
         let mut nodes: Vec<Hub> = Vec::new();
-        for ((name, _), store) in EXAMPLE.iter().zip(stores) {
+        for ((name, _), (store, bus)) in EXAMPLE.iter().zip(ways) {
             let data =
                 Arc::new(tempfile::Builder::new().prefix("motehub-node-").tempdir().expect("a folder"));
-            let own = ["--store", store, "--bus", &bus, "--node", name, "--balancer", BALANCER];
+            let own = ["--store", store, "--bus", bus, "--node", name, "--balancer", BALANCER];
             let arguments = [&own, more].concat();
             let token = nodes.first().map(|first| {
                 alike(&first.data(), &data.path().join("data"));

@@ -64,12 +64,17 @@ impl Session {
 
     /// Publishes with QoS 1, without waiting.
     pub fn publish(&mut self, topic: &str, id: u16, payload: &str, retain: bool) -> io::Result<()> {
+        self.publish_as(0x32 | u8::from(retain), topic, id, payload)
+    }
+
+    /// Publishes with a first byte of the packet that says how.
+    pub(crate) fn publish_as(&mut self, kind: u8, topic: &str, id: u16, payload: &str) -> io::Result<()> {
         let mut body = Vec::new();
         string(&mut body, topic);
         body.extend(id.to_be_bytes());
         body.extend(self.is_v5.then_some(0));
         body.extend(payload.as_bytes());
-        self.send(0x32 | u8::from(retain), &body)
+        self.send(kind, &body)
     }
 
     /// The packet identifier of the next PUBACK.
@@ -83,9 +88,14 @@ impl Session {
     /// The next message; it is not acknowledged.
     pub fn delivered(&mut self) -> io::Result<Delivered> {
         let (kind, body) = self.packet()?;
-        if kind >> 4 != 3 {
-            return Err(io::Error::other(format!("no PUBLISH but {kind:#x} {body:?}")));
+        match kind >> 4 {
+            3 => Ok(self.read(kind, &body)),
+            _ => Err(io::Error::other(format!("no PUBLISH but {kind:#x} {body:?}"))),
         }
+    }
+
+    /// What a PUBLISH says.
+    pub(crate) fn read(&self, kind: u8, body: &[u8]) -> Delivered {
         let qos = kind >> 1 & 3;
         let mut rest = &body[2 + usize::from(u16::from_be_bytes([body[0], body[1]]))..];
         let mut id = 0;
@@ -96,7 +106,7 @@ impl Session {
         if self.is_v5 {
             rest = &rest[1 + usize::from(rest[0])..];
         }
-        Ok(Delivered { id, qos, payload: String::from_utf8_lossy(rest).into_owned() })
+        Delivered { id, qos, payload: String::from_utf8_lossy(rest).into_owned() }
     }
 
     /// Acknowledges a message of QoS 1.
@@ -118,7 +128,7 @@ impl Session {
         self.writer.set_read_timeout(Some(span))
     }
 
-    fn send(&mut self, kind: u8, body: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, kind: u8, body: &[u8]) -> io::Result<()> {
         let mut packet = vec![kind];
         let mut length = body.len();
         loop {
@@ -133,7 +143,7 @@ impl Session {
         self.writer.write_all(&packet)
     }
 
-    fn packet(&mut self) -> io::Result<(u8, Vec<u8>)> {
+    pub(crate) fn packet(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let mut byte = [0; 1];
         self.reader.read_exact(&mut byte)?;
         let kind = byte[0];

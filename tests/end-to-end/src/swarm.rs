@@ -1,7 +1,7 @@
 //! Very many devices of the native protocol in this process: each keeps a session, measures all the time, does what it is
 //! offered, and comes back when its connection ends. Each counts what was acknowledged and what it did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+
+use crate::hub::Api;
 
 /// The time of the first point of each device; the others follow a millisecond after each other.
 pub const FIRST_MS: i64 = 1_700_000_000_000;
@@ -49,6 +51,27 @@ impl Device {
     /// What it did.
     pub fn done(&self) -> MutexGuard<'_, Done> {
         self.done.lock().expect("no device panics")
+    }
+
+    /// Each point is stored once, its script ran once, and its task ended once. Gives how many points are missing that
+    /// were acknowledged.
+    ///
+    /// # Panics
+    /// If it is otherwise.
+    pub fn missing(&self, api: &Api) -> usize {
+        let found = api.get(&format!("/devices/{}/telemetry?metric=n&limit=100000", self.id));
+        let items = found["items"].as_array().expect("points");
+        let stored: Vec<u64> =
+            items.iter().filter_map(|item| item["value"].as_f64()).map(|n| n as u64).collect();
+        let distinct: BTreeSet<u64> = stored.iter().copied().collect();
+        assert_eq!(distinct.len(), stored.len(), "{}: a point is there twice", self.id);
+        let done = self.done();
+        assert_eq!(done.ran.values().sum::<u32>(), 1, "{}: it ran its script once: {:?}", self.id, done.ran);
+        let facts = api.get(&format!("/activity?kind=task_moved&device={}&limit=100", self.id));
+        let is_done = |fact: &&Value| fact["after"]["state"] == "Done" || fact["after"] == "Done";
+        let ends = facts["items"].as_array().expect("facts").iter().filter(is_done);
+        assert_eq!(ends.count(), 1, "{}: its task ended once: {facts}", self.id);
+        (1..=done.acknowledged).filter(|n| !distinct.contains(n)).count()
     }
 }
 
@@ -207,7 +230,7 @@ fn text(text: &str) -> Vec<u8> {
     [&u16::try_from(text.len()).expect("a short text").to_be_bytes(), text.as_bytes()].concat()
 }
 
-/// Packet identifiers: 2 announces, 3 says of tasks, 4 and 5 measure in turns.
+/// Packet identifiers: 2 announces, 3 says of tasks, 4 and 5 measure in turns, 6 says that a task is done.
 async fn serve(
     mut link: Link,
     device: &Device,
@@ -231,8 +254,10 @@ async fn serve(
         let packet = tokio::select! {
             packet = link.packets.recv() => packet.ok_or(io::ErrorKind::UnexpectedEof)?,
             () = sleep(trial_left), if trial.is_some() => {
-                if let Some((digest, _)) = trial.take() {
-                    link.say(device, "task", 3, &json!({ "digest": digest, "state": "Done" })).await?;
+                // Said again until it is acknowledged, over as many connections as it takes.
+                if let Some((digest, at)) = trial {
+                    *at = Instant::now() + PATIENCE;
+                    link.say(device, "task", 6, &json!({ "digest": digest, "state": "Done" })).await?;
                 }
                 continue;
             }
@@ -254,6 +279,7 @@ async fn serve(
         };
         heard_at = Instant::now();
         match packet {
+            (0x40, id) if id == 6_u16.to_be_bytes() => *trial = None,
             (0x40, id) => {
                 if let Some(n) = *open
                     && id == measure(n).0.to_be_bytes()

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use end_to_end::{Api, Nodes, Session, Swarm, until, until_within, waited};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const DEVICES: usize = 2_000;
 const KILLS: usize = 10;
@@ -209,33 +209,9 @@ fn all_was_heard(heard: &[u64], said: u64) {
     eprintln!("{said} numbers were said, {} heard", heard.len());
 }
 
-fn is_done(after: &Value) -> bool {
-    after["state"] == "Done" || after == "Done"
-}
-
 fn nothing_was_lost_or_done_twice(hub: &Nodes, swarm: &Swarm, deployments: &[String]) {
     let api = &hub.nodes[1].api;
-    let lost = each(&swarm.devices, |_, device| {
-        let path = format!("/devices/{}/telemetry?metric=n&limit=100000", device.id);
-        let found = api.get(&path);
-        let items = found["items"].as_array().expect("points");
-        let stored: Vec<u64> =
-            items.iter().filter_map(|item| item["value"].as_f64()).map(|n| n as u64).collect();
-        let distinct: BTreeSet<u64> = stored.iter().copied().collect();
-        assert_eq!(distinct.len(), stored.len(), "{}: a point is there twice", device.id);
-        let done = device.done();
-        assert_eq!(
-            done.ran.values().sum::<u32>(),
-            1,
-            "{}: it ran its script once: {:?}",
-            device.id,
-            done.ran
-        );
-        let facts = api.get(&format!("/activity?kind=task_moved&device={}&limit=100", device.id));
-        let ends = facts["items"].as_array().expect("facts").iter().filter(|fact| is_done(&fact["after"]));
-        assert_eq!(ends.count(), 1, "{}: its task ended once: {facts}", device.id);
-        (1..=done.acknowledged).filter(|n| !distinct.contains(n)).count()
-    });
+    let lost = each(&swarm.devices, |_, device| device.missing(api));
     assert_eq!(lost.iter().sum::<usize>(), 0, "points that were acknowledged are missing");
     for deployment in deployments {
         assert_eq!(states(api, deployment).len(), PER_ROUND, "a task for each device");

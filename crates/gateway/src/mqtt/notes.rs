@@ -152,6 +152,11 @@ impl Notes {
         withdrawn.map(|(_, message)| message).collect()
     }
 
+    /// The sessions that the batch that is collected is about.
+    pub(super) fn serials(&self) -> BTreeSet<u64> {
+        self.batch.serials()
+    }
+
     /// The number of the batch that is collected.
     pub(super) fn number(&self) -> u64 {
         self.number

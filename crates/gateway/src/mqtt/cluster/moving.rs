@@ -135,14 +135,12 @@ impl Broker {
         }
     }
 
-    /// The sessions here that are kept.
+    /// The sessions here that are kept, and those that were here and of which something is still to be written.
     pub fn kept_serials(&self) -> BTreeSet<u64> {
-        self.sessions
-            .iter()
-            .flatten()
-            .filter(|session| session.is_kept)
-            .map(|session| session.serial)
-            .collect()
+        let mut serials = self.notes.serials();
+        let kept = self.sessions.iter().flatten().filter(|session| session.is_kept);
+        serials.extend(kept.map(|session| session.serial));
+        serials
     }
 
     /// Forgets a session here; messages for it are passed on from now on.

@@ -1,6 +1,7 @@
 //! Messages between nodes. Those of QoS 1 and 2 for kept sessions of others are in the store before they are
 //! acknowledged, and the node that has the session takes them from there; all others are said over the bus.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use motehub_domain::kept::{Message, Passed};
@@ -137,8 +138,11 @@ impl Broker {
     /// Makes a passed message an entry of its session, if that is here and it is none yet.
     pub(in crate::mqtt) fn take_passed(&mut self, now: Millis, id: u64, passed: Passed, out: &mut Out) {
         let Some(session) = self.index_of(passed.session) else { return };
-        if self.cluster.as_mut().is_some_and(|cluster| cluster.taking.insert(id, NOT_KEPT).is_some()) {
-            return;
+        if let Some(cluster) = self.cluster.as_mut() {
+            match cluster.taking.entry(id) {
+                Entry::Occupied(_) => return,
+                Entry::Vacant(taking) => drop(taking.insert(NOT_KEPT)),
+            }
         }
         let Passed { session: serial, message, qos, retain, ids } = passed;
         let delivery = Delivery { session, qos: qos.clamp(1, 2), retain, ids };
