@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-pub use mongoose::{Pace, routes as mongoose_routes};
+pub use mongoose::{Lent, Links, Pace, routes as mongoose_routes};
 pub use native::routes as native_routes;
 pub use nodemcu::routes as nodemcu_routes;
 

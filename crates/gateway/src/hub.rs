@@ -24,6 +24,8 @@ use motehub_protocol::aws::Ask;
 use motehub_protocol::{Identity, MqttMessage};
 use tokio::sync::mpsc;
 
+use crate::http::Lent;
+
 pub use nodes::{Moved, Nodes, Owned, PassedRows, RetainedRows};
 
 /// What the hub answers, some time later.
@@ -98,6 +100,11 @@ pub trait Hub: Send + Sync + 'static {
     /// before each time, since another one may have taken over from a process that stood still.
     fn may_call(&self) -> bool {
         true
+    }
+
+    /// What is behind an address at which devices fetch firmware, if another node of the hub lent it.
+    fn lent(&self, _name: String) -> Answer<'_, Option<Lent>> {
+        Box::pin(std::future::ready(None))
     }
 
     /// The other nodes of the hub; `None` where it is alone.

@@ -395,7 +395,7 @@ async fn lit(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let router = http::mongoose_routes(hub.clone(), pace, shutdown.clone());
+    let router = http::mongoose_routes(hub.clone(), pace, http::Links::default(), shutdown.clone());
     tokio::spawn(http::serve(listener, router, hub.clone(), shutdown.clone()));
     let mut request = format!("ws://{address}/api/v2/rpc").into_client_request().unwrap();
     let bearer = HeaderValue::try_from(format!("Bearer {PASSWORD}")).unwrap();

@@ -83,6 +83,7 @@ pub(crate) use firmware::{Known as KnownFirmware, UPLOADS_AT_ONCE_MAX, keep as k
 pub(crate) use flows::FlowDto;
 pub(crate) use login::Throttle;
 pub(crate) use login::{admit, failed, owner_of_password, succeeded};
+pub(crate) use metrics::RetentionDto;
 pub(crate) use problem::{ApiError, answers};
 pub(crate) use shadows::ShadowDto;
 

@@ -33,6 +33,7 @@ use crate::webhooks::Webhooks;
 use motehub_domain::effects::Save;
 use motehub_domain::gateway::Taken;
 use motehub_domain::time::Time;
+use motehub_gateway::http::Links;
 use motehub_gateway::mqtt;
 use motehub_store::{Held, Store};
 
@@ -128,6 +129,8 @@ pub(crate) struct Parts {
     pub(crate) webhooks: Webhooks,
     /// Boards that are called.
     pub(crate) called: Called,
+    /// Addresses at which devices that are here fetch firmware.
+    pub(crate) lent: Links,
     /// Units, here and behind gateways.
     pub(crate) units: Reached,
     /// Renders the metrics.

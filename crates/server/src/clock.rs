@@ -74,3 +74,17 @@ impl Clock {
         }
     }
 }
+
+/// A moment as the number of its milliseconds, for serde.
+pub(crate) mod as_number {
+    use motehub_domain::time::Time;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(time: &Time, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(time.0)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
+        i64::deserialize(from).map(Time)
+    }
+}

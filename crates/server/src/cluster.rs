@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use motehub_domain::time::{Span, Time};
-use motehub_store::Node;
+use motehub_store::{Node, Store, StoreError};
 use tokio::time::Instant;
 
 use bus::{Bus, BusState};
@@ -32,6 +32,8 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 const NAME: &str = "hub";
 /// The longest name of a node.
 const NAME_CHARS_MAX: usize = 32;
+/// For how long a node may be silent that is only slow.
+const SLOW_MAX: Span = Span::minutes(1);
 
 /// The name of a node of the hub: 1 to 32 of a-z, 0-9 and `-`. It is a word of subjects of the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,11 +229,29 @@ impl Cluster {
         others.filter(|node| heart::is_alive(node, now)).map(|node| node.name.clone()).collect()
     }
 
+    /// Whether another node was there within the last minute, as far as it did not say that it leaves.
+    pub(crate) async fn was_another_there(&self, store: &Store, now: Time) -> Result<bool, StoreError> {
+        let since = now + self.ahead() - SLOW_MAX;
+        let nodes = match self.is_alone {
+            true => Vec::new(),
+            false => store.nodes().await?,
+        };
+        Ok(nodes.iter().any(|node| node.name != self.node.as_str() && node.seen_at >= since))
+    }
+
     /// All nodes as they were last read, those that are gone too, and whether each lives.
     pub(crate) fn nodes(&self) -> Vec<(Node, bool)> {
         let known = self.known();
         let now = known.at + known.ahead;
         known.nodes.iter().map(|node| (node.clone(), heart::is_alive(node, now))).collect()
+    }
+
+    /// How many points the other nodes that live took in a minute, lately.
+    pub(crate) fn points_elsewhere(&self) -> usize {
+        let others =
+            self.nodes().into_iter().filter(|(node, alive)| *alive && node.name != self.node.as_str());
+        let points = others.filter_map(|(node, _)| node.figures["points_per_minute"].as_u64());
+        points.map(|points| usize::try_from(points).unwrap_or(usize::MAX)).sum()
     }
 
     /// The bus; a hub that is alone hears nothing on it and reaches nobody.

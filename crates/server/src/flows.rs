@@ -148,7 +148,7 @@ impl Flows {
     }
 
     /// How a flow is doing that runs here.
-    fn doing(&self, flow: FlowId) -> Doing {
+    pub(crate) fn doing(&self, flow: FlowId) -> Doing {
         let table = self.table();
         let doing =
             |running: &Running| Doing { wires: running.wires.clone(), errors: running.errors.clone() };

@@ -13,6 +13,7 @@ use motehub_domain::kept::{Batch, Principal, Recalled};
 use motehub_domain::message::{Downlink, Offer};
 use motehub_domain::shadow::{self, Request, Shadow};
 use motehub_domain::topic::TopicRights;
+use motehub_gateway::http::Lent;
 use motehub_gateway::hub::{
     Answer, Arrival, Client, Connection, ConnectionId, Credentials, Held, Hub, Kept, Knock, Nodes, Refusal,
     Transport, UplinkError,
@@ -24,6 +25,7 @@ use motehub_store::StoreError;
 use tokio::sync::mpsc;
 
 use crate::app::App;
+use crate::cluster::ask::{self, Question};
 use crate::cluster::words::Word;
 
 /// How many that ask to be let in are looked up at once. When a whole fleet comes back, the others wait here and not
@@ -184,6 +186,14 @@ impl Hub for App {
 
     fn may_call(&self) -> bool {
         self.held().is_none_or(|held| self.cluster.leases().is_held(held))
+    }
+
+    fn lent(&self, name: String) -> Answer<'_, Option<Lent>> {
+        Box::pin(async move {
+            let _place = self.doors.acquire().await.expect("because it is never closed");
+            let lent: Option<ask::Lent> = self.ask_who_knows(&Question::Lent(name)).await;
+            lent?.read()
+        })
     }
 
     fn nodes(&self) -> Option<&dyn Nodes> {

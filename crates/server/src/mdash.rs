@@ -86,6 +86,6 @@ pub(crate) fn router(app: &App, shutdown: CancellationToken) -> Router {
     table
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(front)
-        .merge(http::mongoose_routes(hub, Pace::default(), shutdown))
+        .merge(http::mongoose_routes(hub, Pace::default(), app.lent.clone(), shutdown))
         .fallback(|| async { Refusal::not_found("there is no such address") })
 }

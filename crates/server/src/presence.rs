@@ -199,6 +199,12 @@ impl Connections {
         self.table().links.contains_key(&device)
     }
 
+    /// Whether a device has a connection here that began before a moment.
+    pub(crate) fn is_since_before(&self, device: DeviceId, at: Time) -> bool {
+        let table = self.table();
+        table.links.get(&device).is_some_and(|links| links.iter().any(|link| link.since < at))
+    }
+
     /// Says something to every connection of a device here. A full queue loses it: it is recomputed from stored state.
     pub(crate) fn send(&self, device: DeviceId, downlink: &Downlink) {
         for link in self.table().links.get(&device).into_iter().flatten() {
@@ -233,6 +239,18 @@ impl Connections {
             }
         }
         let ended: Vec<ConnectionId> = links.iter().map(|link| link.id).collect();
+        drop(table);
+        ended.into_iter().for_each(|id| self.detach(id));
+    }
+
+    /// A device is at another node now. If it asks over HTTP, nothing stands between it and this one, and it would be told
+    /// nothing here any more: it begins anew when it asks here again.
+    fn end_asking(&self, device: DeviceId) {
+        let table = self.table();
+        let links = table.links.get(&device).into_iter().flatten();
+        let asking =
+            links.filter(|link| link.transport == Transport::Http && matches!(link.way, Way::Here(_)));
+        let ended: Vec<ConnectionId> = asking.map(|link| link.id).collect();
         drop(table);
         ended.into_iter().for_each(|id| self.detach(id));
     }

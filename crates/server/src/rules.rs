@@ -20,6 +20,7 @@ use motehub_domain::id::{DeviceId, RuleId};
 use motehub_domain::rule::{Rule, Said, Signal, Wants};
 use motehub_domain::time::{Span, Time};
 use motehub_store::{Measured, Store, StoreError, said_by};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 
@@ -77,13 +78,14 @@ struct Intake {
 }
 
 /// What went wrong with a rule since the hub started.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Trouble {
     /// How often.
     pub(crate) count: u64,
     /// What, the last time.
     pub(crate) message: String,
     /// When.
+    #[serde(with = "crate::clock::as_number")]
     pub(crate) at: Time,
 }
 
@@ -317,9 +319,10 @@ impl Rules {
         troubles.insert(rule, Trouble { count, message, at });
     }
 
-    /// What went wrong with rules since the hub started.
-    pub(crate) fn troubles(&self) -> HashMap<RuleId, Trouble> {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What went wrong with rules since the hub started, by their ids.
+    pub(crate) fn troubles(&self) -> HashMap<String, Trouble> {
+        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        troubles.iter().map(|(rule, trouble)| (rule.to_string(), trouble.clone())).collect()
     }
 
     /// A rule is changed by a person: what went wrong before is forgotten.

@@ -166,6 +166,7 @@ impl Server {
             mailer: settings.smtp.as_ref().map(Mailer::new),
             webhooks: webhooks::Webhooks::default(),
             called: Called::default(),
+            lent: http::Links::default(),
             units: Reached::default(),
             metrics: exposition::recorder(),
             settings: settings.clone(),

@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::{Connection, ConnectionId, Credentials, Hub, Knock, Refusal, Transport};
-use links::Links;
+pub use links::{Lent, Links};
 use session::Session;
 use visitors::Visitors;
 
@@ -54,14 +54,14 @@ impl Default for Pace {
     }
 }
 
-/// The routes. Connections end with `shutdown`.
-pub fn routes(hub: Arc<dyn Hub>, pace: Pace, shutdown: CancellationToken) -> Router {
+/// The routes. Connections end with `shutdown`; `links` has the addresses at which devices fetch firmware.
+pub fn routes(hub: Arc<dyn Hub>, pace: Pace, links: Links, shutdown: CancellationToken) -> Router {
     let door = Door {
         hub,
         pace,
         shutdown,
         visitors: Visitors::default(),
-        links: Links::default(),
+        links,
         next: AtomicU64::new(FIRST_CONNECTION),
         live: Mutex::default(),
     };

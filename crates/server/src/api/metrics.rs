@@ -10,7 +10,10 @@ use super::access::Caller;
 use super::extract::{Body, Page, Query, rfc3339};
 use super::problem::{ApiError, Problem};
 use crate::app::App;
+use crate::cluster::Work;
+use crate::cluster::ask::Question;
 use crate::retention;
+use crate::retention::Status;
 
 /// Of so many metrics the list is made.
 const METRICS_MAX: usize = 10_000;
@@ -67,10 +70,10 @@ pub(crate) struct MetricInfoList {
 }
 
 /// How the worker is doing that removes what is too old.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RetentionDto {
     /// `waiting`, `fine` or `failing`.
-    state: &'static str,
+    state: String,
     /// Why it fails.
     problem: Option<String>,
     /// When it last came to an end.
@@ -154,7 +157,7 @@ pub(crate) async fn list(
     let total = all.len();
     let some = all.into_iter().skip(page.offset).take(page.limit);
     let items = some.map(|(name, devices)| info(&app, &catalogue, &name, devices));
-    Ok(axum::Json(MetricInfoList { items: items.collect(), total, retention: worker(&app) }))
+    Ok(axum::Json(MetricInfoList { items: items.collect(), total, retention: worker(&app).await }))
 }
 
 /// Says something of a metric, or of all whose names fit.
@@ -235,21 +238,31 @@ impl From<Entry> for OwnEntry {
     }
 }
 
-fn worker(app: &App) -> RetentionDto {
-    let status = app.retention.status();
-    let state = match (&status.problem, status.ended_at) {
-        (Some(_), _) => "failing",
-        (None, Some(_)) => "fine",
-        (None, None) => "waiting",
-    };
-    RetentionDto {
-        state,
-        problem: status.problem,
-        ended_at: status.ended_at.map(rfc3339),
-        next_at: status.next_at.map(rfc3339),
-        day: status.day.map(rfc3339),
-        points: status.last.points,
-        hours_of_minutes: status.last.minutes,
-        days_of_hours: status.last.hours,
+/// How the worker is doing, at whatever node that is.
+async fn worker(app: &App) -> RetentionDto {
+    let own = || RetentionDto::of(app.retention.status());
+    match app.cluster.holds(Work::Upkeep) {
+        true => own(),
+        false => app.ask_who_knows(&Question::Retention).await.unwrap_or_else(own),
+    }
+}
+
+impl RetentionDto {
+    pub(crate) fn of(status: Status) -> Self {
+        let state = match (&status.problem, status.ended_at) {
+            (Some(_), _) => "failing",
+            (None, Some(_)) => "fine",
+            (None, None) => "waiting",
+        };
+        Self {
+            state: state.to_owned(),
+            problem: status.problem,
+            ended_at: status.ended_at.map(rfc3339),
+            next_at: status.next_at.map(rfc3339),
+            day: status.day.map(rfc3339),
+            points: status.last.points,
+            hours_of_minutes: status.last.minutes,
+            days_of_hours: status.last.hours,
+        }
     }
 }

@@ -64,7 +64,7 @@ pub(crate) async fn overview(State(app): State<App>) -> Result<axum::Json<Overvi
             unauthenticated: counted.unauthenticated,
         },
         deployments: DeploymentCounts { running: counted.running_deployments },
-        points_per_minute: app.points.per_minute(app.now()),
+        points_per_minute: app.points.per_minute(app.now()) + app.cluster.points_elsewhere(),
         activity,
     }))
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use motehub_domain::change::ChangeKind;
+use motehub_domain::change::{Change, ChangeKind};
 use motehub_domain::effects::Save;
 use motehub_domain::id::DeviceId;
 use motehub_domain::kept::Principal;
 use motehub_domain::time::{Span, Time};
 use motehub_gateway::link::Order;
 use motehub_store::{ChangeQuery, Recorded, StoreError};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::bus::BusState;
@@ -23,13 +24,21 @@ const UNNOTICED_MAX: Span = Span::minutes(5);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How many of the newest changes are looked at.
 const CHANGES_MAX: usize = 10_000;
-/// What concerns connections of devices and is not seen by what the feed tells every node in any case.
-const ENDING: [ChangeKind; 4] = [
-    ChangeKind::CredentialIssued,
-    ChangeKind::CredentialRevoked,
-    ChangeKind::CredentialRotated,
-    ChangeKind::CertificateRevoked,
-];
+/// How far the clocks of two nodes are apart, if all is well.
+const APART: Span = Span::seconds(1);
+
+/// Whether connections that a device had before end by a fact.
+fn ends(change: &Change) -> bool {
+    match change.kind {
+        ChangeKind::CredentialIssued | ChangeKind::CredentialRevoked | ChangeKind::CertificateRevoked => true,
+        ChangeKind::DeviceEdited => change.after.as_ref().is_some_and(|after| {
+            let has = |key: &str| after.get(key).is_some();
+            let is_closed = after.get("unauthenticated_allowed") == Some(&Value::Bool(false));
+            is_closed || has("allowed_from") || has("silence_max_ms") || has("external_id")
+        }),
+        _ => false,
+    }
+}
 
 /// Waits for the bus to come back, until shutdown.
 pub(super) async fn run(app: &App, shutdown: &CancellationToken) {
@@ -70,8 +79,17 @@ impl App {
         if self.cluster.is_alone() {
             return;
         }
-        for Recorded { change, .. } in changes {
+        let mut edited = Vec::new();
+        for Recorded { change, at, .. } in changes {
+            // Who connected since has shown what is good now.
+            let was_here = |device: &DeviceId| self.connections.is_since_before(*device, *at + APART);
+            if let Some(device) = change.device.filter(|device| ends(change) && was_here(device)) {
+                self.connections.disconnect(device);
+                self.order_here(&Order::Disconnect(device));
+            }
             match change.kind {
+                ChangeKind::DeviceEdited => edited.extend(change.device),
+                kind if kind.noun() == "grant" => edited.extend(self.connections.all_here()),
                 ChangeKind::TokenRevoked => {
                     if let Ok(token) = change.subject.parse() {
                         self.order_here(&Order::Forget(Principal::Token(token)));
@@ -92,6 +110,12 @@ impl App {
                 _ => {}
             }
         }
+        // Else the bus says that, and once.
+        if *self.cluster.bus().state().borrow() != BusState::Here {
+            edited.sort_unstable();
+            edited.dedup();
+            self.rights_changed_here(&edited).await;
+        }
     }
 
     /// Everything that may have changed since a moment without being heard is read again.
@@ -104,19 +128,15 @@ impl App {
         let wanted = ChangeQuery { limit: CHANGES_MAX, ..ChangeQuery::default() };
         let mut changes = self.store.changes(wanted).await?;
         changes.retain(|recorded| recorded.at >= since);
-        let of = |kinds: &[ChangeKind]| -> BTreeSet<DeviceId> {
-            let some = changes.iter().filter(|recorded| kinds.contains(&recorded.change.kind));
+        let of = |kind: ChangeKind| -> BTreeSet<DeviceId> {
+            let some = changes.iter().filter(|recorded| recorded.change.kind == kind);
             some.filter_map(|recorded| recorded.change.device).collect()
         };
-        for device in of(&ENDING) {
-            self.connections.disconnect(device);
-            self.order_here(&Order::Disconnect(device));
-        }
-        let edited: Vec<DeviceId> = of(&[ChangeKind::DeviceEdited]).into_iter().collect();
+        let edited: Vec<DeviceId> = of(ChangeKind::DeviceEdited).into_iter().collect();
         let grants = changes.iter().any(|recorded| recorded.change.kind.noun() == "grant");
         let here = self.connections.all_here();
         self.rights_changed_here(if grants { &here } else { &edited }).await;
-        presence::tell_all_anew(self, &here, &of(&[ChangeKind::ShadowUpdated])).await;
+        presence::tell_all_anew(self, &here, &of(ChangeKind::ShadowUpdated)).await;
         Ok(())
     }
 

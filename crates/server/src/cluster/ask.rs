@@ -3,13 +3,17 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use motehub_gateway::http;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Sessions;
+use super::Work;
+use crate::api::{RetentionDto, Sessions};
 use crate::app::App;
 
 /// How long a node may take to answer.
@@ -27,6 +31,35 @@ pub(crate) enum Question {
     Disconnect(u64),
     /// It forgets one: whether there was one.
     Forget(u64),
+    /// How a flow is doing, by its id; null if it does not pass values. So with the next two.
+    Flow(String),
+    /// How the worker is doing that removes what is too old.
+    Retention,
+    /// What went wrong with rules.
+    Troubles,
+    /// What is behind an address at which devices fetch firmware: a `Lent`, or null.
+    Lent(String),
+}
+
+/// What is behind an address, as it crosses nodes.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lent {
+    device: String,
+    digest: String,
+    size: usize,
+}
+
+impl Lent {
+    fn of(lent: http::Lent) -> Self {
+        Self { device: lent.device.to_string(), digest: lent.digest.to_string(), size: lent.size }
+    }
+
+    /// None if it is something else.
+    pub(crate) fn read(self) -> Option<http::Lent> {
+        let (device, digest) = (self.device.parse().ok()?, self.digest.parse().ok()?);
+        Some(http::Lent { device, digest, size: self.size })
+    }
 }
 
 impl App {
@@ -49,6 +82,33 @@ impl App {
             (node, answer)
         });
         join_all(asked).await
+    }
+
+    /// What the first other node answers that knows; none if none does in time.
+    pub(crate) async fn ask_who_knows<A: DeserializeOwned>(&self, question: &Question) -> Option<A> {
+        let asked = self.cluster.others().into_iter();
+        let mut answers: FuturesUnordered<_> =
+            asked.map(async |node| self.ask_node::<Option<A>>(&node, question).await).collect();
+        while let Some(answer) = answers.next().await {
+            if let Some(known) = answer.flatten() {
+                return Some(known);
+            }
+        }
+        None
+    }
+
+    /// What this node knows by its work, and others do not.
+    pub(crate) fn answer_of_work(&self, question: &Question) -> Option<Value> {
+        let holds = |work| self.cluster.holds(work);
+        match question {
+            Question::Flow(flow) if holds(Work::Flows) => Some(self.flows.doing(flow.parse().ok()?).said()),
+            Question::Retention if holds(Work::Upkeep) => {
+                Some(json!(RetentionDto::of(self.retention.status())))
+            }
+            Question::Troubles if holds(Work::Rules) => Some(json!(self.rules.troubles())),
+            Question::Lent(name) => self.lent.find(name).map(|lent| json!(Lent::of(lent))),
+            _ => None,
+        }
     }
 }
 

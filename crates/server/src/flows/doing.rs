@@ -2,22 +2,16 @@
 //! knows; of several nodes the others ask it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use motehub_domain::flow::StepId;
 use motehub_domain::id::FlowId;
 use motehub_domain::time::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::cluster::Work;
-
-/// The subject of the bus.
-const SUBJECT: &str = "flows.doing";
-/// How long the other node may take to answer: who asks is shown nothing then.
-const ANSWER_MAX: Duration = Duration::from_secs(1);
+use crate::cluster::ask::Question;
 
 /// What passed along a wire since the hub started.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -39,7 +33,7 @@ pub(crate) struct Fault {
     /// How often.
     pub(crate) count: u64,
     /// When last.
-    #[serde(with = "time")]
+    #[serde(with = "crate::clock::as_number")]
     pub(crate) at: Time,
 }
 
@@ -61,17 +55,17 @@ struct Said {
 }
 
 impl Doing {
-    fn encode(&self) -> Vec<u8> {
+    /// For another node.
+    pub(crate) fn said(&self) -> Value {
         let wires =
             self.wires.iter().map(|((from, to), wire)| (from.to_string(), to.to_string(), wire.clone()));
         let errors = self.errors.iter().map(|(step, fault)| (step.to_string(), fault.clone()));
-        let said = Said { wires: wires.collect(), errors: errors.collect() };
-        serde_json::to_vec(&said).unwrap_or_default()
+        serde_json::json!(Said { wires: wires.collect(), errors: errors.collect() })
     }
 
-    /// None if it is something else.
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let Said { wires, errors } = serde_json::from_slice(bytes).ok()?;
+    /// From another node; none if it is something else.
+    fn of(said: Said) -> Option<Self> {
+        let Said { wires, errors } = said;
         let step = |text: &str| StepId::parse(text).ok();
         let wires = wires.into_iter().map(|(from, to, wire)| Some(((step(&from)?, step(&to)?), wire)));
         let errors = errors.into_iter().map(|(at, fault)| Some((step(&at)?, fault)));
@@ -85,40 +79,8 @@ impl App {
         if self.cluster.holds(Work::Flows) {
             return self.flows.doing(flow);
         }
-        match self.cluster.bus().request(SUBJECT, flow.to_string(), ANSWER_MAX).await {
-            Ok(said) => Doing::decode(&said).unwrap_or_default(),
-            Err(error) => {
-                tracing::debug!(%flow, %error, "how a flow is doing is not known");
-                Doing::default()
-            }
-        }
-    }
-}
-
-/// Answers other nodes, until shutdown.
-pub(crate) async fn run(app: App, shutdown: CancellationToken) {
-    if app.cluster.is_alone() {
-        return;
-    }
-    let mut asked = app.cluster.bus().subscribe(SUBJECT).await;
-    while let Some(Some(message)) = shutdown.run_until_cancelled(asked.next()).await {
-        let flow = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok());
-        if let (Some(flow), Some(reply), true) = (flow, &message.reply, app.cluster.holds(Work::Flows)) {
-            app.cluster.bus().answer(reply, app.flows.doing(flow).encode());
-        }
-    }
-}
-
-mod time {
-    use motehub_domain::time::Time;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(time: &Time, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_i64(time.0)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
-        i64::deserialize(from).map(Time)
+        let said = self.ask_who_knows(&Question::Flow(flow.to_string())).await;
+        said.and_then(Doing::of).unwrap_or_default()
     }
 }
 
@@ -150,7 +112,7 @@ mod tests {
             wires: [((step("a"), step("b")), wire), ((step("b"), step("c")), Wire::default())].into(),
             errors: [(step("c"), fault)].into(),
         };
-        assert_eq!(Doing::decode(&doing.encode()), Some(doing));
-        assert_eq!(Doing::decode(b"{}"), None);
+        let said = serde_json::from_value(doing.said()).expect("it can be read");
+        assert_eq!(Doing::of(said), Some(doing));
     }
 }

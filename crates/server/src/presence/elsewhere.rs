@@ -270,6 +270,7 @@ impl App {
                 Some(node) if node == self.cluster.node() => {}
                 // It was taken over: what was said to the connection here since may have come to nothing.
                 Some(node) if is_here || follows == Follows::Missed => {
+                    self.connections.end_asking(holder.device);
                     self.say(node, &Word::Anew(vec![holder.device]));
                 }
                 Some(_) => {}

@@ -16,10 +16,13 @@ pub(super) async fn first(store: &Store, cluster: &Cluster, now: Time) -> Result
     if !cluster.others().is_empty() {
         return Ok(Rules::join(now));
     }
-    store.all_offline(now).await?;
-    let swept = store.sweep_artifacts().await?;
-    if swept > 0 {
-        tracing::info!(artifacts = swept, "bytes whose upload did not come to an end were removed");
+    // One that was seen a moment ago may only be slow. Its devices are counted as gone later if it does not come back.
+    if !cluster.was_another_there(store, now).await? {
+        store.all_offline(now).await?;
+        let swept = store.sweep_artifacts().await?;
+        if swept > 0 {
+            tracing::info!(artifacts = swept, "bytes whose upload did not come to an end were removed");
+        }
     }
     Rules::start(store, now).await
 }

@@ -43,7 +43,6 @@ pub(super) fn spawn(
     workers.spawn(hear(app.clone(), stop.clone()));
     workers.spawn(rules::run_far(app.clone(), stop.clone()));
     workers.spawn(flows::far::run(app.clone(), stop.clone()));
-    workers.spawn(flows::doing::run(app.clone(), stop.clone()));
     // What one node does for all. Each begins with what is in the store.
     let lead = Lead { app, workers, stop };
     lead.lead(Work::Rollouts, rollouts::run);

@@ -4,5 +4,5 @@ mod caches;
 mod connections;
 mod devices;
 mod feed;
-mod nodes;
+pub(crate) mod nodes;
 mod pusher;

@@ -5,6 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use motehub_domain::time::Span;
 use serde_json::{Value, json};
 
+use crate::crossing::nodes::Nodes;
 use crate::firmware::{form, sample, uploaded};
 use crate::mdash::{await_online, light};
 use crate::support::mdash::Socket;
@@ -176,6 +177,32 @@ async fn a_light_that_cannot_be_pushed_to_fetches_it() {
     light.starts_with("1.2").await;
     light.is_at("Confirming").await;
     hub.is_well().await;
+}
+
+#[tokio::test]
+async fn a_light_fetches_at_whatever_node_of_the_hub_it_comes_to() {
+    let nodes = Nodes::start().await;
+    let mut light = Light::new(&nodes.a, "esp8266").await;
+    let file = sample(ZIP);
+    let path = format!("/api/v2/devices/{}/ota", light.id);
+    let unknown = || json!({ "error": { "code": 404, "message": "No handler for OTA.Begin" } });
+    let (upload, key) = (form(&file, &[]), nodes.a.key());
+    let fetching = async {
+        light.answers("OTA.Begin", unknown()).await;
+        let called = light.socket.await_frame(|frame| frame["method"] == "OTA.Update").await;
+        let url = called["params"]["url"].as_str().unwrap();
+        let there = url.replace(&nodes.a.mdash.to_string(), &nodes.b.mdash.to_string());
+        assert_eq!(nodes.b.mdash_get(&there, "").await.body, file);
+        let wrong = there.replace("firmware/", "firmware/0");
+        assert_eq!(nodes.b.mdash_get(&wrong, "").await.status, 404);
+        let done = json!({ "code": 0, "message": "Update applied, finalizing" });
+        light.socket.say(&json!({ "id": called["id"], "error": done })).await;
+        there
+    };
+    let (said, there) = tokio::join!(nodes.b.mdash_form(&path, &key, &upload), fetching);
+    assert_eq!((said.status, said.json()), (200, json!(true)), "{said:?}");
+    light.is_at("Applying").await;
+    assert_eq!(nodes.b.mdash_get(&there, "").await.status, 404, "the address was good for this once");
 }
 
 #[tokio::test]

@@ -16,22 +16,29 @@ use super::Door;
 use crate::http::file;
 use crate::hub::Arrival;
 
+/// How many characters the last part of an address has.
+const NAME_CHARS: usize = 2 * SECRET_BYTES + END.len();
+/// How many bytes of chance are in it.
+const SECRET_BYTES: usize = 16;
 /// How an address ends, for devices that look at that.
 const END: &str = ".zip";
 /// What is said of a task while its device fetches.
 const FETCHES: &str = "the device fetches it by itself";
 
 /// What is behind an address.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Lent {
-    pub(super) device: DeviceId,
-    pub(super) digest: Digest,
-    pub(super) size: usize,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lent {
+    /// To which device it is lent.
+    pub device: DeviceId,
+    /// Which artifact.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: usize,
 }
 
-/// The addresses that are good at present.
+/// The addresses that are good at present; cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Links(Arc<Mutex<HashMap<String, Lent>>>);
+pub struct Links(Arc<Mutex<HashMap<String, Lent>>>);
 
 /// An address; when this is dropped, nothing is behind it any more.
 pub(super) struct Link {
@@ -42,7 +49,7 @@ pub(super) struct Link {
 impl Links {
     /// A new address.
     pub(super) fn lend(&self, lent: Lent) -> Link {
-        let mut bytes = [0_u8; 16];
+        let mut bytes = [0_u8; SECRET_BYTES];
         getrandom::fill(&mut bytes).expect("because the operating system always has random numbers");
         let secret = bytes.iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
@@ -52,7 +59,8 @@ impl Links {
         Link { links: self.clone(), secret }
     }
 
-    fn find(&self, name: &str) -> Option<Lent> {
+    /// What is behind an address, by the last part of its path.
+    pub fn find(&self, name: &str) -> Option<Lent> {
         self.table().get(name.strip_suffix(END)?).copied()
     }
 
@@ -80,7 +88,13 @@ pub(super) async fn fetch(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(Lent { device, digest, size }) = door.links.find(&name) else {
+    // Of several nodes of a hub the device may have come to another one than its connection.
+    let lent = match door.links.find(&name) {
+        Some(lent) => Some(lent),
+        None if name.len() == NAME_CHARS => door.hub.lent(name).await,
+        None => None,
+    };
+    let Some(Lent { device, digest, size }) = lent else {
         return (StatusCode::NOT_FOUND, "nothing is to be fetched here any more\n").into_response();
     };
     let uplink = Uplink::Firmware(FirmwareSignal::Transferring(Some(FETCHES.to_owned())));

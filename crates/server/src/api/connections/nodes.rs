@@ -132,6 +132,7 @@ impl App {
             Question::Forget(serial) => {
                 json!(self.mqtt.get().is_some_and(|mqtt| mqtt.remove_session(serial)))
             }
+            of_work => self.answer_of_work(&of_work).unwrap_or(Value::Null),
         }
     }
 

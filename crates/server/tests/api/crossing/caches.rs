@@ -73,3 +73,14 @@ async fn wrong_logins_count_at_all_nodes_together() {
     let at_b = [try_at(&nodes.b).await, try_at(&nodes.b).await];
     assert!(at_b == [429, 429] || at_b == [401, 429], "{at_b:?}");
 }
+
+#[tokio::test]
+async fn how_a_worker_is_doing_is_seen_at_both() {
+    let nodes = Nodes::start().await;
+    let retention = async |hub: &Hub| hub.get("/metrics").await.json()["retention"].clone();
+    let seen = nodes.a.until("a worker said when it looks", || async {
+        let seen = retention(&nodes.a).await;
+        (!seen["next_at"].is_null()).then_some(seen)
+    });
+    assert_eq!(seen.await, retention(&nodes.b).await);
+}

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::nodes::{Nodes, await_reach, comings, listening, told};
 use crate::support::mqtt::Publisher;
+use crate::support::{Caller, Hub};
 
 #[tokio::test]
 async fn a_device_is_commanded_and_asked_from_another_node() {
@@ -118,6 +119,12 @@ async fn what_was_not_said_while_the_bus_was_away_is_said_when_it_is_back() {
     let mut fan_client = listening(&nodes.a, "fan", &fan_secret).await;
     await_reach(&nodes.b, &lamp, "online").await;
     await_reach(&nodes.b, &fan, "online").await;
+    let (key, key_secret) = nodes.lamp("key").await;
+    let (hut, hut_secret) = nodes.lamp("hut").await;
+    let mut key_client = listening(&nodes.a, "key", &key_secret).await;
+    let mut hut_client = listening(&nodes.a, "hut", &hut_secret).await;
+    await_reach(&nodes.b, &key, "online").await;
+    await_reach(&nodes.b, &hut, "online").await;
     nodes.nats.kill();
     let given = nodes.b.post("/commands", json!({ "name": "blink", "device": lamp })).await;
     assert_eq!(given.status, 201);
@@ -126,7 +133,46 @@ async fn what_was_not_said_while_the_bus_was_away_is_said_when_it_is_back() {
     // This is known by the store alone.
     assert_eq!(nodes.b.delete(&format!("/devices/{fan}")).await.status, 204);
     assert!(fan_client.is_cut_off().await);
+    assert_eq!(nodes.b.delete(&format!("/devices/{key}/credential")).await.status, 204);
+    assert!(key_client.is_cut_off().await);
+    let renamed = json!({ "external_id": "cabin" });
+    assert_eq!(nodes.b.patch(&format!("/devices/{hut}"), renamed).await.status, 200);
+    assert!(hut_client.is_cut_off().await);
     nodes.nats.start_again();
     assert_eq!(told(&mut client, "command").await["id"], json!(given.string("id")));
     assert_eq!(told(&mut client, "delta").await["state"], json!({ "on": true }));
+}
+
+#[tokio::test]
+async fn a_device_that_asks_by_http_is_told_at_whatever_node_it_asks() {
+    let nodes = Nodes::start().await;
+    let (lamp, credential) = nodes.lamp("lamp").await;
+    let lamp_itself = Caller::token(credential);
+    let asks = async |hub: &Hub, wait: u32| {
+        let path = format!("/devices/lamp/downlinks?wait={wait}");
+        hub.raw("GET", &path, &lamp_itself, &[], b"").await.json()["items"].clone()
+    };
+    // A balancer sends each request somewhere else.
+    asks(&nodes.a, 0).await;
+    await_reach(&nodes.b, &lamp, "online").await;
+    asks(&nodes.b, 0).await;
+    for (at, other) in [(&nodes.a, &nodes.b), (&nodes.b, &nodes.a)] {
+        let order = json!({ "name": "blink", "device": lamp });
+        let hears = async {
+            // One that waits while it is noticed that it was at the other one asks again.
+            loop {
+                let told = asks(at, 15).await;
+                if told[0]["id"].is_string() {
+                    return told;
+                }
+            }
+        };
+        let (told, given) = tokio::join!(hears, other.post("/commands", order));
+        assert_eq!(given.status, 201);
+        assert_eq!(told[0]["id"], json!(given.string("id")), "{told}");
+        let reply = json!({ "id": told[0]["id"], "ok": true }).to_string();
+        let path = "/devices/lamp/reply";
+        assert!(at.raw("POST", path, &lamp_itself, &[], reply.as_bytes()).await.status < 300);
+    }
+    assert_eq!(comings(&nodes.a, &lamp).await, ["device_online"]);
 }
