@@ -239,6 +239,13 @@ impl Cluster {
         Ok(nodes.iter().any(|node| node.name != self.node.as_str() && node.seen_at >= since))
     }
 
+    /// Since when another node counts as gone, by our clock.
+    pub(crate) fn gone_since(&self, name: &str) -> Option<Time> {
+        let known = self.known();
+        let node = known.nodes.iter().find(|node| node.name == name)?;
+        Some(node.seen_at + leases::TTL - known.ahead)
+    }
+
     /// All nodes as they were last read, those that are gone too, and whether each lives.
     pub(crate) fn nodes(&self) -> Vec<(Node, bool)> {
         let known = self.known();

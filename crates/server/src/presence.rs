@@ -243,8 +243,8 @@ impl Connections {
         ended.into_iter().for_each(|id| self.detach(id));
     }
 
-    /// A device is at another node now. If it asks over HTTP, nothing stands between it and this one, and it would be told
-    /// nothing here any more: it begins anew when it asks here again.
+    /// A device is at another node now. One that asks over HTTP would be told nothing here any more: it begins anew
+    /// when it asks here again.
     fn end_asking(&self, device: DeviceId) {
         let table = self.table();
         let links = table.links.get(&device).into_iter().flatten();

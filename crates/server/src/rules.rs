@@ -10,23 +10,24 @@ mod far;
 mod live;
 mod outcome;
 pub(crate) mod replay;
+mod troubles;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use motehub_domain::change::{Actor, Change, ChangeKind};
 use motehub_domain::effects::{Effects, Save};
-use motehub_domain::id::{DeviceId, RuleId};
+use motehub_domain::id::DeviceId;
 use motehub_domain::rule::{Rule, Said, Signal, Wants};
 use motehub_domain::time::{Span, Time};
 use motehub_store::{Measured, Store, StoreError, said_by};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 
 pub(crate) use deeds::run as run_deeds;
 pub(crate) use far::run as run_far;
 pub(crate) use live::run;
+pub(crate) use troubles::{Trouble, Troubles};
 
 /// How much may wait for the worker; what comes then is read from the store.
 const QUEUE_MAX: usize = 100_000;
@@ -46,7 +47,7 @@ pub(crate) struct Rules {
     /// How far other nodes are.
     others: Mutex<far::Others>,
     changed: Notify,
-    troubles: Mutex<HashMap<RuleId, Trouble>>,
+    troubles: Troubles,
     /// Deeds of firings that wait to be done.
     deeds: Notify,
     replays: Semaphore,
@@ -75,18 +76,6 @@ struct Intake {
     rules_changed: bool,
     /// Devices are others than before.
     devices_changed: bool,
-}
-
-/// What went wrong with a rule since the hub started.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Trouble {
-    /// How often.
-    pub(crate) count: u64,
-    /// What, the last time.
-    pub(crate) message: String,
-    /// When.
-    #[serde(with = "crate::clock::as_number")]
-    pub(crate) at: Time,
 }
 
 /// Something is about to be stored with this time.
@@ -309,25 +298,6 @@ impl Rules {
         let mut intake = self.intake();
         intake.is_on = wants.is_some();
         intake.wants = wants.unwrap_or_default();
-    }
-
-    /// Something went wrong with a rule.
-    fn trouble(&self, rule: RuleId, message: String, at: Time) {
-        metrics::counter!("motehub_rule_errors_total").increment(1);
-        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = troubles.get(&rule).map_or(0, |trouble| trouble.count) + 1;
-        troubles.insert(rule, Trouble { count, message, at });
-    }
-
-    /// What went wrong with rules since the hub started, by their ids.
-    pub(crate) fn troubles(&self) -> HashMap<String, Trouble> {
-        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        troubles.iter().map(|(rule, trouble)| (rule.to_string(), trouble.clone())).collect()
-    }
-
-    /// A rule is changed by a person: what went wrong before is forgotten.
-    pub(crate) fn forgive(&self, rule: RuleId) {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).remove(&rule);
     }
 }
 

@@ -20,8 +20,6 @@ use super::access::Caller;
 use super::extract::{Body, Page, Query, id, rfc3339, time};
 use super::problem::{ApiError, Problem};
 use crate::app::App;
-use crate::cluster::Work;
-use crate::cluster::ask::Question;
 use crate::perform::Failure;
 use crate::random;
 use crate::rules::Trouble;
@@ -161,22 +159,11 @@ pub(crate) struct FiringsQuery {
     limit: Option<usize>,
 }
 
-/// What went wrong with rules, at whatever node they are told what happens.
-async fn troubles(app: &App) -> HashMap<RuleId, Trouble> {
-    match app.cluster.holds(Work::Rules) {
-        true => app.rules.troubles(),
-        false => app.ask_who_knows(&Question::Troubles).await.unwrap_or_default(),
-    }
-    .into_iter()
-    .filter_map(|(rule, trouble)| Some((rule.parse().ok()?, trouble)))
-    .collect()
-}
-
 /// All rules, by name, and how they are doing.
 #[utoipa::path(get, path = "/api/v1/rules", tag = "rules", responses((status = 200, body = RuleList)))]
 pub(crate) async fn list(State(app): State<App>) -> Result<axum::Json<RuleList>, ApiError> {
     let (rules, fired, troubles) =
-        (app.store.rules().await?, app.store.last_firings().await?, troubles(&app).await);
+        (app.store.rules().await?, app.store.last_firings().await?, app.rule_troubles().await);
     let items = rules.iter().map(|rule| shown(rule, &fired, &troubles)).collect::<Result<Vec<_>, _>>()?;
     Ok(axum::Json(RuleList { total: items.len(), items }))
 }
@@ -385,7 +372,7 @@ async fn open_alarms(app: &App, rule: RuleId) -> Result<Vec<Alarm>, Failure> {
 
 async fn load(app: &App, id: RuleId) -> Result<RuleDto, ApiError> {
     let rule = app.store.rule(id).await?.ok_or_else(|| ApiError::not_found("rule", id))?;
-    shown(&rule, &app.store.last_firings().await?, &troubles(app).await)
+    shown(&rule, &app.store.last_firings().await?, &app.rule_troubles().await)
 }
 
 fn shown(

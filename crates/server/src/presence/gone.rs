@@ -44,7 +44,9 @@ async fn look(app: &App, missing: &mut BTreeMap<Arc<str>, Time>) -> Result<(), F
     let holders = app.elsewhere.counts();
     missing.retain(|node, _| *node == own || (!alive.contains(node) && holders.contains_key(node)));
     for node in holders.keys().filter(|node| !alive.contains(*node) && **node != own) {
-        missing.entry(node.clone()).or_insert(app.now());
+        // One that left, or was gone already when this node came, is missed from now on.
+        let since = app.cluster.gone_since(node).filter(|since| app.now() - *since < GRACE);
+        missing.entry(node.clone()).or_insert(since.unwrap_or(app.now()).min(app.now()));
     }
     // One node is enough, whichever: if two do it, the second finds it done.
     let is_first = alive.first().is_none_or(|first| own < *first);
