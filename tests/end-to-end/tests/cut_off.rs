@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use end_to_end::{Cable, FIRST_MS, Hub, Nodes, Session, Swarm, Traffic, until, until_within, waited};
+use end_to_end::{
+    Cable, FIRST_MS, Hub, Nodes, Publisher, Session, Swarm, Traffic, until, until_within, waited,
+};
 use serde_json::{Value, json};
 use servers::{Nats, Postgres};
 
@@ -244,6 +246,10 @@ fn recovers(place: &Place, work: &Work) {
     let is_going_on = waited(left, goes_on);
     let now: Vec<u64> = work.traffic.iter().map(|(.., it)| it.newest()).collect();
     assert!(is_going_on, "{RECOVERED_WITHIN:?} after it was over, of {said:?} there is {now:?}");
+    until_within(RECOVERED_WITHIN, "all devices are online at both nodes", || {
+        let online = |at| place.node(at).api.get("/devices?selector=tag%3Dswarm+and+online&limit=1");
+        [0, 1].iter().all(|at| online(*at)["total"] == 2 * DEVICES).then_some(())
+    });
     eprintln!("ready after {ready:.1?}, all go on after {:.1?}", healed.elapsed());
 }
 
@@ -305,6 +311,15 @@ fn cut_off(codes: &[&str], pulled: impl Fn(&Place) -> Vec<&Cable>) {
     let [id, secret] = ["id", "token"].map(|key| token[key].as_str().expect("a text").to_owned());
     let mut guest = Session::connect(&place.node(0).mqtt(), false, "guest", &secret).expect("it is let in");
     guest.ping().expect("it is there");
+    // A device that says nothing, and whose session ends with its connection: it stays where it is.
+    let (idle, credential) = place.hub.api.native("idle", "idle");
+    let mqtt = place.node(0).mqtt();
+    let mut silent = Publisher::connect(&mqtt, &idle, &idle, &credential).expect("it is let in");
+    let is_online = |online: bool| {
+        let seen = place.node(1).api.get(&format!("/devices/{idle}"))["online"].clone();
+        (seen == online).then_some(())
+    };
+    until("it is online", || is_online(true));
     pulled(&place).iter().for_each(|cable| cable.pull());
     let begun = Instant::now();
     says(place.node(0), codes);
@@ -317,9 +332,10 @@ fn cut_off(codes: &[&str], pulled: impl Fn(&Place) -> Vec<&Cable>) {
         (work.wish(first) == 200).then_some(())
     });
     if is_off_store {
+        until_within(Duration::from_secs(45), "nobody knows of its devices", || is_online(false));
         assert_eq!(work.wish(place.node(0)), 503);
-        let refused = Session::connect(&place.node(0).mqtt(), false, "other", &secret);
-        assert!(refused.is_err(), "nobody is let in who cannot be looked up");
+        let other = Session::connect(&mqtt, false, "other", &secret);
+        assert!(other.is_err(), "nobody is let in who cannot be looked up");
         until_within(Duration::from_secs(15), "the other one does all the work", || {
             let nodes = first.api.get("/nodes");
             let does = |name: &str| {
@@ -330,10 +346,7 @@ fn cut_off(codes: &[&str], pulled: impl Fn(&Place) -> Vec<&Cable>) {
         });
     }
     guest.patience(RECOVERED_WITHIN).expect("it waits");
-    let mut is_out = || {
-        let is_out = guest.ping().is_err();
-        is_out.then_some(())
-    };
+    let mut is_out = || guest.ping().is_err().then_some(());
     if !is_off_store {
         until_within(RECOVERED_WITHIN, "whose token was revoked is out, also without the bus", &mut is_out);
     }
@@ -343,8 +356,10 @@ fn cut_off(codes: &[&str], pulled: impl Fn(&Place) -> Vec<&Cable>) {
     until_within(RECOVERED_WITHIN, "whose token was revoked is out", is_out);
     eprintln!("the guest is out {:.1?} after the end", healed.elapsed());
     recovers(&place, &work);
-    let refused = Session::connect(&place.node(0).mqtt(), false, "guest", &secret);
-    assert!(refused.is_err(), "whose token was revoked is let in");
+    until_within(RECOVERED_WITHIN, "who was connected all the time is online", || is_online(true));
+    silent.publish(&format!("devices/{idle}/telemetry"), 1, "{\"n\":1}").expect("it is still connected");
+    silent.acknowledged().expect("it is still connected");
+    assert!(Session::connect(&mqtt, false, "guest", &secret).is_err(), "a revoked token lets somebody in");
     work.end(&place, false);
 }
 

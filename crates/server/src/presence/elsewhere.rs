@@ -235,11 +235,15 @@ impl App {
         }
     }
 
-    /// Reads from the store who has which device.
+    /// Reads from the store who has which device. Others may have counted some as gone that are here, while this node
+    /// could not be seen.
     pub(crate) async fn refresh_elsewhere(&self) -> Result<(), StoreError> {
         if !self.cluster.is_alone() {
             let reads = self.elsewhere.begin_to_read();
             self.elsewhere.refresh(self.store.held().await?, reads);
+            let mut lost = self.connections.all_here();
+            lost.retain(|device| self.elsewhere.holder(*device).is_none());
+            self.connections.look_again(lost.into_iter());
         }
         Ok(())
     }
