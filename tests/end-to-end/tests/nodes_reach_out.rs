@@ -1,6 +1,7 @@
 //! What several nodes of one hub do towards boards and units, one at a time: boards that are called, units that are
 //! dialled, values of flows between boards that are at two nodes. A node dies, and another one goes on.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use end_to_end::{Api, Fleet, Nodes, Session, until, until_within};
@@ -102,6 +103,33 @@ fn units_are_dialled_by_one_node_and_by_the_other_when_it_dies() {
     }
     let facts = api.get(&format!("/activity?kind=device_offline&device={lamp}"));
     assert_eq!(facts["items"].as_array().map(Vec::len), Some(0), "{facts}");
+}
+
+#[test]
+fn a_node_that_stood_still_tells_units_nothing_any_more() {
+    let hub = Nodes::start(2);
+    let mut fleet = Fleet::line(&["--lamp", "desk@127.0.0.1:0"]);
+    let ready = fleet.await_fact("ready", |_| true);
+    // It is told each change by a connection of its own: one that stands would keep it from others.
+    let settings = json!({ "kind": "update" });
+    let device =
+        json!({ "name": "desk", "dialect": "line", "address": ready["units"]["desk"], "line": settings });
+    let lamp = hub.nodes[0].api.post("/devices", &device)["id"].as_str().expect("an id").to_owned();
+    told(&hub.nodes[0].api, &mut fleet, &lamp, "red");
+    let still = holder(&hub, 0, "units");
+    let (moves, pid) = (1 - still, hub.nodes[still].pid().to_string());
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &pid]).status().expect("kill").success());
+    };
+    signal("-STOP");
+    // It is said to the node that stands still, too, which hears it later.
+    told(&hub.nodes[moves].api, &mut fleet, &lamp, "blue");
+    told(&hub.nodes[moves].api, &mut fleet, &lamp, "white");
+    signal("-CONT");
+    until("it knows that another one does it", || (hub.holder(still, "units")? == moves).then_some(()));
+    told(&hub.nodes[still].api, &mut fleet, &lamp, "green");
+    let all = count(&mut fleet, "desk");
+    assert_eq!((&all["told"], &all["colour"]), (&json!(4), &json!("#008000")), "{all}");
 }
 
 /// An address that no other test has.

@@ -262,7 +262,7 @@ pub(crate) async fn delete(
         Ok(((), rule::delete(&rule, &open, &caller.actor(), app.now())))
     })
     .await?;
-    app.rules.forgive(id);
+    app.forgive_rule(id);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -352,7 +352,7 @@ async fn change(
         Ok(((), effects))
     })
     .await?;
-    app.rules.forgive(id);
+    app.forgive_rule(id);
     load(app, id).await
 }
 

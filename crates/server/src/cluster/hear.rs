@@ -92,6 +92,7 @@ impl App {
             Word::Claims(device, user) => self.claims.ask(device, user, self.now()),
             Word::Linked(gateway, seen) => self.gateways.hear(gateway, seen),
             Word::Board(device, word) => self.hear_of_board(device, word).await,
+            Word::Forgive(rule) => self.rules.forgive(rule),
             Word::Script(device, downlink) => self.pass_to_board_here(device, &downlink),
             Word::Channel(app, channel, said) => self.pusher.hear(app, &channel, &said),
             Word::Tried(name, address, is_right) => {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use motehub_domain::id::{CommandId, DeviceId, FlowId, GatewayId, PusherAppId, UserId};
+use motehub_domain::id::{CommandId, DeviceId, FlowId, GatewayId, PusherAppId, RuleId, UserId};
 use motehub_domain::message::{Downlink, Outcome};
 use motehub_domain::report::LogLine;
 use motehub_domain::shadow::Shadow;
@@ -63,6 +63,8 @@ pub(crate) enum Word {
     Board(DeviceId, boards::Word),
     /// Something for the script of a board, by whatever connections it has there.
     Script(DeviceId, Downlink),
+    /// A person changed a rule: what went wrong with it before is forgotten.
+    Forgive(RuleId),
     /// Who hears some Pusher channels there; or all that anybody hears there, of which further words may follow.
     Audience(Vec<Audience>, bool),
     /// Somebody tried to log in, by a name and from an address; and whether that was right.
@@ -103,6 +105,7 @@ wire! {
         16 = Script(device, downlink),
         17 = Audience(heard, is_all),
         18 = Tried(name, address, is_right),
+        19 = Forgive(rule),
     }
     enum Shows { 0 = Telemetry(shown), 1 = Shadows(shadows), 2 = Flow(flow, wires), 3 = Log(lines) }
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::cluster::Work;
 use crate::outside::Post;
 use crate::perform::Failure;
 
@@ -39,6 +40,10 @@ pub(crate) async fn run(app: App, mut errands: mpsc::Receiver<Errand>, shutdown:
             () = shutdown.cancelled() => return,
         };
         let Some(Errand { flow, step, value }) = errand else { return };
+        // Another node may have taken over from a process that stood still.
+        if !app.cluster.holds(Work::Flows) {
+            continue;
+        }
         let Some((name, kind, device)) = app.flows.kind(flow, &step) else { continue };
         let actor = Actor::Token(format!("flow {name}"));
         let done = match kind {

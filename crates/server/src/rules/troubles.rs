@@ -11,6 +11,7 @@ use super::Rules;
 use crate::app::App;
 use crate::cluster::Work;
 use crate::cluster::ask::Question;
+use crate::cluster::words::Word;
 
 /// What went wrong with a rule since the hub started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,13 +43,19 @@ impl Rules {
         troubles.iter().map(|(rule, trouble)| (rule.to_string(), trouble.clone())).collect()
     }
 
-    /// A rule is changed by a person: what went wrong before is forgotten.
+    /// A person changed a rule: what went wrong before is forgotten.
     pub(crate) fn forgive(&self, rule: RuleId) {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).remove(&rule);
     }
 }
 
 impl App {
+    /// A person changed a rule: what went wrong before is forgotten, at every node.
+    pub(crate) fn forgive_rule(&self, rule: RuleId) {
+        self.rules.forgive(rule);
+        self.say_to_all(&Word::Forgive(rule));
+    }
+
     /// What went wrong with rules, at whatever node.
     pub(crate) async fn rule_troubles(&self) -> HashMap<RuleId, Trouble> {
         let troubles: HashMap<String, Trouble> = match self.cluster.holds(Work::Rules) {
