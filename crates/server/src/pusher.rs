@@ -8,6 +8,7 @@ pub(crate) mod elsewhere;
 pub(crate) mod feed;
 mod http;
 mod own;
+mod place;
 mod requests;
 mod rooms;
 mod socket;
@@ -41,6 +42,7 @@ use crate::server::{listen, panicked};
 use crate::settings::Settings;
 use crate::tls;
 
+pub(crate) use place::LetIn;
 pub(crate) use rooms::{Rooms, SocketView};
 
 /// Largest request body in bytes: ten events of 10 KiB, with what JSON adds.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Work;
 use crate::api::{RetentionDto, Sessions};
 use crate::app::App;
+use crate::pusher::LetIn;
 
 /// How long a node may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -39,6 +40,10 @@ pub(crate) enum Question {
     Troubles,
     /// What is behind an address at which devices fetch firmware: a `Lent`, or null.
     Lent(String),
+    /// By which app a socket of the Pusher protocol is there: a `Found`, or null.
+    Socket(String),
+    /// One of its sockets may hear a channel: whether it has that socket.
+    LetIn(LetIn),
 }
 
 /// What is behind an address, as it crosses nodes.

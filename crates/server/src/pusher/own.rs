@@ -31,7 +31,7 @@ const PROOFS: [HeaderName; 2] = [header::AUTHORIZATION, header::COOKIE];
 
 /// Who was let in, so that it can be asked again.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Grant(HeaderMap);
+pub(super) struct Grant(pub(super) HeaderMap);
 
 /// As what somebody hears a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,8 +153,8 @@ async fn authorised(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Strin
     })?;
     let socket: SocketId =
         field("socket_id")?.parse().map_err(|()| refused("socket_id: digits, a dot, digits"))?;
-    let (id, line) =
-        app.pusher.rooms.find(socket).ok_or_else(|| refused("no such socket is connected here"))?;
+    let gone = || refused("no such socket is connected here");
+    let (id, place) = app.place_of(socket).await.ok_or_else(gone)?;
     let of = app.pusher.app(|one| one.id == id).ok_or_else(|| refused("the app is gone"))?;
     let mut grant = Grant::default();
     for name in PROOFS {
@@ -166,7 +166,9 @@ async fn authorised(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Strin
         grant.0.remove(header::COOKIE);
     }
     app.may_hear(&of, own, &grant).await?;
-    line.grant(channel.clone(), grant);
+    if !app.let_in(place, socket, channel.clone(), grant).await {
+        return Err(gone());
+    }
     let text = signature::of_channel(&socket.to_string(), channel.as_str(), None);
     let signed = hmac::sign(&app.access_keys.own_channels_of(of.id), text.as_bytes());
     Ok(format!("{}:{}", of.key, signature::hex(signed.as_ref())))

@@ -10,7 +10,7 @@ use crate::support::{Answer, Hub};
 const BASE: &str = "T0ken-of-the-base-as-it-was-before";
 
 /// Asks to be let in to a channel, as the library of an original base does it.
-async fn ask(hub: &Hub, path: &str, token: &str, channel: &str, socket: &str) -> Answer {
+pub(crate) async fn ask(hub: &Hub, path: &str, token: &str, channel: &str, socket: &str) -> Answer {
     let form = format!("channel_name={channel}&socket_id={socket}");
     let bearer = format!("Bearer {token}");
     let headers = [

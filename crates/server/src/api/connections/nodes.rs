@@ -132,6 +132,8 @@ impl App {
             Question::Forget(serial) => {
                 json!(self.mqtt.get().is_some_and(|mqtt| mqtt.remove_session(serial)))
             }
+            Question::Socket(socket) => json!(self.socket_here(&socket)),
+            Question::LetIn(told) => json!(self.let_in_here(&told)),
             of_work => self.answer_of_work(&of_work).unwrap_or(Value::Null),
         }
     }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::nodes::Nodes;
+use crate::pusher_own::ask;
 use crate::support::Hub;
 use crate::support::pusher::{PusherApp, PusherSocket};
 
@@ -73,4 +74,24 @@ async fn members_at_two_nodes_see_each_other_and_a_node_that_is_gone_takes_its_a
     let (event, data) = ada.event().await;
     assert_eq!((event.as_str(), data), ("pusher_internal:member_removed", json!({ "user_id": "bo" })));
     await_users(&a, &app, &["ada"]).await;
+}
+
+#[tokio::test]
+async fn a_socket_is_let_in_to_a_channel_of_the_hub_at_whatever_node_its_page_asks() {
+    let Nodes { a, b, nats: _nats } = Nodes::start().await;
+    let app = a.pusher_app("page", json!({})).await;
+    let token = a.post("/tokens", json!({ "name": "page", "role": "viewer" })).await.string("token");
+    let mut page = PusherSocket::connect(&a, &app).await;
+    let asked = || async {
+        let answer = ask(&b, "/broadcasting/auth", &token, "private-devices", &page.id).await;
+        (answer.status == 200).then(|| answer.string("auth"))
+    };
+    // The other node knows of the app and of the token when it was told of them.
+    let auth = b.until("it is let in", asked).await;
+    let unknown = ask(&b, "/broadcasting/auth", &token, "private-devices", "1.2").await;
+    assert_eq!(unknown.status, 403);
+    page.subscribe("private-devices", Some(&auth), None).await;
+    b.post("/devices", json!({ "name": "lamp", "dialect": "native" })).await;
+    let (event, data) = page.event().await;
+    assert_eq!((event.as_str(), &data["kind"]), ("change", &json!("device_registered")), "{data}");
 }
