@@ -202,9 +202,9 @@ async fn a_target_that_is_gone_is_disabled_until_a_person_enables_it() {
 #[tokio::test]
 async fn a_target_that_hangs_holds_up_nobody() {
     let (hub, slow, target) = (Hub::start().await, Target::start().await, Target::start().await);
+    slow.hangs();
     let (hanging, _) = hub.webhook("slow", &slow, &["*"]).await;
     let (path, _) = hub.webhook("ci", &target, &["group_created"]).await;
-    slow.hangs();
     let began = std::time::Instant::now();
     for number in 0..50 {
         hub.makes_group(number).await;
