@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use motehub_domain::device::{Device, Dialect, board};
 use motehub_domain::effects::Save;
@@ -23,11 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::cluster::words;
+use crate::server::workers::{self, AtEnd};
 
 /// Most boards that are called.
 const BOARDS_MAX: usize = 10_000;
-/// How soon the store is read again that could not be.
-const AGAIN: Duration = Duration::from_millis(500);
 
 /// The boards that are called, if there may be some.
 #[derive(Default)]
@@ -73,33 +71,15 @@ fn word(point: &Point) -> Option<Word> {
 
 /// Calls the boards until `stop`, or until this node does it no more.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
-    struct Rest(Boards);
-    impl Drop for Rest {
-        fn drop(&mut self) {
-            self.0.rest();
-        }
-    }
     let Some(boards) = app.called.boards() else { return };
     // What they run may have changed while another node called them.
-    app.read(|| app.know_boards(), "which boards there are").await;
-    let _rest = Rest(boards.clone());
+    workers::read(|| app.know_boards(), "which boards there are").await;
+    let _rest = AtEnd(|| boards.rest());
     boards.call(Arc::new(app.clone()));
     stop.cancelled().await;
 }
 
 impl App {
-    /// Reads something that a worker needs before it can begin, however long that takes.
-    pub(crate) async fn read<F: Future<Output = Result<(), StoreError>>>(
-        &self,
-        mut read: impl FnMut() -> F,
-        what: &str,
-    ) {
-        while let Err(error) = read().await {
-            tracing::warn!(%error, what, "the store was not read; trying again");
-            tokio::time::sleep(AGAIN).await;
-        }
-    }
-
     /// A device measured: what that says of a board is told to its task.
     pub(crate) fn board_measured(&self, device: DeviceId, points: &[Point]) {
         if self.called.knows(device) {

@@ -5,7 +5,7 @@ mod housekeeping;
 pub(crate) mod listen;
 mod ready;
 pub(crate) mod start;
-mod workers;
+pub(crate) mod workers;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::gateways::Link;
+use crate::server::workers::{self, AtEnd};
 
 /// Most units.
 const UNITS_MAX: usize = 10_000;
@@ -96,15 +97,9 @@ impl Reached {
 
 /// Dials the units that do not dial in until `stop`, or until this node does it no more.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
-    struct Rest(Units);
-    impl Drop for Rest {
-        fn drop(&mut self) {
-            self.0.rest();
-        }
-    }
     let Some(units) = app.units.here() else { return };
-    app.read(|| app.know_units(), "which units there are").await;
-    let _rest = Rest(units.clone());
+    workers::read(|| app.know_units(), "which units there are").await;
+    let _rest = AtEnd(|| units.rest());
     units.dial(Arc::new(app.clone()));
     stop.cancelled().await;
 }

@@ -164,6 +164,12 @@ impl Fleet {
         Self { child, orders, facts, flash }
     }
 
+    /// What a unit counted: what it said, and what it was told.
+    pub fn count(&mut self, unit: &str) -> Value {
+        self.order(&serde_json::json!({ "unit": unit, "do": "count" }));
+        self.await_fact("count", |fact| fact["unit"] == unit)
+    }
+
     /// Tells a board what to do, as a line of JSON.
     pub fn order(&mut self, order: &Value) {
         writeln!(self.orders, "{order}").expect("the fleet listens");

@@ -1,6 +1,7 @@
 //! What end-to-end tests need: a hub, a caller of its API, a fleet of virtual boards and plain MQTT clients.
 //! Nothing here knows the product from inside.
 
+mod boards;
 mod cable;
 mod fleet;
 mod front;
@@ -14,6 +15,7 @@ mod swarm;
 mod traffic;
 mod wait;
 
+pub use boards::{flow_over_two, own_address};
 pub use cable::Cable;
 pub use fleet::Fleet;
 pub use front::Front;

@@ -1,7 +1,7 @@
 //! Boards with ESP-FIRMWARE, on the real MicroPython interpreter: they come in without a credential, are posted their
 //! scripts, and are posted them again whenever they lost them.
 
-use end_to_end::{Fleet, Hub, until};
+use end_to_end::{Fleet, Hub, flow_over_two, own_address, until};
 use serde_json::{Value, json};
 
 /// Passes what comes on one topic on to another, and says which part of a flow it is.
@@ -38,32 +38,12 @@ const GREEDY: &str = "kept = []\nwhile True:\n    kept.append(bytearray(1000))\n
 /// The port of virtual boards.
 const PORT: &str = "18080";
 
-/// An address that no other test has.
-fn address(number: u8) -> String {
-    let [.., high, low] = std::process::id().to_be_bytes();
-    format!("127.{}.{low}.{number}", high | 64)
-}
-
 fn hub() -> Hub {
     Hub::start(&["--esp-firmware", "--esp-firmware-port", PORT])
 }
 
 fn boards(hub: &Hub, boards: &[(&str, String, &str)], arguments: &[&str]) -> Fleet {
     Fleet::esp_firmware(hub, boards, &[&["--port", PORT], arguments].concat())
-}
-
-/// Waits until a board knocks, and lets it in as it is. Gives its id.
-fn let_in(hub: &Hub, address: &str) -> String {
-    let knock = until("the board knocks", || {
-        let waiting = hub.api.get("/inbox");
-        let items = waiting["items"].as_array().expect("a list").clone();
-        items.into_iter().find(|knock| knock["name"] == address)
-    });
-    assert_eq!(knock["dialect"], "esp-firmware", "{knock}");
-    let id = knock["id"].as_str().expect("an id");
-    let made = hub.api.post(&format!("/inbox/{id}/accept"), &json!({ "without_credential": true }));
-    assert_eq!((&made["unauthenticated_allowed"], &made["allowed_from"]), (&json!(true), &json!(address)));
-    made["id"].as_str().expect("an id").to_owned()
 }
 
 fn is(hub: &Hub, device: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
@@ -86,9 +66,9 @@ fn measured(hub: &Hub, device: &str, metric: &str, fits: impl Fn(&Value) -> bool
 #[test]
 fn a_board_comes_in_runs_its_script_and_gets_it_again_after_a_restart() {
     let hub = hub();
-    let address = address(201);
+    let address = own_address(201);
     let mut fleet = boards(&hub, &[("dev1", address.clone(), "micropython,dht")], &[]);
-    let device = let_in(&hub, &address);
+    let device = hub.api.let_in(&address);
     let said = is(&hub, &device, "it is there and said what it can do", |device| {
         device["online"] == true && device["announced"].to_string().contains("dht")
     });
@@ -124,9 +104,9 @@ fn a_board_comes_in_runs_its_script_and_gets_it_again_after_a_restart() {
 #[test]
 fn a_script_without_room_fails_with_its_cause_and_the_former_one_runs_again() {
     let hub = hub();
-    let address = address(202);
+    let address = own_address(202);
     let mut fleet = boards(&hub, &[("dev2", address.clone(), "micropython")], &[]);
-    let device = let_in(&hub, &address);
+    let device = hub.api.let_in(&address);
     is(&hub, &device, "it is there", |device| device["online"] == true && device["announced"] != Value::Null);
     let (good, greedy) =
         (hub.api.script_in("python", "good", SCRIPT), hub.api.script_in("python", "greedy", GREEDY));
@@ -143,10 +123,10 @@ fn a_script_without_room_fails_with_its_cause_and_the_former_one_runs_again() {
 fn what_a_board_logs_is_kept_and_what_is_broken_on_the_way_is_not() {
     let hub = Hub::start(&["--esp-firmware", "--esp-firmware-port", PORT, "--logstash", "127.0.0.1:0"]);
     let logstash = hub.ready["logstash"].as_str().expect("the listener is in the ready line").to_owned();
-    let address = address(203);
+    let address = own_address(203);
     let arguments = ["--logstash", &logstash, "--quirk", "corrupt"];
     let _fleet = boards(&hub, &[("dev3", address.clone(), "micropython")], &arguments);
-    let device = let_in(&hub, &address);
+    let device = hub.api.let_in(&address);
     until("a line is kept", || {
         let log = hub.api.get(&format!("/devices/{device}/log"));
         log.to_string().contains("listening on").then_some(())
@@ -162,27 +142,15 @@ fn what_a_board_logs_is_kept_and_what_is_broken_on_the_way_is_not() {
 #[test]
 fn steps_of_a_flow_run_on_boards_as_they_are() {
     let hub = hub();
-    let places = [address(211), address(212)];
+    let places = [own_address(211), own_address(212)];
     let fleet: Vec<(&str, String, &str)> = vec![
         ("dev1", places[0].clone(), "micropython,temperature"),
         ("dev2", places[1].clone(), "micropython"),
     ];
     let _fleet = boards(&hub, &fleet, &[]);
-    let devices = places.map(|address| let_in(&hub, &address));
-    let flow = json!({
-        "name": "as they are",
-        "steps": [
-            {"id": "th", "kind": "sensor", "sensor": "dht11", "pin": 4, "every_ms": 500, "requires": ["temperature"]},
-            {"id": "warm", "kind": "compare", "property": "temperature", "rules": [{"operator": "gt", "value": -50}],
-             "runs_on": devices[1]},
-            {"id": "out", "kind": "publish", "topic": "out"},
-        ],
-        "wires": [{"from": "th", "to": "warm"}, {"from": "warm", "to": "out"}],
-    });
-    let id = hub.api.post("/flows", &flow)["id"].as_str().expect("an id").to_owned();
-    until("both are there", || {
-        (hub.api.call("POST", &format!("/flows/{id}/deploy"), Some(&json!({}))).0 == 200).then_some(())
-    });
+    let devices = places.map(|address| hub.api.let_in(&address));
+    let flow = flow_over_two("as they are", &devices[1]);
+    let id = hub.api.deploy_flow(&flow);
     until("values arrive from board to board and at the hub", || {
         let placement = hub.api.get(&format!("/flows/{id}/placement"));
         let wires = placement["wires"].as_array().expect("wires").clone();

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use end_to_end::{Api, Fleet, Nodes, Session, until, until_within};
+use end_to_end::{Api, Fleet, Nodes, Session, flow_over_two, own_address, until, until_within};
 use serde_json::{Value, json};
 
 /// How long a killed node may be missed.
@@ -16,11 +16,6 @@ const SENSORS: usize = 10;
 /// Which node does a work, as one of them sees it.
 fn holder(hub: &Nodes, seen_by: usize, work: &str) -> usize {
     until("a node does it", || hub.holder(seen_by, work))
-}
-
-fn count(fleet: &mut Fleet, name: &str) -> Value {
-    fleet.order(&json!({ "unit": name, "do": "count" }));
-    fleet.await_fact("count", |fact| fact["unit"] == name)
 }
 
 fn points(api: &Api, id: &str) -> Vec<i64> {
@@ -65,7 +60,7 @@ fn units_are_dialled_by_one_node_and_by_the_other_when_it_dies() {
     };
     heard(&hub.nodes[0].api, 5);
     for name in &names {
-        assert_eq!(count(&mut fleet, name)["connections"], 1, "{name} is dialled by one node");
+        assert_eq!(fleet.count(name)["connections"], 1, "{name} is dialled by one node");
     }
     told(&hub.nodes[1].api, &mut fleet, &lamp, "red");
 
@@ -94,7 +89,7 @@ fn units_are_dialled_by_one_node_and_by_the_other_when_it_dies() {
     println!("units are heard again {:?} after the end of a node", ended.elapsed());
     told(api, &mut fleet, &lamp, "green");
     for (name, id) in names.iter().zip(&sensors) {
-        assert_eq!(count(&mut fleet, name)["connections"], 3, "{name} is dialled once by each");
+        assert_eq!(fleet.count(name)["connections"], 3, "{name} is dialled once by each");
         let mut got = points(api, id);
         let all = got.len();
         got.sort_unstable();
@@ -128,26 +123,8 @@ fn a_node_that_stood_still_tells_units_nothing_any_more() {
     signal("-CONT");
     until("it knows that another one does it", || (hub.holder(still, "units")? == moves).then_some(()));
     told(&hub.nodes[still].api, &mut fleet, &lamp, "green");
-    let all = count(&mut fleet, "desk");
+    let all = fleet.count("desk");
     assert_eq!((&all["told"], &all["colour"]), (&json!(4), &json!("#008000")), "{all}");
-}
-
-/// An address that no other test has.
-fn address(number: u8) -> String {
-    let [.., high, low] = std::process::id().to_be_bytes();
-    format!("127.{}.{low}.{number}", high | 64)
-}
-
-/// Waits until a board knocks, and lets it in as it is. Gives its id.
-fn let_in(hub: &Nodes, address: &str) -> String {
-    let knock = until("the board knocks", || {
-        let waiting = hub.api.get("/inbox");
-        let items = waiting["items"].as_array().expect("a list").clone();
-        items.into_iter().find(|knock| knock["name"] == address)
-    });
-    let id = knock["id"].as_str().expect("an id");
-    let made = hub.api.post(&format!("/inbox/{id}/accept"), &json!({ "without_credential": true }));
-    made["id"].as_str().expect("an id").to_owned()
 }
 
 /// How many values passed along each wire of a flow, as a node sees it.
@@ -167,37 +144,18 @@ fn flows(hub: &Nodes, node: usize, flow: &str) {
     });
 }
 
-/// Deploys a flow at a node, as soon as its boards are there.
-fn deploy(hub: &Nodes, node: usize, flow: &Value) -> String {
-    let api = &hub.nodes[node].api;
-    let id = api.post("/flows", flow)["id"].as_str().expect("an id").to_owned();
-    until("it is placed", || {
-        (api.call("POST", &format!("/flows/{id}/deploy"), Some(&json!({}))).0 == 200).then_some(())
-    });
-    id
-}
-
 #[test]
 fn boards_are_called_by_one_node_and_by_the_other_when_it_dies() {
     let mut hub = Nodes::start_with(2, &["--esp-firmware", "--esp-firmware-port", PORT]);
-    let places = [address(221), address(222)];
+    let places = [own_address(221), own_address(222)];
     let boards =
         [("dev1", places[0].clone(), "micropython,temperature"), ("dev2", places[1].clone(), "micropython")];
     let flash = hub.nodes[0].data().join("../flash");
     // Their own connections are spread over both nodes.
     let mut fleet = Fleet::esp_firmware_at(&hub.mqtt, flash, &boards, &["--port", PORT]);
-    let devices = places.map(|address| let_in(&hub, &address));
-    let flow = json!({
-        "name": "over both",
-        "steps": [
-            {"id": "th", "kind": "sensor", "sensor": "dht11", "pin": 4, "every_ms": 500, "requires": ["temperature"]},
-            {"id": "warm", "kind": "compare", "property": "temperature", "rules": [{"operator": "gt", "value": -50}],
-             "runs_on": devices[1]},
-            {"id": "out", "kind": "publish", "topic": "out"},
-        ],
-        "wires": [{"from": "th", "to": "warm"}, {"from": "warm", "to": "out"}],
-    });
-    let id = deploy(&hub, 1, &flow);
+    let devices = places.map(|address| hub.api.let_in(&address));
+    let flow = flow_over_two("over both", &devices[1]);
+    let id = hub.nodes[1].api.deploy_flow(&flow);
     flows(&hub, 0, &id);
     flows(&hub, 1, &id);
 
@@ -258,7 +216,7 @@ fn a_flow_over_boards_and_topics_at_two_nodes_goes_on_when_one_dies() {
     });
     // Deployed at the node that does not run it.
     let runs = holder(&hub, 0, "flows");
-    let id = deploy(&hub, 1 - runs, &flow);
+    let id = hub.nodes[1 - runs].api.deploy_flow(&flow);
     let dry = hub.nodes[1 - runs].api.post(&format!("/flows/{id}/dry-run"), &json!({}));
     let other = hub.nodes[runs].api.post(&format!("/flows/{id}/dry-run"), &json!({}));
     assert_eq!(dry["steps"], other["steps"], "a plan is the same at every node");

@@ -46,11 +46,6 @@ fn place(ready: &Value, name: &str) -> String {
     ready["units"][name].as_str().expect("an address").to_owned()
 }
 
-fn count(fleet: &mut Fleet, name: &str) -> Value {
-    fleet.order(&json!({ "unit": name, "do": "count" }));
-    fleet.await_fact("count", |fact| fact["unit"] == name)
-}
-
 #[test]
 fn a_hundred_sensors_at_ten_readings_a_second_lose_nothing() {
     let hub = Hub::start(&[]);
@@ -62,11 +57,11 @@ fn a_hundred_sensors_at_ten_readings_a_second_lose_nothing() {
         names.iter().map(|name| unit(&hub, name, &place(&ready, name), &json!({ "kind": "read" }))).collect();
     let mut stored = 0;
     for (name, id) in names.iter().zip(&ids) {
-        until("it said enough", || count(&mut fleet, name)["sent"].as_u64().filter(|sent| *sent >= READINGS));
+        until("it said enough", || fleet.count(name)["sent"].as_u64().filter(|sent| *sent >= READINGS));
         // It is quiet now: whatever it said is said.
         fleet.order(&json!({ "unit": name, "do": "deaf" }));
         let got = until("as many points are stored as it said", || {
-            let sent = count(&mut fleet, name)["sent"].as_u64();
+            let sent = fleet.count(name)["sent"].as_u64();
             Some(points(&hub, id)).filter(|got| Some(got.len() as u64) == sent)
         });
         let expected: Vec<f64> = (1..=got.len()).map(|number| number as f64).collect();
@@ -131,7 +126,7 @@ fn a_lamp_is_told_a_colour_at_once() {
             assert_eq!(told["text"], colour, "{told}");
             reports(&hub, id, &json!(colour));
         }
-        let all = count(&mut fleet, name);
+        let all = fleet.count(name);
         assert_eq!((&all["told"], &all["colour"]), (&json!(5), &json!("#123456")), "{all}");
         println!("{name}: told after {took:?} ms, {} connections", all["connections"]);
         assert!(took.iter().all(|ms| *ms < 2_000), "{took:?}");
@@ -228,7 +223,7 @@ fn units_with_faults_disturb_nobody() {
     until("the good one goes on", || (points(&hub, &good).len() > before + 10).then_some(()));
     assert!(begun.elapsed() < Duration::from_secs(30), "it is not held up");
     until("the one that vanished is missed", || (!is_online(&hub, &bad)).then_some(()));
-    let sent = count(&mut fleet, "good")["sent"].as_u64().expect("a number");
+    let sent = fleet.count("good")["sent"].as_u64().expect("a number");
     until("nothing of the good one is lost", || (points(&hub, &good).len() as u64 >= sent).then_some(()));
     fleet.order(&json!({ "unit": "deaf", "do": "well" }));
     fleet.await_fact("told", |fact| fact["text"] == "#000019");

@@ -2,20 +2,15 @@
 //! link is cut waits on its disk.
 
 use end_to_end::{Cable, Fleet, Gateway, Hub, join_file, until};
-use serde_json::{Value, json};
+use serde_json::json;
 
 fn points(hub: &Hub, id: &str) -> usize {
     let answer = hub.api.get(&format!("/devices/{id}/telemetry?metric=value&limit=10000&from=0"));
     answer["items"].as_array().map_or(0, Vec::len)
 }
 
-fn count(fleet: &mut Fleet, name: &str) -> Value {
-    fleet.order(&json!({ "unit": name, "do": "count" }));
-    fleet.await_fact("count", |fact| fact["unit"] == name)
-}
-
 fn sent(fleet: &mut Fleet, name: &str) -> usize {
-    let sent = count(fleet, name)["sent"].as_u64().expect("a number");
+    let sent = fleet.count(name)["sent"].as_u64().expect("a number");
     usize::try_from(sent).expect("it fits")
 }
 
@@ -61,11 +56,9 @@ fn readings_survive_a_cut_of_the_link_and_lamps_are_told_behind_it() {
     let before = sent(&mut fleet, "hall");
     until("it goes on", || (sent(&mut fleet, "hall") >= before + 40).then_some(()));
     // The gateway starts again while the hub is away, and knows its units.
-    let connections = count(&mut fleet, "hall")["connections"].as_u64();
+    let connections = fleet.count("hall")["connections"].as_u64();
     gateway.again();
-    until("it dials again", || {
-        (count(&mut fleet, "hall")["connections"].as_u64() > connections).then_some(())
-    });
+    until("it dials again", || (fleet.count("hall")["connections"].as_u64() > connections).then_some(()));
     desire("blue");
     cable.mend();
     assert_eq!(fleet.await_fact("told", |_| true)["text"], "blue", "what was desired meanwhile is told");

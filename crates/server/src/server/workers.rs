@@ -1,9 +1,11 @@
 //! The workers of a hub: each does its own rounds until it is stopped. What only one node may do runs under a lease, on
 //! the node that holds it.
 
+use std::time::Duration;
+
 use motehub_domain::effects::Save;
 use motehub_gateway::hub::Arrival;
-use motehub_store::Held;
+use motehub_store::{Held, StoreError};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +21,9 @@ use crate::{
     activity_file, boards, cluster, commands, inbox, ingest, live, presence, pusher, retention, rollouts,
     rules, shadows, units, usage, webhooks,
 };
+
+/// How soon the store is read again that could not be.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Starts all of them.
 pub(super) fn spawn(
@@ -98,6 +103,26 @@ impl Lead<'_> {
                 }
             }
         });
+    }
+}
+
+/// Does something when a worker ends, also when it is dropped because its lease is lost.
+pub(crate) struct AtEnd<F: Fn()>(pub(crate) F);
+
+impl<F: Fn()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Reads something that a worker needs before it can begin, however long that takes.
+pub(crate) async fn read<F: Future<Output = Result<(), StoreError>>>(
+    mut read: impl FnMut() -> F,
+    what: &str,
+) {
+    while let Err(error) = read().await {
+        tracing::warn!(%error, what, "the store was not read; trying again");
+        tokio::time::sleep(AGAIN).await;
     }
 }
 
