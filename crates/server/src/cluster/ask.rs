@@ -102,17 +102,26 @@ impl App {
         None
     }
 
-    /// What this node knows by its work, and others do not.
-    pub(crate) fn answer_of_work(&self, question: &Question) -> Option<Value> {
+    /// What this node answers; null to what only the holder of a work knows, if that is another one.
+    pub(crate) fn answer_node(&self, question: Question) -> Value {
         let holds = |work| self.cluster.holds(work);
+        let mqtt = self.mqtt.get();
         match question {
-            Question::Flow(flow) if holds(Work::Flows) => Some(self.flows.doing(flow.parse().ok()?).said()),
-            Question::Retention if holds(Work::Upkeep) => {
-                Some(json!(RetentionDto::of(self.retention.status())))
+            Question::Sessions(wanted) => json!(self.sessions_for_a_node(&wanted)),
+            Question::Session(serial) => json!(self.session_here(serial).ok().flatten()),
+            Question::Disconnect(serial) => json!(mqtt.is_some_and(|mqtt| mqtt.disconnect_session(serial))),
+            Question::Forget(serial) => json!(mqtt.is_some_and(|mqtt| mqtt.remove_session(serial))),
+            Question::Flow(flow) => match flow.parse() {
+                Ok(flow) if holds(Work::Flows) => self.flows.doing(flow).said(),
+                _ => Value::Null,
+            },
+            Question::Retention => {
+                json!(holds(Work::Upkeep).then(|| RetentionDto::of(self.retention.status())))
             }
-            Question::Troubles if holds(Work::Rules) => Some(json!(self.rules.troubles())),
-            Question::Lent(name) => self.lent.find(name).map(|lent| json!(Lent::of(lent))),
-            _ => None,
+            Question::Troubles => json!(holds(Work::Rules).then(|| self.rules.troubles())),
+            Question::Lent(name) => json!(self.lent.find(&name).map(Lent::of)),
+            Question::Socket(socket) => json!(self.socket_here(&socket)),
+            Question::LetIn(told) => json!(self.let_in_here(&told)),
         }
     }
 }
@@ -131,7 +140,7 @@ pub(crate) async fn listen(app: App, shutdown: CancellationToken) {
         let Some(reply) = &message.reply else { continue };
         match serde_json::from_slice(&message.payload) {
             Ok(question) => {
-                let answer: Value = app.answer_node(question);
+                let answer = app.answer_node(question);
                 app.cluster.bus().answer(reply, answer.to_string());
             }
             Err(error) => tracing::warn!(%error, "the question of another node is not understood"),

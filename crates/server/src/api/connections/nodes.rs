@@ -118,24 +118,11 @@ fn silent(node: &str) -> ApiError {
 }
 
 impl App {
-    /// What this node answers to a question of another one.
-    pub(crate) fn answer_node(&self, question: Question) -> Value {
-        match question {
-            Question::Sessions(wanted) => self.sessions_here(&wanted).map_or(Value::Null, |mut part| {
-                part.fit(self.cluster.bus().payload_max());
-                json!(part)
-            }),
-            Question::Session(serial) => json!(self.session_here(serial).ok().flatten()),
-            Question::Disconnect(serial) => {
-                json!(self.mqtt.get().is_some_and(|mqtt| mqtt.disconnect_session(serial)))
-            }
-            Question::Forget(serial) => {
-                json!(self.mqtt.get().is_some_and(|mqtt| mqtt.remove_session(serial)))
-            }
-            Question::Socket(socket) => json!(self.socket_here(&socket)),
-            Question::LetIn(told) => json!(self.let_in_here(&told)),
-            of_work => self.answer_of_work(&of_work).unwrap_or(Value::Null),
-        }
+    /// Some of the sessions of this node, as they fit into one answer to another node.
+    pub(crate) fn sessions_for_a_node(&self, wanted: &Sessions) -> Option<Part> {
+        let mut part = self.sessions_here(wanted).ok()?;
+        part.fit(self.cluster.bus().payload_max());
+        Some(part)
     }
 
     fn sessions_here(&self, wanted: &Sessions) -> Result<Part, ApiError> {
@@ -146,7 +133,8 @@ impl App {
         Ok(Part { items, total, broker: BrokerTotals::new(mqtt.totals(), &mqtt.counters()) })
     }
 
-    fn session_here(&self, serial: u64) -> Result<Option<Connection>, ApiError> {
+    /// A session of this node by its number.
+    pub(crate) fn session_here(&self, serial: u64) -> Result<Option<Connection>, ApiError> {
         let found = self.broker_here()?.session(serial);
         Ok(found.map(|view| Connection::new(view, self.cluster.node())))
     }
