@@ -25,17 +25,20 @@ pub(super) struct Waiting {
     kind: Queue,
     expiry: Option<Span>,
     changes: VecDeque<Change>,
+    /// The version of the latest change that was told and reported; versions only grow.
+    told: i64,
 }
 
 impl Waiting {
     pub(super) fn new(kind: Queue, expiry: Option<Span>) -> Self {
-        Self { kind, expiry, changes: VecDeque::new() }
+        Self { kind, expiry, changes: VecDeque::new(), told: 0 }
     }
 
-    /// One more. One that waits already is not taken twice; where only the latest counts, it takes the place of the
-    /// others. `false` if there is no room.
+    /// One more. The hub may say one twice, such as when it changes while the unit is being found: one that waits
+    /// already, and one that was told or is older than that, is not taken. Where only the latest counts, it takes the
+    /// place of the others. `false` if there is no room.
     pub(super) fn push(&mut self, change: Change) -> bool {
-        if self.changes.iter().any(|it| it.version == change.version) {
+        if change.version <= self.told || self.changes.iter().any(|it| it.version == change.version) {
             return true;
         }
         match self.kind {
@@ -66,6 +69,12 @@ impl Waiting {
         if self.kind == Queue::All || self.changes.is_empty() {
             self.changes.push_front(change);
         }
+    }
+
+    /// This version was told and reported: neither it nor an older one is told again.
+    pub(super) fn told(&mut self, version: i64) {
+        self.told = self.told.max(version);
+        self.changes.retain(|change| change.version > version);
     }
 
     /// Where only the latest counts, none of these may be that.
@@ -116,6 +125,22 @@ mod tests {
         let taken = waiting.take().unwrap();
         waiting.put_back(taken);
         assert_eq!(rest(waiting), (1..=most).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_was_told_is_not_told_again() {
+        for kind in [Queue::Latest, Queue::All] {
+            let mut waiting = Waiting::new(kind, None);
+            waiting.push(change(2));
+            let telling = waiting.take().unwrap();
+            // It is said again while it is told, and an older one comes late.
+            assert!(waiting.push(change(2)));
+            waiting.told(telling.version);
+            assert!(waiting.push(change(2)) && waiting.push(change(1)));
+            assert!(waiting.is_empty(), "{kind:?}");
+            assert!(waiting.push(change(3)));
+            assert_eq!(rest(waiting), [3]);
+        }
     }
 
     #[test]

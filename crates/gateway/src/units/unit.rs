@@ -285,8 +285,11 @@ impl Task {
         let uplink = Uplink::Shadow(request);
         let arrival = Arrival { device: self.unit.device, uplink, mark: None, again: false };
         for outcome in self.hub.uplink(vec![arrival]).await {
-            if let Err(error) = outcome {
-                tracing::warn!(device = %self.unit.device, %error, "what a unit was told could not be reported");
+            match outcome {
+                Ok(()) => self.waiting.told(change.version),
+                Err(error) => {
+                    tracing::warn!(device = %self.unit.device, %error, "what a unit was told could not be reported");
+                }
             }
         }
     }
