@@ -81,7 +81,7 @@ pub(crate) use dashboards::public::by_digest as by_public_link;
 pub(crate) use extract::rfc3339;
 pub(crate) use firmware::{Known as KnownFirmware, UPLOADS_AT_ONCE_MAX, keep as keep_firmware};
 pub(crate) use flows::FlowDto;
-pub(crate) use login::Throttle;
+pub(crate) use login::{Guess, Throttle};
 pub(crate) use login::{admit, failed, owner_of_password, succeeded};
 pub(crate) use metrics::RetentionDto;
 pub(crate) use problem::{ApiError, answers};

@@ -27,6 +27,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::cluster::words::Word;
 use crate::secrets;
 
 pub(crate) use token::KeyFile;
@@ -127,26 +128,32 @@ impl Pyaiot {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whose token this is, if it is one that may be used now.
-    fn admitted(&self, token: &str, now: Time) -> Option<Key> {
+    /// A token that serves once has served at another node.
+    pub(crate) fn hear_served(&self, token: Digest, until: Time, now: Time) {
+        self.is_first_use(token, until, now);
+    }
+
+    /// Whose token this is, if it is one that may be used now; and until when it is remembered, if it serves once.
+    fn admitted(&self, token: &str, now: Time) -> Option<(Key, Option<Time>)> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let (key, made_at) = keys.iter().find_map(|key| Some((key.clone(), token::opened(token, key)?)))?;
         drop(keys);
         match key.token_age_max {
-            None => Some(key),
+            None => Some((key, None)),
             Some(age_max) if now - made_at <= age_max && made_at - now <= AHEAD_MAX => {
-                self.is_first_use(token, now, age_max).then_some(key)
+                let until = now + age_max + AHEAD_MAX;
+                self.is_first_use(secrets::digest(token), until, now).then_some((key, Some(until)))
             }
             Some(_) => None,
         }
     }
 
     /// Remembers a token for as long as it would be young enough.
-    fn is_first_use(&self, token: &str, now: Time, age_max: Span) -> bool {
+    fn is_first_use(&self, token: Digest, until: Time, now: Time) -> bool {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.retain(|_, until| *until > now);
         // Whoever has the key could fill this; then nobody comes in until some have grown too old.
-        used.len() < TOKENS_KEPT && used.insert(secrets::digest(token), now + age_max + AHEAD_MAX).is_none()
+        used.len() < TOKENS_KEPT && used.insert(token, until).is_none()
     }
 
     fn begin(&self, key: &Key, address: SocketAddr, now: Time) -> (u64, Arc<Link>) {
@@ -185,6 +192,17 @@ impl Pyaiot {
         if owners.get(&device) == Some(&connection) {
             owners.remove(&device);
         }
+    }
+}
+
+impl App {
+    /// Whose token this is. One that serves once serves at one node of a hub.
+    fn pyaiot_admitted(&self, token: &str) -> Option<Key> {
+        let (key, until) = self.pyaiot.admitted(token, self.now())?;
+        if let Some(until) = until {
+            self.say_to_all(&Word::Served(secrets::digest(token), until));
+        }
+        Some(key)
     }
 }
 

@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
 use super::extract::{Body, Query, id};
-use super::login::Ticket;
+use super::login::{Guess, Ticket};
 use super::problem::{ApiError, Problem};
 use super::shared::SharedDevice;
 use super::shares::loaded;
@@ -122,7 +122,7 @@ pub(crate) async fn claim(
     match (claim.code, claim.device) {
         (Some(code), None) => {
             let device = by_code(&app, user, &code).await?;
-            app.guesses.succeeded(ticket);
+            app.guessed_right(Guess::Code, ticket);
             Ok(axum::Json(Claimed { device }).into_response())
         }
         (None, Some(label)) => {
@@ -163,7 +163,7 @@ pub(crate) async fn release(
 
 /// Lets a guess go on, or refuses it for a while. It counts for the account and for the address.
 pub(crate) fn admit<'a>(app: &'a App, name: &str, peer: SocketAddr) -> Result<Ticket<'a>, ApiError> {
-    app.guesses.admit(name, peer.ip(), app.now()).map_err(|seconds| {
+    app.admit_guess(Guess::Code, name, peer.ip()).map_err(|seconds| {
         metrics::counter!("motehub_claims_throttled_total").increment(1);
         let detail = format!("too many tries: wait {seconds} seconds and try again");
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_tries", detail).retry_after(seconds)

@@ -26,11 +26,10 @@ use super::extract::Body;
 use super::problem::{ApiError, Problem};
 use super::users::RoleName;
 use crate::app::App;
-use crate::cluster::words::Word;
 use crate::server::start;
 use crate::{random, secrets};
 pub(crate) use password::owner as owner_of_password;
-pub(crate) use throttle::{Throttle, Ticket};
+pub(crate) use throttle::{Guess, Throttle, Ticket};
 
 /// Whether the hub still waits for its first administrator.
 #[derive(Debug, Serialize, ToSchema)]
@@ -249,23 +248,18 @@ pub(crate) async fn change_password(
     }
 }
 
-/// Lets a try go on, or refuses it for a while. It is counted and not written: a flood would fill the log.
+/// Lets a try go on, or refuses it for a while.
 pub(crate) fn admit<'a>(app: &'a App, name: &str, peer: SocketAddr) -> Result<Ticket<'a>, ApiError> {
-    let ticket = app.throttle.admit(name, peer.ip(), app.now()).map_err(|seconds| {
+    app.admit_guess(Guess::Password, name, peer.ip()).map_err(|seconds| {
         metrics::counter!("motehub_logins_total", "outcome" => "throttled").increment(1);
         let detail = format!("too many tries: wait {seconds} seconds and try again");
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_logins", detail).retry_after(seconds)
-    })?;
-    let (name, from) = ticket.who();
-    app.say_to_all(&Word::Tried(name, from.to_string(), false));
-    Ok(ticket)
+    })
 }
 
 /// The try was right.
 pub(crate) fn succeeded(app: &App, ticket: Ticket<'_>) {
-    let (name, from) = ticket.who();
-    app.throttle.succeeded(ticket);
-    app.say_to_all(&Word::Tried(name, from.to_string(), true));
+    app.guessed_right(Guess::Password, ticket);
 }
 
 pub(crate) async fn failed(app: &App, tried: &str, peer: SocketAddr) -> Result<(), ApiError> {

@@ -95,13 +95,11 @@ impl App {
             Word::Forgive(rule) => self.rules.forgive(rule),
             Word::Script(device, downlink) => self.pass_to_board_here(device, &downlink),
             Word::Channel(app, channel, said) => self.pusher.hear(app, &channel, &said),
-            Word::Tried(name, address, is_right) => {
+            Word::Tried(guess, name, address, is_right) => {
                 let Ok(address) = address.parse() else { return };
-                match is_right {
-                    true => self.throttle.hear_success(&name, address),
-                    false => self.throttle.hear_try(&name, address, self.now()),
-                }
+                self.hear_guess(guess, &name, address, is_right);
             }
+            Word::Served(token, until) => self.pyaiot.hear_served(token, until, self.now()),
             Word::Audience(heard, is_all) => self.pusher.rooms.hear(by, heard, is_all),
         }
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use motehub_domain::artifact::Digest;
 use motehub_domain::id::{CommandId, DeviceId, FlowId, GatewayId, PusherAppId, RuleId, UserId};
 use motehub_domain::message::{Downlink, Outcome};
 use motehub_domain::report::LogLine;
@@ -16,6 +17,7 @@ use motehub_protocol::link::{self, Reader, Wire, Writer};
 use motehub_protocol::{DecodeError, wire};
 
 use super::told::Touched;
+use crate::api::Guess;
 use crate::gateways::seen::Seen;
 use crate::live::watched::Watch;
 use crate::live::{News, Shown};
@@ -67,8 +69,10 @@ pub(crate) enum Word {
     Forgive(RuleId),
     /// Who hears some Pusher channels there; or all that anybody hears there, of which further words may follow.
     Audience(Vec<Audience>, bool),
-    /// Somebody tried to log in, by a name and from an address; and whether that was right.
-    Tried(String, String, bool),
+    /// Somebody guessed something, by a name and from an address; and whether that was right.
+    Tried(Guess, String, String, bool),
+    /// A token of a Pyaiot gateway that serves once has served, and is remembered until then.
+    Served(Digest, Time),
 }
 
 /// News, as far as they cross nodes.
@@ -104,9 +108,11 @@ wire! {
         15 = Board(device, word),
         16 = Script(device, downlink),
         17 = Audience(heard, is_all),
-        18 = Tried(name, address, is_right),
+        18 = Tried(guess, name, address, is_right),
         19 = Forgive(rule),
+        20 = Served(token, until),
     }
+    enum Guess { 0 = Password, 1 = Code }
     enum Shows { 0 = Telemetry(shown), 1 = Shadows(shadows), 2 = Flow(flow, wires), 3 = Log(lines) }
 }
 
@@ -203,6 +209,8 @@ mod tests {
         let words = [
             Word::Hello,
             Word::Anew(vec![device]),
+            Word::Served(Digest([7; 32]), Time(9)),
+            Word::Tried(Guess::Code, "ada".to_owned(), "192.0.2.7".to_owned(), true),
             Word::Told(vec![Touched::Holder(device, Some("b".to_owned()), 3), Touched::Knocks], true),
             Word::Watch(Watch { devices: vec![device], all: true, ..Watch::default() }),
             Word::Shown(Shows::Telemetry(vec![Shown { device, points }])),

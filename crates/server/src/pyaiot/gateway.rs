@@ -47,7 +47,7 @@ pub(super) async fn open(
     let parts: Option<Vec<&str>> = offered.iter().map(|value| value.to_str().ok()).collect();
     let parts: Vec<&str> = parts.iter().flatten().flat_map(|text| text.split(',')).map(str::trim).collect();
     let [LABEL, token] = parts[..] else { return refusal("subprotocols", "Invalid subprotocols") };
-    match front.app.pyaiot.admitted(token, front.app.now()) {
+    match front.app.pyaiot_admitted(token) {
         Some(key) => {
             let upgrade = upgrade.protocols([LABEL]);
             upgrade.on_upgrade(move |socket| serve(front, peer, key, Generation::Present, socket))
@@ -75,7 +75,7 @@ async fn former(front: Arc<Front>, peer: SocketAddr, mut socket: WebSocket) {
         () = front.shutdown.cancelled() => None,
     };
     let key = match &first {
-        Some(Ok(Message::Text(token))) => front.app.pyaiot.admitted(token.trim(), front.app.now()),
+        Some(Ok(Message::Text(token))) => front.app.pyaiot_admitted(token.trim()),
         _ => None,
     };
     drop(place);

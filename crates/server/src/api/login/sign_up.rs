@@ -12,6 +12,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{entered, new_login};
+use crate::api::Guess;
 use crate::api::claims::{admit, invitation, redeemed};
 use crate::api::extract::Body;
 use crate::api::problem::{ApiError, Problem};
@@ -43,7 +44,7 @@ pub(crate) async fn sign_up(
     let ticket = admit(&app, "", peer)?;
     // The code comes first: without one, nobody learns which names are taken.
     invitation(&app, &request.code).await?;
-    app.guesses.succeeded(ticket);
+    app.guessed_right(Guess::Code, ticket);
     let name = text::name("name", &request.name)?;
     secrets::check_password(&request.password, &name)?;
     let hash = app.throttle.hash(request.password).await?;

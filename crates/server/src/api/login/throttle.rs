@@ -12,6 +12,8 @@ use motehub_domain::text;
 use motehub_domain::time::{Span, Time};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::app::App;
+use crate::cluster::words::Word;
 use crate::secrets;
 
 /// Tries that are free of a wait.
@@ -28,6 +30,15 @@ const ENTRIES_MAX: usize = 10_000;
 const CHECKS_MAX: usize = 2;
 /// How many requests may stand in line for a check; further ones are turned away.
 const LINE_MAX: usize = 64;
+
+/// What may be guessed. Each is counted by itself, over all nodes of a hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guess {
+    /// A password, or the code of the first set-up.
+    Password,
+    /// The code of a device, or of an invitation.
+    Code,
+}
 
 /// Counts tries and hands out turns.
 pub(crate) struct Throttle {
@@ -65,10 +76,38 @@ pub(crate) struct Ticket<'a> {
     _place: SemaphorePermit<'a>,
 }
 
-impl Ticket<'_> {
-    /// Who tries, and from where, as it is counted.
-    pub(crate) fn who(&self) -> (String, IpAddr) {
-        (self.name.clone(), self.network)
+impl App {
+    /// Lets a try go on, here and as the other nodes count it, or says how many seconds to wait. It is not written: a
+    /// flood would fill the log.
+    pub(crate) fn admit_guess(&self, of: Guess, name: &str, from: IpAddr) -> Result<Ticket<'_>, u64> {
+        let ticket = self.throttle_of(of).admit(name, from, self.now())?;
+        self.say_guess(of, &ticket, false);
+        Ok(ticket)
+    }
+
+    /// The try was right.
+    pub(crate) fn guessed_right(&self, of: Guess, ticket: Ticket<'_>) {
+        self.say_guess(of, &ticket, true);
+        self.throttle_of(of).succeeded(ticket);
+    }
+
+    /// There was a try at another node.
+    pub(crate) fn hear_guess(&self, of: Guess, name: &str, from: IpAddr, is_right: bool) {
+        match is_right {
+            true => self.throttle_of(of).hear_success(name, from),
+            false => self.throttle_of(of).hear_try(name, from, self.now()),
+        }
+    }
+
+    fn say_guess(&self, of: Guess, ticket: &Ticket<'_>, is_right: bool) {
+        self.say_to_all(&Word::Tried(of, ticket.name.clone(), ticket.network.to_string(), is_right));
+    }
+
+    fn throttle_of(&self, guess: Guess) -> &Throttle {
+        match guess {
+            Guess::Password => &self.throttle,
+            Guess::Code => &self.guesses,
+        }
     }
 }
 
@@ -108,7 +147,7 @@ impl Throttle {
     }
 
     /// There was a try at another node.
-    pub(crate) fn hear_try(&self, name: &str, address: IpAddr, now: Time) {
+    fn hear_try(&self, name: &str, address: IpAddr, now: Time) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         for key in entries.keys(&plain(name), network(address)) {
             entries.count(&key, now);
@@ -116,7 +155,7 @@ impl Throttle {
     }
 
     /// It was right.
-    pub(crate) fn hear_success(&self, name: &str, address: IpAddr) {
+    fn hear_success(&self, name: &str, address: IpAddr) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (name, network) = (plain(name), network(address));
         let keys = entries.keys(&name, network);

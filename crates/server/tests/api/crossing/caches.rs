@@ -1,9 +1,12 @@
 //! What a node has in memory, after another one wrote it.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use serde_json::json;
 
 use super::nodes::Nodes;
 use crate::support::mqtt::Publisher;
+use crate::support::pyaiot::Socket;
 use crate::support::{Caller, Hub};
 
 #[tokio::test]
@@ -60,18 +63,41 @@ async fn people_and_programs_are_the_same_at_both() {
 }
 
 #[tokio::test]
-async fn wrong_logins_count_at_all_nodes_together() {
+async fn wrong_guesses_count_at_all_nodes_together() {
     let nodes = Nodes::start().await;
-    let try_at = async |hub: &Hub| {
-        let login = json!({ "name": "nobody", "password": "a guess of somebody" });
-        hub.call("POST", "/login", &Caller::default(), Some(&login)).await.status
-    };
-    for _ in 0..5 {
-        assert_eq!(try_at(&nodes.a).await, 401);
+    let password = "a guess of somebody";
+    let guesses = [
+        ("/login", json!({ "name": "nobody", "password": password }), 401),
+        ("/sign-up", json!({ "code": "ABCD-EFGH-JKMN", "name": "nobody", "password": password }), 400),
+    ];
+    for (path, guess, wrong) in guesses {
+        let try_at = async |hub: &Hub| hub.call("POST", path, &Caller::default(), Some(&guess)).await.status;
+        for _ in 0..5 {
+            assert_eq!(try_at(&nodes.a).await, wrong, "{path}");
+        }
+        // What was said last may be on its way.
+        let at_b = [try_at(&nodes.b).await, try_at(&nodes.b).await];
+        assert!(at_b == [429, 429] || at_b == [wrong, 429], "{path}: {at_b:?}");
     }
-    // What was said last may be on its way.
-    let at_b = [try_at(&nodes.b).await, try_at(&nodes.b).await];
-    assert!(at_b == [429, 429] || at_b == [401, 429], "{at_b:?}");
+}
+
+#[tokio::test]
+async fn a_token_of_a_gateway_that_serves_once_serves_at_one_node() {
+    let nodes = Nodes::start().await;
+    let key = nodes.a.pyaiot_key("lab", json!({ "token_age_max_seconds": 60 })).await;
+    let number = AtomicU8::new(0);
+    let next = || key.token(nodes.a.clock.now(), number.fetch_add(1, Ordering::Relaxed));
+    let knows = async || Socket::gateway(&nodes.b, &next()).await.ok().map(drop);
+    nodes.b.until("b knows the key", knows).await;
+    // A node that has just started may not listen yet, and what is said to it takes a moment.
+    let replayed = async || {
+        let token = next();
+        assert!(Socket::gateway(&nodes.a, &token).await.is_ok());
+        nodes.a.pyaiot_key(&format!("after {}", number.load(Ordering::Relaxed)), json!({})).await;
+        Socket::gateway(&nodes.b, &token).await.err()
+    };
+    assert_eq!(nodes.b.until("a replay at b is refused", replayed).await, 401);
+    assert!(Socket::gateway(&nodes.b, &next()).await.is_ok());
 }
 
 #[tokio::test]
