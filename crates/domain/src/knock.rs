@@ -7,7 +7,6 @@
 
 mod said;
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
@@ -219,21 +218,7 @@ impl Inbox {
             self.knocks.insert(knock.id, knock);
         }
         self.knocks.extend(before);
-        // Who knocked at two nodes at once is kept under the older id.
-        let mut ids: Vec<KnockId> = self.knocks.keys().copied().collect();
-        ids.sort_unstable();
-        self.names.clear();
-        for id in ids {
-            let Some(name) = self.knocks.get(&id).map(|knock| key(&knock.said)) else { continue };
-            match self.names.entry(name) {
-                Entry::Vacant(free) => drop(free.insert(id)),
-                Entry::Occupied(_) => {
-                    self.knocks.remove(&id);
-                    self.unsaved.remove(&id);
-                    self.gone.push(id);
-                }
-            }
-        }
+        self.names = self.knocks.values().map(|knock| (key(&knock.said), knock.id)).collect();
     }
 
     /// Whether somebody of that name is kept already.
@@ -241,7 +226,7 @@ impl Inbox {
         self.names.contains_key(&key(said))
     }
 
-    /// Somebody knocked. `id` is for one who is not known yet.
+    /// Somebody knocked. `id` is for one who is not known yet: the same for the same name, at whichever node.
     pub fn heard(&mut self, id: KnockId, said: Said, now: Time) -> Heard {
         if let Some(knock) = self.names.get(&key(&said)).and_then(|id| self.knocks.get_mut(id)) {
             let is_different = knock.said != said;
@@ -268,6 +253,7 @@ impl Inbox {
         let knock = Knock { id, said, count: 1, first_at: now, last_at: now, standing: Standing::New };
         self.knocks.insert(id, knock);
         self.unsaved.insert(id);
+        self.gone.retain(|gone| *gone != id);
         Heard::Listed
     }
 
@@ -359,7 +345,7 @@ impl Inbox {
                 Save::Knock(knock) if self.knocks.contains_key(&knock.id) => {
                     self.unsaved.insert(knock.id);
                 }
-                Save::DropKnock(id) => self.gone.push(*id),
+                Save::DropKnock(id) if !self.knocks.contains_key(id) => self.gone.push(*id),
                 _ => {}
             }
         }

@@ -58,6 +58,39 @@ fn who_knocks_again_is_counted_and_not_listed_twice() {
 }
 
 #[test]
+fn who_is_forgotten_and_knocks_again_is_written_and_not_deleted() {
+    let mut inbox = Inbox::default();
+    inbox.heard(id(1), said("lamp", "10.0.0.1"), START);
+    inbox.take_unsaved(100);
+    inbox.forget(id(1));
+    assert_eq!(inbox.heard(id(1), said("lamp", "10.0.0.1"), START + Span::minutes(2)), Heard::Listed);
+    let saves = inbox.take_unsaved(100);
+    assert!(matches!(saves.as_slice(), [Save::Knock(knock)] if knock.id == id(1)), "{saves:?}");
+    inbox.forget(id(1));
+    let saves = inbox.take_unsaved(100);
+    inbox.heard(id(1), said("lamp", "10.0.0.1"), START + Span::minutes(4));
+    inbox.unsaved_again(&saves);
+    assert!(matches!(inbox.take_unsaved(100).as_slice(), [Save::Knock(_)]));
+}
+
+#[test]
+fn who_knocks_at_two_nodes_is_one() {
+    let (mut a, mut b) = (Inbox::default(), Inbox::default());
+    a.heard(id(1), said("lamp", "10.0.0.1"), START);
+    for second in 1..4 {
+        b.heard(id(1), said("lamp", "10.0.0.1"), START + Span::seconds(second));
+    }
+    let written = b.take_unsaved(100).into_iter().map(|save| match save {
+        Save::Knock(knock) => *knock,
+        other => panic!("{other:?}"),
+    });
+    a.refresh(written.collect());
+    let list = a.list(Standing::New);
+    assert_eq!((list.len(), list[0].id, list[0].count), (1, id(1), 3));
+    assert!(a.knows(&said("lamp", "10.0.0.1")));
+}
+
+#[test]
 fn one_address_adds_so_many_names_a_minute() {
     let mut inbox = Inbox::default();
     let flood = |inbox: &mut Inbox, from: usize, now: Time| {

@@ -32,6 +32,20 @@ async fn the_inbox_is_one() {
 }
 
 #[tokio::test]
+async fn who_knocks_at_two_nodes_at_once_is_listed_once_and_let_in_by_whichever_id() {
+    let nodes = Nodes::start().await;
+    let listed = async |hub: &Hub| {
+        assert!(Publisher::connect(hub, "10801015", "x").await.is_err());
+        let fact = || async { hub.get("/inbox").await.json()["items"][0]["id"].as_str().map(str::to_owned) };
+        hub.until("the knock is listed", fact).await
+    };
+    let (at_a, at_b) = (listed(&nodes.a).await, listed(&nodes.b).await);
+    assert_eq!(at_a, at_b);
+    let made = nodes.b.post(&format!("/inbox/{at_a}/accept"), json!({})).await;
+    assert_eq!(made.status, 201, "{made:?}");
+}
+
+#[tokio::test]
 async fn who_is_registered_at_one_node_is_no_stranger_at_the_other() {
     let nodes = Nodes::start().await;
     assert!(Publisher::connect(&nodes.a, "10801015", "x").await.is_err());
