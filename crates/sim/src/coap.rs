@@ -6,6 +6,7 @@ mod board;
 mod cli;
 mod fleet;
 mod line;
+mod update;
 
 pub use cli::{Options, run};
 pub use fleet::{Command, Deed, Fact, FleetConfig, FleetHandle, Known, spawn};

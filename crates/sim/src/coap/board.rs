@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dimpl::Config;
-use motehub_protocol::coap::{CallId, Event, Failure, Method, Request, Response, format};
+use motehub_protocol::coap::{CallId, Code, Event, Failure, Method, Request, Response, format};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::UdpSocket;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::fleet::{Deed, Fact, Known};
 use super::line::Line;
+use super::update::Update;
 use crate::riot::Numbers;
 
 /// The largest datagram that is read.
@@ -43,7 +44,8 @@ pub(super) struct Manner {
 /// What a request is about.
 enum About {
     Observed(&'static str),
-    Artifact(String, u64),
+    Artifact(String, Duration),
+    Kept(String),
     Said,
 }
 
@@ -61,9 +63,7 @@ pub(super) struct Board {
     done: Option<String>,
     /// What runs, after a restart too.
     running: Option<String>,
-    /// What is fetched or tried out.
-    trial: Option<String>,
-    trial_until: Option<Instant>,
+    update: Option<Update>,
     measure_at: Option<Instant>,
     again_at: Option<Instant>,
 }
@@ -90,8 +90,7 @@ impl Board {
             is_off: true,
             done: None,
             running: None,
-            trial: None,
-            trial_until: None,
+            update: None,
             measure_at: None,
             again_at: None,
         }
@@ -105,7 +104,7 @@ impl Board {
         loop {
             self.flush().await;
             let line = self.line.next_moment().filter(|_| !self.is_off);
-            let next = [line, self.measure_at, self.again_at, self.trial_until];
+            let next = [line, self.measure_at, self.again_at, self.tried_until()];
             let wake = next.into_iter().flatten().min();
             let wake = wake.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
@@ -136,7 +135,7 @@ impl Board {
 
     fn off(&mut self) {
         self.is_off = true;
-        (self.measure_at, self.again_at, self.trial_until) = (None, None, None);
+        (self.measure_at, self.again_at) = (None, None);
         self.calls.clear();
     }
 
@@ -144,6 +143,7 @@ impl Board {
     fn boot(&mut self) {
         self.off();
         self.is_off = false;
+        self.update = self.update.take().map(Update::after_restart);
         self.open();
         self.fact(Fact::Booted { id: self.known.id.clone() });
     }
@@ -152,6 +152,7 @@ impl Board {
         self.calls.clear();
         self.again_at = None;
         self.has_begun = false;
+        self.update.take_if(|update| matches!(update, Update::Fetching(_)));
         self.line = Line::new(self.manner.hub, self.proof.clone(), Numbers::new(self.numbers.draw()));
         self.begin_if_open();
     }
@@ -172,6 +173,7 @@ impl Board {
                 "capabilities": ["relay"], "running": self.running,
             }),
         );
+        self.say_kept();
         self.measure_at = Some(Instant::now());
         self.fact(Fact::Connected { id: self.known.id.clone() });
     }
@@ -189,10 +191,28 @@ impl Board {
     }
 
     fn say(&mut self, kind: &str, payload: &Value) {
+        self.say_about(kind, payload, About::Said);
+    }
+
+    fn say_about(&mut self, kind: &str, payload: &Value, about: About) {
         let payload = payload.to_string().into_bytes();
         let request =
             Request { payload, format: Some(format::JSON), ..Request::new(Method::Post, &self.path(kind)) };
-        self.request(request, About::Said);
+        self.request(request, about);
+    }
+
+    /// Says that it keeps an update, over each line until the hub has confirmed it.
+    fn say_kept(&mut self) {
+        if let Some(Update::Kept(digest)) = self.update.as_ref().filter(|_| self.has_begun) {
+            let digest = digest.clone();
+            let report = json!({ "digest": digest, "state": "Done" });
+            self.say_about("task", &report, About::Kept(digest));
+        }
+    }
+
+    /// Until when an update is tried out.
+    fn tried_until(&self) -> Option<Instant> {
+        self.update.as_ref().filter(|_| !self.is_off).and_then(Update::tried_until)
     }
 
     /// Its line is of no use any more.
@@ -222,12 +242,11 @@ impl Board {
             let t = 20.0 + (self.numbers.draw() % 100) as f64 / 10.0;
             self.say("telemetry", &json!({ "t": t }));
         }
-        if self.trial_until.is_some_and(|at| at <= now) {
-            self.trial_until = None;
-            if let Some(digest) = self.trial.take() {
-                self.say("task", &json!({ "digest": digest, "state": "Done" }));
-                self.fact(Fact::Updated { id: self.known.id.clone(), digest });
-            }
+        if let Some(tried) = self.update.take_if(|update| update.tried_until().is_some_and(|at| at <= now)) {
+            let digest = tried.digest().to_owned();
+            self.update = Some(Update::Kept(digest.clone()));
+            self.say_kept();
+            self.fact(Fact::Updated { id: self.known.id.clone(), digest });
         }
     }
 
@@ -240,11 +259,9 @@ impl Board {
             match event {
                 Event::Answered { call, response } => self.answered(call, &response),
                 Event::Failed { call, failure } => {
-                    let was_cut = matches!(self.calls.remove(&call), Some(About::Artifact(..)));
-                    if was_cut {
-                        self.trial = None;
-                    }
-                    if failure != Failure::Busy {
+                    let about = self.calls.remove(&call);
+                    let is_of_update = matches!(about, Some(About::Artifact(..) | About::Kept(_)));
+                    if is_of_update || failure != Failure::Busy {
                         self.again();
                     }
                 }
@@ -274,12 +291,22 @@ impl Board {
             }
             // It observes nothing any more, or is not let in.
             About::Observed(_) => self.again(),
-            About::Said if !response.code.is_success() => {
-                let why = String::from_utf8_lossy(response.payload()).into_owned();
-                self.fact(Fact::Refused { id: self.known.id.clone(), code: response.code.to_string(), why });
+            // It is said again over the next line.
+            About::Kept(_) if response.code == Code::UNAVAILABLE => self.again(),
+            About::Kept(digest) => {
+                self.update.take_if(|update| *update == Update::Kept(digest));
+                self.taken(response);
             }
-            About::Said => {}
-            About::Artifact(digest, health_ms) => self.fetched(digest, health_ms, response),
+            About::Said => self.taken(response),
+            About::Artifact(digest, health) => self.fetched(digest, health, response),
+        }
+    }
+
+    /// What it said was taken, or was not.
+    fn taken(&self, response: &Response) {
+        if !response.code.is_success() {
+            let why = String::from_utf8_lossy(response.payload()).into_owned();
+            self.fact(Fact::Refused { id: self.known.id.clone(), code: response.code.to_string(), why });
         }
     }
 
@@ -298,31 +325,34 @@ impl Board {
                 let (Some(digest), Some(path)) = (told["digest"].as_str(), told["path"].as_str()) else {
                     return;
                 };
-                if self.trial.as_deref() == Some(digest) {
+                if self.update.as_ref().is_some_and(|update| update.digest() == digest) {
                     return;
                 }
-                let health_ms = told["health_window"].as_u64().unwrap_or(30) * 1_000;
-                self.trial = Some(digest.to_owned());
+                let health = Duration::from_secs(told["health_window"].as_u64().unwrap_or(30));
+                self.update = Some(Update::Fetching(digest.to_owned()));
                 self.say("task", &json!({ "digest": digest, "state": "Fetching" }));
                 let request = Request::new(Method::Get, path);
-                self.request(request, About::Artifact(digest.to_owned(), health_ms));
+                self.request(request, About::Artifact(digest.to_owned(), health));
             }
         }
     }
 
     /// All blocks came: it is what it should be, or it is not taken.
-    fn fetched(&mut self, digest: String, health_ms: u64, response: &Response) {
+    fn fetched(&mut self, digest: String, health: Duration, response: &Response) {
+        // Another one may have been offered meanwhile.
+        if self.update.take_if(|update| *update == Update::Fetching(digest.clone())).is_none() {
+            return;
+        }
         let sum = Sha256::digest(response.payload());
         let sum = sum.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"));
         if !response.code.is_success() || sum != digest {
-            self.trial = None;
             let reason = format!("{} with other bytes than were offered", response.code);
             return self.say("task", &json!({ "digest": digest, "state": "Failed", "reason": reason }));
         }
         self.say("task", &json!({ "digest": digest, "state": "Applying" }));
-        self.running = Some(digest);
-        let after = Duration::from_millis(health_ms / self.manner.speed.max(1));
-        self.trial_until = Some(Instant::now() + after);
+        self.running = Some(digest.clone());
+        let health = health / u32::try_from(self.manner.speed.max(1)).unwrap_or(u32::MAX);
+        self.update = Some(Update::trying(digest, health));
     }
 
     async fn flush(&mut self) {
@@ -347,3 +377,6 @@ impl Board {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
