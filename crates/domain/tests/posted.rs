@@ -130,6 +130,26 @@ fn out_of_memory_is_about_what_is_given_and_not_about_what_ran_before() {
 }
 
 #[test]
+fn a_former_version_that_has_no_room_either_is_given_again_and_never_what_failed_before_it() {
+    let failed = || Progress::Failed(Crash { reason: posted::OUT_OF_MEMORY.into(), ..Crash::default() });
+    let mut board = target(TaskState::Fetching);
+    // The recovery from version 2.
+    let task = board.open.as_mut().expect("a task");
+    (task.artifact, task.previous) = (artifact(1), Some(artifact(2)));
+    (board.software.active, board.software.pending) =
+        (Some(artifact(1)), Some((task.deployment, artifact(1))));
+    // It says so twice: it announces it, and answers so.
+    let board = said(said(board, 1, failed(), Time(1_000)), 1, failed(), Time(1_100));
+    assert_eq!(state(&board).0, TaskState::Failed);
+    assert_eq!(board.software.running, None, "it runs nothing just now");
+    assert_eq!(posted::wanted(&board.software), Some(artifact(1)));
+    assert_eq!(board.software.good, Some(artifact(1)), "it is what later ones return to");
+    assert!(board.software.problem.is_some());
+    let board = said(board, 1, Progress::Applying, Time(3_000));
+    assert_eq!((board.software.running, board.software.problem), (Some(artifact(1)), None));
+}
+
+#[test]
 fn a_board_without_a_former_version_has_nothing_to_run_when_the_first_fails() {
     let mut board = target(TaskState::Fetching);
     (board.software.running, board.software.good) = (None, None);

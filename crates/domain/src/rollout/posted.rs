@@ -1,5 +1,7 @@
 //! How a task proceeds on a board that is posted its script and says nothing of it later: ESP-FIRMWARE. That it took
 //! the script begins the health window; if it is there at its end and did not run out of memory, the task is Done.
+//! What was Done once stays chosen for the board when it fails later: a board that has no memory just then is posted it
+//! again, and never what failed before it.
 
 use super::{BOOTS_MAX, bumped, ended, judged, native, remember_start, save_software, to};
 use crate::artifact::{Artifact, Digest};
@@ -17,14 +19,15 @@ pub const OUT_OF_MEMORY: &str = "out of memory";
 pub fn reported(target: Target, report: &TaskReport, now: Time) -> Effects {
     let open = target.open.as_ref().filter(|task| task.state.is_open());
     let task = open.filter(|task| task.artifact.digest == report.digest).cloned();
+    let good = target.software.good;
     match (task, &report.progress) {
         (Some(task), Progress::Applying) => taken(target, &task, now),
-        (Some(_), Progress::Failed(_)) => forsaken(native::reported(target, report, now)),
-        (None, Progress::Applying) => taken_again(target, report.digest, now),
-        (Some(_), Progress::Fetching(_) | Progress::Done)
-        | (None, Progress::Fetching(_) | Progress::Done | Progress::Failed(_)) => {
-            native::reported(target, report, now)
+        (Some(task), Progress::Failed(_)) => {
+            forsaken(native::reported(target, report, now), &task.artifact, good)
         }
+        (None, Progress::Applying) => taken_again(target, report.digest, now),
+        (None, Progress::Failed(_)) => kept(native::reported(target, report, now), good),
+        (Some(_) | None, Progress::Fetching(_) | Progress::Done) => native::reported(target, report, now),
     }
 }
 
@@ -91,17 +94,35 @@ fn taken_again(target: Target, digest: Digest, now: Time) -> Effects {
         return Effects::none();
     };
     software.running = Some(artifact);
+    software.problem = software.problem.filter(|problem| !problem.starts_with(OUT_OF_MEMORY));
     software.fetched_at = Some(now);
     remember_start(&mut software, now);
     save_software(bumped(software))
 }
 
-/// What failed is not chosen for the board any more, so that it is not posted again at its next start.
-fn forsaken(mut effects: Effects) -> Effects {
-    for save in &mut effects.save {
-        if let Save::Software(software) = save {
+/// What failed is not chosen for the board any more, so that it is not posted again at its next start; unless it was
+/// good before, as the version that a recovery returns to.
+fn forsaken(effects: Effects, failed: &Artifact, good: Option<Artifact>) -> Effects {
+    let mut effects = kept(effects, good);
+    for software in softwares(&mut effects) {
+        if good == Some(*failed) {
+            (software.running, software.active) = (None, good);
+        } else {
             software.active = software.running;
         }
     }
     effects
+}
+
+/// What was good stays the version to return to.
+fn kept(mut effects: Effects, good: Option<Artifact>) -> Effects {
+    softwares(&mut effects).for_each(|software| software.good = good);
+    effects
+}
+
+fn softwares(effects: &mut Effects) -> impl Iterator<Item = &mut Software> {
+    effects.save.iter_mut().filter_map(|save| match save {
+        Save::Software(software) => Some(&mut **software),
+        _ => None,
+    })
 }

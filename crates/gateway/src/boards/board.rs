@@ -79,6 +79,8 @@ pub(super) struct Board {
     /// How often it was posted the same again, and when it took it.
     agains: u32,
     took_at: Option<u64>,
+    /// When it was last posted anything.
+    posted_at: Option<u64>,
     nodes: Option<String>,
     free: Option<u64>,
     taken: Option<u64>,
@@ -99,6 +101,7 @@ impl Board {
             in_vain: 0,
             agains: 0,
             took_at: None,
+            posted_at: None,
             nodes: None,
             free: None,
             taken: None,
@@ -193,7 +196,7 @@ impl Board {
         if self.post_at.is_some() {
             return;
         }
-        if self.took_at.is_none_or(|at| now >= at + STEADY_MS) {
+        if self.posted_at.is_none_or(|at| now >= at + STEADY_MS) {
             self.agains = 0;
         }
         self.post_at = Some(now + doubled(AGAIN_MS, self.agains));
@@ -264,8 +267,13 @@ impl Board {
             Verdict::Is(_) => {
                 self.idle();
                 (self.runs, self.nodes, self.in_vain) = (None, None, 0);
+                // It runs nothing now, and need not say so. What it is to have instead may have room later.
+                if post::may_pass(posted) {
+                    self.lost(now);
+                }
             }
         }
+        self.posted_at = Some(now);
         verdict
     }
 
@@ -361,7 +369,8 @@ mod tests {
         }
         let last = board.posted(SCRIPT, &Posted::TimedOut, 0);
         assert!(matches!(last, Verdict::Is(Progress::Failed(_))), "{last:?}");
-        assert_eq!(board.post_at, None);
+        assert_eq!(board.post_at, Some(AGAIN_MS.0), "what it is to have instead may be taken");
+        board.idle();
         board.offered(SCRIPT, 0);
         for _ in 0..100 {
             assert!(matches!(board.posted(SCRIPT, &Posted::Refused, 0), Verdict::Later(_)));
@@ -370,6 +379,31 @@ mod tests {
         assert!((LATER_MS.1..LATER_MS.1 + JITTER_MS).contains(&at));
         board.offered(SCRIPT, 0);
         assert_eq!(board.post_at, Some(at), "said again it changes nothing");
+    }
+
+    #[test]
+    fn one_without_room_is_posted_again_and_later_each_time_though_it_says_nothing() {
+        let without_room = Posted::Answered(post::Answer { status: 413, text: String::new() });
+        let mut board = running();
+        // It was steady: what comes now is not the first of many starts.
+        let mut now = 2 * STEADY_MS;
+        board.offered(SCRIPT, now);
+        let mut waits = Vec::new();
+        for _ in 0..11 {
+            let verdict = board.posted(SCRIPT, &without_room, now);
+            assert!(matches!(verdict, Verdict::Is(Progress::Failed(_))), "{verdict:?}");
+            board.heard(Word::Announced, now);
+            let at = board.post_at.expect("it is posted again");
+            waits.push(at - now);
+            now = at;
+        }
+        assert_eq!(waits[..4], [1_000, 2_000, 4_000, 8_000]);
+        assert_eq!(waits[9..], [AGAIN_MS.1, AGAIN_MS.1]);
+        assert_eq!(board.posted(SCRIPT, &saved(), now), Verdict::Is(Progress::Applying));
+        assert_eq!(board.post_at, None);
+        let broken = Posted::Answered(post::Answer { status: 500, text: "invalid syntax".to_owned() });
+        board.posted(SCRIPT, &broken, now);
+        assert_eq!(board.post_at, None, "that stays so");
     }
 
     #[test]

@@ -146,6 +146,14 @@ pub fn verdict(posted: &Posted) -> Verdict {
     }
 }
 
+/// Whether it may go better at another time, though it failed: memory may be free then, and the board answer.
+pub fn may_pass(posted: &Posted) -> bool {
+    match posted {
+        Posted::Answered(Answer { status, .. }) => *status == 413,
+        Posted::Refused | Posted::Reset | Posted::TimedOut | Posted::Unreadable(_) => true,
+    }
+}
+
 /// What a script that is posted again and again in vain has failed of.
 pub fn given_up(posted: &Posted, times: u32) -> Progress {
     let why = match verdict(posted) {
