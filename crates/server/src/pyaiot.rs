@@ -133,16 +133,17 @@ impl Pyaiot {
         self.is_first_use(token, until, now);
     }
 
-    /// Whose token this is, if it is one that may be used now; and until when it is remembered, if it serves once.
-    fn admitted(&self, token: &str, now: Time) -> Option<(Key, Option<Time>)> {
+    /// Whose token this is, if it is one that may be used now; and what of it is remembered, and until when, if it
+    /// serves once.
+    fn admitted(&self, token: &str, now: Time) -> Option<(Key, Option<(Digest, Time)>)> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let (key, made_at) = keys.iter().find_map(|key| Some((key.clone(), token::opened(token, key)?)))?;
         drop(keys);
         match key.token_age_max {
             None => Some((key, None)),
             Some(age_max) if now - made_at <= age_max && made_at - now <= AHEAD_MAX => {
-                let until = now + age_max + AHEAD_MAX;
-                self.is_first_use(secrets::digest(token), until, now).then_some((key, Some(until)))
+                let (token, until) = (secrets::digest(token), now + age_max + AHEAD_MAX);
+                self.is_first_use(token, until, now).then_some((key, Some((token, until))))
             }
             Some(_) => None,
         }
@@ -198,9 +199,9 @@ impl Pyaiot {
 impl App {
     /// Whose token this is. One that serves once serves at one node of a hub.
     fn pyaiot_admitted(&self, token: &str) -> Option<Key> {
-        let (key, until) = self.pyaiot.admitted(token, self.now())?;
-        if let Some(until) = until {
-            self.say_to_all(&Word::Served(secrets::digest(token), until));
+        let (key, served) = self.pyaiot.admitted(token, self.now())?;
+        if let Some((token, until)) = served {
+            self.say_to_all(&Word::Served(token, until));
         }
         Some(key)
     }
