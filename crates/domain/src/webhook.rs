@@ -47,7 +47,9 @@ pub struct Webhook {
     pub secret: i64,
     /// When the secret before this one was replaced.
     pub rotated_at: Option<Time>,
-    /// When it was made. Older changes are not delivered.
+    /// The last change before it was made, by its place in the activity: later ones are delivered.
+    pub after: i64,
+    /// When it was made.
     pub created_at: Time,
     /// Guard against lost updates, from 1.
     pub revision: i64,
@@ -79,7 +81,7 @@ impl Webhook {
     }
 }
 
-/// Makes a webhook. `webhooks` are all there are.
+/// Makes a webhook. `webhooks` are all there are, `after` is the last change before it.
 ///
 /// # Errors
 /// `invalid` for an address, pattern or selector that cannot be read, `name_taken`, `too_large`.
@@ -87,6 +89,7 @@ pub fn create(
     id: WebhookId,
     words: &Description,
     webhooks: &[Webhook],
+    after: i64,
     actor: &Actor,
     now: Time,
 ) -> Result<(Webhook, Effects), Rejection> {
@@ -104,6 +107,7 @@ pub fn create(
         disabled_because: None,
         secret: 1,
         rotated_at: None,
+        after,
         created_at: now,
         revision: 1,
     };
@@ -238,7 +242,7 @@ mod tests {
     }
 
     fn made(words: &Description, webhooks: &[Webhook]) -> Result<Webhook, Rejection> {
-        create(WebhookId::from_parts(0, 9), words, webhooks, &Actor::System, Time(5)).map(|(it, _)| it)
+        create(WebhookId::from_parts(0, 9), words, webhooks, 0, &Actor::System, Time(5)).map(|(it, _)| it)
     }
 
     #[test]
@@ -258,7 +262,8 @@ mod tests {
         let other = Webhook { id: WebhookId::from_parts(0, 1), ..good };
         assert_eq!(made(&words("cI", "https://a/", &[]), &[other]).unwrap_err().code, "name_taken");
         let slack = words("chat", "https://hooks.example.org/services/T0/SECRET?x=SECRET", &[]);
-        let (_, effects) = create(WebhookId::from_parts(0, 3), &slack, &[], &Actor::System, Time(0)).unwrap();
+        let (_, effects) =
+            create(WebhookId::from_parts(0, 3), &slack, &[], 0, &Actor::System, Time(0)).unwrap();
         assert!(!format!("{:?}", effects.changes).contains("SECRET"), "{:?}", effects.changes);
         for url in ["", "ftp://x/", "https://ada:secret@x/", "javascript:alert(1)", "https://a b/"] {
             let refused = made(&words("ci", url, &[]), &[]).unwrap_err();

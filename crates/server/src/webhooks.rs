@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use motehub_domain::change::ChangeKind;
 use motehub_domain::effects::{Effects, Save};
 use motehub_domain::id::DeviceId;
 use motehub_domain::time::{Span, Time};
@@ -248,18 +247,10 @@ async fn wanted(app: &App, changes: &[Recorded]) -> Result<Vec<Save>, Failure> {
     let webhooks = app.store.webhooks().await?;
     let mut made = Vec::new();
     let mut known: HashMap<(usize, DeviceId), bool> = HashMap::new();
-    // By the order of facts: the clock may say the same for what was before and what came after.
-    let begins: HashMap<&str, i64> = changes
-        .iter()
-        .filter(|recorded| recorded.change.kind == ChangeKind::WebhookCreated)
-        .map(|recorded| (recorded.change.subject.as_str(), recorded.seq))
-        .collect();
-    let ids: Vec<String> = webhooks.iter().map(|webhook| webhook.id.to_string()).collect();
     for recorded in changes {
         for (number, webhook) in webhooks.iter().enumerate() {
-            let is_before = recorded.at < webhook.created_at
-                || begins.get(ids[number].as_str()).is_some_and(|begins| recorded.seq < *begins);
-            if is_before || !webhook.wants(recorded.change.kind) {
+            // By the order of facts: clocks may say the same for what was before and what came after.
+            if recorded.seq <= webhook.after || !webhook.wants(recorded.change.kind) {
                 continue;
             }
             let is_chosen = match (&webhook.devices, recorded.change.device) {

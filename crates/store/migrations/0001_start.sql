@@ -768,6 +768,7 @@ create table webhooks (
     disabled_because text,
     secret bigint not null,
     rotated_at bigint,
+    after bigint not null,
     created_at bigint not null,
     revision bigint not null
 );

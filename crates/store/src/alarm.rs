@@ -114,10 +114,8 @@ impl Store {
         let (mut list, count) = (Query::before(SELECT, &condition), Query::before(COUNT, &condition));
         list.push(" order by a.raised_at desc, a.id desc limit ").bind(wanted.limit);
         list.push(" offset ").bind(wanted.offset);
-        let rows = self.engine().ask(list).await?;
-        let views = rows.into_iter().map(view_of).collect::<Result<Vec<_>, _>>()?;
-        let total = self.engine().ask(count).await?.into_iter().next();
-        Ok((views, total.map_or(Ok(0), |row| Columns::of("alarms", row).integer())?))
+        let (rows, total) = self.engine().page(list, count).await?;
+        Ok((rows.into_iter().map(view_of).collect::<Result<_, _>>()?, total))
     }
 
     fn choose_alarms(&self, query: &mut Query, wanted: &AlarmQuery) {

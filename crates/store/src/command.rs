@@ -184,9 +184,9 @@ impl Store {
     /// # Errors
     /// If the database cannot be read.
     pub async fn commands(&self, offset: usize, limit: usize) -> Result<(Vec<CommandView>, i64), StoreError> {
-        let rows = self.engine().read(LIST, [limit.into(), offset.into()]).await?;
+        let list = Query::of(LIST, [limit.into(), offset.into()]);
+        let (rows, total) = self.engine().page(list, Query::new(COUNT)).await?;
         let commands = rows.into_iter().map(command_of).collect::<Result<Vec<_>, _>>()?;
-        let total = self.count(Query::new(COUNT)).await?;
         Ok((self.counted(commands).await?, total))
     }
 
@@ -246,8 +246,8 @@ impl Store {
             }
         }
         list.push(" order by d.name_key, d.id limit ").bind(limit).push(" offset ").bind(offset);
-        let views = execution_views_of(self.engine().ask(list).await?)?;
-        Ok((views, self.count(count).await?))
+        let (rows, total) = self.engine().page(list, count).await?;
+        Ok((execution_views_of(rows)?, total))
     }
 
     /// The executions of a command that wait for their device.
@@ -268,11 +268,9 @@ impl Store {
         offset: usize,
         limit: usize,
     ) -> Result<(Vec<ExecutionView>, i64), StoreError> {
-        let values = [Value::id(device), limit.into(), offset.into()];
-        let views = execution_views_of(self.engine().read(OF_DEVICE, values).await?)?;
-        let row = self.engine().read_one(COUNT_OF_DEVICE, [Value::id(device)]).await?;
-        let total = row.map_or(Ok(0), |row| Columns::of("executions", row).integer())?;
-        Ok((views, total))
+        let list = Query::of(OF_DEVICE, [Value::id(device), limit.into(), offset.into()]);
+        let (rows, total) = self.engine().page(list, Query::of(COUNT_OF_DEVICE, [Value::id(device)])).await?;
+        Ok((execution_views_of(rows)?, total))
     }
 
     /// What these devices have not answered yet, oldest command first; `limit` of it for each 500 devices at

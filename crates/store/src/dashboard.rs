@@ -6,6 +6,7 @@ use motehub_domain::id::{DashboardId, PublicLinkId, UserId};
 use motehub_domain::time::Time;
 
 use crate::engine::Statement;
+use crate::engine::query::Query;
 use crate::engine::row::{Columns, Row, Value};
 use crate::{Store, StoreError};
 
@@ -170,10 +171,9 @@ impl Store {
         limit: usize,
     ) -> Result<(Vec<DashboardEntry>, i64), StoreError> {
         let user = seen_by.map(|user| user.to_string()).unwrap_or_default();
-        let rows = self.engine().read(SEEN, [user.clone().into(), limit.into(), offset.into()]).await?;
-        let items: Result<_, StoreError> = rows.into_iter().map(entry_of).collect();
-        let count = self.engine().read_one(COUNT_SEEN, [user.into()]).await?;
-        Ok((items?, count.map_or(Ok(0), |row| Columns::of("dashboards", row).integer())?))
+        let list = Query::of(SEEN, [user.clone().into(), limit.into(), offset.into()]);
+        let (rows, total) = self.engine().page(list, Query::of(COUNT_SEEN, [user.into()])).await?;
+        Ok((rows.into_iter().map(entry_of).collect::<Result<_, _>>()?, total))
     }
 
     /// How many dashboards there are, whoever sees them.

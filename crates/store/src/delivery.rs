@@ -4,6 +4,7 @@ use motehub_domain::id::DeliveryId;
 use motehub_domain::webhook::delivery::{DEAD_KEPT, DELIVERED_KEPT, WAITING_MAX};
 use motehub_domain::webhook::{Answer, Delivery, DeliveryState, Recipient, Stage};
 
+use crate::engine::query::Query;
 use crate::engine::row::{Columns, Row, Value};
 use crate::engine::{Statement, Transaction};
 use crate::{Store, StoreError};
@@ -37,6 +38,7 @@ sql! {
     LIST = concat!(delivery_select!(), " where recipient = $1 and state = $2 order by number limit $3 offset $4");
     LIST_NEWEST = concat!(delivery_select!(), " where recipient = $1 and state = $2 order by number desc
         limit $3 offset $4");
+    COUNT_IN = "select count(*) from deliveries where recipient = $1 and state = $2";
     COUNT = "select coalesce(sum(case when state = 'waiting' then 1 else 0 end), 0),
         coalesce(sum(case when state = 'delivered' then 1 else 0 end), 0),
         coalesce(sum(case when state = 'dead' then 1 else 0 end), 0) from deliveries where recipient = $1";
@@ -141,7 +143,8 @@ impl Store {
         self.engine().read_one(ONE, [Value::id(id)]).await?.map(delivery_of).transpose()
     }
 
-    /// Deliveries of a recipient in one state: in their order, or the newest first.
+    /// A page of the deliveries of a recipient in one state, in their order or the newest first, and how many there
+    /// are in all.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -152,10 +155,12 @@ impl Store {
         newest_first: bool,
         offset: usize,
         limit: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
+    ) -> Result<(Vec<Delivery>, i64), StoreError> {
         let sql = if newest_first { LIST_NEWEST } else { LIST };
-        let values = [Value::id(to), stage.as_str().into(), limit.into(), offset.into()];
-        self.engine().read(sql, values).await?.into_iter().map(delivery_of).collect()
+        let list = Query::of(sql, [Value::id(to), stage.as_str().into(), limit.into(), offset.into()]);
+        let count = Query::of(COUNT_IN, [Value::id(to), stage.as_str().into()]);
+        let (rows, total) = self.engine().page(list, count).await?;
+        Ok((rows.into_iter().map(delivery_of).collect::<Result<_, _>>()?, total))
     }
 
     /// How many deliveries of a recipient are kept.

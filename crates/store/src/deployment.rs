@@ -146,11 +146,10 @@ impl Store {
         restrict(&mut list, &filter);
         restrict(&mut count, &filter);
         list.push(" order by id desc limit ").bind(limit).push(" offset ").bind(offset);
-        let rows = self.engine().ask(list).await?;
+        let (rows, total) = self.engine().page(list, count).await?;
         let deployments = rows.into_iter().map(deployment_of).collect::<Result<Vec<_>, _>>()?;
         let ids: Vec<DeploymentId> = deployments.iter().map(|deployment| deployment.id).collect();
         let mut counts = self.counts_of(&ids).await?;
-        let total = self.count(count).await?;
         let with = |deployment: Deployment| {
             let counts = counts.remove(&deployment.id).unwrap_or_default();
             (deployment, counts)

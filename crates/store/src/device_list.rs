@@ -263,9 +263,8 @@ impl Store {
         let (mut list, count) = (Query::before(IDS, &condition), Query::before(COUNT, &condition));
         list.push(order(wanted.sort, wanted.descending));
         list.push(" limit ").bind(wanted.limit).push(" offset ").bind(wanted.offset);
-        let total = self.count(count).await?;
-        let ids = self.ids(list).await?;
-        Ok((self.views(&ids).await?, total))
+        let (rows, total) = self.engine().page(list, count).await?;
+        Ok((self.views(&ids_of(rows)?).await?, total))
     }
 
     /// A device with all that a list shows of it.
@@ -277,8 +276,7 @@ impl Store {
     }
 
     async fn ids(&self, query: Query) -> Result<Vec<DeviceId>, StoreError> {
-        let rows = self.engine().ask(query).await?;
-        rows.into_iter().map(|row| Columns::of("devices", row).parsed()).collect()
+        ids_of(self.engine().ask(query).await?)
     }
 
     pub(crate) async fn views(&self, ids: &[DeviceId]) -> Result<Vec<DeviceView>, StoreError> {
@@ -300,4 +298,8 @@ impl Store {
         }
         Ok(views)
     }
+}
+
+fn ids_of(rows: Vec<Row>) -> Result<Vec<DeviceId>, StoreError> {
+    rows.into_iter().map(|row| Columns::of("devices", row).parsed()).collect()
 }

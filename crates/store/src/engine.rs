@@ -182,6 +182,16 @@ impl Engine {
         self.read_text(sql, values).await
     }
 
+    /// The rows of a query and the number that another counts, both of the same moment.
+    pub(crate) async fn page(&self, list: Query, count: Query) -> Result<(Vec<Row>, i64), StoreError> {
+        let (list, count) = (list.into_parts(), count.into_parts());
+        let (rows, counted) = match self {
+            Self::Sqlite(sqlite) => sqlite.read_both(list, count).await?,
+            Self::Postgres(postgres) => postgres.read_both(list, count).await?,
+        };
+        Ok((rows, number(&counted)))
+    }
+
     /// The highest number that a column ever had which the engine counts up, as far as it knows.
     pub(crate) async fn counted(&self, table: &'static str, column: &'static str) -> Result<i64, StoreError> {
         let highest = format!("select coalesce(max({column}), 0) from {table}");

@@ -145,8 +145,8 @@ impl Store {
             let mut columns = Columns::of("firmware", row);
             Ok((firmware_columns(&mut columns)?, columns.integer()?))
         };
-        let items: Result<_, StoreError> = self.engine().ask(list).await?.into_iter().map(read).collect();
-        Ok((items?, self.count(count).await?))
+        let (rows, total) = self.engine().page(list, count).await?;
+        Ok((rows.into_iter().map(read).collect::<Result<_, StoreError>>()?, total))
     }
 
     /// How many devices run, await or return to a firmware.
@@ -201,11 +201,10 @@ impl Store {
         id: FirmwareId,
         limit: usize,
     ) -> Result<(Vec<DeviceView>, i64), StoreError> {
-        let rows = self.engine().read(RUNNING, [Value::id(id), limit.into()]).await?;
+        let list = Query::of(RUNNING, [Value::id(id), limit.into()]);
+        let (rows, total) = self.engine().page(list, Query::of(RUNNING_COUNT, [Value::id(id)])).await?;
         let ids = rows.into_iter().map(|row| Columns::of("devices", row).parsed());
         let ids = ids.collect::<Result<Vec<_>, _>>()?;
-        let row = self.engine().read_one(RUNNING_COUNT, [Value::id(id)]).await?;
-        let total = row.map_or(Ok(0), |row| Columns::of("software", row).integer())?;
         Ok((self.views(&ids).await?, total))
     }
 }

@@ -249,8 +249,8 @@ impl Store {
             }
         }
         list.push(" order by name_key, id limit ").bind(limit).push(" offset ").bind(offset);
-        let items: Result<_, StoreError> = self.engine().ask(list).await?.into_iter().map(flow_of).collect();
-        Ok((items?, self.count(count).await?))
+        let (rows, total) = self.engine().page(list, count).await?;
+        Ok((rows.into_iter().map(flow_of).collect::<Result<_, _>>()?, total))
     }
 
     /// One version of a flow.
@@ -289,11 +289,9 @@ impl Store {
         offset: usize,
         limit: usize,
     ) -> Result<(Vec<Layout>, i64), StoreError> {
-        let rows = self.engine().read(LAYOUTS, [Value::id(flow), limit.into(), offset.into()]).await?;
-        let items: Result<_, StoreError> = rows.into_iter().map(layout_of).collect();
-        let count = self.engine().read_one(COUNT_LAYOUTS, [Value::id(flow)]).await?;
-        let count = count.map_or(Ok(0), |row| Columns::of("layouts", row).integer())?;
-        Ok((items?, count))
+        let list = Query::of(LAYOUTS, [Value::id(flow), limit.into(), offset.into()]);
+        let (rows, total) = self.engine().page(list, Query::of(COUNT_LAYOUTS, [Value::id(flow)])).await?;
+        Ok((rows.into_iter().map(layout_of).collect::<Result<_, _>>()?, total))
     }
 
     /// The scripts that are generated for boards.

@@ -232,10 +232,8 @@ impl Store {
         let count = Query::before("select count(*) from firings f", &condition);
         list.push(" order by f.at desc, f.seq desc limit ").bind(wanted.limit);
         list.push(" offset ").bind(wanted.offset);
-        let rows = self.engine().ask(list).await?;
-        let views = rows.into_iter().map(view_of).collect::<Result<Vec<_>, _>>()?;
-        let total = self.engine().ask(count).await?.into_iter().next();
-        Ok((views, total.map_or(Ok(0), |row| Columns::of("firings", row).integer())?))
+        let (rows, total) = self.engine().page(list, count).await?;
+        Ok((rows.into_iter().map(view_of).collect::<Result<_, _>>()?, total))
     }
 
     /// Firings whose actions were not all done when the hub stopped; `limit` at most.

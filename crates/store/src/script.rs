@@ -211,8 +211,8 @@ impl Store {
             let mut columns = Columns::of("scripts", row);
             Ok((script_columns(&mut columns)?, columns.integer()?))
         };
-        let items: Result<_, StoreError> = self.engine().ask(list).await?.into_iter().map(read).collect();
-        Ok((items?, self.count(count).await?))
+        let (rows, total) = self.engine().page(list, count).await?;
+        Ok((rows.into_iter().map(read).collect::<Result<_, StoreError>>()?, total))
     }
 
     /// How many devices have it assigned, active, running or pending.

@@ -276,8 +276,7 @@ impl Store {
         list.push(" offset ").bind(offset);
         let mut count = Query::new("select count(*) from users where role = 'customer' and name_key like ");
         count.bind(pattern).push(" escape '\\'");
-        let total = self.count(count).await?;
-        let rows = self.engine().ask(list).await?;
+        let (rows, total) = self.engine().page(list, count).await?;
         Ok((rows.into_iter().map(customer_of).collect::<Result<_, _>>()?, total))
     }
 }

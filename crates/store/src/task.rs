@@ -163,8 +163,8 @@ impl Store {
             let mut columns = Columns::of("tasks", row);
             Ok((task_columns(&mut columns)?, columns.text()?))
         };
-        let items: Result<_, StoreError> = self.engine().ask(list).await?.into_iter().map(read).collect();
-        Ok((items?, self.count(count).await?))
+        let (rows, total) = self.engine().page(list, count).await?;
+        Ok((rows.into_iter().map(read).collect::<Result<_, StoreError>>()?, total))
     }
 
     /// The newest tasks of a device, newest first.

@@ -10,18 +10,18 @@ use crate::{Store, StoreError};
 /// The columns of a webhook, in the order in which [`webhook_of`] reads them.
 macro_rules! webhook_select {
     () => {
-        "select id, name, url, changes, devices, enabled, disabled_because, secret, rotated_at, created_at, revision
-        from webhooks"
+        "select id, name, url, changes, devices, enabled, disabled_because, secret, rotated_at, after,
+            created_at, revision from webhooks"
     };
 }
 
 sql! {
     INSERT = "insert into webhooks (id, name, name_key, url, changes, devices, enabled, disabled_because, secret,
-        rotated_at, created_at, revision) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        rotated_at, after, created_at, revision) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         on conflict (id) do nothing";
     UPDATE = "update webhooks set name = $2, name_key = $3, url = $4, changes = $5, devices = $6, enabled = $7,
-        disabled_because = $8, secret = $9, rotated_at = $10, created_at = $11, revision = $12
-        where id = $1 and revision = $12 - 1";
+        disabled_because = $8, secret = $9, rotated_at = $10, after = $11, created_at = $12,
+        revision = $13 where id = $1 and revision = $13 - 1";
     DELETE = "delete from webhooks where id = $1";
     ALL = concat!(webhook_select!(), " order by name_key");
     ONE = concat!(webhook_select!(), " where id = $1");
@@ -39,6 +39,7 @@ pub(crate) fn write(webhook: &Webhook) -> Statement {
         webhook.disabled_because.as_deref().into(),
         webhook.secret.into(),
         webhook.rotated_at.into(),
+        webhook.after.into(),
         webhook.created_at.into(),
         webhook.revision.into(),
     ];
@@ -67,6 +68,7 @@ fn webhook_of(row: Row) -> Result<Webhook, StoreError> {
         disabled_because: columns.maybe_text()?,
         secret: columns.integer()?,
         rotated_at: columns.maybe_time()?,
+        after: columns.integer()?,
         created_at: columns.time()?,
         revision: columns.integer()?,
     })

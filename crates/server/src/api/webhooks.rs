@@ -133,7 +133,8 @@ pub(crate) async fn create(
     let made = app
         .attempt(|| async {
             let webhooks = app.store.webhooks().await?;
-            Ok(webhook::create(id, &words, &webhooks, &caller.actor(), app.now())?)
+            let after = app.store.last_seq().await?;
+            Ok(webhook::create(id, &words, &webhooks, after, &caller.actor(), app.now())?)
         })
         .await?;
     let secret = WebhookSecret { id: made.id.to_string(), secret: sign::secret(&app, &made) };

@@ -55,6 +55,25 @@ pub(crate) struct Postgres {
     commits: Arc<AtomicU64>,
 }
 
+/// What a connection that reads is asked.
+#[derive(Clone, Copy)]
+enum Ask<'a> {
+    Prepare(&'a str),
+    Read(&'a str, &'a [Value]),
+    /// Two statements, of the same moment.
+    ReadBoth(&'a (String, Vec<Value>), &'a (String, Vec<Value>)),
+}
+
+impl Ask<'_> {
+    async fn of(self, connection: &mut Connection) -> Result<(Vec<Row>, Vec<Row>), Trouble> {
+        match self {
+            Self::Prepare(sql) => connection.prepared(sql).await.map(|_| Default::default()),
+            Self::Read(sql, values) => Ok((connection.query(sql, values).await?, Vec::new())),
+            Self::ReadBoth(first, second) => connection.query_both(first, second).await,
+        }
+    }
+}
+
 /// A place in the queue of a lane.
 pub(crate) struct Slot(mpsc::OwnedPermit<Job>);
 
@@ -106,15 +125,24 @@ impl Postgres {
         sql: Cow<'static, str>,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
-        self.ask(&sql, Some(&values)).await
+        Ok(self.ask(Ask::Read(&sql, &values)).await?.0)
     }
 
     pub(crate) async fn prepare(&self, sql: &'static str) -> Result<(), StoreError> {
-        self.ask(sql, None).await.map(drop)
+        self.ask(Ask::Prepare(sql)).await.map(drop)
     }
 
-    /// Reads, or only prepares; once more if the connection was lost while it rested.
-    async fn ask(&self, sql: &str, values: Option<&[Value]>) -> Result<Vec<Row>, StoreError> {
+    /// What two statements read, of the same moment.
+    pub(crate) async fn read_both(
+        &self,
+        first: (String, Vec<Value>),
+        second: (String, Vec<Value>),
+    ) -> Result<(Vec<Row>, Vec<Row>), StoreError> {
+        self.ask(Ask::ReadBoth(&first, &second)).await
+    }
+
+    /// Asks one of the connections that read; once more if it was lost while it rested.
+    async fn ask(&self, what: Ask<'_>) -> Result<(Vec<Row>, Vec<Row>), StoreError> {
         self.server.here()?;
         let place = self.server.meanwhile(self.places.acquire()).await?;
         let _place = place.map_err(|_| gone())?;
@@ -125,13 +153,7 @@ impl Postgres {
                 Some(connection) => connection,
                 None => self.server.connect().await?,
             };
-            let asked = async {
-                match values {
-                    Some(values) => connection.query(sql, values).await,
-                    None => connection.prepared(sql).await.map(|_| Vec::new()),
-                }
-            };
-            match self.server.meanwhile(asked).await? {
+            match self.server.meanwhile(what.of(&mut connection)).await? {
                 Err(Trouble::Lost(error)) => {
                     self.server.doubt();
                     if is_new {

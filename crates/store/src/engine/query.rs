@@ -14,6 +14,11 @@ impl Query {
         Self { text: text.to_owned(), values: Vec::new() }
     }
 
+    /// A constant statement with its values.
+    pub(crate) fn of(text: &'static str, values: impl Into<Vec<Value>>) -> Self {
+        Self { text: text.to_owned(), values: values.into() }
+    }
+
     /// A constant text before a condition that was made by itself.
     pub(crate) fn before(text: &'static str, condition: &Self) -> Self {
         Self { text: format!("{text}{}", condition.text), values: condition.values.clone() }

@@ -4,6 +4,7 @@
 //! timeout covers it. In memory there is one connection for everything.
 
 mod reserve;
+mod statement;
 mod text;
 mod writer;
 
@@ -14,8 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, ToSql};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use super::migration::{self, MIGRATIONS, Migration};
@@ -23,6 +23,7 @@ use super::row::{Row, Value};
 use super::{Done, Transaction, gone};
 use crate::StoreError;
 use reserve::Reserve;
+use statement::{prepared, query};
 use writer::Job;
 
 /// How long to wait for another process that writes.
@@ -113,16 +114,32 @@ impl Sqlite {
         sql: Cow<'static, str>,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
-        let deed = move |connection: &Connection| query(connection, &sql, &values).map_err(meaning);
-        match &self.reads {
-            Some(reads) => {
-                let (answer, rows) = oneshot::channel();
-                let deed: Deed = Box::new(move |connection| drop(answer.send(deed(connection))));
-                reads.send(deed).await.map_err(|_| gone())?;
-                rows.await.unwrap_or_else(|_| Err(gone()))
-            }
-            None => self.on_writer(deed).await,
-        }
+        self.on_reader(move |connection| query(connection, &sql, &values)).await
+    }
+
+    /// What two statements read, of the same moment.
+    pub(crate) async fn read_both(
+        &self,
+        (first, first_values): (String, Vec<Value>),
+        (second, second_values): (String, Vec<Value>),
+    ) -> Result<(Vec<Row>, Vec<Row>), StoreError> {
+        self.on_reader(move |connection| {
+            let _moment = connection.unchecked_transaction()?;
+            Ok((query(connection, &first, &first_values)?, query(connection, &second, &second_values)?))
+        })
+        .await
+    }
+
+    async fn on_reader<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let deed = move |connection: &Connection| read(connection).map_err(meaning);
+        let Some(reads) = &self.reads else { return self.on_writer(deed).await };
+        let (answer, result) = oneshot::channel();
+        let deed: Deed = Box::new(move |connection| drop(answer.send(deed(connection))));
+        reads.send(deed).await.map_err(|_| gone())?;
+        result.await.unwrap_or_else(|_| Err(gone()))
     }
 
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
@@ -330,59 +347,6 @@ fn missing_migrations(connection: &Connection) -> Result<&'static [Migration], S
     let applied =
         if exists { query(connection, migration::APPLIED, &[]).map_err(meaning)? } else { Vec::new() };
     migration::missing(MIGRATIONS, &migration::notes(applied)?)
-}
-
-fn prepared<'c>(connection: &'c Connection, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
-    connection.prepare_cached(&text::statement(sql))
-}
-
-fn query(connection: &Connection, sql: &str, values: &[Value]) -> rusqlite::Result<Vec<Row>> {
-    let mut statement = prepared(connection, sql)?;
-    bind(&mut statement, values)?;
-    collect(&mut statement)
-}
-
-fn bind(statement: &mut CachedStatement<'_>, values: &[Value]) -> rusqlite::Result<()> {
-    for (i, value) in values.iter().enumerate() {
-        statement.raw_bind_parameter(i + 1, value)?;
-    }
-    Ok(())
-}
-
-fn collect(statement: &mut CachedStatement<'_>) -> rusqlite::Result<Vec<Row>> {
-    let width = statement.column_count();
-    let mut found = Vec::new();
-    let mut rows = statement.raw_query();
-    while let Some(row) = rows.next()? {
-        let mut values = Vec::with_capacity(width);
-        for i in 0..width {
-            values.push(match row.get_ref(i)? {
-                ValueRef::Null => Value::Null,
-                ValueRef::Integer(number) => Value::Integer(number),
-                ValueRef::Real(number) => Value::Real(number),
-                // Bytes where text should be are damage, as whoever reads the column finds out.
-                ValueRef::Text(text) => match std::str::from_utf8(text) {
-                    Ok(text) => Value::Text(text.to_owned()),
-                    Err(_) => Value::Bytes(text.to_vec()),
-                },
-                ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
-            });
-        }
-        found.push(values);
-    }
-    Ok(found)
-}
-
-impl ToSql for Value {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Self::Null => ValueRef::Null,
-            Self::Integer(number) => ValueRef::Integer(*number),
-            Self::Real(number) => ValueRef::Real(*number),
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
-            Self::Bytes(bytes) => ValueRef::Blob(bytes),
-        }))
-    }
 }
 
 /// What an error of SQLite means for the caller.

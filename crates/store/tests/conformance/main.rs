@@ -131,6 +131,7 @@ scenarios! {
     webhooks::webhooks_are_guarded_and_have_unique_names,
     webhooks::deliveries_keep_their_order_and_go_behind_it_when_sent_again,
     webhooks::too_many_deliveries_are_dead_letters_and_old_ones_make_room,
+    webhooks::a_page_and_its_total_are_of_one_moment,
     webhooks::mails_wait_beside_webhooks,
     shares::a_device_has_one_owner_and_shares_end_with_it,
     shares::a_claim_code_takes_the_place_of_the_one_before,

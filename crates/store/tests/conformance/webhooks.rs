@@ -21,6 +21,7 @@ fn webhook(number: u128, name: &str) -> Webhook {
         disabled_because: None,
         secret: 1,
         rotated_at: None,
+        after: 7,
         created_at: NOW,
         revision: 1,
     }
@@ -87,9 +88,9 @@ pub(crate) async fn deliveries_keep_their_order_and_go_behind_it_when_sent_again
     let again = Delivery { state: DeliveryState::Waiting(NOW), revision: dead.revision + 1, ..dead };
     world.save([save(&again)]).await.unwrap();
     let waiting = world.store.deliveries(to, Stage::Waiting, false, 0, 10).await;
-    assert_eq!(waiting, Ok(vec![all[2].clone(), again.clone()]));
+    assert_eq!(waiting, Ok((vec![all[2].clone(), again.clone()], 2)));
     let newest = world.store.deliveries(to, Stage::Waiting, true, 0, 1).await;
-    assert_eq!(newest, Ok(vec![again]));
+    assert_eq!(newest, Ok((vec![again], 2)));
     assert_eq!(world.store.next_delivery(Recipient::Webhook(lab.id)).await, Ok(Some(other)));
     world.save([Save::DeleteWebhook(ci.id)]).await.unwrap();
     assert_eq!(world.store.delivery_counts(to).await, Ok(DeliveryCounts::default()));
@@ -106,7 +107,7 @@ pub(crate) async fn too_many_deliveries_are_dead_letters_and_old_ones_make_room(
     let to = Recipient::Webhook(ci.id);
     let full = DeliveryCounts { waiting: WAITING_MAX as i64, delivered: 0, dead: 1 };
     assert_eq!(world.store.delivery_counts(to).await, Ok(full));
-    let dead = world.store.deliveries(to, Stage::Dead, false, 0, 10).await.unwrap();
+    let (dead, _) = world.store.deliveries(to, Stage::Dead, false, 0, 10).await.unwrap();
     assert_eq!(dead[0].answer.as_ref().unwrap().text, "too many waited for it");
     let done = (0..=DELIVERED_KEPT as u128)
         .map(|number| save(&moved(&delivery(100 + number, &ci), DeliveryState::Delivered(NOW))));
@@ -114,6 +115,25 @@ pub(crate) async fn too_many_deliveries_are_dead_letters_and_old_ones_make_room(
     let counts = world.store.delivery_counts(to).await.unwrap();
     assert_eq!(counts.delivered, DELIVERED_KEPT as i64);
     assert_eq!(world.store.delivery(first).await, Ok(None));
+}
+
+pub(crate) async fn a_page_and_its_total_are_of_one_moment(world: &mut World) {
+    const ALL: i64 = 200;
+    let mail = Mail { to: vec!["ada@example.org".into()], subject: "hot".into(), text: "31 °C\n".into() };
+    let write = async {
+        for number in 0..ALL as u128 {
+            world.save([save(&Delivery::mail(id(number), &mail, NOW).unwrap())]).await.unwrap();
+        }
+    };
+    let read = async {
+        let mut total = 0;
+        while total < ALL {
+            let page = world.store.deliveries(Recipient::Mail, Stage::Waiting, false, 0, 1000).await.unwrap();
+            assert_eq!(page.0.len() as i64, page.1);
+            total = page.1;
+        }
+    };
+    tokio::join!(write, read);
 }
 
 pub(crate) async fn mails_wait_beside_webhooks(world: &mut World) {

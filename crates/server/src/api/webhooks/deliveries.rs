@@ -95,13 +95,7 @@ pub(crate) async fn list_deliveries(
         }
     };
     let newest_first = stage != Stage::Waiting;
-    let found = app.store.deliveries(to, stage, newest_first, page.offset, page.limit).await?;
-    let counts = app.store.delivery_counts(to).await?;
-    let total = match stage {
-        Stage::Waiting => counts.waiting,
-        Stage::Delivered => counts.delivered,
-        Stage::Dead => counts.dead,
-    };
+    let (found, total) = app.store.deliveries(to, stage, newest_first, page.offset, page.limit).await?;
     Ok(axum::Json(DeliveryList { items: found.iter().map(DeliveryDto::from).collect(), total }))
 }
 
@@ -143,7 +137,7 @@ pub(crate) async fn resend_all(
     let waiting = usize::try_from(app.store.delivery_counts(to).await?.waiting).unwrap_or(0);
     let (mut room, mut resent) = (WAITING_MAX.saturating_sub(waiting), 0);
     while room > 0 {
-        let dead = app.store.deliveries(to, Stage::Dead, false, 0, RESENT_AT_ONCE.min(room)).await?;
+        let (dead, _) = app.store.deliveries(to, Stage::Dead, false, 0, RESENT_AT_ONCE.min(room)).await?;
         if dead.is_empty() {
             break;
         }

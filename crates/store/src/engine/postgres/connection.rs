@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures_util::future::join4;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, Error, Statement};
@@ -30,6 +31,10 @@ const SETTINGS: &str = "set synchronous_commit = on; set jit = off; set lock_tim
     set idle_in_transaction_session_timeout = '8s'; set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; \
     set tcp_keepalives_count = 3; set tcp_user_timeout = 8000; set client_connection_check_interval = '2s'; \
     set client_min_messages = warning";
+
+/// Around statements that read of one moment.
+const BEGIN_MOMENT: &str = "begin isolation level repeatable read read only";
+const END_MOMENT: &str = "commit";
 
 /// Where connections come from.
 pub(super) struct Source {
@@ -138,8 +143,35 @@ impl Connection {
     /// The rows of a statement.
     pub(super) async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Trouble> {
         let statement = self.prepared(sql).await?;
+        self.rows(&statement, values).await
+    }
+
+    /// The rows of two statements as they are at one moment.
+    pub(super) async fn query_both(
+        &mut self,
+        (first, first_values): &(String, Vec<Value>),
+        (second, second_values): &(String, Vec<Value>),
+    ) -> Result<(Vec<Row>, Vec<Row>), Trouble> {
+        let (first, second) = (self.prepared(first).await?, self.prepared(second).await?);
+        // All is sent before anything is awaited, in this order. Where a statement is refused, the end is a rollback.
+        let (begun, first, second, ended) = join4(
+            self.plain(BEGIN_MOMENT),
+            self.rows(&first, first_values),
+            self.rows(&second, second_values),
+            self.plain(END_MOMENT),
+        )
+        .await;
+        begun.and(ended)?;
+        Ok((first?, second?))
+    }
+
+    async fn plain(&self, sql: &str) -> Result<(), Trouble> {
+        self.client.batch_execute(sql).await.map_err(|error| Trouble::of(&error))
+    }
+
+    async fn rows(&self, statement: &Statement, values: &[Value]) -> Result<Vec<Row>, Trouble> {
         let read = async {
-            let stream = self.client.query_raw(&statement, values.iter().map(Bound)).await?;
+            let stream = self.client.query_raw(statement, values.iter().map(Bound)).await?;
             Ok::<_, Error>(collect(stream).await?.0)
         };
         read.await.map_err(|error| Trouble::of(&error))

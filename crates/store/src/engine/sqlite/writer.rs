@@ -10,7 +10,8 @@ use rusqlite::{Connection, ErrorCode, ffi};
 use tokio::sync::mpsc;
 
 use super::reserve::Reserve;
-use super::{Deed, bind, collect, meaning, prepared};
+use super::statement::{bind, collect, prepared};
+use super::{Deed, meaning};
 use crate::StoreError;
 use crate::engine::row::Row;
 use crate::engine::{Done, Outcome, Statement, Transaction};
