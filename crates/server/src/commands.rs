@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::cluster::words::Word;
 use crate::deadlines;
 use crate::perform::Failure;
+use crate::presence;
 use crate::random;
 
 /// How many executions are looked at in one round, and written at once.
@@ -113,7 +114,7 @@ impl App {
         devices: &[DeviceId],
         actor: &Actor,
     ) -> Result<Command, Failure> {
-        self.attempt(|| async {
+        let given = self.attempt(|| async {
             let targets = self.store.targets(devices).await?.into_iter();
             let to: Vec<Addressee> = targets
                 .map(|target| {
@@ -121,10 +122,15 @@ impl App {
                     Addressee { device: target.device, online }
                 })
                 .collect();
+            let away = to.iter().filter(|to| !to.online).map(|to| to.device.id);
+            let away: Vec<DeviceId> = away.collect();
             let now = self.now();
-            Ok(command::request(random::id(now), request, &to, actor, now)?)
-        })
-        .await
+            let (command, effects) = command::request(random::id(now), request, &to, actor, now)?;
+            Ok(((command, away), effects))
+        });
+        let (command, away) = given.await?;
+        presence::tell_who_came(self, &away).await;
+        Ok(command)
     }
 
     /// Asks a device that is there to do something, and waits for its answer.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use motehub_domain::command::ExecutionState;
 use motehub_domain::deployment::TaskState;
 use motehub_domain::device::Holder;
 use motehub_domain::effects::Save;
@@ -183,18 +184,20 @@ impl App {
         }
     }
 
-    /// Of tasks that were written, some wait for devices that are nowhere: one may be on its way to another node, which
-    /// had looked what waits for it before.
+    /// Of what was written, some waits for devices that are nowhere: one may be on its way to another node, which had
+    /// looked what waits for it before.
     pub(crate) fn miss_waiting(&self, saved: &[Save]) {
         if self.cluster.is_alone() {
             return;
         }
         for save in saved {
-            if let Save::Task(task) = save
-                && task.state == TaskState::Waiting
-                && !self.connections.is_here(task.device)
-            {
-                self.is_not_here(task.device);
+            let device = match save {
+                Save::Task(task) if task.state == TaskState::Waiting => task.device,
+                Save::Execution(execution) if execution.state == ExecutionState::Queued => execution.device,
+                _ => continue,
+            };
+            if !self.connections.is_here(device) {
+                self.is_not_here(device);
             }
         }
     }

@@ -3,6 +3,7 @@
 use motehub_domain::time::Span;
 use serde_json::{Value, json};
 
+use crate::crossing::nodes::{listening, told};
 use crate::support::Hub;
 use crate::support::mqtt::Publisher;
 
@@ -95,4 +96,25 @@ async fn one_command_reaches_many_devices_and_each_answers_for_itself() {
         (hub.get("/commands").await.json()["total"] == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_device_that_comes_while_a_command_is_given_is_told() {
+    let hub = Hub::start().await;
+    let mut names = Vec::new();
+    for number in 0..40 {
+        let name = format!("lamp-{number}");
+        let (_, credential) = lamp(&hub, &name).await;
+        names.push((name, credential));
+    }
+    // Some find it waiting, some are there already, and some come between.
+    let come = names.iter().map(async |(name, credential)| listening(&hub, name, credential).await);
+    let (asked, devices) = tokio::join!(
+        hub.post("/commands", json!({ "name": "relay", "selector": "all" })),
+        futures_util::future::join_all(come)
+    );
+    assert_eq!((asked.status, &asked.json()["devices"]), (201, &json!(40)));
+    for mut device in devices {
+        assert_eq!(told(&mut device, "/command").await["id"], json!(asked.string("id")));
+    }
 }
