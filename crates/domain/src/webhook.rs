@@ -47,7 +47,7 @@ pub struct Webhook {
     pub secret: i64,
     /// When the secret before this one was replaced.
     pub rotated_at: Option<Time>,
-    /// The last change before it was made, by its place in the activity: later ones are delivered.
+    /// The last change before it was made or enabled again, by its place in the activity: later ones are delivered.
     pub after: i64,
     /// When it was made.
     pub created_at: Time,
@@ -141,12 +141,12 @@ pub fn delete(webhook: &Webhook, actor: &Actor) -> Effects {
     Effects { save: vec![Save::DeleteWebhook(webhook.id)], changes: vec![change], ..Effects::none() }
 }
 
-/// Lets a webhook be delivered to again; what waits goes on where it was.
-pub fn enable(webhook: &Webhook, actor: &Actor) -> Effects {
+/// Lets a webhook be delivered to again; what waits goes on where it was. `after` is the last change before that.
+pub fn enable(webhook: &Webhook, after: i64, actor: &Actor) -> Effects {
     if webhook.enabled {
         return Effects::none();
     }
-    let enabled = Webhook { enabled: true, disabled_because: None, ..webhook.clone() };
+    let enabled = Webhook { enabled: true, disabled_because: None, after, ..webhook.clone() };
     let change = fact(ChangeKind::WebhookEnabled, &enabled, actor, None, None);
     saving(next(enabled), change)
 }
@@ -290,13 +290,14 @@ mod tests {
     #[test]
     fn enabling_what_is_enabled_does_nothing() {
         let webhook = made(&words("ci", "https://a/", &[]), &[]).unwrap();
-        assert!(enable(&webhook, &Actor::System).is_empty());
+        assert!(enable(&webhook, 8, &Actor::System).is_empty());
         let disabled = disable(&webhook, Some("it answered 410"), &Actor::System);
         let Some(Save::Webhook(disabled)) = disabled.save.first() else { panic!("it is saved") };
         assert_eq!(disabled.disabled_because.as_deref(), Some("it answered 410"));
         assert!(disable(disabled, None, &Actor::System).is_empty());
-        let enabled = enable(disabled, &Actor::System);
+        let enabled = enable(disabled, 8, &Actor::System);
         let Some(Save::Webhook(enabled)) = enabled.save.first() else { panic!("it is saved") };
         assert_eq!((enabled.enabled, &enabled.disabled_because, enabled.revision), (true, &None, 3));
+        assert_eq!(enabled.after, 8, "what was meanwhile is not put in");
     }
 }

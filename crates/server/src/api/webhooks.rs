@@ -178,7 +178,7 @@ pub(crate) async fn edit(
     app.attempt(|| async {
         let webhook = load(&app, id).await?;
         let effects = match edit.enabled {
-            Some(true) => webhook::enable(&webhook, &actor),
+            Some(true) => webhook::enable(&webhook, app.store.last_seq().await?, &actor),
             Some(false) => webhook::disable(&webhook, None, &actor),
             None => Effects::none(),
         };
