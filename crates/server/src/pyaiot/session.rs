@@ -111,14 +111,19 @@ impl Session {
                 () = link.revoked.cancelled() => Err(End::told(close_code::POLICY, "the key was revoked")),
                 () = shutdown.cancelled() => Err(End::told(close_code::AWAY, "the hub stops")),
             };
-            let (devices, strangers) = self.nodes.counts();
-            self.link.devices.store(devices, Ordering::Relaxed);
-            self.link.strangers.store(strangers, Ordering::Relaxed);
-            self.link.listens.store(self.orders.is_heard(), Ordering::Relaxed);
+            self.show();
             if let Err(end) = outcome {
                 return end;
             }
         }
+    }
+
+    /// What the list of keys says of this gateway.
+    fn show(&self) {
+        let (devices, strangers) = self.nodes.counts();
+        self.link.devices.store(devices, Ordering::Relaxed);
+        self.link.strangers.store(strangers, Ordering::Relaxed);
+        self.link.listens.store(self.orders.is_heard(), Ordering::Relaxed);
     }
 
     /// The gateway is gone, and so are its nodes.
@@ -179,6 +184,8 @@ impl Session {
         }
         // What was said before a bad frame, or before the end, counts.
         batch.close_all();
+        // Whoever sees what was said sees who said it.
+        self.show();
         self.store(batch.arrivals).await;
         for frame in batch.frames {
             send(socket, Message::Text(frame.into())).await?;
