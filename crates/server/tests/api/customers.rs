@@ -438,6 +438,7 @@ async fn usage_is_counted_by_days() {
     let new = json!({ "name": "SN-9", "dialect": "native", "external_id": "light-9" });
     let made = hub.post("/devices", new).await;
     let mut light = Publisher::connect(&hub, "light-9", &made.string("credential")).await.unwrap();
+    hub.device_is(&made.string("id"), "online").await;
     light.publish("devices/light-9/announce", br#"{"protocol":1,"version":"1.2.0"}"#).await.unwrap();
     for on in [false, true, false] {
         let report = json!({ "state": { "reported": { "on": on } } }).to_string();

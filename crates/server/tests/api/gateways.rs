@@ -61,10 +61,16 @@ async fn a_revoked_key_ends_the_link_at_once_and_lets_nobody_in_again() {
     hub.gateway_in(&id, "revoked").await;
     let seen = hub.device_is(&lamp, "unreachable").await;
     assert_eq!(seen["online"], false);
-    let kinds = hub.get("/activity?limit=20").await.json();
-    let kinds: Vec<&str> =
-        kinds["items"].as_array().unwrap().iter().filter_map(|change| change["kind"].as_str()).collect();
-    assert!(kinds.contains(&"gateway_revoked") && kinds.contains(&"gateway_lost"), "{kinds:?}");
+    let kinds = hub
+        .until("it is told that the gateway is lost", || async {
+            let kinds = hub.get("/activity?limit=20").await.json();
+            let kinds = kinds["items"].as_array()?.iter().filter_map(|change| change["kind"].as_str());
+            let kinds: Vec<String> = kinds.map(str::to_owned).collect();
+            kinds.iter().any(|kind| kind == "gateway_lost").then_some(kinds)
+        })
+        .await;
+    let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+    assert!(kinds.contains(&"gateway_revoked"), "{kinds:?}");
     assert!(kinds.contains(&"device_unreachable") && !kinds.contains(&"device_offline"), "{kinds:?}");
     // A gateway that is given a new key is back, and so is its device.
     let again =

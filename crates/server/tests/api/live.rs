@@ -12,6 +12,16 @@ async fn open(hub: &Hub, query: &str) -> Reader {
     Reader::open(hub, &hub.ada, query, None).await.unwrap()
 }
 
+/// Waits until pages that are opened begin behind all that happened, and says where that is.
+async fn the_feed_has_all(hub: &Hub) -> i64 {
+    let last = hub.last_seq().await;
+    hub.until("the feed has come so far", || async {
+        (open(hub, "").await.next().await == Some(json!({ "hello": { "seq": last } }))).then_some(())
+    })
+    .await;
+    last
+}
+
 fn seqs(changes: &[Value]) -> Vec<i64> {
     changes.iter().map(|change| change["seq"].as_i64().unwrap()).collect()
 }
@@ -50,11 +60,7 @@ async fn who_comes_back_gets_what_was_missed_or_is_told_to_load_again() {
         let edit = json!({ "name": format!("Lamp {number}") });
         assert_eq!(hub.patch(&format!("/devices/{lamp}"), edit).await.status, 200);
     }
-    let last = hub.last_seq().await;
-    hub.until("the feed has come so far", || async {
-        (open(&hub, "").await.next().await == Some(json!({ "hello": { "seq": last } }))).then_some(())
-    })
-    .await;
+    let last = the_feed_has_all(&hub).await;
     let mut reader = open(&hub, &format!("?after={before}")).await;
     assert_eq!(reader.next().await, Some(json!({ "hello": { "seq": last } })));
     assert_eq!(seqs(&reader.changes(20).await), (before + 1..=last).collect::<Vec<i64>>());
@@ -90,6 +96,7 @@ async fn telemetry_of_watched_devices_is_shown() {
         (hub.get("/overview").await.json()["devices"]["online"] == 2).then_some(())
     })
     .await;
+    the_feed_has_all(&hub).await;
     let mut reader = open(&hub, "").await;
     reader.next().await.unwrap();
     let many: Vec<&str> = vec![&lamp; 51];

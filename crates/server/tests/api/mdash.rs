@@ -276,8 +276,11 @@ async fn a_customer_hears_of_the_own_light_and_of_no_other() {
         vendor.await_frame(|frame| frame["name"] == "rpc.out.Log").await;
     }
     let report = json!({ "state": { "reported": { "on": true } } });
-    light.say(&json!({ "method": "Dash.Shadow.Update", "params": report })).await;
     let mut heard = Vec::new();
+    for _ in 0..2 {
+        heard.push(customer.next().await.unwrap()["name"].as_str().unwrap().to_owned());
+    }
+    light.say(&json!({ "method": "Dash.Shadow.Update", "params": report })).await;
     while heard.last().is_none_or(|name| name != "rpc.out.Dash.Shadow.Update") {
         let notice = customer.next().await.unwrap();
         assert_eq!(notice["id"], json!(own), "{notice}");

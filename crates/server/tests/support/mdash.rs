@@ -14,7 +14,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use super::{Answer, Hub};
 
 /// How long a frame may take on a busy machine.
-const WAIT_MAX: Duration = Duration::from_secs(20);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 /// What `axios` says that it sends, also with a GET.
 const AXIOS: &str = "application/json; charset=utf-8";
 /// What `curl -d` says that it sends.

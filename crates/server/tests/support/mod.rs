@@ -19,6 +19,7 @@ mod wait;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use motehub_domain::access::Role;
 use motehub_domain::network::Network;
@@ -47,6 +48,8 @@ pub(crate) struct Hub {
     pub(crate) clock: Clock,
     pub(crate) ada: Caller,
     pub(crate) setup_code: String,
+    /// How long the end before this start took, if there was one.
+    pub(crate) ended_in: Duration,
     data: tempfile::TempDir,
     served: Served,
 }
@@ -169,12 +172,15 @@ impl Hub {
     /// The same hub once more, with the same data and other addresses, after its end. It posts to addresses inside of
     /// private networks or it does not.
     pub(crate) async fn again(mut self, private_webhooks: bool) -> Self {
+        let began = Instant::now();
         self.served.end().await;
+        let ended_in = began.elapsed();
         let mut settings = served::settings(self.data.path(), &self.clock);
         if !private_webhooks {
             settings.webhook_networks.clear();
         }
-        Self::at(Served::start(settings).await, self.clock, self.data, Some(self.ada)).await
+        let again = Self::at(Served::start(settings).await, self.clock, self.data, Some(self.ada)).await;
+        Self { ended_in, ..again }
     }
 
     async fn at(served: Served, clock: Clock, data: tempfile::TempDir, ada: Option<Caller>) -> Self {
@@ -200,6 +206,7 @@ impl Hub {
             ada,
             data,
             served,
+            ended_in: Duration::ZERO,
         }
     }
 

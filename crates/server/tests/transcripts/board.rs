@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::Outcome;
 
 /// How long something may take on a busy machine.
-const WAIT_MAX: Duration = Duration::from_secs(20);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 pub(crate) struct Board {
     port: u16,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a fact or an answer is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long to wait before the product is asked again.
 const PAUSE: Duration = Duration::from_millis(5);
 

@@ -89,9 +89,13 @@ async fn wrong_guesses_count_at_all_nodes_together() {
         for _ in 0..5 {
             assert_eq!(try_at(&nodes.a).await, wrong, "{path}");
         }
-        // What was said last may be on its way.
-        let at_b = [try_at(&nodes.b).await, try_at(&nodes.b).await];
-        assert!(at_b == [429, 429] || at_b == [wrong, 429], "{path}: {at_b:?}");
+        // What was said last may be on its way. Without any of it five more would be let through.
+        let mut more = 0;
+        while try_at(&nodes.b).await == wrong {
+            more += 1;
+        }
+        assert!(more < 5, "{path}: node b let {more} more through");
+        assert_eq!(try_at(&nodes.b).await, 429, "{path}");
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) async fn listening(hub: &Hub, name: &str, credential: &str) -> Publis
 /// The next message to a lamp on a topic that ends so.
 pub(crate) async fn told(lamp: &mut Publisher, end: &str) -> Value {
     loop {
-        let next = tokio::time::timeout(std::time::Duration::from_secs(20), lamp.next_message()).await;
+        let next = tokio::time::timeout(std::time::Duration::from_secs(60), lamp.next_message()).await;
         let (topic, payload) = next.unwrap_or_else(|_| panic!("waited in vain for {end}")).unwrap();
         if topic.ends_with(end) {
             return serde_json::from_slice(&payload).unwrap();
