@@ -206,8 +206,9 @@ pub enum Save {
     Rule(Box<Rule>),
     /// With its states and firings.
     DeleteRule(RuleId),
-    /// How a rule stands with a device; replaces what was there.
-    RuleState(RuleId, Option<DeviceId>, Box<rule::engine::State>),
+    /// How a rule of this revision stands with a device; replaces what was there. A conflict if the rule is another by
+    /// now, or gone.
+    RuleState(RuleId, i64, Option<DeviceId>, Box<rule::engine::State>),
     /// A rule begins anew with all devices.
     ForgetRuleStates(RuleId),
     /// Always an insert; old ones of the rule make room.
@@ -218,6 +219,8 @@ pub enum Save {
     FiringEnded(RuleId, Option<DeviceId>, Time),
     /// Guarded. A rule has one alarm at a time for a device that is not cleared: a second one is a conflict.
     Alarm(Box<Alarm>),
+    /// A conflict if a rule has an alarm that is not cleared, or is gone.
+    NoOpenAlarm(RuleId),
     /// Insert or replace.
     Knock(Box<Knock>),
     /// Removes a knock.

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::random;
 
 /// How often a verb is tried again when somebody else changed its records meanwhile.
-const ATTEMPTS_MAX: usize = 32;
+pub(crate) const ATTEMPTS_MAX: usize = 32;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]

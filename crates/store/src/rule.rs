@@ -38,8 +38,10 @@ sql! {
     DELETE = "delete from rules where id = $1";
     ALL = concat!(rule_select!(), " order by name_key");
     ONE = concat!(rule_select!(), " where id = $1");
-    WRITE_STATE = "insert into rule_states (rule, device, body) select id, $2, $3 from rules where id = $1
-        on conflict (rule, device) do update set body = excluded.body";
+    WRITE_STATE = "insert into rule_states (rule, device, body) select id, $3, $4 from rules
+        where id = $1 and revision = $2 on conflict (rule, device) do update set body = excluded.body";
+    NO_OPEN_ALARM = "update rules set revision = revision where id = $1
+        and not exists (select 1 from alarms where rule = $1 and state <> 'cleared')";
     FORGET_STATES = "delete from rule_states where rule = $1";
     FORGET_DEVICE = "delete from rule_states where device = $1";
     STATES = "select rule, device, body from rule_states";
@@ -106,9 +108,15 @@ fn device_key(device: Option<DeviceId>) -> Value {
     device.map_or_else(|| "".into(), Value::id)
 }
 
-pub(crate) fn write_state(rule: RuleId, device: Option<DeviceId>, state: &State) -> Statement {
+/// Whoever told the rule something read it at this revision.
+pub(crate) fn write_state(rule: RuleId, revision: i64, device: Option<DeviceId>, state: &State) -> Statement {
     let body = rule::engine::state_to_json(state).to_string();
-    Statement::new(WRITE_STATE, [Value::id(rule), device_key(device), body.into()])
+    let values = [Value::id(rule), revision.into(), device_key(device), body.into()];
+    Statement::new(WRITE_STATE, values).guards("rule")
+}
+
+pub(crate) fn has_no_open_alarm(rule: RuleId) -> Statement {
+    Statement::new(NO_OPEN_ALARM, [Value::id(rule)]).guards("alarm")
 }
 
 pub(crate) fn forget_states(rule: RuleId) -> Statement {

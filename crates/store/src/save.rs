@@ -163,7 +163,10 @@ fn write(save: &Save, transaction: &mut Transaction, now: Time) {
         Save::Reported(device, attributes) => capability::write_reported(*device, attributes, transaction),
         Save::Rule(one) => transaction.push(rule::write(one)),
         Save::DeleteRule(id) => transaction.push(rule::delete(*id)),
-        Save::RuleState(id, device, state) => transaction.push(rule::write_state(*id, *device, state)),
+        Save::RuleState(id, revision, device, state) => {
+            transaction.push(rule::write_state(*id, *revision, *device, state));
+        }
+        Save::NoOpenAlarm(id) => transaction.push(rule::has_no_open_alarm(*id)),
         Save::ForgetRuleStates(id) => transaction.push(rule::forget_states(*id)),
         Save::Firing(record) => rule::write_firing(record, transaction),
         Save::FiringDone(id, problems) => transaction.push(rule::firing_done(*id, problems)),

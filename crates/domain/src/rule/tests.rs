@@ -5,6 +5,8 @@ use serde_json::json;
 
 use super::engine::{State, state_from_json, state_to_json};
 use super::*;
+use crate::change::Actor;
+use crate::effects::Save;
 use crate::time::Time;
 
 /// A Monday at 00:00 UTC.
@@ -42,6 +44,23 @@ fn shadow(seconds: i64, reported: Value) -> Signal {
 
 fn event(seconds: i64, name: &str) -> Signal {
     Signal { at: at(seconds), said: Said::Event { name: name.to_owned(), data: json!({ "n": seconds }) } }
+}
+
+#[test]
+fn a_rule_that_is_changed_leaves_no_alarm_behind() {
+    let words = Words {
+        name: "Hot".into(),
+        description: String::new(),
+        enabled: true,
+        document: json!({ "when": { "metric": "t" }, "actions": [{ "publish": { "topic": "t", "payload": 1 } }] }),
+    };
+    let (rule, _) = create(RuleId::from_parts(1, 1), &words, 0, &Actor::System, DAY).unwrap();
+    let edited = |words: &Words| edit(&rule, words, &[], &Actor::System, at(1)).unwrap().1.save;
+    let looks = |save: &[Save]| save.contains(&Save::NoOpenAlarm(rule.id));
+    assert!(looks(&edited(&Words { enabled: false, ..words.clone() })));
+    assert!(!looks(&edited(&Words { name: "Warm".into(), ..words })), "it does the same");
+    let deleted = delete(&rule, &[], &Actor::System, at(1)).save;
+    assert_eq!(deleted, [Save::NoOpenAlarm(rule.id), Save::DeleteRule(rule.id)]);
 }
 
 type Done = Vec<(Time, engine::Outcome)>;

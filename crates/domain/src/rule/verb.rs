@@ -84,7 +84,7 @@ pub fn edit(
     let mut effects = saving(edited.clone(), change);
     if !is_same {
         effects.save.push(Save::ForgetRuleStates(rule.id));
-        effects = effects.and(cleared(open, actor, now));
+        effects = effects.and(cleared(rule, open, actor, now));
     }
     Ok((edited, effects))
 }
@@ -92,12 +92,20 @@ pub fn edit(
 /// Deletes a rule with its firings. Its alarms are cleared and stay as history.
 pub fn delete(rule: &Rule, open: &[Alarm], actor: &Actor, now: Time) -> Effects {
     let change = fact(ChangeKind::RuleDeleted, rule, actor, Some(described(rule)), None);
-    let effects = Effects { save: vec![Save::DeleteRule(rule.id)], changes: vec![change], ..Effects::none() };
-    effects.and(cleared(open, actor, now))
+    let mut effects =
+        Effects { changes: vec![change], ..Effects::none() }.and(cleared(rule, open, actor, now));
+    effects.save.push(Save::DeleteRule(rule.id));
+    effects
 }
 
-fn cleared(open: &[Alarm], actor: &Actor, now: Time) -> Effects {
-    open.iter().map(|one| alarm::clear(one, actor, now)).fold(Effects::none(), Effects::and)
+/// Clears all alarms of a rule; one that was raised meanwhile is a conflict.
+fn cleared(rule: &Rule, open: &[Alarm], actor: &Actor, now: Time) -> Effects {
+    let mut effects = Effects::none();
+    for one in open {
+        effects = effects.and(alarm::clear(one, actor, now));
+    }
+    effects.save.push(Save::NoOpenAlarm(rule.id));
+    effects
 }
 
 fn saving(rule: Rule, change: Change) -> Effects {

@@ -24,8 +24,8 @@ use crate::perform::Failure;
 use crate::random;
 use crate::rules::Trouble;
 
-/// Most alarms of one rule that are cleared with it.
-const ALARMS_MAX: usize = 20_000;
+/// Most alarms of one rule that are cleared with it: no rule has more, as it has one for a device.
+const ALARMS_MAX: usize = 1_000_000;
 
 /// A rule as people and programs write it.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

@@ -9,6 +9,7 @@ use motehub_domain::rule::engine::{Outcome, State};
 use motehub_domain::rule::{Fresh, Known, Pair, Rule, Runner, Signal, Wants};
 use motehub_domain::telemetry::Metric;
 use motehub_domain::time::{Span, Time};
+use motehub_store::StoreError;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -93,7 +94,14 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
         let next = match worker.round().await {
             Ok(next) => next,
             Err(error) => {
-                tracing::error!(%error, "rules could not be told what was taken; it is read again");
+                match error {
+                    Failure::Store(StoreError::Conflict { what }) => {
+                        tracing::info!(what, "rules are read again: a person changed something meanwhile");
+                    }
+                    error => {
+                        tracing::error!(%error, "rules could not be told what was taken; it is read again");
+                    }
+                }
                 app.rules.intake().fall_behind();
                 worker.forget();
                 app.now() + Span::seconds(1)
@@ -119,7 +127,7 @@ impl Worker {
         let time = |name: &str| mark.as_ref().and_then(|mark| mark[name].as_i64()).map(Time);
         let until = time("until").unwrap_or(up).min(up);
         let mut worker = Self {
-            stored: app.store.rule_states().await?,
+            stored: HashMap::new(),
             app,
             rules: BTreeMap::new(),
             by_metric: HashMap::new(),
@@ -171,9 +179,6 @@ impl Worker {
         let is_time = self.reload_at.is_some_and(|at| at <= self.app.now());
         if rules_changed || is_time || (!knows_all && !self.rules.is_empty()) {
             self.reload_at = None;
-            if rules_changed {
-                self.stored = self.app.store.rule_states().await?;
-            }
             self.reload(rules_changed).await?;
         }
         if is_behind {

@@ -10,12 +10,12 @@ use motehub_domain::id::{AlarmId, FiringId, RuleId};
 use motehub_domain::rule::engine::State;
 use motehub_domain::rule::{Deed, Firing, Record, Rule};
 use motehub_domain::webhook::{Delivery, Mail};
-use motehub_store::AlarmQuery;
+use motehub_store::{AlarmQuery, StoreError};
 use serde_json::json;
 
 use super::live::{Done, Key, On};
 use crate::app::App;
-use crate::perform::Failure;
+use crate::perform::{ATTEMPTS_MAX, Failure};
 use crate::random;
 
 /// The open alarms of rules, as they are after what was decided so far.
@@ -23,6 +23,9 @@ type Open = HashMap<Key, Option<Alarm>>;
 
 impl App {
     /// Writes what came of telling rules something.
+    ///
+    /// # Errors
+    /// A conflict if one of the rules is another by now.
     pub(super) async fn do_what_rules_want(
         &self,
         rules: &BTreeMap<RuleId, On>,
@@ -37,27 +40,38 @@ impl App {
         }
         // The same ids if it is decided again.
         let ids: Vec<FiringId> = done.iter().map(|_| random::id(self.now())).collect();
-        let has_deeds = self
-            .attempt(|| async {
-                let mut open = Open::new();
-                let mut effects = Effects::none();
-                for (one, id) in done.iter().zip(&ids) {
-                    if let Some(On { rule, .. }) = rules.get(&one.key.0) {
-                        effects = effects.and(self.decided(rule, one, *id, &mut open).await?);
-                    }
-                }
-                let has_deeds = effects.save.iter().any(|save| matches!(save, Save::Firing(it) if !it.done));
-                for ((rule, device), state) in states {
-                    effects.save.push(Save::RuleState(*rule, *device, Box::new(state.clone())));
-                }
-                effects.save.push(Save::Note(mark.0.to_owned(), Some(mark.1.clone())));
-                Ok((has_deeds, effects))
-            })
-            .await?;
-        if has_deeds {
-            self.rules.deeds.notify_one();
+        let mut told = Vec::new();
+        for ((rule, device), state) in states {
+            if let Some(On { rule, .. }) = rules.get(rule) {
+                told.push(Save::RuleState(rule.id, rule.revision, *device, Box::new(state.clone())));
+            }
         }
-        Ok(())
+        told.push(Save::Note(mark.0.to_owned(), Some(mark.1)));
+        let mut attempts = 1;
+        loop {
+            let mut open = Open::new();
+            let mut effects = Effects::none();
+            for (one, id) in done.iter().zip(&ids) {
+                if let Some(On { rule, .. }) = rules.get(&one.key.0) {
+                    effects = effects.and(self.decided(rule, one, *id, &mut open).await?);
+                }
+            }
+            let has_deeds = effects.save.iter().any(|save| matches!(save, Save::Firing(it) if !it.done));
+            effects.save.extend(told.iter().cloned());
+            match self.perform(effects).await {
+                // A person was quicker with an alarm. Where it was a rule, all of it was decided by what is not so.
+                Err(Failure::Store(StoreError::Conflict { what: "alarm" })) if attempts < ATTEMPTS_MAX => {
+                    attempts += 1;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    if has_deeds {
+                        self.rules.deeds.notify_one();
+                    }
+                    return Ok(());
+                }
+            }
+        }
     }
 
     async fn decided(

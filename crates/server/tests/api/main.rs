@@ -43,6 +43,7 @@ mod pusher;
 mod pusher_own;
 mod pyaiot;
 mod rules;
+mod rules_meanwhile;
 mod scripts;
 mod selectors;
 mod shadows;

@@ -3,6 +3,8 @@
 use motehub_domain::alarm::{Alarm, AlarmState, Severity};
 use motehub_domain::effects::Save;
 use motehub_domain::id::DeviceId;
+use motehub_domain::rule::engine::State;
+use motehub_domain::rule::{self, Rule};
 use motehub_domain::selector::Selector;
 use motehub_domain::time::Span;
 use motehub_store::{AlarmQuery, StoreError};
@@ -58,6 +60,46 @@ pub(crate) async fn a_rule_has_one_open_alarm_for_a_device(world: &mut World) {
     assert_eq!((found.alarm, found.device_name), (cleared, Some(lamp.name)));
     let open = world.store.open_alarms().await.unwrap();
     assert_eq!(open, [(AlarmState::Raised, Severity::Critical, 2)]);
+}
+
+fn frost(revision: i64) -> Rule {
+    let document = json!({ "when": { "metric": "t" }, "condition": "value < 0",
+        "actions": [{ "alarm": { "severity": "critical", "message": "cold" } }] });
+    Rule {
+        id: id(7),
+        name: "Frost".into(),
+        description: String::new(),
+        enabled_at: Some(NOW),
+        meaning: rule::meaning(&document).unwrap(),
+        document,
+        created_at: NOW,
+        updated_at: NOW,
+        revision,
+    }
+}
+
+pub(crate) async fn what_is_decided_by_a_rule_as_it_was_is_refused(world: &mut World) {
+    let lamp = world.device(1).await.id;
+    let told = |revision| [Save::RuleState(id(7), revision, Some(lamp), Box::new(State::new(NOW)))];
+    let conflict = |what| Err(StoreError::Conflict { what });
+    assert_eq!(world.save(told(1)).await, conflict("rule"), "there is none");
+    world.save([Save::Rule(Box::new(frost(1)))]).await.unwrap();
+    world.save(told(1)).await.unwrap();
+    world.save(told(1)).await.unwrap();
+    world.save([Save::Rule(Box::new(frost(2))), Save::ForgetRuleStates(id(7))]).await.unwrap();
+    assert_eq!(world.save(told(1)).await, conflict("rule"), "it is another");
+    assert!(world.store.rule_states().await.unwrap().is_empty());
+    // An alarm that was raised meanwhile is not left behind.
+    let raised = alarm(10, 7, Some(lamp));
+    let gone = || [Save::NoOpenAlarm(id(7)), Save::DeleteRule(id(7))];
+    world.save(save(&raised)).await.unwrap();
+    world.save(save(&alarm(11, 8, Some(lamp)))).await.unwrap();
+    assert_eq!(world.save(gone()).await, conflict("alarm"));
+    assert!(world.store.rule(id(7)).await.unwrap().is_some());
+    let cleared = Alarm { state: AlarmState::Cleared, revision: 2, ..raised };
+    world.save(save(&cleared)).await.unwrap();
+    world.save(gone()).await.unwrap();
+    assert_eq!(world.store.rule(id(7)).await, Ok(None));
 }
 
 pub(crate) async fn alarms_are_found_by_state_device_rule_and_selector(world: &mut World) {

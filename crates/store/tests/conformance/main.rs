@@ -71,6 +71,7 @@ scenarios! {
     nodes::the_first_word_counts_for_all,
     nodes::a_place_in_the_spool_of_a_gateway_is_taken_once,
     alarms::a_rule_has_one_open_alarm_for_a_device,
+    alarms::what_is_decided_by_a_rule_as_it_was_is_refused,
     alarms::alarms_are_found_by_state_device_rule_and_selector,
     kept::sessions_come_back_with_all_that_waits,
     kept::the_last_word_about_each_thing_counts,

@@ -1,6 +1,6 @@
 //! The rules that are on, the devices that each looks at, and which pairs wait for a time of their own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use motehub_domain::id::RuleId;
 use motehub_domain::rule::engine::State;
@@ -49,17 +49,22 @@ impl Worker {
         }
         self.wants = wants;
         self.index();
-        if rules_changed {
-            let rules = &self.rules;
-            let is_same = |id: RuleId| {
-                let revision = |on: &On| (on.rule.enabled_at, on.rule.document.clone());
-                rules.get(&id).map(revision) == before.get(&id).map(revision)
-            };
-            self.waiting.retain(|(id, _), _| is_same(*id));
-            self.due.retain(|(_, (id, _))| is_same(*id));
+        let others = self.others_than(&before);
+        self.waiting.retain(|(id, _), _| !others.contains(id));
+        self.due.retain(|(_, (id, _))| !others.contains(id));
+        // How rules stand is read behind them: what is newer than a rule of here is not written over.
+        if rules_changed || !others.is_empty() {
+            self.stored = self.app.store.rule_states().await?;
         }
         self.wait_for_times();
         Ok(())
+    }
+
+    /// The rules that do something else than before, or begin anew.
+    fn others_than(&self, before: &BTreeMap<RuleId, On>) -> BTreeSet<RuleId> {
+        let does = |on: &On| (on.rule.enabled_at, on.rule.document.clone());
+        let is_other = |id: &RuleId| self.rules.get(id).map(does) != before.get(id).map(does);
+        self.rules.keys().chain(before.keys()).copied().filter(is_other).collect()
     }
 
     fn index(&mut self) {
