@@ -33,6 +33,7 @@ mod retained;
 mod routes;
 mod send;
 mod session;
+mod stale;
 mod state;
 mod subscribe;
 mod tls;

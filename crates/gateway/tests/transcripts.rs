@@ -12,6 +12,7 @@
 //! - `! session disconnected CLIENT`, `! session removed CLIENT`, `! token until NAME 10s`.
 //! - `! disk slow 200ms|full|ok` for what the broker keeps, `! power cut`, `! power cut for 20s`, `! kept NUMBER` as
 //!   many things of sessions are on disk, `! token revoked NAME`, `! token revoked meanwhile NAME`.
+//! - `! hub thinks`, `! hub answers` who came meanwhile, by what was right when they came; `! hub knows NAME no more`.
 //! - `! store slow 200ms|full|ok`, `! store refuses WHY`, `! rights NAME FILTER…`, `! limit NAME NUMBER`,
 //!   `! offer` something waits for the device, `! server PUBLISH …`, `! dropped REASON NUMBER` it was counted.
 //!
@@ -24,7 +25,7 @@ mod disk;
 mod packets;
 mod played;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use motehub_domain::artifact::{ArtifactKind, Digest};
@@ -62,6 +63,9 @@ struct World {
     wires: BTreeMap<String, Wire>,
     store: Store,
     storing: VecDeque<(u64, Slot, Token, Result<(), UplinkError>)>,
+    /// What the hub will answer, while it thinks.
+    thinking: Option<Vec<(Slot, Result<Client, Refusal>)>>,
+    unknown: BTreeSet<String>,
     understood: VecDeque<String>,
     presence: VecDeque<String>,
     devices: BTreeMap<String, DeviceId>,
@@ -95,6 +99,8 @@ impl World {
             wires: BTreeMap::new(),
             store: Store::After(0),
             storing: VecDeque::new(),
+            thinking: None,
+            unknown: BTreeSet::new(),
             understood: VecDeque::new(),
             presence: VecDeque::new(),
             devices: BTreeMap::new(),
@@ -126,7 +132,7 @@ impl World {
         let name = name.to_owned();
         let everything = |filters: &[&str]| filters.iter().map(|f| TopicFilter::parse(f).unwrap()).collect();
         match name.as_str() {
-            "eve" => Err(Refusal::BadCredentials),
+            name if name == "eve" || self.unknown.contains(name) => Err(Refusal::BadCredentials),
             "disabled" => Err(Refusal::NotAllowed),
             "away" => Err(Refusal::Unavailable),
             "anonymous" => {
@@ -209,9 +215,13 @@ impl World {
             }
             if let Some(knock) = out.knock.take() {
                 let answer = self.judge(&knock.credentials);
-                let mut after = Out::default();
-                self.broker.authenticated(self.now, slot.unwrap(), answer, &mut after);
-                todo.push_back(after);
+                if let Some(thinking) = &mut self.thinking {
+                    thinking.push((slot.unwrap(), answer));
+                } else {
+                    let mut after = Out::default();
+                    self.broker.authenticated(self.now, slot.unwrap(), answer, &mut after);
+                    todo.push_back(after);
+                }
             }
             match todo.pop_front() {
                 Some(next) => out = next,
@@ -391,6 +401,15 @@ impl World {
                 self.disk_ms = Some(0);
                 self.keep();
             }
+            ["hub", "thinks"] => self.thinking = Some(Vec::new()),
+            ["hub", "answers"] => {
+                for (slot, answer) in self.thinking.take().unwrap() {
+                    let mut out = Out::default();
+                    self.broker.authenticated(self.now, slot, answer, &mut out);
+                    self.perform(Some(slot), out);
+                }
+            }
+            ["hub", "knows", name, "no", "more"] => drop(self.unknown.insert((*name).to_owned())),
             ["power", "cut"] => self.power_cut(0),
             ["power", "cut", "for", s] => {
                 self.power_cut(s.trim_end_matches('s').parse::<u64>().unwrap() * 1000);

@@ -244,8 +244,9 @@ impl App {
     /// The same for sessions at this node, and behind gateways that are linked to it.
     pub(crate) async fn rights_changed_here(&self, devices: &[DeviceId]) {
         self.gateways.look_again(devices);
+        // Whoever is about to be let in with what was right before is asked for again then.
         let has_session = |id: &DeviceId| {
-            let is_here = self.mqtt.get().is_some_and(|mqtt| mqtt.has_session(&Principal::Device(*id)));
+            let is_here = self.mqtt.get().is_some_and(|mqtt| mqtt.changed(Principal::Device(*id)));
             is_here || self.gateways.are_linked()
         };
         for id in devices.iter().copied().filter(has_session) {

@@ -13,6 +13,7 @@ use super::reply;
 use super::retained::Retained;
 use super::routes::Routes;
 use super::session::{Key, Session};
+use super::stale::Stale;
 use super::state::{Conn, Outcome, Phase};
 use super::wire::{self, Fault, Frame, kind, reason};
 use super::{Counters, Flow, Limits, Listener, Millis, Out, Slot, Token, Version};
@@ -35,6 +36,7 @@ pub struct Broker {
     pub(super) session_of: HashMap<Key, u32>,
     /// Places of the sessions of each.
     pub(super) per_principal: HashMap<Principal, Vec<u32>>,
+    pub(super) stale: Stale,
     /// CONNECTs of each address since `connects_since`.
     pub(super) connects: HashMap<IpAddr, u32>,
     pub(super) connects_since: Millis,
@@ -75,6 +77,7 @@ impl Broker {
             free_sessions: Vec::new(),
             session_of: HashMap::new(),
             per_principal: HashMap::new(),
+            stale: Stale::default(),
             connects: HashMap::new(),
             connects_since: 0,
             waiting_bytes: 0,

@@ -49,7 +49,7 @@ impl Broker {
             check_connect(&connect, client_id_bytes_max)?;
             Ok(connect)
         });
-        let mut connect = match checked {
+        let connect = match checked {
             Ok(connect) => connect,
             Err(Fault(code, why)) => {
                 self.counters.refused_protocol += 1;
@@ -62,18 +62,26 @@ impl Broker {
             }
         };
         conn.packet_bytes_max = connect.packet_bytes_max;
+        self.ask(slot, Box::new(connect), out);
+        Ok(())
+    }
+
+    /// Has the hub asked who somebody is.
+    fn ask(&mut self, slot: Slot, connect: Box<Connect>, out: &mut Out) {
+        let changes = self.stale.changes();
+        let Some(conn) = self.conn_mut(slot) else { return };
         out.knock = Some(Knock {
             address: conn.peer,
             transport: Transport::Mqtt,
             credentials: Credentials::Mqtt {
                 client_id: connect.client_id.clone(),
-                user: connect.user.take().filter(|user| !user.is_empty()),
-                password: connect.password.take(),
+                user: connect.user.clone().filter(|user| !user.is_empty()),
+                password: connect.password.clone(),
                 certificate: conn.certificate.as_deref().map(<[u8]>::to_vec),
             },
         });
-        conn.phase = Phase::Asking(Box::new(connect));
-        Ok(())
+        conn.asked_at_change = changes;
+        conn.phase = Phase::Asking(connect);
     }
 
     /// Counts a CONNECT of an address; whether there were too many within a minute.
@@ -87,15 +95,21 @@ impl Broker {
         *count > self.limits.connects_per_address_per_minute_max
     }
 
-    /// The hub has answered.
+    /// The hub has answered. It is asked again if something about the client changed meanwhile.
     pub fn authenticated(&mut self, now: Millis, slot: Slot, answer: Result<Client, Refusal>, out: &mut Out) {
         let Some(conn) = self.conn_mut(slot) else { return };
         conn.last_at = now;
+        let asked_at = conn.asked_at_change;
         let phase = std::mem::replace(&mut conn.phase, Phase::Greeting);
         let Phase::Asking(connect) = phase else {
             conn.phase = phase;
             return;
         };
+        if let Ok(client) = &answer
+            && self.stale.has_changed(&client.principal(), asked_at)
+        {
+            return self.ask(slot, connect, out);
+        }
         if let Err((code, why)) = self.admit(now, slot, *connect, answer, out) {
             match code {
                 reason::NOT_AUTHORIZED => self.counters.refused_rights += 1,

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use motehub_domain::id::DeviceId;
-use motehub_domain::kept::{Message, Retained};
+use motehub_domain::kept::{Message, Principal, Retained};
 use motehub_protocol::{Encoding, Said, dialect};
 
 use super::broker::{Broker, Timer};
@@ -20,7 +20,7 @@ use crate::hub::Arrival;
 const TIMER_MS_MAX: u64 = 60_000;
 /// How often it is added up what waits for clients.
 const WEIGH_MS: u64 = 1_000;
-/// How often expired retained messages are removed.
+/// How often expired retained messages are removed, and what is remembered of changes.
 const SWEEP_MS: u64 = 60_000;
 
 impl Broker {
@@ -159,6 +159,7 @@ impl Broker {
 
     /// Ends the connections of a device, because it was disabled, deleted or has a new credential.
     pub fn disconnect_device(&mut self, now: Millis, device: DeviceId, out: &mut Out) {
+        self.changed(Principal::Device(device));
         for index in self.sessions_of(device) {
             if let Some(slot) = self.sessions[index as usize].as_ref().and_then(|s| s.connection) {
                 self.end(now, slot, reason::ADMINISTRATIVE, "disconnected by an administrator", true, out);
@@ -193,6 +194,7 @@ impl Broker {
             for (topic, stamp) in self.retained.sweep(now) {
                 self.notes.retained(&topic, Retained { message: None, stamp });
             }
+            self.sweep_stale();
         }
         self.tick_cluster(now, out);
         self.note_alive(now);

@@ -324,9 +324,9 @@ impl Handle {
         self.shared.call_aside(|broker, now, out| broker.forget_principal(now, principal, out));
     }
 
-    /// Whether somebody has a session, connected or away.
-    pub fn has_session(&self, principal: &Principal) -> bool {
-        self.shared.look(|broker, _| broker.per_principal.contains_key(principal))
+    /// What somebody may do has changed. Whether they have a session, connected or away, that has to be told.
+    pub fn changed(&self, who: Principal) -> bool {
+        self.shared.call_aside(|broker, _, _| broker.changed(who))
     }
 
     /// Ends the connection of a session. False if it has none.

@@ -280,6 +280,7 @@ impl Broker {
 
     /// Ends all sessions of somebody who is gone, with their connections; their wills are not sent.
     pub fn forget_principal(&mut self, now: Millis, principal: &Principal, out: &mut Out) {
+        self.changed(*principal);
         for index in self.per_principal.get(principal).cloned().unwrap_or_default() {
             self.set_session_rights(index, &TopicRights::default());
             self.forget_session(now, index, out);

@@ -69,6 +69,8 @@ pub(super) struct Conn {
     pub opened_at: Millis,
     /// When its client was let in.
     pub since: Millis,
+    /// How much had changed when the hub was asked about it.
+    pub asked_at_change: u64,
     pub phase: Phase,
     pub version: Version,
     /// A packet that is not there in full yet.
@@ -127,6 +129,7 @@ impl Conn {
             peer,
             opened_at: now,
             since: now,
+            asked_at_change: 0,
             phase: Phase::Greeting,
             version: Version::V3,
             inbound: Vec::new(),

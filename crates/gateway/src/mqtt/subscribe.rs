@@ -177,6 +177,7 @@ impl Broker {
     /// Changes what a device may do, in all its sessions. Subscriptions it may no longer have end; what waits for
     /// it is judged again when it is sent.
     pub fn set_rights(&mut self, device: DeviceId, rights: &TopicRights) {
+        self.changed(Principal::Device(device));
         for index in self.sessions_of(device) {
             self.set_session_rights(index, rights);
         }
