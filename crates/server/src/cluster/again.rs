@@ -13,6 +13,7 @@ use motehub_store::{ChangeQuery, Recorded, StoreError};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::begin;
 use super::bus::BusState;
 use super::words::Word;
 use crate::app::App;
@@ -26,6 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const CHANGES_MAX: usize = 10_000;
 /// How far the clocks of two nodes are apart, if all is well.
 const APART: Span = Span::seconds(1);
+/// How far they are apart at most: both are that far from the clock of the database.
+const APART_MAX: Span = Span(2 * begin::APART_MAX.0);
 
 /// Whether connections that a device had before end by a fact.
 fn ends(change: &Change) -> bool {
@@ -79,13 +82,20 @@ impl App {
         if self.cluster.is_alone() {
             return;
         }
+        // While the bus is here, it has said who is cut off: most who are here came again.
+        let is_here = *self.cluster.bus().state().borrow() == BusState::Here;
+        let apart = if is_here { APART } else { APART_MAX };
         let mut edited = Vec::new();
         for Recorded { change, at, .. } in changes {
             // Who connected since has shown what is good now.
-            let was_here = |device: &DeviceId| self.connections.is_since_before(*device, *at + APART);
-            if let Some(device) = change.device.filter(|device| ends(change) && was_here(device)) {
-                self.connections.disconnect(device);
-                self.order_here(&Order::Disconnect(device));
+            if let Some(device) = change.device.filter(|_| ends(change)) {
+                if self.connections.is_since_before(device, *at + apart) {
+                    self.connections.disconnect(device);
+                    self.order_here(&Order::Disconnect(device));
+                } else if let Some(mqtt) = self.mqtt.get() {
+                    // It may be about to be let in by what was good before.
+                    mqtt.changed(Principal::Device(device));
+                }
             }
             match change.kind {
                 ChangeKind::DeviceEdited => edited.extend(change.device),
@@ -111,7 +121,7 @@ impl App {
             }
         }
         // Else the bus says that, and once.
-        if *self.cluster.bus().state().borrow() != BusState::Here {
+        if !is_here {
             edited.sort_unstable();
             edited.dedup();
             self.rights_changed_here(&edited).await;
