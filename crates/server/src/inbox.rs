@@ -2,8 +2,8 @@
 //! that a flood of knocks costs no more than a few writes a second.
 
 use std::net::SocketAddr;
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use motehub_domain::artifact::Digest;
@@ -14,13 +14,14 @@ use motehub_domain::knock::{Heard, Inbox, Knock, Said, Standing, Via};
 use motehub_domain::time::{Span, Time};
 use motehub_gateway::hub::{self, Credentials};
 use motehub_protocol::esp_firmware;
-use motehub_store::StoreError;
+use motehub_store::{Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::live::News;
+use crate::mirror::Mirror;
 use crate::secrets;
 
 /// How many records are written in one transaction.
@@ -36,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The inbox in memory.
 pub(crate) struct Knocks {
-    inbox: Mutex<Inbox>,
+    inbox: Mirror<Inbox>,
     changed: Notify,
     /// Another node wrote knocks.
     is_stale: AtomicBool,
@@ -46,7 +47,7 @@ impl Knocks {
     /// The inbox as it was written.
     pub(crate) fn new(knocks: Vec<Knock>) -> Self {
         Self {
-            inbox: Mutex::new(Inbox::restored(knocks)),
+            inbox: Mirror::new(Inbox::restored(knocks)),
             changed: Notify::new(),
             is_stale: AtomicBool::new(false),
         }
@@ -54,18 +55,22 @@ impl Knocks {
 
     /// The inbox, locked: hold it only for a moment.
     pub(crate) fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inbox.look()
+    }
+
+    async fn refresh(&self, store: &Store) -> Result<(), StoreError> {
+        self.inbox.refresh(|| store.knocks(), Inbox::refresh).await
     }
 
     /// A person decided, and that is on disk.
     pub(crate) fn decided(&self, id: KnockId, standing: Standing) {
-        self.inbox().decided(id, standing);
+        self.inbox.change().decided(id, standing);
         self.changed.notify_one();
     }
 
     /// A knock is to be listed again when it knocks again.
     pub(crate) fn forget(&self, id: KnockId) {
-        self.inbox().forget(id);
+        self.inbox.change().forget(id);
         self.changed.notify_one();
     }
 
@@ -82,7 +87,7 @@ impl Knocks {
 
     /// The same of one device.
     pub(crate) fn registered(&self, device: &Device) {
-        self.inbox().registered(device);
+        self.inbox.change().registered(device);
         self.changed.notify_one();
     }
 
@@ -113,8 +118,7 @@ impl App {
             if known.is_some() || self.cluster.is_alone() || Instant::now() >= until {
                 return Ok(known);
             }
-            let knocks = self.store.knocks().await?;
-            self.knocks.inbox().refresh(knocks);
+            self.knocks.refresh(&self.store).await?;
             if self.knocks.inbox().get(id).is_none() {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
@@ -223,12 +227,9 @@ async fn read_again(app: &App) {
     if !app.knocks.is_stale.swap(false, Ordering::SeqCst) {
         return;
     }
-    match app.store.knocks().await {
-        Ok(knocks) => app.knocks.inbox().refresh(knocks),
-        Err(error) => {
-            tracing::warn!(%error, "the inbox could not be read again; it is tried again later");
-            app.knocks.is_stale.store(true, Ordering::SeqCst);
-        }
+    if let Err(error) = app.knocks.refresh(&app.store).await {
+        tracing::warn!(%error, "the inbox could not be read again; it is tried again later");
+        app.knocks.is_stale.store(true, Ordering::SeqCst);
     }
 }
 
@@ -240,6 +241,8 @@ async fn pause(app: &App, until: Time, shutdown: &CancellationToken) {
 }
 
 async fn write(app: &App) {
+    // What is on its way to the disk is neither among what is unsaved nor in what would be read.
+    let _held = app.knocks.inbox.hold().await;
     loop {
         let save = app.knocks.inbox().take_unsaved(BATCH_MAX);
         if save.is_empty() {

@@ -33,6 +33,7 @@ mod live;
 mod mailer;
 mod mdash;
 mod mip;
+mod mirror;
 mod nodes;
 mod outside;
 mod perform;

@@ -17,7 +17,7 @@ mod webhook;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -29,6 +29,7 @@ use motehub_domain::pusher::PusherApp;
 use motehub_gateway::balancer::{Balancers, Listener};
 use motehub_gateway::hub::Hub;
 use motehub_protocol::pusher::Channel;
+use motehub_store::{Store, StoreError};
 use ring::hmac;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -38,6 +39,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::App;
 use crate::cluster::words::Word;
+use crate::mirror::Mirror;
 use crate::server::{listen, panicked};
 use crate::settings::Settings;
 use crate::tls;
@@ -50,7 +52,7 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// The apps, and who is here by them. Apps are in memory: each connection and each request asks for one.
 pub(crate) struct Pusher {
-    apps: RwLock<Vec<PusherApp>>,
+    apps: Mirror<Vec<PusherApp>>,
     pub(crate) rooms: Rooms,
     units: units::Units,
 }
@@ -58,7 +60,7 @@ pub(crate) struct Pusher {
 impl Pusher {
     /// With the apps that are kept.
     pub(crate) fn new(apps: Vec<PusherApp>) -> Self {
-        Self { apps: RwLock::new(apps), rooms: Rooms::default(), units: units::Units::default() }
+        Self { apps: Mirror::new(apps), rooms: Rooms::default(), units: units::Units::default() }
     }
 
     /// Another node has something said on a channel.
@@ -70,12 +72,13 @@ impl Pusher {
         }
     }
 
-    /// These are all apps. Who is here by another one is cut off.
-    pub(crate) fn refresh(&self, apps: Vec<PusherApp>) {
-        let before = std::mem::replace(&mut *self.apps.write().unwrap_or_else(PoisonError::into_inner), apps);
+    /// Reads all apps again. Who is here by another one is cut off.
+    pub(crate) async fn refresh(&self, store: &Store) -> Result<(), StoreError> {
+        let before = self.apps.refresh(|| store.pusher_apps(), std::mem::replace).await?;
         for gone in before.into_iter().filter(|app| self.app(|known| known.id == app.id).is_none()) {
             self.rooms.close_all(gone.id);
         }
+        Ok(())
     }
 
     /// These records were written.
@@ -84,10 +87,12 @@ impl Pusher {
             self.units.tell(save);
             match save {
                 Save::PusherApp(app) => {
-                    self.apps.write().unwrap_or_else(PoisonError::into_inner).push((**app).clone());
+                    let mut apps = self.apps.change();
+                    apps.retain(|known| known.id != app.id);
+                    apps.push((**app).clone());
                 }
                 Save::DeletePusherApp(id) => {
-                    self.apps.write().unwrap_or_else(PoisonError::into_inner).retain(|app| app.id != *id);
+                    self.apps.change().retain(|app| app.id != *id);
                     self.rooms.close_all(*id);
                 }
                 _ => {}
@@ -97,7 +102,7 @@ impl Pusher {
 
     /// An app, by anything of it.
     fn app(&self, is_it: impl Fn(&PusherApp) -> bool) -> Option<PusherApp> {
-        self.apps.read().unwrap_or_else(PoisonError::into_inner).iter().find(|app| is_it(app)).cloned()
+        self.apps.look().iter().find(|app| is_it(app)).cloned()
     }
 }
 

@@ -12,7 +12,7 @@ mod token;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -23,11 +23,13 @@ use motehub_domain::id::{DeviceId, PyaiotKeyId};
 use motehub_domain::pyaiot::Key;
 use motehub_domain::time::{Span, Time};
 use motehub_gateway::hub::ConnectionId;
+use motehub_store::{Store, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::cluster::words::Word;
+use crate::mirror::Mirror;
 use crate::secrets;
 
 pub(crate) use token::KeyFile;
@@ -42,7 +44,7 @@ const TOKENS_KEPT: usize = 10_000;
 /// The keys, and the gateways that are here. Keys are in memory: an original gateway that is answered with an error
 /// because the store is busy never tries again.
 pub(crate) struct Pyaiot {
-    keys: RwLock<Vec<Key>>,
+    keys: Mirror<Vec<Key>>,
     used: Mutex<HashMap<Digest, Time>>,
     links: Mutex<BTreeMap<u64, Arc<Link>>>,
     owners: Mutex<HashMap<DeviceId, ConnectionId>>,
@@ -73,7 +75,7 @@ impl Pyaiot {
     /// With the keys that are kept.
     pub(crate) fn new(keys: Vec<Key>) -> Self {
         Self {
-            keys: RwLock::new(keys),
+            keys: Mirror::new(keys),
             used: Mutex::default(),
             links: Mutex::default(),
             owners: Mutex::default(),
@@ -81,12 +83,15 @@ impl Pyaiot {
         }
     }
 
-    /// These are all keys. Gateways that came in by another one are cut off.
-    pub(crate) fn refresh(&self, keys: Vec<Key>) {
-        let ids: Vec<PyaiotKeyId> = keys.iter().map(|key| key.id).collect();
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
-        let links = self.links();
-        links.values().filter(|link| !ids.contains(&link.key)).for_each(|link| link.revoked.cancel());
+    /// Reads all keys again. Gateways that came in by another one are cut off.
+    pub(crate) async fn refresh(&self, store: &Store) -> Result<(), StoreError> {
+        let take = |keys: &mut Vec<Key>, found| {
+            *keys = found;
+            let links = self.links();
+            let has = |id: PyaiotKeyId| keys.iter().any(|key| key.id == id);
+            links.values().filter(|link| !has(link.key)).for_each(|link| link.revoked.cancel());
+        };
+        self.keys.refresh(|| store.pyaiot_keys(), take).await
     }
 
     /// These records were written.
@@ -94,17 +99,19 @@ impl Pyaiot {
         for save in saved {
             match save {
                 Save::PyaiotKey(key) => {
-                    self.keys.write().unwrap_or_else(PoisonError::into_inner).push((**key).clone());
+                    let mut keys = self.keys.change();
+                    keys.retain(|known| known.id != key.id);
+                    keys.push((**key).clone());
                 }
                 Save::DeletePyaiotKey(id) => {
-                    self.keys.write().unwrap_or_else(PoisonError::into_inner).retain(|key| key.id != *id);
+                    self.keys.change().retain(|key| key.id != *id);
                     self.links()
                         .values()
                         .filter(|link| link.key == *id)
                         .for_each(|link| link.revoked.cancel());
                 }
                 Save::PyaiotKeyUsed(id, at) => {
-                    let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+                    let mut keys = self.keys.change();
                     keys.iter_mut().filter(|key| key.id == *id).for_each(|key| key.last_used_at = Some(*at));
                 }
                 Save::Device(_) => self.links().values().for_each(|link| link.registered.notify_one()),
@@ -115,8 +122,7 @@ impl Pyaiot {
 
     /// How many keys take tokens of any age.
     pub(crate) fn ageless_keys(&self) -> usize {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.iter().filter(|key| key.token_age_max.is_none()).count()
+        self.keys.look().iter().filter(|key| key.token_age_max.is_none()).count()
     }
 
     /// The gateways that are here.
@@ -136,7 +142,7 @@ impl Pyaiot {
     /// Whose token this is, if it is one that may be used now; and what of it is remembered, and until when, if it
     /// serves once.
     fn admitted(&self, token: &str, now: Time) -> Option<(Key, Option<(Digest, Time)>)> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys.look();
         let (key, made_at) = keys.iter().find_map(|key| Some((key.clone(), token::opened(token, key)?)))?;
         drop(keys);
         match key.token_age_max {
@@ -171,7 +177,7 @@ impl Pyaiot {
         let (number, link) = (self.next.fetch_add(1, Ordering::Relaxed), Arc::new(link));
         self.links().insert(number, link.clone());
         // It may have been revoked since the token was looked at.
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys.look();
         if !keys.iter().any(|known| known.id == key.id) {
             link.revoked.cancel();
         }

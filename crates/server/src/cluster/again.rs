@@ -153,8 +153,8 @@ impl App {
     /// Reads again the part of what is in memory that is one question each.
     async fn read_often(&self) -> Result<(), StoreError> {
         self.refresh_elsewhere().await?;
-        self.pyaiot.refresh(self.store.pyaiot_keys().await?);
-        self.pusher.refresh(self.store.pusher_apps().await?);
+        self.pyaiot.refresh(&self.store).await?;
+        self.pusher.refresh(&self.store).await?;
         self.knocks.are_stale();
         Ok(())
     }

@@ -135,8 +135,8 @@ impl App {
                     );
                 }
                 Touched::Task(..) => {}
-                Touched::PyaiotKeys => self.pyaiot.refresh(self.store.pyaiot_keys().await?),
-                Touched::PusherApps => self.pusher.refresh(self.store.pusher_apps().await?),
+                Touched::PyaiotKeys => self.pyaiot.refresh(&self.store).await?,
+                Touched::PusherApps => self.pusher.refresh(&self.store).await?,
                 Touched::Knocks => self.knocks.are_stale(),
             }
         }

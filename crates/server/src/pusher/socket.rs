@@ -48,6 +48,10 @@ pub(super) async fn open(
         let let_in = known.and_then(|app| {
             version(query.as_deref().unwrap_or_default())?;
             let opened = front.app.pusher.rooms.open(app.id, peer, front.app.now())?;
+            // It may have been deleted since it was looked at.
+            if front.app.pusher.app(|known| known.id == app.id).is_none() {
+                front.app.pusher.rooms.close_all(app.id);
+            }
             Ok((app, opened))
         });
         match let_in {
