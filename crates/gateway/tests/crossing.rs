@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use motehub_domain::artifact::Digest;
 use motehub_domain::id::{DeviceId, TokenId};
-use motehub_domain::kept::{Batch, Elsewhere, Principal, Recalled};
+use motehub_domain::kept::{Batch, Elsewhere, Message, Principal, Recalled, Retained};
 use motehub_domain::message::{Downlink, Offer};
 use motehub_domain::shadow::{Refusal as NoShadow, Request, Shadow};
 use motehub_domain::topic::{TopicFilter, TopicRights};
@@ -50,12 +50,36 @@ struct Shared {
     deaf: Mutex<BTreeSet<String>>,
     /// The next session is taken, and the answer to that is lost.
     loses_answer: AtomicBool,
+    /// How often nodes have read to the end what is retained.
+    read_retained: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Shared {
     fn answered<T>(&self, answer: T) -> Result<T, UplinkError> {
         let is_lost = self.loses_answer.swap(false, Ordering::SeqCst);
         (!is_lost).then_some(answer).ok_or_else(|| UplinkError::Unavailable("it is lost".to_owned()))
+    }
+
+    /// A node that nobody hears writes what it retained at a moment.
+    fn retained_at(&self, ms: u64, topic: &str) {
+        let mut batch = Batch::default();
+        let message = Some(Message::plain(topic, b"kept", 0, true));
+        batch.retained.insert(topic.into(), Retained { message, stamp: ms << 10 });
+        let mut disk = self.disk.lock().unwrap();
+        let (fence, _) = disk.starts("unheard");
+        disk.write_as("unheard", fence, &mut batch, BTreeSet::new);
+    }
+
+    /// Waits until a node has read once more what is retained.
+    async fn reads_retained(&self, node: &str) {
+        let times = || self.read_retained.lock().unwrap().get(node).copied();
+        let before = times();
+        let read = async {
+            while times() == before {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(WAIT_MAX, read).await.expect("it was not read");
     }
 }
 
@@ -226,7 +250,11 @@ impl Nodes for Node {
     fn retained_since(&self, stamp: u64) -> Answer<'_, Result<RetainedRows, UplinkError>> {
         let all = self.shared.disk.lock().unwrap().stamps().into_iter();
         let kept = all.filter_map(|(_, retained)| Some((retained.stamp, retained.message?)));
-        ready(Ok(kept.filter(|(of, _)| *of > stamp).collect()))
+        let found: RetainedRows = kept.filter(|(of, _)| *of > stamp).collect();
+        if found.is_empty() {
+            *self.shared.read_retained.lock().unwrap().entry(self.name.clone()).or_default() += 1;
+        }
+        ready(Ok(found))
     }
 }
 
@@ -395,4 +423,22 @@ async fn a_session_that_was_taken_is_there_though_the_answer_was_lost() {
     }
     let mut s = Talker::connect(&b, KEPT).await;
     s.hear("CONNACK ok present").await;
+}
+
+#[tokio::test]
+async fn what_a_node_retained_while_it_was_cut_off_is_read_when_it_is_back() {
+    let shared = Arc::new(Shared::default());
+    shared.retained_at(10_000_000, "x/new");
+    let b = serve(&shared, "b").await;
+    shared.reads_retained("b").await;
+    // It was retained long before that, and is written now that the other node is seen again.
+    shared.retained_at(9_000_000, "x/late");
+    let _a = serve(&shared, "a").await;
+    shared.reads_retained("b").await;
+    let mut s = Talker::connect(&b, "id=s user=app").await;
+    s.hear("CONNACK ok").await;
+    s.say("SUBSCRIBE id=1 x/#:0").await;
+    s.hear("SUBACK id=1 0").await;
+    s.hear("PUBLISH retain x/late kept").await;
+    s.hear("PUBLISH retain x/new kept").await;
 }

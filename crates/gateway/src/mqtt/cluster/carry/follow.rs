@@ -29,6 +29,8 @@ const TIDY_EVERY: Duration = Duration::from_secs(600);
 const GONE_MS: u64 = 3_600_000;
 /// Of what was retained so shortly before it was last read, some may have been on its way: milliseconds.
 const OVERLAP_MS: u64 = 60_000;
+/// How long a node that is back may take to write what it retained while it was cut off.
+const LATE_MAX: Duration = Duration::from_secs(60);
 
 /// Does what the broker wishes, sees who is alive and whether the others can be reached, and inherits. Never ends.
 pub(in crate::mqtt) async fn follow(shared: Arc<Shared>) {
@@ -59,8 +61,12 @@ struct Follow {
     missed: HashMap<String, Instant>,
     inherited_at: Instant,
     tidied_at: Instant,
-    retained_at: Instant,
+    /// When what was retained is read next.
+    retained_due: Instant,
+    /// Up to which stamp it is known.
     retained_until: u64,
+    /// Until when more may come below that.
+    late_until: Instant,
 }
 
 impl Follow {
@@ -73,8 +79,9 @@ impl Follow {
             missed: HashMap::new(),
             inherited_at: Instant::now(),
             tidied_at: Instant::now(),
-            retained_at: Instant::now(),
+            retained_due: Instant::now() + RETAINED_EVERY,
             retained_until: 0,
+            late_until: Instant::now(),
         }
     }
 
@@ -102,7 +109,7 @@ impl Follow {
         } else if wishes.reading {
             self.read(shared, nodes).await?;
             self.read_retained(shared, nodes).await?;
-        } else if self.retained_at.elapsed() >= RETAINED_EVERY {
+        } else if Instant::now() >= self.retained_due {
             self.read_retained(shared, nodes).await?;
         }
         Ok(())
@@ -116,7 +123,8 @@ impl Follow {
     }
 
     async fn read_retained(&mut self, shared: &Arc<Shared>, nodes: &dyn Nodes) -> Result<(), UplinkError> {
-        self.retained_at = Instant::now();
+        self.retained_due = Instant::now() + RETAINED_EVERY;
+        let is_all = Instant::now() >= self.late_until;
         let mut since = self.retained_until;
         loop {
             let found = nodes.retained_since(since).await?;
@@ -129,13 +137,20 @@ impl Follow {
                 }
             });
         }
-        self.retained_until = since.saturating_sub(OVERLAP_MS << 10).max(self.retained_until);
+        if is_all {
+            self.retained_until = since.saturating_sub(OVERLAP_MS << 10).max(self.retained_until);
+        }
         Ok(())
     }
 
     async fn watch(&mut self, shared: &Arc<Shared>, nodes: &dyn Nodes) {
         let mut alive: Vec<Box<str>> = nodes.alive().into_iter().map(Into::into).collect();
         alive.sort_unstable();
+        if alive.iter().any(|node| !self.alive.contains(node)) {
+            // If it was cut off, it writes what it retained meanwhile with the stamps of then.
+            (self.retained_until, self.retained_due) = (0, Instant::now());
+            self.late_until = Instant::now() + LATE_MAX;
+        }
         if alive != self.alive {
             self.alive = alive;
             shared.call_aside(|broker, now, out| broker.set_others(now, &self.alive, out));
