@@ -39,7 +39,7 @@ sql! {
     UPDATE = "update firmware set name = $2, version = $3, platform = $4, build = $5, digest = $6,
         size_bytes = $7, manifest = $8, notes = $9, created_by = $10, created_at = $11, search_key = $12,
         revision = $13 where id = $1 and revision = $13 - 1";
-    DELETE = "delete from firmware where id = $1";
+    DELETE = concat!("delete from firmware where id = $1 and ", used_by!("$1"), " = 0");
     BY_ID = concat!("select ", firmware_select!(), " from firmware f where f.id = $1");
     USED_BY = concat!("select ", used_by!("$1"));
     SAID = concat!(
@@ -78,6 +78,7 @@ pub(crate) fn write(firmware: &Firmware) -> Statement {
     Statement::new(sql, values).guards("firmware").unique("version")
 }
 
+/// Refused as a conflict if devices have come to use it meanwhile.
 pub(crate) fn delete(id: FirmwareId, digest: Digest, transaction: &mut Transaction) {
     transaction.push(Statement::new(DELETE, [Value::id(id)]).guards("firmware"));
     artifact::drop_unused(digest, transaction);

@@ -72,7 +72,7 @@ pub(crate) fn answer(
     tokio::spawn(async move {
         let _place = place;
         let mut look = Look {
-            blocks: dashboard.document.blocks.clone(),
+            blocks: Vec::new(),
             dashboard,
             pass,
             events,
@@ -127,6 +127,10 @@ struct Over;
 impl Look {
     async fn serve(&mut self) -> Result<(), Over> {
         let mut news = self.app.live.subscribe();
+        // It may have been saved between the request and this.
+        let saved = self.app.store.dashboard(self.dashboard.id).await.map_err(|_| Over)?;
+        self.dashboard = saved.ok_or(Over)?;
+        self.blocks.clone_from(&self.dashboard.document.blocks);
         self.rebind().await?;
         for index in 0..self.blocks.len() {
             let data = self.look_at(index).await?;
