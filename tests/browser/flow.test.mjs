@@ -44,7 +44,9 @@ async function isReady(name) {
 }
 
 const step = (id) => page.locator(`.svelte-flow__node[data-id="${id}"]`);
-const wires = () => page.locator('.svelte-flow__edge');
+/** Waits until so many wires are drawn. */
+const wires = (count) =>
+  page.waitForFunction((count) => document.querySelectorAll('.svelte-flow__edge').length === count, count);
 const canvas = () => page.locator('.canvas');
 const palette = (name) => button(`Add ${name}`);
 const panel = () => page.getByRole('complementary', { name: 'Settings' });

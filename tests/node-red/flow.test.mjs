@@ -126,8 +126,11 @@ test('a drawing that cannot be is refused at the step that is meant', async () =
   const status = await red.status('th', ({ fill, text }) => fill === 'red' && text !== 'not deployed');
   assert.match(status.text, /co2/);
   assert.equal((await flow()).deployed, 2, 'what ran goes on');
+  const mark = red.messages.length;
   await red.deploy(drawing(-100), 'nodes');
   await red.status('th', isPlaced);
+  // Boards run it, and no longer the one before.
+  await red.message('seen', (value) => value === true, mark);
 });
 
 test('Node-RED is stopped, and the flow goes on on the boards', async () => {
