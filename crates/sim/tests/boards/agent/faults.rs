@@ -3,7 +3,7 @@
 use motehub_sim::nodemcu::{BoardConfig, Fact, FleetConfig, Order};
 use serde_json::Value;
 
-use super::{DEVICE, Rig, digest, install, offer_of};
+use super::{DEVICE, Rig, SPIN_MAX_MS, digest, install, offer_of};
 use crate::hub::{CHIP, Fault, Hub, Watched};
 
 const GOOD: &str = "print('good')";
@@ -85,7 +85,12 @@ async fn three_crashes_lead_to_safe_mode_and_back_to_the_good_script() {
     let mut rigs = tokio::task::JoinSet::new();
     for (script, said, trace) in CRASHES {
         rigs.spawn(async move {
-            let mut rig = Rig::start(Some(GOOD)).await;
+            let change = |config: &mut FleetConfig| {
+                if said.contains("watchdog") {
+                    config.watchdog_ms = SPIN_MAX_MS;
+                }
+            };
+            let mut rig = Rig::with(Some(GOOD), change).await;
             rig.printed("good").await;
             rig.forget();
             rig.offer(script, Fault::None);

@@ -3,7 +3,7 @@
 use motehub_sim::nodemcu::{Fact, Order};
 use serde_json::Value;
 
-use super::{DEVICE, Rig, digest};
+use super::{DEVICE, Rig, SPIN_MAX_MS, digest};
 use crate::hub::{CHIP, Fault};
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn commands_run_once_and_are_answered() {
         motehub.on_command('long', function() return ('x'):rep(5000) end)
         motehub.on_command('odd', function() return print end)
         motehub.on_command('hang', function() while true do end end)";
-    let mut rig = Rig::start(Some(script)).await;
+    let mut rig = Rig::with(Some(script), |config| config.watchdog_ms = SPIN_MAX_MS).await;
     assert!(rig.message("/announce", "").await.contains("led"), "the announce lists commands");
     let cases = [
         (r#"{"id":"a1","name":"led","args":{"on":true},"ttl":30}"#, r#""runs":1"#),
