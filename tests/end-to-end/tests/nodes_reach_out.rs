@@ -8,7 +8,7 @@ use end_to_end::{Api, Fleet, Nodes, Session, flow_over_two, own_address, until, 
 use serde_json::{Value, json};
 
 /// How long a killed node may be missed.
-const TAKEN_OVER_MAX: Duration = Duration::from_secs(20);
+const TAKEN_OVER_MAX: Duration = Duration::from_secs(40);
 /// The port of virtual boards with ESP-FIRMWARE.
 const PORT: &str = "18081";
 const SENSORS: usize = 10;
@@ -217,12 +217,14 @@ fn a_flow_over_boards_and_topics_at_two_nodes_goes_on_when_one_dies() {
     // Deployed at the node that does not run it.
     let runs = holder(&hub, 0, "flows");
     let id = hub.nodes[1 - runs].api.deploy_flow(&flow);
-    let dry = hub.nodes[1 - runs].api.post(&format!("/flows/{id}/dry-run"), &json!({}));
-    let other = hub.nodes[runs].api.post(&format!("/flows/{id}/dry-run"), &json!({}));
-    assert_eq!(dry["steps"], other["steps"], "a plan is the same at every node");
+    let plan = |node: usize| {
+        let path = format!("/flows/{id}/dry-run");
+        let (status, plan) = hub.nodes[node].api.call("POST", &path, Some(&json!({})));
+        (status == 200).then(|| plan["steps"].clone())
+    };
+    // Boards are away for a moment while they take their program.
+    until("a plan is the same at every node", || (plan(0)? == plan(1)?).then_some(()));
     echoes(&hub, &[0, 1], 1);
-    let [sensed, _] = [0, 1].map(|node| passed(&hub, node, &id));
-    assert!(sensed.iter().all(|count| *count > 0), "{sensed:?}");
     flows_sensed(&hub, 0, &id);
     flows_sensed(&hub, 1, &id);
 
