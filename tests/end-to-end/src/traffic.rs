@@ -12,8 +12,10 @@ use crate::wait::{until_within, waited};
 
 /// How often a number is said.
 const EVERY: Duration = Duration::from_millis(20);
-/// After so long a silence the broker is asked whether it is there, and has as long for its answer.
+/// After so long a silence the broker is asked whether it is there.
 const SILENCE: Duration = Duration::from_secs(3);
+/// So many silences long it may take to answer.
+const ANSWER_SILENCES_MAX: u32 = 3;
 /// So many numbers may be on their way: fewer than may wait for a session.
 const AHEAD_MAX: u64 = 300;
 /// How long the last number may be on its way, and how long something may come behind it.
@@ -138,12 +140,13 @@ impl Way {
 
 /// Asks at a silence; an error if it asks in vain, or was silent too long.
 struct Pulse {
-    is_asked: bool,
+    /// Silences since the broker was asked; none if it has answered.
+    asked: Option<u32>,
     silences: u32,
 }
 
 impl Pulse {
-    const START: Self = Self { is_asked: false, silences: 0 };
+    const START: Self = Self { asked: None, silences: 0 };
 
     /// The next packet that is no answer to a ping; `None` at a silence.
     fn packet(
@@ -154,7 +157,7 @@ impl Pulse {
     ) -> io::Result<Option<(u8, Vec<u8>)>> {
         match link.packet() {
             Ok((0xd0, _)) => {
-                self.is_asked = false;
+                self.asked = None;
                 Ok(None)
             }
             Ok(packet) => {
@@ -162,7 +165,11 @@ impl Pulse {
                 Ok(Some(packet))
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                if self.is_asked {
+                if let Some(since) = &mut self.asked {
+                    *since += 1;
+                    if *since < ANSWER_SILENCES_MAX {
+                        return Ok(None);
+                    }
                     numbers.unanswered.fetch_add(1, Ordering::SeqCst);
                     return Err(error);
                 }
@@ -170,7 +177,7 @@ impl Pulse {
                 if self.silences > way.silences_max {
                     return Err(error);
                 }
-                self.is_asked = true;
+                self.asked = Some(0);
                 link.send(0xc0, &[])?;
                 Ok(None)
             }

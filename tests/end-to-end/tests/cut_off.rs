@@ -19,9 +19,11 @@ const CUT: Duration = Duration::from_secs(60);
 /// For so long a server is away, or a node.
 const AWAY: Duration = Duration::from_secs(30);
 /// Within this a node says that something is wrong.
-const NOTICED_WITHIN: Duration = Duration::from_secs(10);
+const NOTICED_WITHIN: Duration = Duration::from_secs(20);
+/// Within this the other node goes on, with all the work.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
 /// Within this after its end all is as before.
-const RECOVERED_WITHIN: Duration = Duration::from_secs(15);
+const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
 /// How many kinds of work one node does for all that calls no boards and has no activity file.
 const WORKS: usize = 7;
 /// Devices that measure at each node, and how often.
@@ -328,15 +330,13 @@ fn cut_off(codes: &[&str], pulled: impl Fn(&Place) -> Vec<&Cable>) {
     assert!(status < 300, "{status} {answer}");
     let is_off_store = codes.contains(&"store_away");
     let first = place.node(1);
-    until_within(Duration::from_secs(15), "the other one goes on", || {
-        (work.wish(first) == 200).then_some(())
-    });
+    until_within(TAKEN_OVER_WITHIN, "the other one goes on", || (work.wish(first) == 200).then_some(()));
     if is_off_store {
         until_within(Duration::from_secs(45), "nobody knows of its devices", || is_online(false));
         assert_eq!(work.wish(place.node(0)), 503);
         let other = Session::connect(&mqtt, false, "other", &secret);
         assert!(other.is_err(), "nobody is let in who cannot be looked up");
-        until_within(Duration::from_secs(15), "the other one does all the work", || {
+        until_within(TAKEN_OVER_WITHIN, "the other one does all the work", || {
             let nodes = first.api.get("/nodes");
             let does = |name: &str| {
                 let node = nodes["items"].as_array()?.iter().find(|node| node["name"] == name)?;
@@ -390,9 +390,7 @@ fn a_node_that_slept_notices_that_others_do_its_work() {
     for _ in 0..2 {
         signal("-STOP");
         let other = place.node(1);
-        until_within(Duration::from_secs(15), "the other one goes on", || {
-            (work.wish(other) == 200).then_some(())
-        });
+        until_within(TAKEN_OVER_WITHIN, "the other one goes on", || (work.wish(other) == 200).then_some(()));
         stays(AWAY, "the other one goes on", || work.wish(other) == 200);
         signal("-CONT");
         recovers(&place, &work);
