@@ -29,7 +29,10 @@ export type LiveListener = {
   flow?: (flow: FlowFrame) => void;
   /** So many unknown devices wait for a decision. */
   inbox?: (waiting: number) => void;
-  /** The link was lost and is back. Changes that were missed are told; what else is told here was not, and is loaded. */
+  /**
+   * The link is there, at last or again. Changes that were missed are told; what else is told here was not, and is
+   * loaded.
+   */
   back?: () => void;
   /** Too much was missed, or the link was new: what is shown must be loaded again. */
   resync?: () => void;
@@ -42,9 +45,8 @@ const watches = new Map<symbol, string[]>();
 let followed: string | null = null;
 let link: Link | null = null;
 let position: Position = { seq: null, hub: null };
-/** The first attempt failed: what pages loaded meanwhile may be old when the link is there at last. */
-let wasLate = false;
-let wasLost = false;
+/** Nothing was heard yet since the link was opened. */
+let isSilent = true;
 let attempt = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 let wanted = false;
@@ -54,7 +56,7 @@ export function connectLive(): void {
   if (wanted) return;
   wanted = true;
   position = { seq: null, hub: null };
-  wasLate = wasLost = false;
+  isSilent = true;
   attempt = 0;
   liveState.set('connecting');
   open();
@@ -99,8 +101,6 @@ export function followFlow(flow: string): () => void {
 function open(): void {
   link = openLink(pathAfter(position.seq), {
     onopen: () => {
-      attempt = 0;
-      liveState.set('live');
       sendWatch();
       if (followed !== null) sendFollow();
     },
@@ -111,10 +111,17 @@ function open(): void {
 
 function receive(text: string): void {
   const reading = readFrame(text, position);
-  const meaning = wasLate && reading.meaning.kind === 'hello' ? { kind: 'resync' as const } : reading.meaning;
+  // What pages loaded before the first link may be older than where that begins.
+  const isOld = position.seq === null && reading.meaning.kind === 'hello';
+  const meaning = isOld ? { kind: 'resync' as const } : reading.meaning;
   position = reading.position;
-  const isBack = wasLost;
-  wasLate = wasLost = false;
+  const isBack = isSilent;
+  isSilent = false;
+  if (isBack) {
+    // The hub tells what happens only from its first frame on.
+    attempt = 0;
+    liveState.set('live');
+  }
   for (const listener of [...listeners]) {
     if (isBack) listener.back?.();
     if (meaning.kind === 'changes' && meaning.changes.length > 0) listener.changes?.(meaning.changes);
@@ -131,8 +138,7 @@ function reconnectLater(): void {
   link = null;
   if (!wanted) return;
   liveState.set('reconnecting');
-  wasLost = true;
-  wasLate = position.seq === null;
+  isSilent = true;
   timer = setTimeout(open, waitBefore(attempt, Math.random()));
   attempt += 1;
   // A WebSocket does not tell why it was refused; a plain request does, and leads to the login if need be.
