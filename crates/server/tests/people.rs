@@ -342,8 +342,9 @@ async fn a_token_works_until_it_expires_or_is_revoked() {
     assert_eq!(
         me,
         json!({ "name": "short", "role": "viewer", "kind": "token", "must_change_password": false,
-            "csrf": "" })
+            "csrf": "", "seq": me["seq"] })
     );
+    assert!(me["seq"].is_i64(), "{me}");
     let items = hub.get("/tokens", &ada).await.json()["items"].clone();
     assert_eq!(items[1]["expires_at"], "2027-01-15T09:00:00.000Z");
     assert_eq!(items[1]["last_used_at"], "2027-01-15T08:00:00.000Z");

@@ -52,10 +52,11 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 let wanted = false;
 let watchSoon = false;
 
-export function connectLive(): void {
+/** Tells all that happens after this change, so that no page is older than it: they are loaded from now on. */
+export function connectLive(seq: number | null): void {
   if (wanted) return;
   wanted = true;
-  position = { seq: null, hub: null };
+  position = { seq, hub: null };
   isSilent = true;
   attempt = 0;
   liveState.set('connecting');

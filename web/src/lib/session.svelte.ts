@@ -39,7 +39,7 @@ export function enter(caller: Me): void {
     return;
   }
   door = { kind: 'in' };
-  connectLive();
+  connectLive(caller.seq ?? null);
 }
 
 export function leave(expired: boolean): void {

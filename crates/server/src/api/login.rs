@@ -83,6 +83,10 @@ pub(crate) struct Me {
     must_change_password: bool,
     /// What changing requests with the cookie repeat in the header `X-CSRF-Token`; empty for tokens.
     csrf: String,
+    /// The place of the newest change that was told so far: a live connection after it tells all that happens to what
+    /// is loaded from now on. Customers have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<i64>,
 }
 
 /// How a caller comes in.
@@ -133,7 +137,7 @@ pub(crate) async fn setup(
     let user = made.await?;
     *app.setup.lock().unwrap_or_else(PoisonError::into_inner) = None;
     tracing::info!(name = user.name, "the first administrator was made");
-    Ok(entered(&user, login.csrf, &secret, &headers))
+    Ok(entered(&app, &user, login.csrf, &secret, &headers))
 }
 
 /// Logs in with name and password.
@@ -170,7 +174,7 @@ pub(crate) async fn login(
     let user = logged_in.await?.ok_or_else(bad_login)?;
     succeeded(&app, ticket);
     metrics::counter!("motehub_logins_total", "outcome" => "succeeded").increment(1);
-    Ok(entered(&user, login.csrf, &secret, &headers))
+    Ok(entered(&app, &user, login.csrf, &secret, &headers))
 }
 
 /// Ends this login.
@@ -202,12 +206,13 @@ pub(crate) async fn logout_everywhere(
 /// Who the caller is and may do.
 #[utoipa::path(get, path = "/api/v1/me", tag = "login",
     responses((status = 200, body = Me), (status = 401, body = Problem)))]
-pub(crate) async fn me(Extension(caller): Extension<Caller>) -> axum::Json<Me> {
+pub(crate) async fn me(State(app): State<App>, Extension(caller): Extension<Caller>) -> axum::Json<Me> {
+    let seq = caller.role.is_staff().then(|| app.live.last_seq());
     let (kind, must_change_password, csrf) = match caller.proof {
         Proof::Login { csrf, must_change_password, .. } => (MeKind::User, must_change_password, csrf),
         Proof::Token => (MeKind::Token, false, String::new()),
     };
-    axum::Json(Me { name: caller.name, role: caller.role.into(), kind, must_change_password, csrf })
+    axum::Json(Me { name: caller.name, role: caller.role.into(), kind, must_change_password, csrf, seq })
 }
 
 /// Changes the caller's password and ends the caller's other logins.
@@ -314,7 +319,7 @@ fn address(peer: SocketAddr) -> String {
     IpAddr::to_canonical(&peer.ip()).to_string()
 }
 
-fn entered(user: &User, csrf: String, secret: &str, headers: &HeaderMap) -> Response {
+fn entered(app: &App, user: &User, csrf: String, secret: &str, headers: &HeaderMap) -> Response {
     let must_change_password = user.must_change_password;
     let me = Me {
         name: user.name.clone(),
@@ -322,6 +327,7 @@ fn entered(user: &User, csrf: String, secret: &str, headers: &HeaderMap) -> Resp
         kind: MeKind::User,
         must_change_password,
         csrf,
+        seq: user.role.is_staff().then(|| app.live.last_seq()),
     };
     with_cookie(axum::Json(me).into_response(), secret, LOGIN_AGE_MAX.0 / 1000, headers)
 }

@@ -52,6 +52,16 @@ async fn changes_come_in_their_order_each_once() {
 }
 
 #[tokio::test]
+async fn what_happens_between_a_page_and_its_link_is_told() {
+    let hub = Hub::start().await;
+    let seq = hub.get("/me").await.json()["seq"].as_i64().unwrap();
+    let (lamp, _) = hub.board("Lamp", 1, &[]).await;
+    let mut reader = open(&hub, &format!("?after={seq}")).await;
+    assert!(reader.next().await.unwrap()["hello"]["seq"].as_i64() >= Some(seq));
+    while !reader.next().await.unwrap()["changes"].to_string().contains(&lamp) {}
+}
+
+#[tokio::test]
 async fn who_comes_back_gets_what_was_missed_or_is_told_to_load_again() {
     let hub = Hub::start().await;
     let (lamp, _) = hub.board("Lamp", 1, &[]).await;

@@ -4872,6 +4872,12 @@ export interface components {
             name: string;
             /** @description What the caller may do. */
             role: components["schemas"]["Role"];
+            /**
+             * Format: int64
+             * @description The place of the newest change that was told so far: a live connection after it tells all that happens to what
+             *     is loaded from now on. Customers have none.
+             */
+            seq?: number | null;
         };
         /**
          * @description How a caller comes in.

@@ -58,5 +58,5 @@ pub(crate) async fn sign_up(
         Ok((user, signed_up.and(got)))
     });
     let user = made.await?;
-    Ok(entered(&user, login.csrf, &secret, &headers))
+    Ok(entered(&app, &user, login.csrf, &secret, &headers))
 }
