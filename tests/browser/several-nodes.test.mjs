@@ -23,7 +23,7 @@ import {
 const KILLS = 10;
 /** Points that are stored before a node dies, and while pages look for another one. */
 const MEASURED = 5;
-/** Within this pages are live again: as a rule, after a node was killed. */
+/** Within this pages are live again; as a rule, when nodes are killed one after the other. */
 const BACK_MS = { killed: 15_000, vanished: 60_000 };
 const TITLE = 'Live number';
 let device;
