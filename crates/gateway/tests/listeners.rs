@@ -345,7 +345,7 @@ async fn a_shutdown_acknowledges_what_is_stored_and_says_good_bye() {
     device.hear("PUBACK id=1").await;
     device.hear("DISCONNECT 0x8b").await;
     device.hear("(closed)").await;
-    timeout(Duration::from_secs(3), house.running).await.expect("the gateway did not end").unwrap();
+    timeout(WAIT_MAX, house.running).await.expect("the gateway did not end").unwrap();
     house.hub.hears("detached 1", 1).await;
     house.hub.hears("detached 2", 1).await;
     assert!(TcpStream::connect(house.addresses.tcp.unwrap()).await.is_err());
@@ -360,7 +360,7 @@ async fn a_shutdown_does_not_wait_for_a_store_that_hangs() {
     device.say("PINGREQ").await;
     device.hear("PINGRESP").await;
     house.shutdown.cancel();
-    timeout(Duration::from_secs(4), house.running).await.expect("the gateway did not end").unwrap();
+    timeout(WAIT_MAX, house.running).await.expect("the gateway did not end").unwrap();
     device.hear("(closed)").await;
 }
 
