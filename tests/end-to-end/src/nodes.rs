@@ -15,9 +15,13 @@ use crate::wait::until;
 const BALANCER: &str = "127.0.0.2";
 /// The names and addresses of nodes in the example.
 const EXAMPLE: [(&str, &str); 3] = [("one", "10.0.0.11"), ("two", "10.0.0.12"), ("three", "10.0.0.13")];
+/// Tries to get addresses that are still free when the balancer takes them.
+const TRIES: usize = 5;
 
 /// Running nodes. Dropping it ends everything.
 pub struct Nodes {
+    // It ends first.
+    _balancer: Balancer,
     /// Where all of them keep everything.
     pub postgres: Postgres,
     /// The bus between them.
@@ -30,7 +34,6 @@ pub struct Nodes {
     pub http: String,
     /// Where the balancer takes MQTT.
     pub mqtt: String,
-    balancer: Child,
     _folder: TempDir,
 }
 
@@ -63,16 +66,9 @@ impl Nodes {
             });
             nodes.push(Hub::one_of(data, &arguments, token.as_deref()));
         }
-        let (http, mqtt) = (free(), free());
-        let settings = balancer(&http, &mqtt, &nodes);
-        let file = folder.path().join("haproxy.cfg");
-        std::fs::write(&file, settings).expect("it is written");
-        let balancer = Command::new("haproxy").arg("-db").arg("-f").arg(&file).stdin(Stdio::null()).spawn();
-        let balancer = balancer.expect("haproxy; xtask/setup.sh test installs it");
+        let (balancer, http, mqtt) = Balancer::start(folder.path(), &nodes);
         let api = Api { base: format!("http://{http}"), token: nodes[0].api.token.clone() };
-        let nodes = Self { postgres, nats, nodes, api, http, mqtt, balancer, _folder: folder };
-        until("the balancer finds a node", || (nodes.try_get("/healthz") == Some(200)).then_some(()));
-        nodes
+        Self { _balancer: balancer, postgres, nats, nodes, api, http, mqtt, _folder: folder }
     }
 
     /// The node that does a work, by its number, as one of them sees it.
@@ -94,22 +90,55 @@ impl Nodes {
 
     /// What a path answers through the balancer; none if there is no answer.
     pub fn try_get(&self, path: &str) -> Option<u16> {
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(std::time::Duration::from_secs(5)))
-            .build()
-            .into();
-        let token = format!("Bearer {}", self.api.token);
-        let url = format!("{}{path}", self.api.base);
-        agent.get(url).header("Authorization", token).call().ok().map(|answer| answer.status().as_u16())
+        status(&format!("{}{path}", self.api.base), &self.api.token)
     }
 }
 
-impl Drop for Nodes {
-    fn drop(&mut self) {
-        let _ = self.balancer.kill();
-        let _ = self.balancer.wait();
+/// A running HAProxy. Dropping it ends it.
+struct Balancer(Child);
+
+impl Balancer {
+    /// One that has found a node; where it takes HTTP and MQTT.
+    fn start(folder: &Path, nodes: &[Hub]) -> (Self, String, String) {
+        let file = folder.join("haproxy.cfg");
+        for _ in 0..TRIES {
+            let (http, mqtt) = (free(), free());
+            std::fs::write(&file, settings(&http, &mqtt, nodes)).expect("it is written");
+            let child = Command::new("haproxy").arg("-db").arg("-f").arg(&file).stdin(Stdio::null()).spawn();
+            let mut balancer = Self(child.expect("haproxy; xtask/setup.sh test installs it"));
+            let health = format!("http://{http}/healthz");
+            // It ends by itself if somebody took one of its addresses meanwhile.
+            let is_there = until("the balancer finds a node", || {
+                let status = status(&health, &nodes[0].api.token);
+                match balancer.0.try_wait().expect("its state") {
+                    Some(_) => Some(false),
+                    None => (status == Some(200)).then_some(true),
+                }
+            });
+            if is_there {
+                return (balancer, http, mqtt);
+            }
+        }
+        panic!("the balancer does not start");
     }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a URL answers; none if there is no answer.
+fn status(url: &str, token: &str) -> Option<u16> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(std::time::Duration::from_secs(5)))
+        .build()
+        .into();
+    let answer = agent.get(url).header("Authorization", format!("Bearer {token}")).call();
+    answer.ok().map(|answer| answer.status().as_u16())
 }
 
 /// Gives a node the keys of the first one, as the guide has it.
@@ -130,7 +159,7 @@ fn free() -> String {
 }
 
 /// The settings of the example, with these addresses in place of its own and without what is not here.
-fn balancer(http: &str, mqtt: &str, nodes: &[Hub]) -> String {
+fn settings(http: &str, mqtt: &str, nodes: &[Hub]) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/scale-out/haproxy.cfg");
     let example = std::fs::read_to_string(path).expect("the example");
     let (example, _) = example.split_once("# TLS of devices").expect("its last part");
@@ -154,8 +183,8 @@ fn balancer(http: &str, mqtt: &str, nodes: &[Hub]) -> String {
         }
     }
     settings
-        // So that it needs no more open files than a test may have.
-        .replace("maxconn 50000", "maxconn 6000")
+        // So that it needs no more open files than a test may have, and shares no port with another balancer.
+        .replace("maxconn 50000", "maxconn 6000\n    noreuseport")
         .replace("bind :8080", &format!("bind {http}"))
         .replace("bind :1883", &format!("bind {mqtt}"))
         .replace("default-server check", &format!("source {BALANCER}\n    default-server check"))

@@ -1,7 +1,7 @@
 //! NATS: the bus between nodes.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -9,6 +9,11 @@ use std::time::{Duration, Instant};
 
 /// How long a server may take to listen.
 const START_MAX: Duration = Duration::from_secs(20);
+/// Tries to get a port that is still free when the server takes it.
+const TRIES: usize = 5;
+/// What it says when it listens, and when it cannot and ends.
+const READY: &str = "Server is ready";
+const GIVES_UP: &str = "[FTL]";
 /// Starts the server and stops it when its own standard input ends, as it does when the test process is gone.
 const WATCH: &str = r#""$@" >"$LOG" 2>&1 &
 trap '' INT TERM HUP
@@ -39,14 +44,18 @@ impl Nats {
 
     /// The same in a folder where files that its settings name already are.
     pub fn start_in(folder: tempfile::TempDir, settings: &str) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = free.expect("a free port").port();
         let settings = settings.replace("{folder}", &folder.path().to_string_lossy());
-        let text = format!("listen: \"127.0.0.1:{port}\"\n{settings}\n");
-        fs::write(folder.path().join("nats.conf"), text).expect("its settings");
-        let nats = Self { folder, port, watcher: Mutex::new(None) };
-        nats.start_again();
-        nats
+        let mut nats = Self { folder, port: 0, watcher: Mutex::new(None) };
+        for _ in 0..TRIES {
+            let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+            nats.port = free.expect("a free port").port();
+            let text = format!("listen: \"127.0.0.1:{}\"\n{settings}\n", nats.port);
+            fs::write(nats.folder.path().join("nats.conf"), text).expect("its settings");
+            if nats.try_start() {
+                return nats;
+            }
+        }
+        panic!("NATS does not start: {}", nats.said());
     }
 
     /// Where it is, such as `nats://127.0.0.1:4222`.
@@ -80,7 +89,17 @@ impl Nats {
 
     /// Starts it again on its port, after [`Nats::kill`]; what it was told before is forgotten.
     pub fn start_again(&self) {
-        let log = self.folder.path().join("log");
+        // Its port may be somebody else's for a moment.
+        let is_started = (0..TRIES).any(|_| self.try_start());
+        assert!(is_started, "NATS does not start: {}", self.said());
+    }
+
+    /// Starts it on its port; false if that is taken.
+    fn try_start(&self) -> bool {
+        self.kill();
+        let log = self.log();
+        // What it said before is not what it says now.
+        drop(fs::remove_file(&log));
         let watcher = Command::new("sh")
             .args(["-c", WATCH, "sh"])
             .arg(program())
@@ -93,11 +112,22 @@ impl Nats {
             .spawn();
         *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(watcher.expect("a shell"));
         let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            let said = || fs::read_to_string(&log).unwrap_or_default();
-            assert!(begun.elapsed() < START_MAX, "NATS does not start: {}", said());
+        loop {
+            let said = self.said();
+            if said.contains(READY) || said.contains(GIVES_UP) {
+                return said.contains(READY);
+            }
+            assert!(begun.elapsed() < START_MAX, "NATS does not start: {said}");
             std::thread::yield_now();
         }
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 }
 
