@@ -10,6 +10,8 @@ mod far;
 mod live;
 mod outcome;
 pub(crate) mod replay;
+#[cfg(test)]
+mod tests;
 mod troubles;
 
 use std::collections::BTreeSet;
@@ -293,11 +295,18 @@ impl Rules {
         }
     }
 
-    /// The rules that are on want this.
-    fn want(&self, wants: Option<Wants>) {
+    /// The rules that are on want this; whether that is more than was kept until now.
+    fn want(&self, wants: Option<Wants>) -> bool {
         let mut intake = self.intake();
-        intake.is_on = wants.is_some();
-        intake.wants = wants.unwrap_or_default();
+        let (is_on, wants) = (wants.is_some(), wants.unwrap_or_default());
+        let mut all = intake.wants.clone();
+        join(&mut all, &wants);
+        let is_more = (is_on && !intake.is_on) || all != intake.wants;
+        // A rule was written while they were read: what it wants stays until they are read again.
+        let is_old = intake.rules_changed;
+        intake.is_on = is_on || (is_old && intake.is_on);
+        intake.wants = if is_old { all } else { wants };
+        is_more
     }
 }
 

@@ -157,7 +157,7 @@ impl Teller {
             let mut wants = Wants::default();
             rules.iter().for_each(|rule| join(&mut wants, &rule.meaning.wants));
             // What was taken before rules wanted it was not kept.
-            is_behind |= app.rules.want_more((!rules.is_empty()).then_some(wants));
+            is_behind |= app.rules.want((!rules.is_empty()).then_some(wants));
             self.loaded_at = Some(Instant::now());
         }
         let me = app.cluster.me();
@@ -266,14 +266,5 @@ impl Rules {
     fn wants(&self) -> String {
         let text = format!("{:?}", self.intake().wants);
         secrets::digest(text).to_string()
-    }
-
-    /// The rules that are on want this; whether that is more than before.
-    fn want_more(&self, wants: Option<Wants>) -> bool {
-        let mut intake = self.intake();
-        let before = std::mem::take(&mut intake.wants);
-        intake.is_on = wants.is_some();
-        intake.wants = wants.unwrap_or_default();
-        intake.wants != before
     }
 }

@@ -171,7 +171,7 @@ impl Worker {
     async fn round(&mut self) -> Result<Time, Failure> {
         let far = self.app.rules.far(&self.app);
         let taken = self.app.rules.take(self.app.now(), &far);
-        let Taken { until, signals, is_behind, rules_changed, devices_changed, next } = taken;
+        let Taken { until, signals, mut is_behind, rules_changed, devices_changed, next } = taken;
         if devices_changed && !self.rules.is_empty() {
             self.reload_at.get_or_insert(self.app.now() + RELOAD_AFTER);
         }
@@ -179,7 +179,7 @@ impl Worker {
         let is_time = self.reload_at.is_some_and(|at| at <= self.app.now());
         if rules_changed || is_time || (!knows_all && !self.rules.is_empty()) {
             self.reload_at = None;
-            self.reload(rules_changed).await?;
+            is_behind |= self.reload(rules_changed).await?;
         }
         if is_behind {
             self.catch_up(until).await?;

@@ -16,8 +16,8 @@ use crate::rules::join;
 const WAITING_MAX: usize = 500_000;
 
 impl Worker {
-    /// Reads the rules that are on, and their devices.
-    pub(super) async fn reload(&mut self, rules_changed: bool) -> Result<(), Failure> {
+    /// Reads the rules that are on, and their devices; whether not all that they want was kept until now.
+    pub(super) async fn reload(&mut self, rules_changed: bool) -> Result<bool, Failure> {
         let app = self.app.clone();
         let rules: Vec<Rule> = app.store.rules().await?.into_iter().filter(Rule::is_enabled).collect();
         self.facts = match rules.is_empty() {
@@ -37,7 +37,10 @@ impl Worker {
             join(&mut wants, &rule.meaning.wants);
             self.rules.insert(rule.id, On { rule, members });
         }
-        app.rules.want((!self.rules.is_empty()).then(|| wants.clone()));
+        let is_behind = app.rules.want((!self.rules.is_empty()).then(|| wants.clone()));
+        if is_behind {
+            app.rules.intake().fall_behind();
+        }
         // What is known of devices is read again where a rule wants more of them, or they are others now.
         if self.wants != wants {
             self.known.clear();
@@ -57,7 +60,7 @@ impl Worker {
             self.stored = self.app.store.rule_states().await?;
         }
         self.wait_for_times();
-        Ok(())
+        Ok(is_behind)
     }
 
     /// The rules that do something else than before, or begin anew.
