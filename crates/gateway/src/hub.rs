@@ -5,6 +5,7 @@
 //! is sent only then. Calls are per batch, not per message, so a boxed future is cheap.
 
 mod nodes;
+mod shown;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 use crate::http::Lent;
 
 pub use nodes::{Moved, Nodes, Owned, PassedRows, RetainedRows};
+pub(crate) use shown::Shown;
 
 /// What the hub answers, some time later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -74,6 +76,12 @@ pub trait Hub: Send + Sync + 'static {
 
     /// A connection is over. The device is offline if no other connection of it is attached.
     fn detach(&self, connection: ConnectionId) -> Answer<'_, ()>;
+
+    /// How often connections of somebody were ended since the start. If that is more than before somebody was looked
+    /// up, it may have been meant for them.
+    fn endings(&self) -> u64 {
+        0
+    }
 
     /// A device hears downlinks from now on: what waits for it is recomputed from stored state and sent to its
     /// connections. Called after [`Hub::attach`], whenever the device subscribes, polls anew or opens a socket.

@@ -389,9 +389,10 @@ async fn connections_beyond_the_limit_are_closed_and_places_come_back() {
 
 /// A light on a listener for Mongoose OS with this pace; and who listens.
 async fn lit(
+    hub: Recorder,
     pace: http::Pace,
 ) -> (Arc<Recorder>, WebSocketStream<MaybeTlsStream<TcpStream>>, CancellationToken) {
-    let hub = Arc::new(Recorder::default());
+    let hub = Arc::new(hub);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -411,6 +412,7 @@ async fn a_light_that_does_not_answer_to_pings_is_given_up_and_one_that_does_is_
     let usual = http::Pace::default();
     assert_eq!((usual.ping_every.as_secs(), usual.silence_max.as_secs()), (30, 90));
     let pace = http::Pace { ping_every: usual.ping_every / 10, silence_max: usual.silence_max / 10 };
+    let lit = |pace| lit(Recorder::default(), pace);
     let (talks, silent) = tokio::join!(lit(pace), lit(pace));
     let answering = async {
         let (hub, mut light, shutdown) = talks;
@@ -435,4 +437,14 @@ async fn a_light_that_does_not_answer_to_pings_is_given_up_and_one_that_does_is_
         shutdown.cancel();
     };
     tokio::join!(answering, falling);
+}
+
+#[tokio::test]
+async fn a_light_whose_token_is_revoked_while_it_comes_in_is_closed() {
+    let (hub, mut light, shutdown) = lit(Recorder::closing(), http::Pace::default()).await;
+    hub.hears_of("detached").await;
+    while let Some(Ok(message)) = timeout(WAIT_MAX, light.next()).await.expect("it is open") {
+        assert!(!message.is_ping(), "{message:?}");
+    }
+    shutdown.cancel();
 }

@@ -127,6 +127,10 @@ impl Hub for App {
         Box::pin(std::future::ready(()))
     }
 
+    fn endings(&self) -> u64 {
+        self.connections.endings()
+    }
+
     fn listens(&self, device: DeviceId) -> Answer<'_, ()> {
         Box::pin(self.tell_waiting(device))
     }

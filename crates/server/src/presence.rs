@@ -8,6 +8,7 @@ mod keep;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use motehub_domain::credential::{self, Stay};
@@ -32,6 +33,8 @@ const BATCH_MAX: usize = 500;
 pub(crate) struct Connections {
     table: Mutex<Table>,
     changed: Notify,
+    /// How often somebody was disconnected.
+    endings: AtomicU64,
 }
 
 #[derive(Default)]
@@ -231,6 +234,7 @@ impl Connections {
     /// Ends a device's connections that hang on this table: those over HTTP and WebSocket.
     pub(crate) fn disconnect(&self, device: DeviceId) {
         let table = self.table();
+        self.endings.fetch_add(1, Ordering::SeqCst);
         let links = table.links.get(&device).into_iter().flatten();
         let links: Vec<&Link> = links.filter(|link| link.transport != Transport::Mqtt).collect();
         for link in &links {
@@ -241,6 +245,16 @@ impl Connections {
         let ended: Vec<ConnectionId> = links.iter().map(|link| link.id).collect();
         drop(table);
         ended.into_iter().for_each(|id| self.detach(id));
+    }
+
+    /// How often that was done, for any device.
+    pub(crate) fn endings(&self) -> u64 {
+        self.endings.load(Ordering::SeqCst)
+    }
+
+    /// Somebody was to be disconnected who may be about to connect.
+    pub(crate) fn count_ending(&self) {
+        self.endings.fetch_add(1, Ordering::SeqCst);
     }
 
     /// A device is at another node now. One that asks over HTTP would be told nothing here any more: it begins anew

@@ -15,7 +15,7 @@ use motehub_protocol::coap::{Block, CallId, Code, Endpoint, Event, ExchangeId, F
 use super::dtls::{self, SessionId, Sessions};
 use super::native::{Asked, Enter, Native};
 use super::riot::{About, Hands, Riot, SignOf};
-use crate::hub::{Arrival, Client, ConnectionId, Refusal, UplinkError};
+use crate::hub::{Arrival, Client, ConnectionId, Refusal, Shown, UplinkError};
 
 /// Messages that wait to be taken; beyond it none are.
 const UPLINKS_MAX: usize = 20_000;
@@ -47,6 +47,8 @@ pub(super) enum Wish {
         address: SocketAddr,
         /// How long it may be silent.
         silence_max_ms: u64,
+        /// What it showed, if that serves for as long as it is there.
+        shown: Option<Shown>,
     },
     /// A device is away.
     Detach(ConnectionId),

@@ -22,7 +22,7 @@ use super::core::{Core, Outcome, Wish};
 use super::dtls::{SessionId, Sessions};
 use super::native::{self, Enter};
 use super::riot::SignOf;
-use crate::hub::{Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, Transport};
+use crate::hub::{Client, Connection, ConnectionId, Credentials, Hub, Knock, Refusal, Shown, Transport};
 
 /// Connections are numbered from here on, far from those of the others; behind DTLS from the second on.
 const FIRST_CONNECTIONS: [u64; 2] = [7 << 60, 7 << 60 | 1 << 59];
@@ -215,20 +215,21 @@ impl Running {
                 let answer = hub.authenticate(knock).await;
                 Done::Admitted(sign, Box::new(answer))
             }),
-            Wish::Enter(enter) => Box::pin(async move {
+            Wish::Enter(mut enter) => Box::pin(async move {
                 let (address, credentials) = (enter.place, enter.credentials.clone());
                 let knock = Knock { address, transport: Transport::Coap, credentials };
-                let answer = hub.authenticate(knock).await;
+                let (shown, answer) = Shown::ask(&*hub, knock).await;
+                enter.shown = Some(shown);
                 Done::Entered(enter, Box::new(answer))
             }),
             Wish::Key(session, identity) => {
                 let number = (self.draw)();
                 Box::pin(async move { Done::Key(session, key(&*hub, identity, number).await) })
             }
-            Wish::Attach { connection: id, device, address, silence_max_ms } => {
+            Wish::Attach { connection: id, device, address, silence_max_ms, shown } => {
                 let silence_max = i64::try_from(silence_max_ms).ok().map(Span);
                 let connection = Connection { id, device, address, transport: Transport::Coap, silence_max };
-                Box::pin(attach(hub, connection))
+                Box::pin(attach(hub, connection, shown))
             }
             Wish::Detach(connection) => Box::pin(async move {
                 hub.detach(connection).await;
@@ -300,10 +301,13 @@ async fn next(connection: ConnectionId, mut downlinks: mpsc::Receiver<Downlink>)
 }
 
 /// A device is there. What waits for it is known when this is done.
-async fn attach(hub: Arc<dyn Hub>, connection: Connection) -> Done {
+async fn attach(hub: Arc<dyn Hub>, connection: Connection, shown: Option<Shown>) -> Done {
     let (sender, mut downlinks) = mpsc::channel(QUEUE_MAX);
     let (id, device) = (connection.id, connection.device);
-    hub.attach(connection, sender).await;
+    match shown {
+        Some(shown) => shown.attach(&*hub, connection, sender).await,
+        None => hub.attach(connection, sender).await,
+    }
     hub.listens(device).await;
     let waiting = std::iter::from_fn(|| downlinks.try_recv().ok()).collect();
     Done::Attached(id, waiting, downlinks)

@@ -21,7 +21,7 @@ pub(super) use requests::{document, no_artifact};
 
 use super::core::{Wish, unavailable};
 use super::riot::Hands;
-use crate::hub::{Client, ConnectionId, Credentials, Refusal};
+use crate::hub::{Client, ConnectionId, Credentials, Refusal, Shown};
 use waiting::Waiting;
 
 /// Devices that are there at once, on one listener.
@@ -51,6 +51,8 @@ pub(super) struct Enter {
     pub(super) place: SocketAddr,
     /// What is shown.
     pub(super) credentials: Credentials,
+    /// The same, once it was looked at.
+    pub(super) shown: Option<Shown>,
 }
 
 /// A device that is there.
@@ -161,19 +163,20 @@ impl Native {
             hands.out.counters.dropped += 1;
             return Some(unavailable());
         }
-        hands.out.wishes.push_back(Wish::Enter(Box::new(Enter { asked, place, credentials })));
+        hands.out.wishes.push_back(Wish::Enter(Box::new(Enter { asked, place, credentials, shown: None })));
         None
     }
 
     /// The hub said who somebody is.
     pub(super) fn entered(&mut self, mut hands: Hands<'_>, enter: Enter, answer: Result<Client, Refusal>) {
-        let Enter { asked, place, .. } = enter;
+        let Enter { asked, place, shown, .. } = enter;
         let exchange = asked.exchange;
         let answer = match answer {
             Ok(Client { device: Some(identity), silence_max, .. }) if identity.dialect.speaks_native() => {
                 if is_own(&identity, &asked.request) {
                     let silence = silence_max.unwrap_or(SILENCE_MAX).0.unsigned_abs();
-                    let connection = self.connection(&mut hands, identity, asked.from, place, silence);
+                    let connection =
+                        self.connection(&mut hands, identity, asked.from, (place, shown), silence);
                     self.serve(&mut hands, connection, asked)
                 } else {
                     Some(not_its_id())
@@ -197,7 +200,7 @@ impl Native {
         hands: &mut Hands<'_>,
         identity: Identity,
         peer: SocketAddr,
-        place: SocketAddr,
+        (place, shown): (SocketAddr, Option<Shown>),
         silence_ms: u64,
     ) -> ConnectionId {
         let device = identity.device;
@@ -209,7 +212,7 @@ impl Native {
         }
         let connection = ConnectionId(self.next_connection);
         self.next_connection += 1;
-        let wish = Wish::Attach { connection, device, address: place, silence_max_ms: silence_ms };
+        let wish = Wish::Attach { connection, device, address: place, silence_max_ms: silence_ms, shown };
         hands.out.wishes.push_back(wish);
         // It is there before it is gone from where it was.
         if let Some(former) = former {

@@ -183,6 +183,7 @@ impl Riot {
                     device: identity.device,
                     address: sign.from,
                     silence_max_ms: silence,
+                    shown: None,
                 };
                 hands.out.wishes.push_back(wish);
                 // It moved to another address: it is there before it is gone from the former one.

@@ -27,7 +27,7 @@ use motehub_protocol::{Identity, mongoose};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::hub::{Connection, ConnectionId, Credentials, Hub, Knock, Refusal, Transport};
+use crate::hub::{Connection, ConnectionId, Credentials, Hub, Knock, Refusal, Shown, Transport};
 pub use links::{Lent, Links};
 use session::Session;
 use visitors::Visitors;
@@ -110,8 +110,8 @@ async fn open(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let device = match admitted(&door, peer, &headers).await {
-        Ok(device) => device,
+    let (device, shown) = match admitted(&door, peer, &headers).await {
+        Ok(admitted) => admitted,
         Err(status) => return refusal(status),
     };
     let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
@@ -119,7 +119,7 @@ async fn open(
     let upgrade = upgrade.protocols(first);
     let upgrade = upgrade.max_message_size(mongoose::BYTES_MAX).max_frame_size(mongoose::BYTES_MAX);
     let origin = origin(&headers);
-    upgrade.on_upgrade(move |socket| serve(door, peer, device, origin, socket))
+    upgrade.on_upgrade(move |socket| serve(door, peer, (device, shown), origin, socket))
 }
 
 /// Where the device reached us, so that it reaches us there again; behind a proxy, that says whether it does TLS.
@@ -129,7 +129,11 @@ fn origin(headers: &HeaderMap) -> Option<String> {
     Some(format!("{}://{}", if is_tls { "https" } else { "http" }, text("host")?))
 }
 
-async fn admitted(door: &Door, address: SocketAddr, headers: &HeaderMap) -> Result<Identity, StatusCode> {
+async fn admitted(
+    door: &Door,
+    address: SocketAddr,
+    headers: &HeaderMap,
+) -> Result<(Identity, Shown), StatusCode> {
     let refused = |why: &'static str, status| {
         metrics::counter!("motehub_mongoose_refused_total", "reason" => why).increment(1);
         Err(status)
@@ -146,9 +150,11 @@ async fn admitted(door: &Door, address: SocketAddr, headers: &HeaderMap) -> Resu
         return refused("refused_before", StatusCode::UNAUTHORIZED);
     }
     let credentials = Credentials::Token { secret: secret.to_owned() };
-    match door.hub.authenticate(Knock { address, transport: Transport::WebSocket, credentials }).await {
+    let knock = Knock { address, transport: Transport::WebSocket, credentials };
+    let (shown, answer) = Shown::ask(&*door.hub, knock).await;
+    match answer {
         Ok(client) => match client.device {
-            Some(device) => Ok(device),
+            Some(device) => Ok((device, shown)),
             None => refused("no_device", StatusCode::UNAUTHORIZED),
         },
         Err(Refusal::BadCredentials | Refusal::NotAllowed) => {
@@ -176,7 +182,7 @@ fn refusal(status: StatusCode) -> Response {
 async fn serve(
     door: Arc<Door>,
     address: SocketAddr,
-    identity: Identity,
+    (identity, shown): (Identity, Shown),
     origin: Option<String>,
     socket: WebSocket,
 ) {
@@ -187,7 +193,7 @@ async fn serve(
     let transport = Transport::WebSocket;
     let connection = Connection { id, device, address, transport, silence_max };
     // The new one is attached before the former one ends, so that the device never seems to be away.
-    door.hub.attach(connection, sender).await;
+    shown.attach(&*door.hub, connection, sender).await;
     let replaced = door.begin(device, id);
     door.hub.listens(device).await;
     Session::new(door.clone(), device, origin, socket).run(downlinks, replaced).await;

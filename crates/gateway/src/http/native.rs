@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::file;
-use crate::hub::{Arrival, ConnectionId, Credentials, Hub, Knock, Refusal, Transport, UplinkError};
+use crate::hub::{Arrival, ConnectionId, Credentials, Hub, Knock, Refusal, Shown, Transport, UplinkError};
 use polls::Polls;
 
 /// Largest body of a request, and largest frame of a socket, in bytes.
@@ -68,7 +68,7 @@ impl Door {
         transport: Transport,
         id: String,
         headers: &HeaderMap,
-    ) -> Result<Identity, Problem> {
+    ) -> Result<(Identity, Shown), Problem> {
         let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let secret = token.and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
         let unknown = || {
@@ -79,8 +79,9 @@ impl Door {
         };
         let Some(secret) = secret else { return Err(unknown()) };
         let credentials = Credentials::Bearer { id, secret: secret.to_owned() };
-        match self.hub.authenticate(Knock { address, transport, credentials }).await {
-            Ok(client) => client.device.ok_or_else(unknown),
+        let (shown, answer) = Shown::ask(&*self.hub, Knock { address, transport, credentials }).await;
+        match answer {
+            Ok(client) => Ok((client.device.ok_or_else(unknown)?, shown)),
             Err(Refusal::BadCredentials | Refusal::NotAllowed) => Err(unknown()),
             Err(Refusal::Unavailable) => Err(Problem::unavailable("it cannot be looked up who you are")),
         }
@@ -121,7 +122,7 @@ async fn shadow(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let device = door.admitted(peer, Transport::Http, id, &headers).await?;
+    let (device, _) = door.admitted(peer, Transport::Http, id, &headers).await?;
     let name = query.as_deref().and_then(|query| query.strip_prefix("name=")).map(ShadowName::parse);
     let wrong = || {
         let detail = "name: 1 to 64 letters, digits or - _ :".to_owned();
@@ -154,7 +155,7 @@ async fn say(
     headers: HeaderMap,
     body: Taken,
 ) -> Result<Response, Problem> {
-    let device = door.admitted(peer, Transport::Http, id, &headers).await?;
+    let (device, _) = door.admitted(peer, Transport::Http, id, &headers).await?;
     let body = body.map_err(|_| {
         let detail = format!("a message has at most {BODY_BYTES_MAX} bytes");
         Problem(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
@@ -181,7 +182,7 @@ async fn downlinks(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let device = door.admitted(peer, Transport::Http, id, &headers).await?;
+    let (device, shown) = door.admitted(peer, Transport::Http, id, &headers).await?;
     let wait = match query.as_deref() {
         None | Some("") => Some(0),
         Some(query) => query.strip_prefix("wait=").and_then(|seconds| seconds.parse().ok()),
@@ -190,7 +191,7 @@ async fn downlinks(
         let detail = format!("wait: 0 to {} seconds", WAIT_MAX.as_secs());
         Problem(StatusCode::BAD_REQUEST, "invalid", detail)
     })?;
-    let waiting = polls::wait(&door, peer, &device, wait).await?;
+    let waiting = polls::wait(&door, peer, (&device, shown), wait).await?;
     let said = waiting.iter().filter_map(|downlink| native::downlink(&device, downlink));
     let mut items: Vec<Value> = said
         .map(|(kind, mut payload)| {
@@ -209,7 +210,7 @@ async fn artifact(
     Path((id, text)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let device = door.admitted(peer, Transport::Http, id, &headers).await?;
+    let (device, _) = door.admitted(peer, Transport::Http, id, &headers).await?;
     let unknown = || {
         let detail = "nothing with this digest is meant for this device".to_owned();
         Problem(StatusCode::NOT_FOUND, "not_found", detail)

@@ -10,8 +10,7 @@ use std::time::Duration;
 use motehub_domain::message::Uplink;
 use tokio::sync::{mpsc, oneshot};
 
-use super::live::{Live, Lost};
-use super::remote::unlinked;
+use super::live::{Live, Lost, unlinked};
 use super::spool::Row;
 use super::{Lane, Question, RemoteHub, Stamped};
 use crate::hub::UplinkError;

@@ -8,6 +8,7 @@ use motehub_protocol::link::{self, Wire};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{Question, Up};
+use crate::hub::UplinkError;
 
 /// How many questions may be on their way; further ones wait.
 pub(super) const UNDER_WAY_MAX: usize = 256;
@@ -17,6 +18,11 @@ const ORDERED_MAX: usize = 4 * UNDER_WAY_MAX;
 /// The link is lost, or was before it was asked. Whether the question arrived is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lost;
+
+/// What is answered while there is no link.
+pub(super) fn unlinked() -> UplinkError {
+    UplinkError::Unavailable("this gateway has no link to its hub".to_owned())
+}
 
 /// A live link.
 pub(super) struct Live {

@@ -19,7 +19,7 @@ use motehub_protocol::link::Wire;
 use tokio::sync::{mpsc, watch};
 
 use super::deliver::Saying;
-use super::live::{Live, Lost};
+use super::live::{Live, Lost, unlinked};
 use super::proof::PrivateKey;
 use super::verdicts::Verdicts;
 use super::{Order, Question, Route, Spool, Stamped};
@@ -252,11 +252,6 @@ impl RemoteHub {
     }
 }
 
-/// What is answered while there is no link.
-pub(super) fn unlinked() -> UplinkError {
-    UplinkError::Unavailable("this gateway has no link to its hub".to_owned())
-}
-
 impl Hub for RemoteHub {
     fn authenticate(&self, knock: Knock) -> Answer<'_, Result<Client, Refusal>> {
         Box::pin(async move {
@@ -331,6 +326,10 @@ impl Hub for RemoteHub {
                 self.ask::<()>(Question::Detach(connection)).await.unwrap_or_default();
             }
         })
+    }
+
+    fn endings(&self) -> u64 {
+        self.shared.verdicts.endings()
     }
 
     fn listens(&self, device: DeviceId) -> Answer<'_, ()> {

@@ -4,6 +4,7 @@
 //! while the link stands. When the link is back, all who are here are asked for again.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use motehub_domain::kept::Principal;
@@ -30,6 +31,8 @@ pub(super) struct Verdicts {
     written: Mutex<HashMap<String, Time>>,
     /// Keys for DTLS, by identity. In memory only: they are secrets.
     keys: Mutex<HashMap<String, Vec<String>>>,
+    /// How often the hub ended somebody.
+    endings: AtomicU64,
 }
 
 impl Verdicts {
@@ -124,12 +127,18 @@ impl Verdicts {
             Order::Forget(principal) => *principal,
             Order::Rights(..) | Order::Publish { .. } | Order::Units(_) => return,
         };
+        self.endings.fetch_add(1, Ordering::SeqCst);
         self.knocks().remove(&who);
         self.written().clear();
         self.keys().clear();
         if let Err(error) = notes.set_note(&end_name(&who), Some(encode(&now).to_vec())).await {
             tracing::warn!(%error, "that somebody is not let in any more cannot be kept");
         }
+    }
+
+    /// How often the hub ended somebody.
+    pub(super) fn endings(&self) -> u64 {
+        self.endings.load(Ordering::SeqCst)
     }
 
     /// Those who are here, with what they showed; devices only if `is_here`.

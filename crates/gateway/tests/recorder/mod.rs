@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,12 +42,20 @@ pub(crate) struct Recorder {
     disk: Mutex<Disk>,
     /// Storing waits until this is true.
     gate: Option<watch::Receiver<bool>>,
+    /// Nobody is let in any more who is not attached yet.
+    closes: AtomicBool,
+    endings: AtomicU64,
 }
 
 impl Recorder {
     /// Storing waits until the gate is open.
     pub(crate) fn gated(gate: watch::Receiver<bool>) -> Self {
         Self { gate: Some(gate), ..Self::default() }
+    }
+
+    /// The password is another one from when the next device was let in with it; nobody is attached then.
+    pub(crate) fn closing() -> Self {
+        Self { closes: AtomicBool::new(true), ..Self::default() }
     }
 
     fn hear(&self, what: String) {
@@ -128,6 +137,7 @@ impl Hub for Recorder {
         Box::pin(async move {
             if let Credentials::Token { secret } = &knock.credentials
                 && secret == PASSWORD
+                && self.endings() == 0
             {
                 let identity =
                     Identity { device: device_of("light"), external_id: None, dialect: Dialect::Mongoose };
@@ -219,6 +229,9 @@ impl Hub for Recorder {
 
     fn attach(&self, connection: Connection, downlinks: mpsc::Sender<Downlink>) -> Answer<'_, ()> {
         Box::pin(async move {
+            if self.closes.load(Ordering::SeqCst) {
+                self.endings.fetch_add(1, Ordering::SeqCst);
+            }
             self.senders.lock().unwrap().push((connection.id, downlinks));
             self.hear(format!("attached {}", connection.device));
         })
@@ -229,6 +242,10 @@ impl Hub for Recorder {
             self.senders.lock().unwrap().retain(|(id, _)| *id != connection);
             self.hear(format!("detached {}", connection.0));
         })
+    }
+
+    fn endings(&self) -> u64 {
+        self.endings.load(Ordering::SeqCst)
     }
 
     fn listens(&self, _: DeviceId) -> Answer<'_, ()> {

@@ -92,9 +92,12 @@ impl App {
                 if self.connections.is_since_before(device, *at + apart) {
                     self.connections.disconnect(device);
                     self.order_here(&Order::Disconnect(device));
-                } else if let Some(mqtt) = self.mqtt.get() {
+                } else {
                     // It may be about to be let in by what was good before.
-                    mqtt.changed(Principal::Device(device));
+                    self.connections.count_ending();
+                    if let Some(mqtt) = self.mqtt.get() {
+                        mqtt.changed(Principal::Device(device));
+                    }
                 }
             }
             match change.kind {

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use super::{Door, Problem};
-use crate::hub::{Connection, ConnectionId, Transport};
+use crate::hub::{Connection, ConnectionId, Shown, Transport};
 
 /// How many downlinks wait for one device; further ones are dropped and said again later.
 const QUEUE_MAX: usize = 64;
@@ -51,11 +51,11 @@ impl Polls {
 pub(super) async fn wait(
     door: &Arc<Door>,
     address: SocketAddr,
-    identity: &Identity,
+    (identity, shown): (&Identity, Shown),
     patience: Duration,
 ) -> Result<Vec<Downlink>, Problem> {
     let device = identity.device;
-    let poll = poll(door, address, device).await?;
+    let poll = poll(door, address, device, shown).await?;
     let Ok(mut queue) = poll.queue.try_lock() else {
         let detail = "another request of this device waits already";
         return Err(Problem(StatusCode::CONFLICT, "conflict", detail.to_owned()));
@@ -89,7 +89,12 @@ fn drain(queue: &mut mpsc::Receiver<Downlink>, waiting: &mut Vec<Downlink>) {
 }
 
 /// The device's queue. A new one is filled with what waits before this returns.
-async fn poll(door: &Arc<Door>, address: SocketAddr, device: DeviceId) -> Result<Arc<Poll>, Problem> {
+async fn poll(
+    door: &Arc<Door>,
+    address: SocketAddr,
+    device: DeviceId,
+    shown: Shown,
+) -> Result<Arc<Poll>, Problem> {
     let (poll, sender) = {
         let mut table = door.polls.table();
         let known = table.get(&device).filter(|poll| match poll.queue.try_lock() {
@@ -111,7 +116,7 @@ async fn poll(door: &Arc<Door>, address: SocketAddr, device: DeviceId) -> Result
     let (id, transport) = (poll.connection, Transport::Http);
     let silence_max = Some(Span::seconds(IDLE_MAX.as_secs().cast_signed()));
     let connection = Connection { id, device, address, transport, silence_max };
-    door.hub.attach(connection, sender).await;
+    shown.attach(&*door.hub, connection, sender).await;
     door.hub.listens(device).await;
     tokio::spawn(watch(door.clone(), device, poll.clone()));
     Ok(poll)

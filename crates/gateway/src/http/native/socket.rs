@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::{BODY_BYTES_MAX, Door, Problem};
-use crate::hub::{Connection, Transport};
+use crate::hub::{Connection, Shown, Transport};
 
 /// How many downlinks wait for one connection; further ones are dropped and said again later.
 const QUEUE_MAX: usize = 64;
@@ -38,18 +38,18 @@ pub(super) async fn open(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Problem> {
-    let device = door.admitted(peer, Transport::WebSocket, id, &headers).await?;
+    let (device, shown) = door.admitted(peer, Transport::WebSocket, id, &headers).await?;
     let upgrade = upgrade.max_message_size(BODY_BYTES_MAX).max_frame_size(BODY_BYTES_MAX);
-    Ok(upgrade.on_upgrade(move |socket| serve(door, peer, device, socket)))
+    Ok(upgrade.on_upgrade(move |socket| serve(door, peer, device, shown, socket)))
 }
 
-async fn serve(door: Arc<Door>, address: SocketAddr, device: Identity, mut socket: WebSocket) {
+async fn serve(door: Arc<Door>, address: SocketAddr, device: Identity, shown: Shown, mut socket: WebSocket) {
     let (sender, mut downlinks) = mpsc::channel(QUEUE_MAX);
     let id = door.next_connection();
     let (transport, silence_max) =
         (Transport::WebSocket, Some(Span::seconds(2 * SILENCE_MAX.as_secs().cast_signed())));
     let connection = Connection { id, device: device.device, address, transport, silence_max };
-    door.hub.attach(connection, sender).await;
+    shown.attach(&*door.hub, connection, sender).await;
     door.hub.listens(device.device).await;
     let _ = talk(&door, &device, &mut socket, &mut downlinks).await;
     door.hub.detach(id).await;
