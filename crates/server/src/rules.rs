@@ -169,17 +169,18 @@ impl Rules {
         self.intake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Since when and until when the hub was off, for a worker that begins. One that takes over from another node
-    /// begins with what is in the store, and nothing was off.
-    fn off(&self, now: Time) -> (Time, Time) {
+    /// Since when and until when the hub was off, for a worker that begins; `told`: until when rules were told. Where
+    /// another worker told them since this node began, nothing was off.
+    fn off(&self, told: Option<Time>) -> Option<(Time, Time)> {
         let off = *self.off.lock().unwrap_or_else(PoisonError::into_inner);
-        if off.is_none() {
-            let mut intake = self.intake();
-            (intake.is_on, intake.is_full, intake.rules_changed) = (true, true, true);
-            intake.fall_behind();
-        }
-        // What other nodes have on its way to the store is waited for.
-        off.unwrap_or((now - far::SETTLE, now - far::SETTLE))
+        off.filter(|(_, up)| told.is_none_or(|told| told <= *up))
+    }
+
+    /// The worker takes over from another one: it begins with what is in the store.
+    fn take_over(&self) {
+        let mut intake = self.intake();
+        (intake.is_on, intake.is_full, intake.rules_changed) = (true, true, true);
+        intake.fall_behind();
     }
 
     /// Rules were told that the hub was off.

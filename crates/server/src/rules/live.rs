@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::devices::AllFacts;
-use super::{Taken, Told};
+use super::{Taken, Told, far};
 use crate::app::App;
 use crate::perform::Failure;
 
@@ -122,10 +122,15 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
 impl Worker {
     /// From what is on disk: what was stored and not told before the hub stopped is told now.
     async fn begin(app: App) -> Result<Self, Failure> {
-        let (off_since, up) = app.rules.off(app.now());
         let mark = app.store.note(MARK).await?.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
         let time = |name: &str| mark.as_ref().and_then(|mark| mark[name].as_i64()).map(Time);
-        let until = time("until").unwrap_or(up).min(up);
+        let told = time("until");
+        let (off_since, up) = app.rules.off(told).unwrap_or_else(|| {
+            app.rules.take_over();
+            // What other nodes have on its way to the store is waited for. What was told is not told again.
+            let begins = (app.now() - far::SETTLE).max(told.unwrap_or(Time(i64::MIN)));
+            (begins, begins)
+        });
         let mut worker = Self {
             stored: HashMap::new(),
             app,
@@ -139,7 +144,7 @@ impl Worker {
             due: BTreeSet::new(),
             changed: HashSet::new(),
             done: Vec::new(),
-            until,
+            until: told.unwrap_or(up),
             up: time("up").unwrap_or(Time(i64::MIN)),
             marked_at: Time(0),
             reload_at: None,

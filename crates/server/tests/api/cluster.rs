@@ -214,6 +214,37 @@ async fn rules_hear_what_devices_say_at_any_node_also_after_the_teller_died() {
     fired(&two, &id, 4).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_over_tells_rules_nothing_again() {
+    let place = Place::new();
+    let one = place.node("one", None).await;
+    has_all(&one, "one").await;
+    let two = place.node("two", Some(&one.ada)).await;
+    sees(&two, 2).await;
+    let board = json!({ "name": "door", "dialect": "native", "external_id": "door" });
+    let board = one.post("/devices", board).await;
+    let rule = json!({ "name": "bell", "enabled": true, "when": { "event": "bell" },
+        "actions": [{ "alarm": { "severity": "info", "message": "somebody is there" } }] });
+    let id = one.post("/rules", rule).await.string("id");
+    let mut link = Publisher::connect(&two, "door", &board.string("credential")).await.unwrap();
+    let mut rings = async |n: i64| {
+        let event = json!({ "name": "bell", "data": n }).to_string();
+        link.publish("devices/door/event", event.as_bytes()).await.unwrap();
+    };
+    rings(1).await;
+    fired(&one, &id, 1).await;
+    one.end().await;
+    has_all(&two, "two").await;
+    rings(2).await;
+    let told = two.until("the second", || async {
+        let list = two.get(&format!("/rules/{id}/firings?limit=100")).await.json();
+        let data = |firing: &Value| firing["trace"]["came"]["data"].clone();
+        let told: Vec<Value> = list["items"].as_array().unwrap().iter().map(data).collect();
+        told.contains(&json!(2)).then_some(told)
+    });
+    assert_eq!(told.await, [2, 1]);
+}
+
 async fn fired(hub: &Hub, rule: &str, times: usize) {
     hub.until(&format!("{times} firings"), || async {
         let list = hub.get(&format!("/rules/{rule}/firings?limit=100")).await.json();
