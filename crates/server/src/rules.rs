@@ -176,10 +176,13 @@ impl Rules {
         off.filter(|(_, up)| told.is_none_or(|told| told <= *up))
     }
 
-    /// The worker takes over from another one: it begins with what is in the store.
-    fn take_over(&self) {
+    /// The worker takes over from another one: it begins at a moment with what is in the store, whatever this node told
+    /// others.
+    fn take_over(&self, at: Time) {
+        *self.others.lock().unwrap_or_else(PoisonError::into_inner) = far::Others::default();
         let mut intake = self.intake();
         (intake.is_on, intake.is_full, intake.rules_changed) = (true, true, true);
+        intake.told = at;
         intake.fall_behind();
     }
 
@@ -316,19 +319,20 @@ impl Intake {
         if !self.is_on {
             return;
         }
-        if self.queue.len() >= QUEUE_MAX || self.is_full {
+        self.queue.push((device, signal));
+        if self.queue.len() > QUEUE_MAX || self.is_full {
             metrics::counter!("motehub_rule_signals_delayed_total").increment(1);
             self.is_full = true;
             self.fall_behind();
             self.queue.clear();
-            return;
         }
-        self.queue.push((device, signal));
     }
 
-    /// Everything that was stamped until now is read from the store.
+    /// Everything that was stamped until now is read from the store, and so is what was heard of other nodes: their
+    /// clocks may be ahead.
     fn fall_behind(&mut self) {
-        self.missed = Some(self.last);
+        let heard = self.queue.iter().map(|(_, signal)| signal.at).max();
+        self.missed = self.missed.max(Some(self.last)).max(heard);
     }
 
     /// A rule was written: what it wants is kept from now on, before the worker knows of it.

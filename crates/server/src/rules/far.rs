@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Rules, Taken, Told, join};
 use crate::app::App;
 use crate::cluster::Work;
-use crate::cluster::bus::{BusState, Message};
+use crate::cluster::bus::BusState;
 use crate::perform::Failure;
 use crate::secrets;
 
@@ -125,7 +125,7 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
                 let Some(message) = message else { return };
                 // Who does not tell rules keeps nothing of others: it would pass it on as its own.
                 if app.cluster.holds(Work::Rules) {
-                    app.rules.heard_far(&message);
+                    app.rules.heard_far(&message.payload);
                 }
                 continue;
             }
@@ -188,8 +188,8 @@ impl Teller {
 
 impl Rules {
     /// Another node said something. What makes no sense is no signal: it is read from the store in time.
-    fn heard_far(&self, message: &Message) {
-        let Ok(word) = serde_json::from_slice::<Word>(&message.payload) else {
+    pub(super) fn heard_far(&self, text: &[u8]) {
+        let Ok(word) = serde_json::from_slice::<Word>(text) else {
             metrics::counter!("motehub_bus_dropped_total", "reason" => "not understood").increment(1);
             return;
         };
@@ -197,6 +197,7 @@ impl Rules {
         let known = others.0.get(&word.node).filter(|known| known.instance == word.instance);
         let is_next = known.map_or(word.number == 1, |known| known.number + 1 == word.number);
         let until = Time(word.until);
+        let before = known.map(|known| known.until);
         let other = Other { instance: word.instance, number: word.number, until, heard_at: Instant::now() };
         others.0.insert(word.node, other);
         drop(others);
@@ -206,8 +207,8 @@ impl Rules {
             intake.missed = Some(intake.missed.unwrap_or(until).max(until));
         }
         for (device, signal) in word.signals.into_iter().filter_map(Far::read) {
-            // What is older was read from the store.
-            if signal.at >= intake.told {
+            // What is older was read from the store. A node whose clock is behind says late what is older only here.
+            if signal.at >= before.map_or(intake.told, |before| before.min(intake.told)) {
                 intake.push(device, signal);
             }
         }
@@ -229,10 +230,13 @@ impl Rules {
         let is_away = *app.cluster.bus().state().borrow() != BusState::Here;
         for (node, _) in alive {
             let said = node.figures["rules_until"].as_i64().map(Time).unwrap_or(Time(0));
-            let heard = others.0.get(&node.name).filter(|it| it.instance == node.instance).map(|it| it.until);
-            let until = heard.unwrap_or(said).max(said);
-            if heard.is_none_or(|heard| said > heard) || is_away {
+            let mut heard = others.0.get_mut(&node.name).filter(|it| it.instance == node.instance);
+            let until = heard.as_ref().map_or(said, |it| it.until.max(said));
+            if heard.as_ref().is_none_or(|it| said > it.until) || is_away {
                 missed = missed.max(Some(until));
+            }
+            if let Some(heard) = &mut heard {
+                heard.until = until;
             }
             untils.push(until);
             names.insert(node.name);
@@ -263,7 +267,7 @@ impl Rules {
     }
 
     /// What is kept for rules, as a digest.
-    fn wants(&self) -> String {
+    pub(super) fn wants(&self) -> String {
         let text = format!("{:?}", self.intake().wants);
         secrets::digest(text).to_string()
     }

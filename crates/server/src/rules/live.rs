@@ -126,9 +126,9 @@ impl Worker {
         let time = |name: &str| mark.as_ref().and_then(|mark| mark[name].as_i64()).map(Time);
         let told = time("until");
         let (off_since, up) = app.rules.off(told).unwrap_or_else(|| {
-            app.rules.take_over();
             // What other nodes have on its way to the store is waited for. What was told is not told again.
             let begins = (app.now() - far::SETTLE).max(told.unwrap_or(Time(i64::MIN)));
+            app.rules.take_over(begins);
             (begins, begins)
         });
         let mut worker = Self {
@@ -187,6 +187,9 @@ impl Worker {
             is_behind |= self.reload(rules_changed).await?;
         }
         if is_behind {
+            // What another node said late is older than what is read from the store.
+            let late = signals.into_iter().filter(|(_, signal)| signal.at < self.until).collect();
+            self.tell_all(late, self.until).await?;
             self.catch_up(until).await?;
         } else {
             self.tell_all(signals, until).await?;
@@ -232,7 +235,7 @@ impl Worker {
                 waiting.queued = None;
             }
             if let Some(device) = key.1 {
-                self.meet(device, due).await?;
+                self.meet(device, due.max(self.until)).await?;
             }
             self.advance(key, due);
             self.queue(key);
@@ -291,16 +294,12 @@ impl Worker {
         }
     }
 
-    /// What is known of a device from before a moment, and from all that was told.
+    /// What is known of a device from before a moment.
     async fn meet(&mut self, device: DeviceId, before: Time) -> Result<(), Failure> {
         if !self.known.contains_key(&device)
             && let Some(facts) = self.facts.get(&device)
         {
-            let known = self
-                .app
-                .store
-                .known_before(device, facts.clone(), &self.wants, before.max(self.until))
-                .await?;
+            let known = self.app.store.known_before(device, facts.clone(), &self.wants, before).await?;
             self.known.insert(device, known);
         }
         Ok(())

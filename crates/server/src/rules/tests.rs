@@ -85,3 +85,53 @@ fn what_another_node_wrote_is_more_than_was_kept() {
     rules.take(NOW, &[]);
     assert!(!rules.want(wants("h")), "it was kept since it was written here");
 }
+
+/// What another node says: how far it is, and when it took points.
+fn hears(rules: &Rules, number: u64, until: Time, points: &[Time]) {
+    let point = |at: &Time| {
+        let said = json!({ "point": { "metric": "t", "time": at.0, "value": 1 } });
+        json!({ "device": DeviceId::from_parts(1, 7).to_string(), "at": at.0, "said": said })
+    };
+    let word = json!({ "node": "two", "instance": "i", "number": number, "until": until.0, "wants": rules.wants(),
+        "is_behind": false, "signals": points.iter().map(point).collect::<Vec<_>>() });
+    rules.heard_far(word.to_string().as_bytes());
+}
+
+#[test]
+fn a_node_whose_clock_is_behind_is_heard_when_it_joins() {
+    let rules = begun();
+    rules.want(wants("t"));
+    let at = |seconds| NOW + Span::seconds(seconds);
+    rules.take(at(10), &[]);
+    hears(&rules, 1, at(7), &[at(6)]);
+    hears(&rules, 2, at(8), &[at(7)]);
+    let taken = rules.take(at(11), &[at(8)]);
+    let times: Vec<Time> = taken.signals.iter().map(|(_, signal)| signal.at).collect();
+    assert_eq!((taken.until, times), (at(10), vec![at(7)]), "what was before its first word is in the store");
+}
+
+#[test]
+fn who_takes_over_waits_for_what_others_have_on_their_way() {
+    let rules = begun();
+    let at = |seconds| NOW + Span::seconds(seconds);
+    rules.want(wants("t"));
+    // It told others so far.
+    rules.take(at(10), &[]);
+    rules.take_over(at(5));
+    assert_eq!(rules.take(at(11), &[at(6)]).until, at(6));
+    hears(&rules, 1, at(9), &[at(8)]);
+    assert_eq!(rules.take(at(11), &[at(9)]).signals.len(), 1);
+}
+
+#[test]
+fn a_node_whose_clock_is_ahead_is_read_up_to_what_did_not_fit() {
+    let rules = begun();
+    let at = |seconds| NOW + Span::seconds(seconds);
+    rules.want(wants("t"));
+    rules.take_over(at(5));
+    hears(&rules, 1, at(20), &[at(19)]);
+    assert!(rules.take(at(10), &[at(20)]).is_behind);
+    let taken = rules.take(at(20), &[at(20)]);
+    assert!(taken.is_behind && taken.signals.is_empty(), "it is in the store, and was not read yet");
+    assert!(!rules.take(at(21), &[at(21)]).is_behind);
+}
