@@ -125,7 +125,8 @@ impl Worker {
         let mark = app.store.note(MARK).await?.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
         let time = |name: &str| mark.as_ref().and_then(|mark| mark[name].as_i64()).map(Time);
         let told = time("until");
-        let (off_since, up) = app.rules.off(told).unwrap_or_else(|| {
+        let off = app.rules.off(told);
+        let (off_since, up) = off.unwrap_or_else(|| {
             // What other nodes have on its way to the store is waited for. What was told is not told again.
             let begins = (app.now() - far::SETTLE).max(told.unwrap_or(Time(i64::MIN)));
             app.rules.take_over(begins);
@@ -151,10 +152,13 @@ impl Worker {
         };
         worker.reload(true).await?;
         worker.catch_up(off_since).await?;
-        for waiting in worker.waiting.values_mut() {
-            waiting.runner.woke(off_since, up);
+        // Where it was taken over, silence and schedules go on.
+        if off.is_some() {
+            for waiting in worker.waiting.values_mut() {
+                waiting.runner.woke(off_since, up);
+            }
+            worker.up = up;
         }
-        worker.up = up;
         worker.until = up;
         let keys: Vec<Key> = worker.waiting.keys().copied().collect();
         keys.into_iter().for_each(|key| worker.queue(key));

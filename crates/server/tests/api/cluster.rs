@@ -245,6 +245,35 @@ async fn who_takes_over_tells_rules_nothing_again() {
     assert_eq!(told.await, [2, 1]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_goes_on_when_rules_are_taken_over() {
+    let place = Place::new();
+    let one = place.node("one", None).await;
+    has_all(&one, "one").await;
+    let two = place.node("two", Some(&one.ada)).await;
+    sees(&two, 2).await;
+    let board = json!({ "name": "door", "dialect": "native", "external_id": "door" });
+    let board = one.post("/devices", board).await;
+    let actions = json!([{ "publish": { "topic": "told", "payload": 1 } }]);
+    let rule =
+        |name: &str, when: Value| json!({ "name": name, "enabled": true, "when": when, "actions": actions });
+    let bell = one.post("/rules", rule("bell", json!({ "event": "bell" }))).await.string("id");
+    let when = json!({ "absence": { "metric": "t", "for_s": 6 } });
+    let silent = one.post("/rules", rule("silent", when)).await;
+    let id = silent.string("id");
+    let mut link = Publisher::connect(&two, "door", &board.string("credential")).await.unwrap();
+    link.publish("devices/door/telemetry", json!({ "t": 20 }).to_string().as_bytes()).await.unwrap();
+    // Rules were told more than that when they are taken over.
+    link.publish("devices/door/event", json!({ "name": "bell" }).to_string().as_bytes()).await.unwrap();
+    fired(&one, &bell, 1).await;
+    one.end().await;
+    fired(&two, &id, 1).await;
+    let told = two.get(&format!("/rules/{id}/firings")).await.json()["items"][0]["at"].clone();
+    let from = json!({ "from": silent.json()["enabled_at"] });
+    let replayed = two.post(&format!("/rules/{id}/replay"), from).await.json();
+    assert_eq!(told, replayed["firings"][0]["at"], "{replayed}");
+}
+
 async fn fired(hub: &Hub, rule: &str, times: usize) {
     hub.until(&format!("{times} firings"), || async {
         let list = hub.get(&format!("/rules/{rule}/firings?limit=100")).await.json();
