@@ -2,6 +2,7 @@
 //! Written in batches of the broker's making, read once when it starts.
 
 pub(crate) mod nodes;
+pub(crate) mod retained;
 mod rows;
 
 use std::collections::BTreeMap;

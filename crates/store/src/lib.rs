@@ -182,6 +182,7 @@ impl Store {
             device::SQL,
             kept::SQL,
             kept::nodes::SQL,
+            kept::retained::SQL,
             gateway::SQL,
             dashboard::SQL,
             group::SQL,

@@ -8,11 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
-use std::sync::Arc;
 
-use motehub_domain::kept::{Batch, Elsewhere, Message, Passed, Principal, Recalled, RecalledSession};
+use motehub_domain::kept::{Batch, Elsewhere, Passed, Principal, Recalled, RecalledSession};
 
-use super::rows::{entry_of, number, passed_of, retained_of, retained_values, session_of, subscription_of};
+use super::rows::{entry_of, number, passed_of, retained_values, session_of, subscription_of};
 use super::{Many, PAGE_ROWS, WRITE_RETAINED, contents};
 use crate::engine::row::{Columns, Value};
 use crate::engine::{Statement, Transaction};
@@ -69,8 +68,6 @@ sql! {
         where serial > $1 order by serial limit $2";
     ALL_SUBSCRIPTIONS = "select session, filter, qos, no_local, retain_as_published, id
         from mqtt_subscriptions where session >= $1 and session <= $2 order by session, filter";
-    RETAINED_SINCE = "select topic, payload, properties, qos, expires_at, stamp from mqtt_retained
-        where stamp > $1 order by stamp limit $2";
     OLD_RETAINED = "delete from mqtt_retained where stamp < $1 and length(payload) = 0";
 }
 
@@ -372,17 +369,6 @@ impl Store {
             Ok(BrokerNode { node, changes, alive_at: columns.integer()?.unsigned_abs() })
         });
         nodes.collect()
-    }
-
-    /// What was retained, and what is no longer, with stamps above this one: topic, stamp and message.
-    ///
-    /// # Errors
-    /// If the database cannot be read or is damaged.
-    pub async fn retained_since(&self, stamp: u64) -> Result<Vec<(u64, Arc<Message>)>, StoreError> {
-        let rows = self.engine().read(RETAINED_SINCE, [number(stamp).into(), PAGE_ROWS.into()]).await?;
-        rows.into_iter()
-            .map(|row| retained_of(row).map(|(stamp, message)| (stamp, Arc::new(message))))
-            .collect()
     }
 
     /// Removes what nobody needs any more: what was passed to sessions that have ended, and that topics whose stamps

@@ -186,3 +186,21 @@ pub(crate) async fn the_latest_retained_message_stays_whoever_is_late(world: &mu
     world.store.tidy_brokers(31).await.unwrap();
     assert_eq!(world.store.retained_since(0).await, Ok(vec![]));
 }
+
+pub(crate) async fn of_topics_that_were_retained_at_once_all_are_read(world: &mut World) {
+    let (a, _) = started(&world.store).await;
+    let mut batch = Batch::default();
+    for number in 0..6_000_u64 {
+        let topic: Box<str> = number.to_string().into();
+        let message = Some(Message::plain(&topic, b"x", 1, true));
+        batch.retained.insert(topic, Retained { message, stamp: 1 + number / 3 });
+    }
+    keep(&world.store, "a", a, &batch).await.unwrap();
+    let (mut since, mut read) = (0, 0);
+    loop {
+        let found = world.store.retained_since(since).await.unwrap();
+        let Some((last, _)) = found.last() else { break };
+        (since, read) = (*last, read + found.len());
+    }
+    assert_eq!(read, 6_000);
+}

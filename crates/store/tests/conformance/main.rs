@@ -83,6 +83,7 @@ scenarios! {
     kept_nodes::a_session_is_handed_over_with_the_batch_that_tells_how_it_is,
     kept_nodes::sessions_of_nobody_belong_to_the_first_node_and_numbers_to_one,
     kept_nodes::the_latest_retained_message_stays_whoever_is_late,
+    kept_nodes::of_topics_that_were_retained_at_once_all_are_read,
     devices::a_device_is_written_found_edited_and_deleted,
     devices::an_external_id_is_unique_in_its_dialect,
     devices::a_credential_finds_its_device,
