@@ -223,6 +223,9 @@ pub enum Save {
     NoOpenAlarm(RuleId),
     /// Insert or replace.
     Knock(Box<Knock>),
+    /// Insert, or replace but for what was decided of it: only one that is ignored is new again, if it says something
+    /// else.
+    KnockHeard(Box<Knock>),
     /// Removes a knock.
     DropKnock(KnockId),
     /// Replaces a device's presence.

@@ -300,8 +300,6 @@ impl Inbox {
     pub fn decided(&mut self, id: KnockId, standing: Standing) {
         let Some(knock) = self.knocks.get_mut(&id) else { return };
         knock.standing = standing;
-        // Written once more: a count may have been on its way to the disk with the former standing.
-        self.unsaved.insert(id);
         let refused = self.knocks.values().filter(|knock| knock.standing == Standing::Refused).count();
         if refused > REFUSED_MAX {
             self.drop_oldest(|knock| knock.standing == Standing::Refused && knock.id != id);
@@ -331,7 +329,7 @@ impl Inbox {
         let mut saves = Vec::with_capacity(ids.len());
         for id in ids {
             self.unsaved.remove(&id);
-            saves.extend(self.knocks.get(&id).map(|knock| Save::Knock(Box::new(knock.clone()))));
+            saves.extend(self.knocks.get(&id).map(|knock| Save::KnockHeard(Box::new(knock.clone()))));
         }
         let more = self.gone.len().min(max.saturating_sub(saves.len()));
         saves.extend(self.gone.drain(..more).map(Save::DropKnock));
@@ -342,7 +340,7 @@ impl Inbox {
     pub fn unsaved_again(&mut self, saves: &[Save]) {
         for save in saves {
             match save {
-                Save::Knock(knock) if self.knocks.contains_key(&knock.id) => {
+                Save::KnockHeard(knock) if self.knocks.contains_key(&knock.id) => {
                     self.unsaved.insert(knock.id);
                 }
                 Save::DropKnock(id) if !self.knocks.contains_key(id) => self.gone.push(*id),

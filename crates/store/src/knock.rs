@@ -17,14 +17,31 @@ sql! {
         on conflict (id) do update set client_id = excluded.client_id, via = excluded.via,
         address = excluded.address, has_secret = excluded.has_secret, count = excluded.count,
         last_at = excluded.last_at, standing = excluded.standing";
+    HEAR = "insert into knocks (id, name, dialect, client_id, via, address, has_secret, count, first_at,
+        last_at, standing) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        on conflict (id) do update set client_id = excluded.client_id, via = excluded.via,
+        address = excluded.address, has_secret = excluded.has_secret, count = excluded.count,
+        last_at = excluded.last_at, standing = case
+            when knocks.standing = 'ignored' and (coalesce(knocks.client_id, '') <> coalesce(excluded.client_id, '')
+                or knocks.via <> excluded.via or knocks.address <> excluded.address
+                or knocks.has_secret <> excluded.has_secret) then excluded.standing
+            else knocks.standing end";
     DELETE = "delete from knocks where id = $1";
     ALL = "select id, name, dialect, client_id, via, address, has_secret, count, first_at, last_at, standing
         from knocks order by last_at desc limit $1";
 }
 
 pub(crate) fn write(knock: &Knock) -> Statement {
+    Statement::new(WRITE, values(knock))
+}
+
+pub(crate) fn hear(knock: &Knock) -> Statement {
+    Statement::new(HEAR, values(knock))
+}
+
+fn values(knock: &Knock) -> [Value; 11] {
     let Knock { id, said, count, first_at, last_at, standing } = knock;
-    let values = [
+    [
         Value::id(id),
         (&said.name).into(),
         said.dialect.as_str().into(),
@@ -36,8 +53,7 @@ pub(crate) fn write(knock: &Knock) -> Statement {
         (*first_at).into(),
         (*last_at).into(),
         standing.as_str().into(),
-    ];
-    Statement::new(WRITE, values)
+    ]
 }
 
 pub(crate) fn delete(id: KnockId) -> Statement {

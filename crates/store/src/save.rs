@@ -173,6 +173,7 @@ fn write(save: &Save, transaction: &mut Transaction, now: Time) {
         Save::FiringEnded(id, device, at) => transaction.push(rule::firing_ended(*id, *device, *at)),
         Save::Alarm(one) => transaction.push(alarm::write(one)),
         Save::Knock(knock) => transaction.push(knock::write(knock)),
+        Save::KnockHeard(knock) => transaction.push(knock::hear(knock)),
         Save::DropKnock(id) => transaction.push(knock::delete(*id)),
         Save::Presence(presence) => transaction.push(device::write_presence(presence)),
         Save::Holder(holder) => transaction.push(holder::write(holder)),

@@ -65,12 +65,12 @@ fn who_is_forgotten_and_knocks_again_is_written_and_not_deleted() {
     inbox.forget(id(1));
     assert_eq!(inbox.heard(id(1), said("lamp", "10.0.0.1"), START + Span::minutes(2)), Heard::Listed);
     let saves = inbox.take_unsaved(100);
-    assert!(matches!(saves.as_slice(), [Save::Knock(knock)] if knock.id == id(1)), "{saves:?}");
+    assert!(matches!(saves.as_slice(), [Save::KnockHeard(knock)] if knock.id == id(1)), "{saves:?}");
     inbox.forget(id(1));
     let saves = inbox.take_unsaved(100);
     inbox.heard(id(1), said("lamp", "10.0.0.1"), START + Span::minutes(4));
     inbox.unsaved_again(&saves);
-    assert!(matches!(inbox.take_unsaved(100).as_slice(), [Save::Knock(_)]));
+    assert!(matches!(inbox.take_unsaved(100).as_slice(), [Save::KnockHeard(_)]));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn who_knocks_at_two_nodes_is_one() {
         b.heard(id(1), said("lamp", "10.0.0.1"), START + Span::seconds(second));
     }
     let written = b.take_unsaved(100).into_iter().map(|save| match save {
-        Save::Knock(knock) => *knock,
+        Save::KnockHeard(knock) => *knock,
         other => panic!("{other:?}"),
     });
     a.refresh(written.collect());

@@ -71,7 +71,7 @@ impl Touched {
             Save::Task(task) => Self::Task(task.deployment, task.device),
             Save::PyaiotKey(_) | Save::DeletePyaiotKey(_) => Self::PyaiotKeys,
             Save::PusherApp(_) | Save::DeletePusherApp(_) => Self::PusherApps,
-            Save::Knock(_) | Save::DropKnock(_) => Self::Knocks,
+            Save::Knock(_) | Save::KnockHeard(_) | Save::DropKnock(_) => Self::Knocks,
             // Who does the work of the hub is told to look at its own; of all else nothing is in memory.
             _ => return None,
         })

@@ -136,7 +136,19 @@ pub(crate) async fn knocks_are_kept_moved_and_dropped(world: &mut World) {
     (second.count, second.standing, second.last_at) = (9, Standing::Refused, NOW + Span(3));
     world.save([Save::Knock(Box::new(second.clone())), Save::DropKnock(first.id)]).await.unwrap();
     world.reopen().await;
-    assert_eq!(world.store.knocks().await, Ok(vec![second]));
+    assert_eq!(world.store.knocks().await, Ok(vec![second.clone()]));
+    // Whoever counts does not know yet what was decided.
+    let heard =
+        |knock: &Knock| Save::KnockHeard(Box::new(Knock { standing: Standing::New, ..knock.clone() }));
+    second.count = 10;
+    world.save([heard(&second), heard(&first)]).await.unwrap();
+    assert_eq!(world.store.knocks().await, Ok(vec![second.clone(), first]), "it stays refused");
+    second.standing = Standing::Ignored;
+    world.save([Save::Knock(Box::new(second.clone())), heard(&second)]).await.unwrap();
+    assert_eq!(world.store.knocks().await.unwrap()[0].standing, Standing::Ignored);
+    second.said.client_id = Some("other".to_owned());
+    world.save([heard(&second)]).await.unwrap();
+    assert_eq!(world.store.knocks().await.unwrap()[0].standing, Standing::New, "it says something else");
 }
 
 pub(crate) async fn software_is_guarded_and_complete(world: &mut World) {
