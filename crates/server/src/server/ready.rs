@@ -45,7 +45,9 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
 /// The node ends: it is not ready from now on, and where there are others clients have a moment to be sent to them.
 pub(super) async fn drain(app: &App) {
     app.cluster.drain();
-    if !app.cluster.others().is_empty() {
+    // One that came just now is in the store only.
+    let asked = tokio::time::timeout(ANSWER_MAX, app.cluster.was_another_there(&app.store, app.now())).await;
+    if matches!(asked, Ok(Ok(true))) || !app.cluster.others().is_empty() {
         tracing::info!("this node is not ready any more and ends");
         tokio::time::sleep(NOTICE).await;
     }
