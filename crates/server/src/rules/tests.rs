@@ -1,7 +1,8 @@
 //! What is kept for rules, while they are read and written.
 
+use motehub_domain::change::Actor;
 use motehub_domain::id::{DeviceId, RuleId};
-use motehub_domain::rule;
+use motehub_domain::rule::{self, Words};
 use motehub_domain::telemetry::{Metric, Point, PointValue, When};
 
 use super::*;
@@ -12,17 +13,8 @@ const NOW: Time = Time(1_800_000_000_000);
 fn looking_at(metric: &str) -> Rule {
     let document = json!({ "when": { "metric": metric },
         "actions": [{ "publish": { "topic": "t", "payload": 1 } }] });
-    Rule {
-        id: RuleId::from_parts(1, 1),
-        name: metric.to_owned(),
-        description: String::new(),
-        enabled_at: Some(NOW),
-        meaning: rule::meaning(&document).unwrap(),
-        document,
-        created_at: NOW,
-        updated_at: NOW,
-        revision: 1,
-    }
+    let words = Words { name: metric.to_owned(), description: String::new(), enabled: true, document };
+    rule::create(RuleId::from_parts(1, 1), &words, 0, &Actor::System, NOW).unwrap().0
 }
 
 fn wants(metric: &str) -> Option<Wants> {

@@ -47,6 +47,15 @@ impl Place {
         Hub::one_of(data, settings, ada).await.unwrap_or_else(|why| panic!("{name}: {why}"))
     }
 
+    /// Two nodes; the first does everything.
+    async fn pair(&self) -> (Hub, Hub) {
+        let one = self.node("one", None).await;
+        has_all(&one, "one").await;
+        let two = self.node("two", Some(&one.ada)).await;
+        sees(&two, 2).await;
+        (one, two)
+    }
+
     /// Why a node does not start.
     async fn refuses(&self, name: &str, change: impl FnOnce(&mut Settings)) -> String {
         let (data, mut settings) = self.settings(name);
@@ -182,19 +191,15 @@ async fn the_one_time_code_of_any_node_serves_at_every_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_hear_what_devices_say_at_any_node_also_after_the_teller_died() {
     let place = Place::new();
-    let one = place.node("one", None).await;
-    has_all(&one, "one").await;
-    let two = place.node("two", Some(&one.ada)).await;
-    sees(&two, 2).await;
+    let (one, two) = place.pair().await;
     sees(&one, 2).await;
-    let board = json!({ "name": "stove", "dialect": "native", "external_id": "stove" });
-    let board = one.post("/devices", board).await;
+    let secret = registered(&one, "stove").await;
     let rule = json!({ "name": "hot", "enabled": true, "when": { "metric": "t" }, "condition": "value > 30",
         "actions": [{ "alarm": { "severity": "critical", "message": "hot" } }] });
     let made = one.post("/rules", rule).await;
     assert_eq!(made.status, 201, "{made:?}");
     let id = made.string("id");
-    let mut link = Publisher::connect(&two, "stove", &board.string("credential")).await.unwrap();
+    let mut link = Publisher::connect(&two, "stove", &secret).await.unwrap();
     let mut says = async |t: i64| {
         link.publish("devices/stove/telemetry", json!({ "t": t }).to_string().as_bytes()).await.unwrap();
     };
@@ -217,16 +222,12 @@ async fn rules_hear_what_devices_say_at_any_node_also_after_the_teller_died() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_takes_over_tells_rules_nothing_again() {
     let place = Place::new();
-    let one = place.node("one", None).await;
-    has_all(&one, "one").await;
-    let two = place.node("two", Some(&one.ada)).await;
-    sees(&two, 2).await;
-    let board = json!({ "name": "door", "dialect": "native", "external_id": "door" });
-    let board = one.post("/devices", board).await;
+    let (one, two) = place.pair().await;
+    let secret = registered(&one, "door").await;
     let rule = json!({ "name": "bell", "enabled": true, "when": { "event": "bell" },
         "actions": [{ "alarm": { "severity": "info", "message": "somebody is there" } }] });
     let id = one.post("/rules", rule).await.string("id");
-    let mut link = Publisher::connect(&two, "door", &board.string("credential")).await.unwrap();
+    let mut link = Publisher::connect(&two, "door", &secret).await.unwrap();
     let mut rings = async |n: i64| {
         let event = json!({ "name": "bell", "data": n }).to_string();
         link.publish("devices/door/event", event.as_bytes()).await.unwrap();
@@ -248,12 +249,8 @@ async fn who_takes_over_tells_rules_nothing_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_goes_on_when_rules_are_taken_over() {
     let place = Place::new();
-    let one = place.node("one", None).await;
-    has_all(&one, "one").await;
-    let two = place.node("two", Some(&one.ada)).await;
-    sees(&two, 2).await;
-    let board = json!({ "name": "door", "dialect": "native", "external_id": "door" });
-    let board = one.post("/devices", board).await;
+    let (one, two) = place.pair().await;
+    let secret = registered(&one, "door").await;
     let actions = json!([{ "publish": { "topic": "told", "payload": 1 } }]);
     let rule =
         |name: &str, when: Value| json!({ "name": name, "enabled": true, "when": when, "actions": actions });
@@ -261,7 +258,7 @@ async fn silence_goes_on_when_rules_are_taken_over() {
     let when = json!({ "absence": { "metric": "t", "for_s": 6 } });
     let silent = one.post("/rules", rule("silent", when)).await;
     let id = silent.string("id");
-    let mut link = Publisher::connect(&two, "door", &board.string("credential")).await.unwrap();
+    let mut link = Publisher::connect(&two, "door", &secret).await.unwrap();
     link.publish("devices/door/telemetry", json!({ "t": 20 }).to_string().as_bytes()).await.unwrap();
     // Rules were told more than that when they are taken over.
     link.publish("devices/door/event", json!({ "name": "bell" }).to_string().as_bytes()).await.unwrap();
@@ -282,4 +279,10 @@ async fn fired(hub: &Hub, rule: &str, times: usize) {
         (found == times).then_some(())
     })
     .await;
+}
+
+/// Registers a board. Returns its credential.
+async fn registered(hub: &Hub, name: &str) -> String {
+    let board = json!({ "name": name, "dialect": "native", "external_id": name });
+    hub.post("/devices", board).await.string("credential")
 }

@@ -1,10 +1,11 @@
 //! Alarms, one open at a time for a rule and a device.
 
 use motehub_domain::alarm::{Alarm, AlarmState, Severity};
+use motehub_domain::change::Actor;
 use motehub_domain::effects::Save;
 use motehub_domain::id::DeviceId;
 use motehub_domain::rule::engine::State;
-use motehub_domain::rule::{self, Rule};
+use motehub_domain::rule::{self, Rule, Words};
 use motehub_domain::selector::Selector;
 use motehub_domain::time::Span;
 use motehub_store::{AlarmQuery, StoreError};
@@ -65,17 +66,9 @@ pub(crate) async fn a_rule_has_one_open_alarm_for_a_device(world: &mut World) {
 fn frost(revision: i64) -> Rule {
     let document = json!({ "when": { "metric": "t" }, "condition": "value < 0",
         "actions": [{ "alarm": { "severity": "critical", "message": "cold" } }] });
-    Rule {
-        id: id(7),
-        name: "Frost".into(),
-        description: String::new(),
-        enabled_at: Some(NOW),
-        meaning: rule::meaning(&document).unwrap(),
-        document,
-        created_at: NOW,
-        updated_at: NOW,
-        revision,
-    }
+    let words = Words { name: "Frost".into(), description: String::new(), enabled: true, document };
+    let (made, _) = rule::create(id(7), &words, 0, &Actor::System, NOW).unwrap();
+    Rule { revision, ..made }
 }
 
 pub(crate) async fn what_is_decided_by_a_rule_as_it_was_is_refused(world: &mut World) {
